@@ -1,0 +1,144 @@
+//! Where a git repository lives.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// A text that is not a repository's address.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidUrl {
+    /// No known form of address.
+    #[error(
+        "`{0}` is not a repository's address: write https://…, ssh://…, user@host:path, file:///… or an absolute path"
+    )]
+    Form(String),
+    /// A secret stands in the address. The address itself is not repeated here.
+    #[error(
+        "the address holds a password: name a credential instead (`credential: {{ env: NAME }}` or a git credential helper)"
+    )]
+    Password,
+}
+
+/// How a repository is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Scheme {
+    /// Smart HTTP, plain or over TLS.
+    Http,
+    /// The `ssh` program.
+    Ssh,
+    /// A directory on this machine.
+    File,
+}
+
+/// The address of a git repository, without secrets in it.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RepositoryUrl {
+    text: String,
+    scheme: Scheme,
+}
+
+impl RepositoryUrl {
+    /// The address as written, without a trailing slash.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// How the repository is reached.
+    pub fn scheme(&self) -> Scheme {
+        self.scheme
+    }
+}
+
+impl FromStr for RepositoryUrl {
+    type Err = InvalidUrl;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let invalid = || InvalidUrl::Form(text.to_owned());
+        let text = text.trim_end_matches('/');
+        if text.is_empty() || text.starts_with('-') || text.chars().any(char::is_control) {
+            return Err(invalid());
+        }
+        let scheme = match text.split_once("://") {
+            Some(("http" | "https" | "ssh" | "git+ssh", rest)) => {
+                let (authority, _) = rest.split_once('/').unwrap_or((rest, ""));
+                let userinfo = authority.rsplit_once('@').map_or("", |(user, _)| user);
+                if userinfo.contains(':') {
+                    return Err(InvalidUrl::Password);
+                }
+                let host = authority.rsplit('@').next().unwrap_or_default();
+                // A leading dash would reach `ssh` as an option (CVE-2017-1000117).
+                if host.is_empty() || host.starts_with('-') {
+                    return Err(invalid());
+                }
+                if text.starts_with("http") {
+                    Scheme::Http
+                } else {
+                    Scheme::Ssh
+                }
+            }
+            Some(("file", path)) if path.starts_with('/') => Scheme::File,
+            Some(_) => return Err(invalid()),
+            None if text.starts_with('/') => Scheme::File,
+            None => match text.split_once(':') {
+                Some((host, path)) if !host.contains('/') && !path.is_empty() => Scheme::Ssh,
+                _ => return Err(invalid()),
+            },
+        };
+        Ok(Self {
+            text: text.to_owned(),
+            scheme,
+        })
+    }
+}
+
+impl fmt::Display for RepositoryUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl fmt::Debug for RepositoryUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_told_apart() {
+        for (text, scheme) in [
+            ("https://example.com/acme/infra", Scheme::Http),
+            ("http://127.0.0.1:8080/infra.git/", Scheme::Http),
+            ("ssh://git@example.com:2222/infra", Scheme::Ssh),
+            ("git@example.com:acme/infra", Scheme::Ssh),
+            ("file:///srv/git/infra", Scheme::File),
+            ("/srv/git/infra", Scheme::File),
+        ] {
+            assert_eq!(
+                text.parse::<RepositoryUrl>().unwrap().scheme(),
+                scheme,
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_no_address_is_refused_and_a_password_is_not_repeated() {
+        for text in [
+            "",
+            "infra",
+            "ftp://x/y",
+            "-oProxyCommand=x:y",
+            "ssh://-oProxyCommand=x/y",
+            "https:///x",
+        ] {
+            assert!(text.parse::<RepositoryUrl>().is_err(), "{text}");
+        }
+        let error = "https://bot:hunter2@example.com/x"
+            .parse::<RepositoryUrl>()
+            .unwrap_err();
+        assert!(!error.to_string().contains("hunter2"));
+    }
+}
