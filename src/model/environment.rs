@@ -1,0 +1,276 @@
+//! Environments and applications as the configuration describes them, resolved and checked.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::{
+    ApplicationName, BranchFilter, Credential, EnvironmentName, ImageRepository, RepositoryUrl,
+    TagTemplate, VersionRange,
+};
+
+/// What is released: a source repository and one or more images.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Application {
+    /// Its name; stands in branch names, records and labels.
+    pub name: ApplicationName,
+    /// The source repository, where commits are looked up.
+    pub source: Option<Source>,
+    /// The images that one release consists of. Never empty.
+    pub images: Vec<ImageSource>,
+}
+
+/// An application's source repository.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Source {
+    /// Where it lives.
+    pub url: RepositoryUrl,
+    /// How to be let in.
+    pub credential: Credential,
+}
+
+/// One image of an application and how its tags name what they were built from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ImageSource {
+    /// The image repository.
+    pub repository: ImageRepository,
+    /// The form of tags of branch builds.
+    pub branch_tag: Option<TagTemplate>,
+    /// The form of tags of release builds.
+    pub release_tag: Option<TagTemplate>,
+}
+
+/// An infra repository, branch and path, and the one cluster it is applied to.
+///
+/// Resolved for one application: `{application}` is replaced and its overrides are in.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Environment {
+    /// Its name; stands in branch names, records and tags.
+    pub name: EnvironmentName,
+    /// The infra repository.
+    pub repository: RepositoryUrl,
+    /// How to be let in.
+    pub credential: Credential,
+    /// The branch whose head says what should run.
+    pub branch: String,
+    /// Directories of manifests in order, relative to the repository's root; only the last is written.
+    pub manifests: Vec<String>,
+    /// The directory of JSON patches and merge patches.
+    pub patches: Option<String>,
+    /// The cluster it is applied to.
+    pub cluster: ClusterSpec,
+    /// Where its releases come from.
+    pub follow: Follow,
+    /// What a promotion into it waits for.
+    pub gate: Gate,
+    /// How long a rollout may take before it has failed.
+    pub health_timeout: Duration,
+    /// What a failed deployment leads to.
+    pub on_failure: OnFailure,
+    /// How a rollback is written.
+    pub rollback: Rollback,
+    /// How far a failure reaches.
+    pub stop_the_line: StopTheLine,
+    /// Whether a release waits for the running one to be judged.
+    pub pace: Pace,
+    /// What happens to live objects that differ from what was applied.
+    pub drift: Drift,
+    /// What happens to fields that another manager holds.
+    pub conflicts: Conflicts,
+    /// The most objects one apply may prune; `None`: the larger of 10 and a tenth of the set.
+    pub prune_limit: Option<usize>,
+    /// Whether live objects that are not ours may be taken over without asking.
+    pub adopt: Adopt,
+    /// The tags that mark its deployments.
+    pub tags: DeploymentTags,
+    /// Image fields of custom resources.
+    pub image_fields: Vec<ImageField>,
+}
+
+/// The cluster of an environment.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ClusterSpec {
+    /// A context of the kubeconfig.
+    Context {
+        /// The context's name.
+        context: String,
+        /// The kubeconfig file; `None`: KUBECONFIG or the home directory's.
+        kubeconfig: Option<PathBuf>,
+        /// The namespace of objects that name none.
+        namespace: String,
+    },
+    /// A cluster that only exists in this program, for demos and tests.
+    Simulated(Simulated),
+}
+
+impl ClusterSpec {
+    /// The namespace of objects that name none.
+    pub fn namespace(&self) -> &str {
+        match self {
+            Self::Context { namespace, .. } => namespace,
+            Self::Simulated(_) => "default",
+        }
+    }
+}
+
+/// How a simulated cluster behaves.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Simulated {
+    /// How long a changed workload takes until it is ready.
+    pub ready_after: Duration,
+    /// Images, by digest or tag, whose workloads fail instead of becoming ready.
+    pub fail: Vec<String>,
+    /// Images, by digest or tag, whose workloads never become ready.
+    pub hang: Vec<String>,
+    /// Whether the cluster answers at all.
+    pub unreachable: bool,
+    /// The file that keeps its objects between runs; `None`: in the cache directory.
+    pub state: Option<PathBuf>,
+}
+
+/// Where an environment's releases come from.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Follow {
+    /// Branch builds.
+    Branches(BranchFilter),
+    /// Tagged builds.
+    Tags(VersionRange),
+    /// Releases proven in every one of these environments.
+    Environments {
+        /// The followed environments. Never empty.
+        all: Vec<EnvironmentName>,
+        /// How long a release must have run healthy there.
+        soak: Duration,
+    },
+}
+
+/// What a promotion waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gate {
+    /// Nothing: the branch is written directly.
+    None,
+    /// A person who merges the proposal branch.
+    Branch,
+    /// A person who merges the pull request.
+    PullRequest,
+}
+
+/// What a failed deployment leads to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnFailure {
+    /// The unit is held until a newer release or a changed manifest comes.
+    Hold,
+    /// The unit goes back to the last release that was healthy there.
+    Rollback,
+}
+
+/// How a rollback is written in a gated environment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rollback {
+    /// Through the gate.
+    Gate,
+    /// Directly to the branch.
+    Direct,
+}
+
+/// How far a failure reaches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StopTheLine {
+    /// The failed unit alone.
+    Unit,
+    /// Every unit of the environment.
+    Environment,
+}
+
+/// When a newer release replaces the running one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pace {
+    /// At once.
+    Newest,
+    /// Once the running one is proven or failed.
+    Proven,
+}
+
+/// What happens to live objects that differ from what was applied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Drift {
+    /// They are applied again.
+    Correct,
+    /// They are reported.
+    Report,
+}
+
+/// What happens to fields that another manager holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Conflicts {
+    /// They are taken, and named in the record.
+    Force,
+    /// The apply is refused.
+    Refuse,
+}
+
+/// Whether live objects that are not ours may be taken over.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Adopt {
+    /// Take them over without asking.
+    pub auto: bool,
+    /// Engines whose objects may be taken over: `flux`, `argocd`, `helm`.
+    pub engines: Vec<String>,
+}
+
+/// The tags that mark deployments.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeploymentTags {
+    /// How many are made and kept.
+    pub keep: KeepTags,
+    /// The tag's name up to its number, such as `deployment-`.
+    pub prefix: String,
+}
+
+/// How many deployment tags are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeepTags {
+    /// All of them.
+    All,
+    /// The newest so many.
+    Newest(usize),
+    /// None are made.
+    None,
+}
+
+/// An image field of a custom resource.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ImageField {
+    /// The kind, such as `Rollout`.
+    pub kind: String,
+    /// The API group, such as `argoproj.io`; empty for the core group.
+    pub group: String,
+    /// A JSON pointer in which `*` stands for every element of a list.
+    pub path: String,
+}
+
+/// One application's environments in order: upstream first.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Pipeline {
+    /// The application.
+    pub application: Application,
+    /// Its environments, resolved for it, each after those it follows.
+    pub environments: Vec<Environment>,
+}
+
+impl Pipeline {
+    /// The environment of this name.
+    pub fn environment(&self, name: &EnvironmentName) -> Option<&Environment> {
+        self.environments.iter().find(|environment| environment.name == *name)
+    }
+
+    /// The environments that follow this one.
+    pub fn followers<'a>(
+        &'a self,
+        name: &'a EnvironmentName,
+    ) -> impl Iterator<Item = (&'a Environment, Duration)> {
+        self.environments.iter().filter_map(move |environment| match &environment.follow {
+            Follow::Environments { all, soak } if all.contains(name) => Some((environment, *soak)),
+            _ => None,
+        })
+    }
+}
