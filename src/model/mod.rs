@@ -4,13 +4,26 @@
 //! checked value.
 
 mod commit;
+mod credential;
 mod digest;
+mod environment;
+mod health;
 mod image;
 mod name;
+pub mod record;
+mod release;
 mod url;
 
 pub use commit::{CommitId, InvalidCommit};
 pub use digest::{Digest, InvalidDigest};
+pub use credential::Credential;
+pub use environment::{
+    Adopt, Application, ClusterSpec, Conflicts, DeploymentTags, Drift, Environment, Follow, Gate,
+    ImageField, ImageSource, KeepTags, OnFailure, Pace, Pipeline, Rollback, Simulated, Source,
+    StopTheLine,
+};
+pub use health::Health;
 pub use image::{ImageReference, ImageRepository, InvalidImage};
 pub use name::{ApplicationName, EnvironmentName, InvalidName};
+pub use release::{Digests, Rank, Release, TaggedDigest};
 pub use url::{InvalidUrl, RepositoryUrl, Scheme};

@@ -1,0 +1,218 @@
+//! The catalogue: the releases of an application that exist in its registries.
+//!
+//! Assembled from tags and images; never looks anything up itself. Which of its releases an
+//! environment may take is a question of what that environment follows.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use semver::Version;
+
+use super::version::parse_version;
+use super::{Digest, Digests, Follow, ImageRepository, ImageSource, Rank, Release, TaggedDigest};
+
+/// What one tag of one image repository points to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TagSeen {
+    /// What it points to.
+    pub digest: Digest,
+    /// When that image was made.
+    pub built: Timestamp,
+    /// The commit it says it was made from (`org.opencontainers.image.revision`).
+    pub revision: Option<String>,
+}
+
+/// Every tag of interest, by repository and tag.
+pub type TagsSeen = BTreeMap<ImageRepository, BTreeMap<String, TagSeen>>;
+
+/// The releases of an application.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Catalogue {
+    builds: Vec<Build>,
+    /// Releases that lack images: their name, and which repositories lack it.
+    pub incomplete: Vec<Incomplete>,
+    tags: BTreeMap<(ImageRepository, String), Digest>,
+}
+
+/// A release that lacks images.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Incomplete {
+    /// Its name.
+    pub name: String,
+    /// Whether it is a tagged release.
+    tagged: bool,
+    /// The version, where it is a tagged release.
+    pub version: Option<Version>,
+    /// The branch, where it is a branch build.
+    pub branch: Option<String>,
+    /// The repositories in which it is missing.
+    pub missing: Vec<ImageRepository>,
+}
+
+/// One name of a set of images.
+#[derive(Debug, Clone, PartialEq)]
+struct Build {
+    name: String,
+    branch: Option<String>,
+    version: Option<Version>,
+    commit: Option<String>,
+    images: BTreeMap<ImageRepository, TaggedDigest>,
+    built: Timestamp,
+}
+
+/// What tags of different images have in common when they were built together.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Key {
+    Branch { branch: Option<String>, commit: Option<String>, tag: Option<String> },
+    Tag(String),
+}
+
+impl Catalogue {
+    /// Puts together what was built together.
+    ///
+    /// `bounds` gives, for a build's commit, a moment before which the build must rank: the time
+    /// of the oldest build of a descendant commit, so that a rebuilt old commit never wins.
+    pub fn assemble(
+        sources: &[ImageSource],
+        seen: &TagsSeen,
+        bounds: &BTreeMap<String, Timestamp>,
+    ) -> Self {
+        let mut catalogue = Self::default();
+        let mut groups: BTreeMap<Key, BTreeMap<ImageRepository, (String, TagSeen)>> =
+            BTreeMap::new();
+        for source in sources {
+            for (tag, image) in seen.get(&source.repository).into_iter().flatten() {
+                catalogue.tags.insert((source.repository.clone(), tag.clone()), image.digest);
+                for key in keys(source, tag) {
+                    let group = groups.entry(key).or_default();
+                    group.insert(source.repository.clone(), (tag.clone(), image.clone()));
+                }
+            }
+        }
+        for (key, images) in groups {
+            catalogue.add(sources, key, images, bounds);
+        }
+        catalogue
+    }
+
+    fn add(
+        &mut self,
+        sources: &[ImageSource],
+        key: Key,
+        images: BTreeMap<ImageRepository, (String, TagSeen)>,
+        bounds: &BTreeMap<String, Timestamp>,
+    ) {
+        let Some((name, newest)) = images.values().max_by_key(|(_, image)| image.built) else {
+            return;
+        };
+        let name = match &key {
+            Key::Tag(tag) => tag.clone(),
+            Key::Branch { .. } => name.clone(),
+        };
+        let (branch, version, named) = match &key {
+            Key::Branch { branch, commit, .. } => (branch.clone(), None, commit.clone()),
+            Key::Tag(tag) => (None, parse_version(tag), None),
+        };
+        let commit = newest.revision.clone().or(named);
+        let missing: Vec<_> = sources
+            .iter()
+            .filter(|source| template(source, &key).is_some())
+            .filter(|source| !images.contains_key(&source.repository))
+            .map(|source| source.repository.clone())
+            .collect();
+        if !missing.is_empty() || sources.iter().any(|source| !images.contains_key(&source.repository)) {
+            let tagged = matches!(key, Key::Tag(_));
+            self.incomplete.push(Incomplete { name, tagged, version, branch, missing });
+            return;
+        }
+        let bound = commit.as_ref().and_then(|commit| bounds.get(commit));
+        let built = bound.map_or(newest.built, |bound| newest.built.min(*bound));
+        let images = images.into_iter().map(|(repository, (tag, image))| {
+            (repository, TaggedDigest { tag: Some(tag), digest: image.digest })
+        });
+        self.builds.push(Build { name, branch, version, commit, images: images.collect(), built });
+    }
+
+    /// The releases that an environment following this may take, oldest first. Empty where it
+    /// follows environments: there, records say what may go on.
+    pub fn releases(&self, follow: &Follow) -> Vec<Release> {
+        let admitted = |build: &&Build| match follow {
+            Follow::Branches(filter) => {
+                build.branch.as_ref().is_some_and(|branch| filter.admits(branch))
+            }
+            Follow::Tags(range) => build.version.as_ref().is_some_and(|it| range.admits(it)),
+            Follow::Environments { .. } => false,
+        };
+        let mut releases: Vec<_> =
+            self.builds.iter().filter(admitted).map(Build::release).collect();
+        releases.sort_by(Release::compare);
+        releases
+    }
+
+    /// The incomplete releases that an environment following this would take.
+    pub fn incomplete(&self, follow: &Follow) -> Vec<&Incomplete> {
+        let admitted = |incomplete: &&Incomplete| match follow {
+            Follow::Branches(filter) => {
+                incomplete.branch.as_ref().is_some_and(|branch| filter.admits(branch))
+            }
+            Follow::Tags(range) => {
+                incomplete.tagged && incomplete.version.as_ref().is_some_and(|it| range.admits(it))
+            }
+            Follow::Environments { .. } => false,
+        };
+        self.incomplete.iter().filter(admitted).collect()
+    }
+
+    /// The release with these digests, preferring a version's name over a branch build's.
+    pub fn find(&self, digests: &Digests) -> Option<Release> {
+        let same = |build: &&Build| {
+            build.images.len() == digests.len()
+                && build.images.iter().all(|(at, image)| digests.get(at) == Some(&image.digest))
+        };
+        let builds = self.builds.iter().filter(same);
+        builds.max_by(|a, b| a.version.cmp(&b.version).then(a.built.cmp(&b.built))).map(Build::release)
+    }
+
+    /// What a tag points to.
+    pub fn tag(&self, repository: &ImageRepository, tag: &str) -> Option<Digest> {
+        self.tags.get(&(repository.clone(), tag.to_owned())).copied()
+    }
+
+    /// Every release under every name, for views and for telling what is new.
+    pub fn all(&self) -> impl Iterator<Item = Release> + '_ {
+        self.builds.iter().map(Build::release)
+    }
+}
+
+impl Build {
+    fn release(&self) -> Release {
+        Release {
+            name: self.name.clone(),
+            images: self.images.clone(),
+            rank: Rank { version: self.version.clone(), built: self.built },
+            commit: self.commit.clone(),
+        }
+    }
+}
+
+/// What this tag may be: a branch build, a release build, or both.
+fn keys(source: &ImageSource, tag: &str) -> Vec<Key> {
+    let mut keys = Vec::new();
+    if let Some(parts) = source.branch_tag.as_ref().and_then(|template| template.matches(tag)) {
+        keys.push(Key::Branch { branch: parts.branch, commit: parts.commit, tag: parts.tag });
+    }
+    if let Some(parts) = source.release_tag.as_ref().and_then(|template| template.matches(tag)) {
+        // What does not read as a version is no release: `latest` fits `{tag}` too.
+        if let Some(tag) = parts.tag.filter(|tag| parse_version(tag).is_some()) {
+            keys.push(Key::Tag(tag));
+        }
+    }
+    keys
+}
+
+fn template<'a>(source: &'a ImageSource, key: &Key) -> Option<&'a super::TagTemplate> {
+    match key {
+        Key::Branch { .. } => source.branch_tag.as_ref(),
+        Key::Tag(_) => source.release_tag.as_ref(),
+    }
+}

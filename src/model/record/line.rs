@@ -1,0 +1,329 @@
+//! The written form: one JSON object a line, version 1.
+//!
+//! ```text
+//! {"v":1,"record":"verdict","at":"2026-11-21T05:00:00Z","environment":"qa","application":"shop",
+//!  "commit":"3f…","number":7,"release":{…},"state":"sha256:…","verdict":"healthy","by":"towpath"}
+//! ```
+//!
+//! Unknown fields are ignored, unknown versions and records are refused. A `signature` field is
+//! reserved as the last one.
+
+use std::collections::BTreeMap;
+use std::str::FromStr;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{Cause, Record, Statement, Verdict};
+use crate::model::{Rank, Release, TaggedDigest};
+
+/// The version of the format that this program writes and reads.
+const VERSION: u32 = 1;
+
+/// A line that is no record this program can read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidRecord {
+    /// Written by a newer Towpath.
+    #[error("the record is of version {0}, this Towpath reads version {VERSION}: use a newer Towpath")]
+    Version(u32),
+    /// A kind of record that this program does not know.
+    #[error("`{0}` is a record this Towpath does not know: use a newer Towpath")]
+    Unknown(String),
+    /// Not a record at all.
+    #[error("not a record: {0}")]
+    Malformed(String),
+}
+
+#[derive(Serialize, Deserialize)]
+struct Line {
+    v: u32,
+    record: String,
+    at: Timestamp,
+    environment: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    application: Option<String>,
+    commit: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    number: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    release: Option<ReleaseLine>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    over: Option<ReleaseLine>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    state: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    cause: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    proposal: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    verdict: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    by: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct ReleaseLine {
+    name: String,
+    images: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    tags: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    version: Option<String>,
+    built: Timestamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    commit: Option<String>,
+}
+
+impl Record {
+    /// The record as one line of JSON, without the line feed.
+    pub fn to_line(&self) -> String {
+        serde_json::to_string(&line_of(self)).expect("a line holds nothing but texts and numbers")
+    }
+
+    /// Reads one line.
+    ///
+    /// # Errors
+    /// [`InvalidRecord`] says what is wrong with it.
+    pub fn from_line(text: &str) -> Result<Self, InvalidRecord> {
+        #[derive(Deserialize)]
+        struct Head {
+            v: u32,
+        }
+        let malformed = |error: serde_json::Error| InvalidRecord::Malformed(error.to_string());
+        let head: Head = serde_json::from_str(text).map_err(malformed)?;
+        if head.v != VERSION {
+            return Err(InvalidRecord::Version(head.v));
+        }
+        record_of(serde_json::from_str(text).map_err(malformed)?)
+    }
+}
+
+fn line_of(record: &Record) -> Line {
+    let mut line = Line {
+        v: VERSION,
+        record: String::new(),
+        at: record.at,
+        environment: record.environment.to_string(),
+        application: record.application.as_ref().map(ToString::to_string),
+        commit: record.commit.to_string(),
+        number: None,
+        release: None,
+        over: None,
+        state: None,
+        cause: None,
+        proposal: None,
+        verdict: None,
+        reason: None,
+        by: record.by.clone(),
+    };
+    let optional = |release: &Option<Release>| release.as_ref().map(release_line);
+    let kind = match &record.statement {
+        Statement::Adopted { release } => {
+            line.release = optional(release);
+            "adopted"
+        }
+        Statement::Deployment { number, release, state, cause } => {
+            line.number = Some(*number);
+            line.release = optional(release);
+            line.state = Some(state.to_string());
+            line.cause = Some(cause.as_str().to_owned());
+            "deployment"
+        }
+        Statement::Verdict { number, release, state, verdict } => {
+            line.number = Some(*number);
+            line.release = optional(release);
+            line.state = Some(state.to_string());
+            line.verdict = Some(verdict.as_str().to_owned());
+            if let Verdict::Failed { reason } = verdict {
+                line.reason = Some(reason.clone());
+            }
+            "verdict"
+        }
+        Statement::Degraded { number, release, reason } => {
+            line.number = Some(*number);
+            line.release = optional(release);
+            line.reason = Some(reason.clone());
+            "degraded"
+        }
+        Statement::Proposed { release, proposal } => {
+            line.release = Some(release_line(release));
+            line.proposal = Some(proposal.to_string());
+            "proposed"
+        }
+        Statement::Withdrawn { release, proposal, reason } => {
+            line.release = Some(release_line(release));
+            line.proposal = proposal.map(|proposal| proposal.to_string());
+            line.reason = Some(reason.clone());
+            "withdrawn"
+        }
+        Statement::Declined { release } => {
+            line.release = Some(release_line(release));
+            "declined"
+        }
+        Statement::Pinned { release, over, reason } => {
+            line.release = optional(release);
+            line.over = optional(over);
+            line.reason = Some(reason.clone());
+            "pinned"
+        }
+        Statement::Unpinned { reason } => {
+            line.reason = Some(reason.clone());
+            "unpinned"
+        }
+        Statement::Held { reason } => {
+            line.reason = Some(reason.clone());
+            "held"
+        }
+        Statement::Resumed { reason } => {
+            line.reason = Some(reason.clone());
+            "resumed"
+        }
+        Statement::Retried { release } => {
+            line.release = Some(release_line(release));
+            "retried"
+        }
+        Statement::Ungated { release } => {
+            line.release = optional(release);
+            "ungated"
+        }
+    };
+    kind.clone_into(&mut line.record);
+    line
+}
+
+fn record_of(mut line: Line) -> Result<Record, InvalidRecord> {
+    let release = line.release.take().map(release_of).transpose()?;
+    let over = line.over.take().map(release_of).transpose()?;
+    let required = || release.clone().ok_or_else(|| missing("release"));
+    let number = || line.number.ok_or_else(|| missing("number"));
+    let state = || parse(line.state.as_deref().ok_or_else(|| missing("state"))?);
+    let reason = || line.reason.clone().unwrap_or_default();
+    let statement = match line.record.as_str() {
+        "adopted" => Statement::Adopted { release: release.clone() },
+        "deployment" => Statement::Deployment {
+            number: number()?,
+            release: release.clone(),
+            state: state()?,
+            cause: line.cause.as_deref().ok_or_else(|| missing("cause"))?.parse()?,
+        },
+        "verdict" => Statement::Verdict {
+            number: number()?,
+            release: release.clone(),
+            state: state()?,
+            verdict: match line.verdict.as_deref() {
+                Some("healthy") => Verdict::Healthy,
+                Some("failed") => Verdict::Failed { reason: reason() },
+                Some("superseded") => Verdict::Superseded,
+                Some(other) => return Err(InvalidRecord::Unknown(format!("verdict {other}"))),
+                None => return Err(missing("verdict")),
+            },
+        },
+        "degraded" => {
+            Statement::Degraded { number: number()?, release: release.clone(), reason: reason() }
+        }
+        "proposed" => Statement::Proposed {
+            release: required()?,
+            proposal: parse(line.proposal.as_deref().ok_or_else(|| missing("proposal"))?)?,
+        },
+        "withdrawn" => Statement::Withdrawn {
+            release: required()?,
+            proposal: line.proposal.as_deref().map(parse).transpose()?,
+            reason: reason(),
+        },
+        "declined" => Statement::Declined { release: required()? },
+        "pinned" => Statement::Pinned { release: release.clone(), over, reason: reason() },
+        "unpinned" => Statement::Unpinned { reason: reason() },
+        "held" => Statement::Held { reason: reason() },
+        "resumed" => Statement::Resumed { reason: reason() },
+        "retried" => Statement::Retried { release: required()? },
+        "ungated" => Statement::Ungated { release: release.clone() },
+        other => return Err(InvalidRecord::Unknown(other.to_owned())),
+    };
+    Ok(Record {
+        at: line.at,
+        environment: parse(&line.environment)?,
+        application: line.application.as_deref().map(parse).transpose()?,
+        by: line.by,
+        commit: parse(&line.commit)?,
+        statement,
+    })
+}
+
+fn missing(field: &str) -> InvalidRecord {
+    InvalidRecord::Malformed(format!("`{field}` is missing"))
+}
+
+fn parse<T: FromStr<Err: std::fmt::Display>>(text: &str) -> Result<T, InvalidRecord> {
+    text.parse().map_err(|error: T::Err| InvalidRecord::Malformed(error.to_string()))
+}
+
+fn release_line(release: &Release) -> ReleaseLine {
+    let images = release.images.iter();
+    ReleaseLine {
+        name: release.name.clone(),
+        images: images
+            .clone()
+            .map(|(repository, image)| (repository.to_string(), image.digest.to_string()))
+            .collect(),
+        tags: images
+            .filter_map(|(repository, image)| Some((repository.to_string(), image.tag.clone()?)))
+            .collect(),
+        version: release.rank.version.as_ref().map(ToString::to_string),
+        built: release.rank.built,
+        commit: release.commit.clone(),
+    }
+}
+
+fn release_of(mut line: ReleaseLine) -> Result<Release, InvalidRecord> {
+    let mut images = BTreeMap::new();
+    for (repository, digest) in line.images {
+        let tag = line.tags.remove(&repository);
+        images.insert(parse(&repository)?, TaggedDigest { tag, digest: parse(&digest)? });
+    }
+    if images.is_empty() {
+        return Err(missing("images"));
+    }
+    let version = line.version.as_deref().map(parse).transpose()?;
+    Ok(Release {
+        name: line.name,
+        images,
+        rank: Rank { version, built: line.built },
+        commit: line.commit,
+    })
+}
+
+impl Cause {
+    /// The word in records.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Baseline => "baseline",
+            Self::Automation => "automation",
+            Self::Merge => "merge",
+            Self::Hand => "hand",
+            Self::Rollback => "rollback",
+        }
+    }
+}
+
+impl FromStr for Cause {
+    type Err = InvalidRecord;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        [Self::Baseline, Self::Automation, Self::Merge, Self::Hand, Self::Rollback]
+            .into_iter()
+            .find(|cause| cause.as_str() == text)
+            .ok_or_else(|| InvalidRecord::Unknown(format!("cause {text}")))
+    }
+}
+
+impl Verdict {
+    /// The word in records.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Healthy => "healthy",
+            Self::Failed { .. } => "failed",
+            Self::Superseded => "superseded",
+        }
+    }
+}

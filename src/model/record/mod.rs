@@ -1,0 +1,159 @@
+//! Records: what happened, and what people decided, each a self-contained statement.
+//!
+//! [`line`] is the written form; [`present`] folds the records of a unit into what is true now.
+//! Where records are kept is `git::notes`' business.
+
+mod line;
+mod present;
+
+use jiff::Timestamp;
+
+pub use line::InvalidRecord;
+pub use present::{
+    Declined, Deployment, Failure, Hold, Judged, OpenDeployment, Pin, Proposed, Run, Standing,
+    UnitRecords,
+};
+
+use super::{ApplicationName, CommitId, Digest, EnvironmentName, Release};
+
+/// One self-contained statement about an environment.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Record {
+    /// When it was stated.
+    pub at: Timestamp,
+    /// The environment it is about.
+    pub environment: EnvironmentName,
+    /// The application it is about; `None`: the whole environment.
+    pub application: Option<ApplicationName>,
+    /// Who stated it: `towpath`, or a person's git identity.
+    pub by: String,
+    /// The infra commit it speaks of; its note holds the record.
+    pub commit: CommitId,
+    /// What is stated.
+    pub statement: Statement,
+}
+
+/// What a record states.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Statement {
+    /// The unit was met without records; what its branch names is the baseline.
+    Adopted {
+        /// What runs, where its images could be resolved.
+        release: Option<Release>,
+    },
+    /// A commit changed the unit's desired state.
+    Deployment {
+        /// The deployment's number in its environment. The writer takes it: 0 until then.
+        number: u64,
+        /// What it deploys, where its images are known.
+        release: Option<Release>,
+        /// The unit's desired state.
+        state: Digest,
+        /// How it came.
+        cause: Cause,
+    },
+    /// How a deployment ended. Recorded once.
+    Verdict {
+        /// The deployment's number.
+        number: u64,
+        /// What it deployed.
+        release: Option<Release>,
+        /// The unit's desired state.
+        state: Digest,
+        /// How it ended.
+        verdict: Verdict,
+    },
+    /// Health was lost while the release soaked.
+    Degraded {
+        /// The deployment's number.
+        number: u64,
+        /// What it deployed.
+        release: Option<Release>,
+        /// What was seen.
+        reason: String,
+    },
+    /// A release stands on the proposal branch.
+    Proposed {
+        /// What is proposed.
+        release: Release,
+        /// The proposal's commit.
+        proposal: CommitId,
+    },
+    /// The proposal was taken back, or the release itself was rolled away from.
+    Withdrawn {
+        /// Which release.
+        release: Release,
+        /// The proposal that was taken back; `None`: the release no longer counts as proven.
+        proposal: Option<CommitId>,
+        /// Why.
+        reason: String,
+    },
+    /// A person closed the proposal unmerged.
+    Declined {
+        /// What was proposed.
+        release: Release,
+    },
+    /// A release that a person chose; automation does not overwrite it.
+    Pinned {
+        /// What was chosen, where its images are known.
+        release: Option<Release>,
+        /// The newest release it was chosen over: only newer ones are proposed.
+        over: Option<Release>,
+        /// What was seen or said.
+        reason: String,
+    },
+    /// The pin ended.
+    Unpinned {
+        /// What was said.
+        reason: String,
+    },
+    /// A person stopped everything Towpath does in this scope.
+    Held {
+        /// What was said.
+        reason: String,
+    },
+    /// The hold ended.
+    Resumed {
+        /// What was said.
+        reason: String,
+    },
+    /// A person asks for a failed or declined release to be tried again.
+    Retried {
+        /// Which.
+        release: Release,
+    },
+    /// A commit changed a gated branch's images without a merged proposal.
+    Ungated {
+        /// What it deploys, where its images are known.
+        release: Option<Release>,
+    },
+}
+
+/// How a deployment came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// It was there when the unit was adopted.
+    Baseline,
+    /// Towpath wrote the release.
+    Automation,
+    /// A proposal was merged.
+    Merge,
+    /// A person wrote the branch.
+    Hand,
+    /// Towpath went back after a failure.
+    Rollback,
+}
+
+/// How a deployment ended for a unit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// Every object became current.
+    Healthy,
+    /// It did not, and why.
+    Failed {
+        /// What the cluster said, or how long it was waited for.
+        reason: String,
+    },
+    /// A newer deployment came before it was judged.
+    Superseded,
+}

@@ -1,0 +1,107 @@
+//! Releases: immutable sets of image digests, and which of two is newer.
+
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+use std::fmt;
+
+use jiff::Timestamp;
+use semver::Version;
+
+use super::{Digest, ImageReference, ImageRepository};
+
+/// The digests that make a release what it is. The same digests under a new tag are the same release.
+pub type Digests = BTreeMap<ImageRepository, Digest>;
+
+/// An immutable set of image digests, shown by the ref it was built from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Release {
+    /// What people call it: the tag or branch build, such as `v1.4.0`.
+    pub name: String,
+    /// Its images: the tag people read and the digest the cluster obeys. Never empty.
+    pub images: BTreeMap<ImageRepository, TaggedDigest>,
+    /// Where it stands among others.
+    pub rank: Rank,
+    /// The source commit it was built from, as far as the tag or the image says (maybe shortened).
+    pub commit: Option<String>,
+}
+
+/// One image of a release.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TaggedDigest {
+    /// The tag it was found under.
+    pub tag: Option<String>,
+    /// What the tag pointed to.
+    pub digest: Digest,
+}
+
+/// Where a release stands among others of its environment.
+///
+/// The order never depends on when Towpath looked: versions by semver, everything else by the
+/// time the image was made (lowered below every release of a descendant commit).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rank {
+    /// The version, where the release is a tagged one.
+    pub version: Option<Version>,
+    /// When its newest image was made.
+    pub built: Timestamp,
+}
+
+impl Release {
+    /// The release's identity.
+    pub fn digests(&self) -> Digests {
+        self.images.iter().map(|(repository, image)| (repository.clone(), image.digest)).collect()
+    }
+
+    /// Whether these are the same digests.
+    pub fn is(&self, digests: &Digests) -> bool {
+        self.images.len() == digests.len()
+            && self.images.iter().all(|(repository, image)| digests.get(repository) == Some(&image.digest))
+    }
+
+    /// The references to write into manifests: `repository:tag@digest`.
+    pub fn references(&self) -> BTreeMap<ImageRepository, ImageReference> {
+        self.images
+            .iter()
+            .map(|(repository, image)| {
+                let reference = ImageReference {
+                    repository: repository.clone(),
+                    tag: image.tag.clone(),
+                    digest: Some(image.digest),
+                };
+                (repository.clone(), reference)
+            })
+            .collect()
+    }
+
+    /// The first image's digest, shortened for people.
+    pub fn short_digest(&self) -> String {
+        self.images.values().next().map_or_else(String::new, |image| image.digest.short())
+    }
+
+    /// Whether this release is newer than the other: a total order, ties by digest.
+    pub fn compare(&self, other: &Self) -> Ordering {
+        self.rank.compare(&other.rank).then_with(|| self.digests().cmp(&other.digests()))
+    }
+
+    /// Whether this release is newer than the other.
+    pub fn is_newer_than(&self, other: &Self) -> bool {
+        self.compare(other) == Ordering::Greater
+    }
+}
+
+impl fmt::Display for Release {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.name)
+    }
+}
+
+impl Rank {
+    /// Versions by precedence where both have one, otherwise the time they were made.
+    pub fn compare(&self, other: &Self) -> Ordering {
+        let by_version = match (&self.version, &other.version) {
+            (Some(mine), Some(theirs)) => mine.cmp_precedence(theirs),
+            _ => Ordering::Equal,
+        };
+        by_version.then_with(|| self.built.cmp(&other.built))
+    }
+}

@@ -1,0 +1,134 @@
+//! A step: one effect, with everything it was planned on.
+
+use std::sync::Arc;
+
+use super::edit::FileEdit;
+use super::world::Request;
+use crate::manifest::Object;
+use crate::model::record::{Cause, Statement};
+use crate::model::{CommitId, Digest, ObjectRef, Release};
+
+/// One effect on the outside world. What carries it out is left nothing to decide.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Step {
+    /// Commit a release into the environment's branch, together with its deployment record.
+    Write(Write),
+    /// Put a release on the proposal branch, and record it as proposed.
+    Propose(Propose),
+    /// Take the proposal back, and record why.
+    Withdraw(Withdraw),
+    /// State what has happened.
+    Record(Statements),
+    /// Make the cluster run what the head asks for.
+    Apply(Apply),
+}
+
+/// The refs a git write was planned on: it lands only if they still stand there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PlannedOn {
+    /// The head of the environment's branch.
+    pub head: CommitId,
+    /// The head of the environment's records.
+    pub records: Option<CommitId>,
+    /// The head of the proposal branch.
+    pub proposal: Option<CommitId>,
+}
+
+/// See [`Step::Write`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct Write {
+    /// What is written.
+    pub release: Release,
+    /// The files that change.
+    pub files: Vec<FileEdit>,
+    /// The desired state that the unit then has.
+    pub state: Digest,
+    /// Why it is written.
+    pub cause: Cause,
+    /// Where the release comes from, for the message: an environment, a branch, a tag.
+    pub from: String,
+    /// What else is stated with it, such as that the deployment before it is superseded.
+    pub records: Vec<Statement>,
+    /// The refs it was planned on.
+    pub planned_on: PlannedOn,
+}
+
+/// See [`Step::Propose`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct Propose {
+    /// What is proposed.
+    pub release: Release,
+    /// What runs now.
+    pub instead_of: Option<Release>,
+    /// The files that change, against `onto`.
+    pub files: Vec<FileEdit>,
+    /// The commit that the proposal's commit stands on: the head, or a person's commit on the proposal branch.
+    pub onto: CommitId,
+    /// Where the release comes from, for the message.
+    pub from: String,
+    /// The request to update; `None`: find or open one.
+    pub request: Option<Request>,
+    /// The refs it was planned on.
+    pub planned_on: PlannedOn,
+}
+
+/// See [`Step::Withdraw`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct Withdraw {
+    /// What was proposed.
+    pub release: Release,
+    /// Why it is taken back.
+    pub reason: String,
+    /// The request to close.
+    pub request: Option<Request>,
+    /// The refs it was planned on.
+    pub planned_on: PlannedOn,
+}
+
+/// See [`Step::Record`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct Statements {
+    /// What is stated, in order. All are about `commit`.
+    pub statements: Vec<Statement>,
+    /// The commit they speak of.
+    pub commit: CommitId,
+    /// Whether the proposal branch has served and goes away with it.
+    pub closes_proposal: bool,
+    /// The refs it was planned on.
+    pub planned_on: PlannedOn,
+}
+
+/// See [`Step::Apply`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct Apply {
+    /// The deployment's number.
+    pub number: u64,
+    /// The deployment's commit.
+    pub commit: CommitId,
+    /// What is deployed.
+    pub release: Option<Release>,
+    /// Every object of the unit, so that what is wanted and what is not are both known.
+    pub objects: Arc<Vec<Object>>,
+    /// Those that differ from what the cluster runs, each with the live version it was planned on.
+    pub change: Vec<Change>,
+    /// Ours, and no longer asked for.
+    pub prune: Vec<Prune>,
+}
+
+/// An object to apply.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// Which.
+    pub reference: ObjectRef,
+    /// The live version it was planned on; `None`: there was none.
+    pub version: Option<String>,
+}
+
+/// An object to delete.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Prune {
+    /// Which.
+    pub reference: ObjectRef,
+    /// The server's id of the very object that was seen.
+    pub uid: String,
+}

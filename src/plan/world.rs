@@ -1,0 +1,177 @@
+//! What was observed, as plain values: the only thing a plan is made from.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use crate::manifest::Rendered;
+use super::edit::Layers;
+use crate::model::catalogue::Catalogue;
+use crate::model::record::{Standing, UnitRecords};
+use crate::model::{
+    ApplicationName, CommitId, Digest, EnvironmentName, Health, ImageReference, ObjectRef,
+};
+
+/// Something of the outside world, or why it could not be read.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Observed<T> {
+    /// It was read.
+    Seen {
+        /// What was read.
+        value: T,
+        /// When.
+        at: Timestamp,
+    },
+    /// It could not be read, or what was read is too old to decide on.
+    Unreadable(Unreadable),
+}
+
+/// Why a source could not be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unreadable {
+    /// Which source.
+    pub source: String,
+    /// What it answered.
+    pub why: String,
+    /// Since when.
+    pub since: Timestamp,
+    /// When it is asked again.
+    pub retry: Option<Timestamp>,
+}
+
+impl<T> Observed<T> {
+    /// What was read, or why it could not be.
+    pub fn read(&self) -> Result<&T, &Unreadable> {
+        match self {
+            Self::Seen { value, .. } => Ok(value),
+            Self::Unreadable(unreadable) => Err(unreadable),
+        }
+    }
+}
+
+/// Everything one pipeline's plan is made from.
+#[derive(Debug, Clone)]
+pub struct World {
+    /// The releases that exist.
+    pub catalogue: Observed<Arc<Catalogue>>,
+    /// What some tags named in manifests point to, where the catalogue does not know them.
+    pub resolved: BTreeMap<ImageReference, Digest>,
+    /// The units, by environment.
+    pub units: BTreeMap<EnvironmentName, UnitView>,
+}
+
+/// One unit as it was observed.
+#[derive(Debug, Clone)]
+pub struct UnitView {
+    /// What its infra repository says.
+    pub infra: Observed<Arc<Infra>>,
+    /// The request that proposes, where the gate has one.
+    pub request: Observed<Option<Request>>,
+    /// What its cluster runs; `None`: the environment is another Towpath's to act on.
+    pub live: Option<Observed<Arc<Live>>>,
+}
+
+/// What an infra repository says of one unit.
+#[derive(Debug, Clone)]
+pub struct Infra {
+    /// The head of the environment's branch.
+    pub head: CommitId,
+    /// When this head was first seen.
+    pub head_since: Timestamp,
+    /// Whether the newest recorded deployment is no longer behind the head.
+    pub went_back: bool,
+    /// The head of the environment's records.
+    pub records_head: Option<CommitId>,
+    /// What the records say of the environment.
+    pub standing: Standing,
+    /// What the records say of the unit; or why they cannot be read.
+    pub records: Result<UnitRecords, String>,
+    /// What the head asks for; or which file is at fault.
+    pub desired: Result<Desired, String>,
+    /// The commit that brought the unit's desired state, where it is not the recorded one.
+    pub changed: Option<ChangedBy>,
+    /// The proposal branch.
+    pub proposal: Option<Proposal>,
+    /// Commits known to be behind the head.
+    pub behind: Arc<BTreeSet<CommitId>>,
+}
+
+/// Who changed a unit's desired state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChangedBy {
+    /// The first-parent commit that did.
+    pub commit: CommitId,
+    /// Its committer.
+    pub by: String,
+}
+
+/// A unit's desired state and what it was rendered from.
+#[derive(Debug, Clone)]
+pub struct Desired {
+    /// The files, for editing and rendering again.
+    pub layers: Arc<Layers>,
+    /// The objects.
+    pub rendered: Arc<Rendered>,
+}
+
+/// The proposal branch of a unit.
+#[derive(Debug, Clone)]
+pub struct Proposal {
+    /// Its head.
+    pub head: CommitId,
+    /// What its head asks for; or which file is at fault.
+    pub rendered: Result<Arc<Rendered>, String>,
+    /// Whether the base touched a file that it edits.
+    pub conflicts: bool,
+    /// Whether the head of the base contains it.
+    pub merged: bool,
+}
+
+/// A pull request, or what stands in for one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// What people call it: `#12`, or the branch.
+    pub name: String,
+    /// Where it is seen.
+    pub url: Option<String>,
+    /// Whether a person approved it, queued it or armed its merge.
+    pub approved: bool,
+}
+
+/// What a cluster runs of one unit.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Live {
+    /// The unit's objects, and those that its manifests name.
+    pub objects: BTreeMap<ObjectRef, LiveObject>,
+}
+
+/// A live object.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LiveObject {
+    /// The server's id of this very object.
+    pub uid: String,
+    /// The server's version of it.
+    pub version: String,
+    /// Our mark on it; `None`: it is not ours.
+    pub mark: Option<Mark>,
+    /// Who else marked it: `helm`, `flux`, `argocd`.
+    pub engine: Option<String>,
+    /// How it does.
+    pub health: Health,
+    /// When it was last applied.
+    pub applied_at: Timestamp,
+}
+
+/// What Towpath writes on every object it applies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mark {
+    /// The application.
+    pub application: ApplicationName,
+    /// The environment.
+    pub environment: EnvironmentName,
+    /// The hash of the object's own rendered manifest.
+    pub hash: Digest,
+    /// The commit where it last changed.
+    pub commit: CommitId,
+}
