@@ -8,8 +8,10 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use semver::Version;
 
-use super::version::parse_version;
-use super::{Digest, Digests, Follow, ImageRepository, ImageSource, Rank, Release, TaggedDigest};
+use super::{
+    Digest, Digests, Follow, ImageRepository, ImageSource, Rank, Release, TaggedDigest,
+    parse_version,
+};
 
 /// What one tag of one image repository points to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,7 +65,11 @@ struct Build {
 /// What tags of different images have in common when they were built together.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Key {
-    Branch { branch: Option<String>, commit: Option<String>, tag: Option<String> },
+    Branch {
+        branch: Option<String>,
+        commit: Option<String>,
+        tag: Option<String>,
+    },
     Tag(String),
 }
 
@@ -82,7 +88,9 @@ impl Catalogue {
             BTreeMap::new();
         for source in sources {
             for (tag, image) in seen.get(&source.repository).into_iter().flatten() {
-                catalogue.tags.insert((source.repository.clone(), tag.clone()), image.digest);
+                catalogue
+                    .tags
+                    .insert((source.repository.clone(), tag.clone()), image.digest);
                 for key in keys(source, tag) {
                     let group = groups.entry(key).or_default();
                     group.insert(source.repository.clone(), (tag.clone(), image.clone()));
@@ -120,31 +128,59 @@ impl Catalogue {
             .filter(|source| !images.contains_key(&source.repository))
             .map(|source| source.repository.clone())
             .collect();
-        if !missing.is_empty() || sources.iter().any(|source| !images.contains_key(&source.repository)) {
+        if !missing.is_empty()
+            || sources
+                .iter()
+                .any(|source| !images.contains_key(&source.repository))
+        {
             let tagged = matches!(key, Key::Tag(_));
-            self.incomplete.push(Incomplete { name, tagged, version, branch, missing });
+            self.incomplete.push(Incomplete {
+                name,
+                tagged,
+                version,
+                branch,
+                missing,
+            });
             return;
         }
         let bound = commit.as_ref().and_then(|commit| bounds.get(commit));
         let built = bound.map_or(newest.built, |bound| newest.built.min(*bound));
         let images = images.into_iter().map(|(repository, (tag, image))| {
-            (repository, TaggedDigest { tag: Some(tag), digest: image.digest })
+            (
+                repository,
+                TaggedDigest {
+                    tag: Some(tag),
+                    digest: image.digest,
+                },
+            )
         });
-        self.builds.push(Build { name, branch, version, commit, images: images.collect(), built });
+        self.builds.push(Build {
+            name,
+            branch,
+            version,
+            commit,
+            images: images.collect(),
+            built,
+        });
     }
 
     /// The releases that an environment following this may take, oldest first. Empty where it
     /// follows environments: there, records say what may go on.
     pub fn releases(&self, follow: &Follow) -> Vec<Release> {
         let admitted = |build: &&Build| match follow {
-            Follow::Branches(filter) => {
-                build.branch.as_ref().is_some_and(|branch| filter.admits(branch))
-            }
-            Follow::Tags(range) => build.version.as_ref().is_some_and(|it| range.admits(it)),
+            Follow::Branches(filter) => build
+                .branch
+                .as_ref()
+                .is_some_and(|branch| filter.takes(branch)),
+            Follow::Tags(range) => build.version.as_ref().is_some_and(|it| range.takes(it)),
             Follow::Environments { .. } => false,
         };
-        let mut releases: Vec<_> =
-            self.builds.iter().filter(admitted).map(Build::release).collect();
+        let mut releases: Vec<_> = self
+            .builds
+            .iter()
+            .filter(admitted)
+            .map(Build::release)
+            .collect();
         releases.sort_by(Release::compare);
         releases
     }
@@ -152,11 +188,16 @@ impl Catalogue {
     /// The incomplete releases that an environment following this would take.
     pub fn incomplete(&self, follow: &Follow) -> Vec<&Incomplete> {
         let admitted = |incomplete: &&Incomplete| match follow {
-            Follow::Branches(filter) => {
-                incomplete.branch.as_ref().is_some_and(|branch| filter.admits(branch))
-            }
+            Follow::Branches(filter) => incomplete
+                .branch
+                .as_ref()
+                .is_some_and(|branch| filter.takes(branch)),
             Follow::Tags(range) => {
-                incomplete.tagged && incomplete.version.as_ref().is_some_and(|it| range.admits(it))
+                incomplete.tagged
+                    && incomplete
+                        .version
+                        .as_ref()
+                        .is_some_and(|it| range.takes(it))
             }
             Follow::Environments { .. } => false,
         };
@@ -167,15 +208,22 @@ impl Catalogue {
     pub fn find(&self, digests: &Digests) -> Option<Release> {
         let same = |build: &&Build| {
             build.images.len() == digests.len()
-                && build.images.iter().all(|(at, image)| digests.get(at) == Some(&image.digest))
+                && build
+                    .images
+                    .iter()
+                    .all(|(at, image)| digests.get(at) == Some(&image.digest))
         };
         let builds = self.builds.iter().filter(same);
-        builds.max_by(|a, b| a.version.cmp(&b.version).then(a.built.cmp(&b.built))).map(Build::release)
+        builds
+            .max_by(|a, b| a.version.cmp(&b.version).then(a.built.cmp(&b.built)))
+            .map(Build::release)
     }
 
     /// What a tag points to.
     pub fn tag(&self, repository: &ImageRepository, tag: &str) -> Option<Digest> {
-        self.tags.get(&(repository.clone(), tag.to_owned())).copied()
+        self.tags
+            .get(&(repository.clone(), tag.to_owned()))
+            .copied()
     }
 
     /// Every release under every name, for views and for telling what is new.
@@ -189,7 +237,10 @@ impl Build {
         Release {
             name: self.name.clone(),
             images: self.images.clone(),
-            rank: Rank { version: self.version.clone(), built: self.built },
+            rank: Rank {
+                version: self.version.clone(),
+                built: self.built,
+            },
             commit: self.commit.clone(),
         }
     }
@@ -198,10 +249,22 @@ impl Build {
 /// What this tag may be: a branch build, a release build, or both.
 fn keys(source: &ImageSource, tag: &str) -> Vec<Key> {
     let mut keys = Vec::new();
-    if let Some(parts) = source.branch_tag.as_ref().and_then(|template| template.matches(tag)) {
-        keys.push(Key::Branch { branch: parts.branch, commit: parts.commit, tag: parts.tag });
+    if let Some(parts) = source
+        .branch_tag
+        .as_ref()
+        .and_then(|template| template.matches(tag))
+    {
+        keys.push(Key::Branch {
+            branch: parts.branch,
+            commit: parts.commit,
+            tag: parts.tag,
+        });
     }
-    if let Some(parts) = source.release_tag.as_ref().and_then(|template| template.matches(tag)) {
+    if let Some(parts) = source
+        .release_tag
+        .as_ref()
+        .and_then(|template| template.matches(tag))
+    {
         // What does not read as a version is no release: `latest` fits `{tag}` too.
         if let Some(tag) = parts.tag.filter(|tag| parse_version(tag).is_some()) {
             keys.push(Key::Tag(tag));

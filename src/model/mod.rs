@@ -3,6 +3,8 @@
 //! Outside data is parsed into these small types at the edge, so that whatever holds one holds a
 //! checked value.
 
+mod branch;
+pub mod catalogue;
 mod commit;
 mod credential;
 mod digest;
@@ -12,11 +14,14 @@ mod image;
 mod name;
 pub mod record;
 mod release;
+mod template;
 mod url;
+mod version;
 
+pub use branch::{BranchFilter, InvalidFilter};
 pub use commit::{CommitId, InvalidCommit};
-pub use digest::{Digest, InvalidDigest};
 pub use credential::Credential;
+pub use digest::{Digest, InvalidDigest};
 pub use environment::{
     Adopt, Application, ClusterSpec, Conflicts, DeploymentTags, Drift, Environment, Follow, Gate,
     ImageField, ImageSource, KeepTags, OnFailure, Pace, Pipeline, Rollback, Simulated, Source,
@@ -26,4 +31,6 @@ pub use health::Health;
 pub use image::{ImageReference, ImageRepository, InvalidImage};
 pub use name::{ApplicationName, EnvironmentName, InvalidName};
 pub use release::{Digests, Rank, Release, TaggedDigest};
+pub use template::{InvalidTemplate, Parts, RenderError, TagTemplate, sanitise_branch};
 pub use url::{InvalidUrl, RepositoryUrl, Scheme};
+pub use version::{InvalidRange, VersionRange, parse_version};

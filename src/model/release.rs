@@ -49,13 +49,19 @@ pub struct Rank {
 impl Release {
     /// The release's identity.
     pub fn digests(&self) -> Digests {
-        self.images.iter().map(|(repository, image)| (repository.clone(), image.digest)).collect()
+        self.images
+            .iter()
+            .map(|(repository, image)| (repository.clone(), image.digest))
+            .collect()
     }
 
     /// Whether these are the same digests.
     pub fn is(&self, digests: &Digests) -> bool {
         self.images.len() == digests.len()
-            && self.images.iter().all(|(repository, image)| digests.get(repository) == Some(&image.digest))
+            && self
+                .images
+                .iter()
+                .all(|(repository, image)| digests.get(repository) == Some(&image.digest))
     }
 
     /// The references to write into manifests: `repository:tag@digest`.
@@ -75,12 +81,17 @@ impl Release {
 
     /// The first image's digest, shortened for people.
     pub fn short_digest(&self) -> String {
-        self.images.values().next().map_or_else(String::new, |image| image.digest.short())
+        self.images
+            .values()
+            .next()
+            .map_or_else(String::new, |image| image.digest.short())
     }
 
     /// Whether this release is newer than the other: a total order, ties by digest.
     pub fn compare(&self, other: &Self) -> Ordering {
-        self.rank.compare(&other.rank).then_with(|| self.digests().cmp(&other.digests()))
+        self.rank
+            .compare(&other.rank)
+            .then_with(|| self.digests().cmp(&other.digests()))
     }
 
     /// Whether this release is newer than the other.

@@ -24,7 +24,9 @@ const VERSION: u32 = 1;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidRecord {
     /// Written by a newer Towpath.
-    #[error("the record is of version {0}, this Towpath reads version {VERSION}: use a newer Towpath")]
+    #[error(
+        "the record is of version {0}, this Towpath reads version {VERSION}: use a newer Towpath"
+    )]
     Version(u32),
     /// A kind of record that this program does not know.
     #[error("`{0}` is a record this Towpath does not know: use a newer Towpath")]
@@ -123,14 +125,24 @@ fn line_of(record: &Record) -> Line {
             line.release = optional(release);
             "adopted"
         }
-        Statement::Deployment { number, release, state, cause } => {
+        Statement::Deployment {
+            number,
+            release,
+            state,
+            cause,
+        } => {
             line.number = Some(*number);
             line.release = optional(release);
             line.state = Some(state.to_string());
             line.cause = Some(cause.as_str().to_owned());
             "deployment"
         }
-        Statement::Verdict { number, release, state, verdict } => {
+        Statement::Verdict {
+            number,
+            release,
+            state,
+            verdict,
+        } => {
             line.number = Some(*number);
             line.release = optional(release);
             line.state = Some(state.to_string());
@@ -140,7 +152,11 @@ fn line_of(record: &Record) -> Line {
             }
             "verdict"
         }
-        Statement::Degraded { number, release, reason } => {
+        Statement::Degraded {
+            number,
+            release,
+            reason,
+        } => {
             line.number = Some(*number);
             line.release = optional(release);
             line.reason = Some(reason.clone());
@@ -151,7 +167,11 @@ fn line_of(record: &Record) -> Line {
             line.proposal = Some(proposal.to_string());
             "proposed"
         }
-        Statement::Withdrawn { release, proposal, reason } => {
+        Statement::Withdrawn {
+            release,
+            proposal,
+            reason,
+        } => {
             line.release = Some(release_line(release));
             line.proposal = proposal.map(|proposal| proposal.to_string());
             line.reason = Some(reason.clone());
@@ -161,7 +181,11 @@ fn line_of(record: &Record) -> Line {
             line.release = Some(release_line(release));
             "declined"
         }
-        Statement::Pinned { release, over, reason } => {
+        Statement::Pinned {
+            release,
+            over,
+            reason,
+        } => {
             line.release = optional(release);
             line.over = optional(over);
             line.reason = Some(reason.clone());
@@ -200,12 +224,18 @@ fn record_of(mut line: Line) -> Result<Record, InvalidRecord> {
     let state = || parse(line.state.as_deref().ok_or_else(|| missing("state"))?);
     let reason = || line.reason.clone().unwrap_or_default();
     let statement = match line.record.as_str() {
-        "adopted" => Statement::Adopted { release: release.clone() },
+        "adopted" => Statement::Adopted {
+            release: release.clone(),
+        },
         "deployment" => Statement::Deployment {
             number: number()?,
             release: release.clone(),
             state: state()?,
-            cause: line.cause.as_deref().ok_or_else(|| missing("cause"))?.parse()?,
+            cause: line
+                .cause
+                .as_deref()
+                .ok_or_else(|| missing("cause"))?
+                .parse()?,
         },
         "verdict" => Statement::Verdict {
             number: number()?,
@@ -219,25 +249,41 @@ fn record_of(mut line: Line) -> Result<Record, InvalidRecord> {
                 None => return Err(missing("verdict")),
             },
         },
-        "degraded" => {
-            Statement::Degraded { number: number()?, release: release.clone(), reason: reason() }
-        }
+        "degraded" => Statement::Degraded {
+            number: number()?,
+            release: release.clone(),
+            reason: reason(),
+        },
         "proposed" => Statement::Proposed {
             release: required()?,
-            proposal: parse(line.proposal.as_deref().ok_or_else(|| missing("proposal"))?)?,
+            proposal: parse(
+                line.proposal
+                    .as_deref()
+                    .ok_or_else(|| missing("proposal"))?,
+            )?,
         },
         "withdrawn" => Statement::Withdrawn {
             release: required()?,
             proposal: line.proposal.as_deref().map(parse).transpose()?,
             reason: reason(),
         },
-        "declined" => Statement::Declined { release: required()? },
-        "pinned" => Statement::Pinned { release: release.clone(), over, reason: reason() },
+        "declined" => Statement::Declined {
+            release: required()?,
+        },
+        "pinned" => Statement::Pinned {
+            release: release.clone(),
+            over,
+            reason: reason(),
+        },
         "unpinned" => Statement::Unpinned { reason: reason() },
         "held" => Statement::Held { reason: reason() },
         "resumed" => Statement::Resumed { reason: reason() },
-        "retried" => Statement::Retried { release: required()? },
-        "ungated" => Statement::Ungated { release: release.clone() },
+        "retried" => Statement::Retried {
+            release: required()?,
+        },
+        "ungated" => Statement::Ungated {
+            release: release.clone(),
+        },
         other => return Err(InvalidRecord::Unknown(other.to_owned())),
     };
     Ok(Record {
@@ -255,7 +301,8 @@ fn missing(field: &str) -> InvalidRecord {
 }
 
 fn parse<T: FromStr<Err: std::fmt::Display>>(text: &str) -> Result<T, InvalidRecord> {
-    text.parse().map_err(|error: T::Err| InvalidRecord::Malformed(error.to_string()))
+    text.parse()
+        .map_err(|error: T::Err| InvalidRecord::Malformed(error.to_string()))
 }
 
 fn release_line(release: &Release) -> ReleaseLine {
@@ -279,7 +326,13 @@ fn release_of(mut line: ReleaseLine) -> Result<Release, InvalidRecord> {
     let mut images = BTreeMap::new();
     for (repository, digest) in line.images {
         let tag = line.tags.remove(&repository);
-        images.insert(parse(&repository)?, TaggedDigest { tag, digest: parse(&digest)? });
+        images.insert(
+            parse(&repository)?,
+            TaggedDigest {
+                tag,
+                digest: parse(&digest)?,
+            },
+        );
     }
     if images.is_empty() {
         return Err(missing("images"));
@@ -288,7 +341,10 @@ fn release_of(mut line: ReleaseLine) -> Result<Release, InvalidRecord> {
     Ok(Release {
         name: line.name,
         images,
-        rank: Rank { version, built: line.built },
+        rank: Rank {
+            version,
+            built: line.built,
+        },
         commit: line.commit,
     })
 }
@@ -310,10 +366,16 @@ impl FromStr for Cause {
     type Err = InvalidRecord;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        [Self::Baseline, Self::Automation, Self::Merge, Self::Hand, Self::Rollback]
-            .into_iter()
-            .find(|cause| cause.as_str() == text)
-            .ok_or_else(|| InvalidRecord::Unknown(format!("cause {text}")))
+        [
+            Self::Baseline,
+            Self::Automation,
+            Self::Merge,
+            Self::Hand,
+            Self::Rollback,
+        ]
+        .into_iter()
+        .find(|cause| cause.as_str() == text)
+        .ok_or_else(|| InvalidRecord::Unknown(format!("cause {text}")))
     }
 }
 

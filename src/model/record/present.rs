@@ -198,23 +198,32 @@ impl UnitRecords {
                 Statement::Deployment { number, .. } | Statement::Degraded { number, .. } => {
                     self.keeps_number(*number)
                 }
-                Statement::Verdict { number, verdict, .. } => {
+                Statement::Verdict {
+                    number, verdict, ..
+                } => {
                     self.keeps_number(*number)
                         || (*verdict == Verdict::Superseded && outpaced.contains(number))
                 }
-                Statement::Proposed { proposal, .. } => {
-                    self.proposal.as_ref().is_some_and(|open| open.commit == *proposal)
-                }
-                Statement::Declined { release } => {
-                    self.declined.iter().any(|declined| declined.release == *release)
-                }
-                Statement::Withdrawn { release, proposal: None, .. } => {
-                    self.runs.iter().any(|run| run.release.is(&release.digests()))
-                }
+                Statement::Proposed { proposal, .. } => self
+                    .proposal
+                    .as_ref()
+                    .is_some_and(|open| open.commit == *proposal),
+                Statement::Declined { release } => self
+                    .declined
+                    .iter()
+                    .any(|declined| declined.release == *release),
+                Statement::Withdrawn {
+                    release,
+                    proposal: None,
+                    ..
+                } => self
+                    .runs
+                    .iter()
+                    .any(|run| run.release.is(&release.digests())),
                 // Without it the fold would find the failure again.
-                Statement::Retried { release } => {
-                    self.running().is_some_and(|running| running.is(&release.digests()))
-                }
+                Statement::Retried { release } => self
+                    .running()
+                    .is_some_and(|running| running.is(&release.digests())),
                 Statement::Withdrawn { .. }
                 | Statement::Ungated { .. }
                 | Statement::Unpinned { .. }
@@ -226,17 +235,30 @@ impl UnitRecords {
     }
 
     fn keeps_number(&self, number: u64) -> bool {
-        self.deployment.as_ref().is_some_and(|deployment| deployment.number == number)
-            || self.runs.iter().any(|run| run.number == number || run.ended.is_some_and(|(_, by)| by == number))
+        self.deployment
+            .as_ref()
+            .is_some_and(|deployment| deployment.number == number)
+            || self
+                .runs
+                .iter()
+                .any(|run| run.number == number || run.ended.is_some_and(|(_, by)| by == number))
             || self.failures.iter().any(|failure| failure.number == number)
     }
 
     /// The newest superseded deployments, as many as the count in a row.
     fn superseded_numbers(&self) -> Vec<u64> {
-        let superseded = self.records.iter().rev().filter_map(|record| match record.statement {
-            Statement::Verdict { number, verdict: Verdict::Superseded, .. } => Some(number),
-            _ => None,
-        });
+        let superseded = self
+            .records
+            .iter()
+            .rev()
+            .filter_map(|record| match record.statement {
+                Statement::Verdict {
+                    number,
+                    verdict: Verdict::Superseded,
+                    ..
+                } => Some(number),
+                _ => None,
+            });
         superseded.take(self.outpaced).collect()
     }
 
@@ -261,7 +283,12 @@ impl UnitRecords {
         let at = record.at;
         match &record.statement {
             Statement::Adopted { .. } => self.adopted = true,
-            Statement::Deployment { number, release, state, cause } => {
+            Statement::Deployment {
+                number,
+                release,
+                state,
+                cause,
+            } => {
                 self.deploy(Deployment {
                     number: *number,
                     commit: record.commit,
@@ -272,7 +299,12 @@ impl UnitRecords {
                     verdict: None,
                 });
             }
-            Statement::Verdict { number, release, state, verdict } => {
+            Statement::Verdict {
+                number,
+                release,
+                state,
+                verdict,
+            } => {
                 self.judge(*number, release.as_ref(), state, verdict, at);
             }
             Statement::Degraded { number, reason, .. } => {
@@ -281,12 +313,24 @@ impl UnitRecords {
                 }
             }
             Statement::Proposed { release, proposal } => {
-                self.proposal =
-                    Some(Proposed { release: release.clone(), commit: *proposal, at });
-                self.declined.retain(|declined| !declined.release.is(&release.digests()));
+                self.proposal = Some(Proposed {
+                    release: release.clone(),
+                    commit: *proposal,
+                    at,
+                });
+                self.declined
+                    .retain(|declined| !declined.release.is(&release.digests()));
             }
-            Statement::Withdrawn { release, proposal: Some(_), .. } => self.close_proposal(release),
-            Statement::Withdrawn { release, proposal: None, reason } => {
+            Statement::Withdrawn {
+                release,
+                proposal: Some(_),
+                ..
+            } => self.close_proposal(release),
+            Statement::Withdrawn {
+                release,
+                proposal: None,
+                reason,
+            } => {
                 for run in &mut self.runs {
                     if run.release.is(&release.digests()) {
                         run.spoiled.get_or_insert_with(|| reason.clone());
@@ -295,9 +339,16 @@ impl UnitRecords {
             }
             Statement::Declined { release } => {
                 self.close_proposal(release);
-                self.declined.push(Declined { release: release.clone(), at });
+                self.declined.push(Declined {
+                    release: release.clone(),
+                    at,
+                });
             }
-            Statement::Pinned { release, over, reason } => {
+            Statement::Pinned {
+                release,
+                over,
+                reason,
+            } => {
                 self.pin = Some(Pin {
                     release: release.clone(),
                     over: over.clone(),
@@ -307,13 +358,19 @@ impl UnitRecords {
             }
             Statement::Unpinned { .. } => self.pin = None,
             Statement::Held { reason } => {
-                self.hold = Some(Hold { reason: reason.clone(), by: record.by.clone(), at });
+                self.hold = Some(Hold {
+                    reason: reason.clone(),
+                    by: record.by.clone(),
+                    at,
+                });
             }
             Statement::Resumed { .. } => self.hold = None,
             Statement::Retried { release } => {
                 let digests = release.digests();
-                self.failures.retain(|failure| !failure.release.is(&digests));
-                self.declined.retain(|declined| !declined.release.is(&digests));
+                self.failures
+                    .retain(|failure| !failure.release.is(&digests));
+                self.declined
+                    .retain(|declined| !declined.release.is(&digests));
             }
             Statement::Ungated { .. } => {}
         }
@@ -343,15 +400,20 @@ impl UnitRecords {
             && deployment.number == number
         {
             // The first verdict counts.
-            deployment.verdict.get_or_insert(Judged { verdict: verdict.clone(), at });
+            deployment.verdict.get_or_insert(Judged {
+                verdict: verdict.clone(),
+                at,
+            });
         }
         match verdict {
             Verdict::Superseded => self.outpaced += 1,
             Verdict::Healthy => {
                 self.outpaced = 0;
                 let Some(release) = release else { return };
-                self.failures.retain(|failure| failure.release.is_newer_than(release));
-                self.declined.retain(|declined| declined.release.is_newer_than(release));
+                self.failures
+                    .retain(|failure| failure.release.is_newer_than(release));
+                self.declined
+                    .retain(|declined| declined.release.is_newer_than(release));
                 self.runs.push(Run {
                     number,
                     release: release.clone(),
@@ -378,7 +440,11 @@ impl UnitRecords {
     }
 
     fn close_proposal(&mut self, release: &Release) {
-        if self.proposal.as_ref().is_some_and(|open| open.release.is(&release.digests())) {
+        if self
+            .proposal
+            .as_ref()
+            .is_some_and(|open| open.release.is(&release.digests()))
+        {
             self.proposal = None;
         }
     }
