@@ -1,0 +1,120 @@
+//! Which release a branch's head asks for, recognised by the digests in the rendered objects:
+//! never by commit id, message or trailer, so squash and rebase merges are the same.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use super::{Unit, World};
+use crate::manifest::Rendered;
+use crate::model::record::UnitRecords;
+use crate::model::{
+    Digest, Digests, ImageReference, ImageRepository, Rank, Release, TaggedDigest, parse_version,
+};
+
+/// What a head asks for.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Head {
+    /// A release that the registry, the records or an upstream environment knows.
+    Known(Release),
+    /// Images that none of them knows, named as the manifests name them.
+    Unknown(Release),
+    /// Images whose digests cannot be told: no manifest names them, or two name them differently.
+    Unclear(String),
+}
+
+impl Head {
+    /// Recognises the release.
+    pub(super) fn identify(unit: &Unit<'_>, records: &UnitRecords, rendered: &Rendered) -> Self {
+        let images = match images(unit, rendered) {
+            Ok(images) => images,
+            Err(why) => return Self::Unclear(why),
+        };
+        let digests: Digests =
+            images.iter().map(|(repository, image)| (repository.clone(), image.digest)).collect();
+        match known(unit, records, &digests) {
+            Some(release) => Self::Known(release),
+            None => Self::Unknown(named(images)),
+        }
+    }
+
+    /// The release, known or not.
+    pub(super) fn release(&self) -> Option<&Release> {
+        match self {
+            Self::Known(release) | Self::Unknown(release) => Some(release),
+            Self::Unclear(_) => None,
+        }
+    }
+
+    /// The digests it asks for.
+    pub(super) fn digests(&self) -> Option<Digests> {
+        self.release().map(Release::digests)
+    }
+}
+
+/// The one image that the objects name for each of the application's repositories.
+fn images(
+    unit: &Unit<'_>,
+    rendered: &Rendered,
+) -> Result<BTreeMap<ImageRepository, TaggedDigest>, String> {
+    let mut images = BTreeMap::new();
+    for source in &unit.pipeline.application.images {
+        let repository = &source.repository;
+        let named = rendered.images.get(repository).map_or(&[][..], Vec::as_slice);
+        let Some(first) = named.first() else {
+            return Err(format!("no manifest names an image of {repository}"));
+        };
+        let digest = digest(unit.world, first)
+            .ok_or_else(|| format!("`{first}` has no digest, and its tag is not in the registry"))?;
+        if let Some(other) = named.iter().find(|other| self::digest(unit.world, other) != Some(digest)) {
+            return Err(format!("`{first}` and `{other}` name different images"));
+        }
+        images.insert(repository.clone(), TaggedDigest { tag: first.tag.clone(), digest });
+    }
+    Ok(images)
+}
+
+fn digest(world: &World, reference: &ImageReference) -> Option<Digest> {
+    let by_tag = || {
+        let catalogue = world.catalogue.read().ok()?;
+        catalogue.tag(&reference.repository, reference.tag.as_deref()?)
+    };
+    reference.digest.or_else(by_tag).or_else(|| world.resolved.get(reference).copied())
+}
+
+/// The registry knows most releases; records and upstream environments also know those whose tags are gone.
+fn known(unit: &Unit<'_>, records: &UnitRecords, digests: &Digests) -> Option<Release> {
+    let catalogue = unit.world.catalogue.read().ok();
+    catalogue
+        .and_then(|catalogue| catalogue.find(digests))
+        .or_else(|| recorded(records, digests))
+        .or_else(|| {
+            let views = unit.world.units.values();
+            views
+                .filter_map(|view| view.infra.read().ok()?.records.as_ref().ok())
+                .find_map(|records| recorded(records, digests))
+        })
+}
+
+fn recorded(records: &UnitRecords, digests: &Digests) -> Option<Release> {
+    let deployed = records.deployment.iter().filter_map(|deployment| deployment.release.as_ref());
+    deployed
+        .chain(records.runs.iter().map(|run| &run.release))
+        .chain(records.failures.iter().map(|failure| &failure.release))
+        .chain(records.proposal.iter().map(|proposal| &proposal.release))
+        .find(|release| release.is(digests))
+        .cloned()
+}
+
+/// Nothing is known of when it was made, so everything that is known is newer, versions apart.
+fn named(images: BTreeMap<ImageRepository, TaggedDigest>) -> Release {
+    let first = images.values().next();
+    let tag = first.and_then(|image| image.tag.clone());
+    let name = tag.clone().or_else(|| first.map(|image| image.digest.short()));
+    Release {
+        name: name.unwrap_or_default(),
+        rank: Rank { version: tag.as_deref().and_then(parse_version), built: Timestamp::UNIX_EPOCH },
+        images,
+        commit: None,
+    }
+}

@@ -1,0 +1,194 @@
+//! Decides, purely: what was observed goes in, one decision per unit comes out.
+//!
+//! No I/O, no clock, no async, no randomness. The walk of one unit reads top to bottom in
+//! [`decide`]: what is unreadable or held, what has happened and is not recorded, which release
+//! comes next, what the cluster must still do, how it went.
+
+pub mod check;
+pub mod edit;
+mod head;
+mod next;
+mod release;
+mod rollout;
+mod settle;
+mod step;
+mod waiting;
+mod world;
+
+use std::ops::ControlFlow;
+
+use jiff::Timestamp;
+
+pub use step::{
+    Apply, Change, PlannedOn, Propose, Prune, Statements, Step, Withdraw, Write,
+};
+pub use waiting::{Reason, Waiting};
+pub use world::{
+    ChangedBy, Desired, Infra, Live, LiveObject, Mark, Observed, Proposal, Request, Unreadable,
+    UnitView, World,
+};
+
+use crate::model::record::UnitRecords;
+use crate::model::{ApplicationName, Environment, EnvironmentName, Pipeline, Release};
+use head::Head;
+
+/// What the next round does for one application.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// The application.
+    pub application: ApplicationName,
+    /// Its units in pipeline order.
+    pub units: Vec<UnitPlan>,
+}
+
+/// What the next round does for one unit.
+#[derive(Debug, Clone, PartialEq)]
+pub struct UnitPlan {
+    /// The environment.
+    pub environment: EnvironmentName,
+    /// What its branch asks for, where that is known.
+    pub release: Option<Release>,
+    /// The newest deployment's number.
+    pub number: Option<u64>,
+    /// The one decision.
+    pub decision: Decision,
+}
+
+/// A unit gets exactly one.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Decision {
+    /// Do this.
+    Step(Box<Step>),
+    /// Do nothing, and why.
+    Waiting(Waiting),
+}
+
+/// A walk that goes on, or has come to its decision.
+type Walk<T = ()> = ControlFlow<Decision, T>;
+
+/// One unit with everything it is decided on.
+struct Unit<'a> {
+    pipeline: &'a Pipeline,
+    environment: &'a Environment,
+    world: &'a World,
+    view: &'a UnitView,
+    now: Timestamp,
+}
+
+/// A unit whose repository, records and manifests could be read.
+struct Ready<'a> {
+    unit: &'a Unit<'a>,
+    infra: &'a Infra,
+    records: &'a UnitRecords,
+    desired: &'a Desired,
+    head: Head,
+}
+
+/// What the next round does for this pipeline, given what was observed.
+pub fn plan(pipeline: &Pipeline, world: &World, now: Timestamp) -> Plan {
+    let units = pipeline.environments.iter().filter_map(|environment| {
+        let view = world.units.get(&environment.name)?;
+        Some(plan_unit(&Unit { pipeline, environment, world, view, now }))
+    });
+    Plan { application: pipeline.application.name.clone(), units: units.collect() }
+}
+
+fn plan_unit(unit: &Unit<'_>) -> UnitPlan {
+    let records = unit.view.infra.read().ok().and_then(|infra| infra.records.as_ref().ok());
+    let decision = match decide(unit) {
+        ControlFlow::Break(decision) => decision,
+        ControlFlow::Continue(waiting) => Decision::Waiting(waiting),
+    };
+    UnitPlan {
+        environment: unit.environment.name.clone(),
+        release: records.and_then(UnitRecords::running).cloned(),
+        number: records.and_then(|records| records.deployment.as_ref()).map(|it| it.number),
+        decision,
+    }
+}
+
+/// The walk of one unit: the first part that has something to do, or must wait, decides.
+fn decide(unit: &Unit<'_>) -> Walk<Waiting> {
+    let ready = unit.ready()?;
+    settle::adopt(&ready)?;
+    settle::head(&ready)?;
+    settle::proposal(&ready)?;
+    let next = next::release(&ready)?;
+    rollout::apply(&ready)?;
+    let progress = rollout::judge(&ready)?;
+    Walk::Continue(match progress {
+        Some(progress) => next.or(progress),
+        None => next,
+    })
+}
+
+impl<'a> Unit<'a> {
+    /// What must be readable before anything is decided.
+    fn ready(&'a self) -> Walk<Ready<'a>> {
+        if self.view.live.is_none() {
+            return wait(Reason::NotOurs);
+        }
+        let infra = match self.view.infra.read() {
+            Ok(infra) => infra,
+            Err(unreadable) => return unreadable_source(unreadable),
+        };
+        let records = match &infra.records {
+            Ok(records) => records,
+            Err(why) => return wait(Reason::UnreadableRecords(why.clone())),
+        };
+        if let Some(hold) = records.hold.as_ref().or(infra.standing.hold.as_ref()) {
+            let reason = Reason::Held { reason: hold.reason.clone(), by: hold.by.clone() };
+            return ControlFlow::Break(Decision::Waiting(Waiting::on(reason).since(hold.at)));
+        }
+        if infra.went_back {
+            let believed = waiting::after(infra.head_since, WENT_BACK_BELIEVED_AFTER);
+            if self.now < believed {
+                let waiting = Waiting::on(Reason::WentBack).since(infra.head_since);
+                return ControlFlow::Break(Decision::Waiting(waiting.until(believed)));
+            }
+        }
+        let desired = match &infra.desired {
+            Ok(desired) => desired,
+            Err(why) => return wait(Reason::BrokenManifests(why.clone())),
+        };
+        let head = Head::identify(self, records, &desired.rendered);
+        Walk::Continue(Ready { unit: self, infra, records, desired, head })
+    }
+
+    fn is_gated(&self) -> bool {
+        self.environment.gate != crate::model::Gate::None
+    }
+}
+
+impl Ready<'_> {
+    fn planned_on(&self) -> PlannedOn {
+        PlannedOn {
+            head: self.infra.head,
+            records: self.infra.records_head,
+            proposal: self.infra.proposal.as_ref().map(|proposal| proposal.head),
+        }
+    }
+}
+
+/// A replica that lags shows an old head; a branch that was really rewritten still shows it 30 s later.
+const WENT_BACK_BELIEVED_AFTER: std::time::Duration = std::time::Duration::from_secs(30);
+
+fn step<T>(step: Step) -> Walk<T> {
+    ControlFlow::Break(Decision::Step(Box::new(step)))
+}
+
+fn wait<T>(reason: Reason) -> Walk<T> {
+    ControlFlow::Break(Decision::Waiting(Waiting::on(reason)))
+}
+
+fn unreadable_source<T>(unreadable: &Unreadable) -> Walk<T> {
+    ControlFlow::Break(Decision::Waiting(unreadable_waiting(unreadable)))
+}
+
+fn unreadable_waiting(unreadable: &Unreadable) -> Waiting {
+    Waiting {
+        reason: Reason::Unreadable(unreadable.clone()),
+        since: Some(unreadable.since),
+        next: unreadable.retry,
+    }
+}

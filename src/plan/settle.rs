@@ -1,0 +1,206 @@
+//! States what has happened and is not recorded: adoption, what people committed, merged or
+//! declined. What is recorded first is what everything later is decided from.
+
+use std::ops::ControlFlow;
+
+use super::head::Head;
+use super::{
+    Decision, Ready, Reason, Statements, Step, Waiting, Walk, Withdraw, step, unreadable_source,
+};
+use crate::model::record::{Cause, Pin, Statement, Verdict};
+use crate::model::{CommitId, Release};
+
+/// A unit without records is adopted: what its branch names is the baseline.
+pub(super) fn adopt(ready: &Ready<'_>) -> Walk {
+    if ready.records.adopted {
+        return Walk::Continue(());
+    }
+    // Without the registry a tag has no digest, and the baseline would be recorded as unknown.
+    if let Err(unreadable) = ready.unit.world.catalogue.read() {
+        return unreadable_source(unreadable);
+    }
+    let live = match ready.unit.view.live.as_ref().map(super::Observed::read) {
+        Some(Ok(live)) => live,
+        Some(Err(unreadable)) => return unreadable_source(unreadable),
+        None => return super::wait(Reason::NotOurs),
+    };
+    let adopt = &ready.unit.environment.adopt;
+    let mut foreign = Vec::new();
+    for object in &ready.desired.rendered.objects {
+        let Some(found) = live.objects.get(&object.reference) else { continue };
+        let ours = found.mark.as_ref().is_some_and(|mark| {
+            mark.environment == ready.unit.environment.name
+                && mark.application == ready.unit.pipeline.application.name
+        });
+        let allowed = match &found.engine {
+            Some(engine) => adopt.engines.contains(engine),
+            None => adopt.auto,
+        };
+        if !ours && !allowed {
+            let whose = found.engine.as_deref().unwrap_or("nobody's mark");
+            foreign.push(format!("{} ({whose})", object.reference));
+        }
+    }
+    if !foreign.is_empty() {
+        return super::wait(Reason::Adopting { objects: foreign });
+    }
+    let release = ready.head.release().cloned();
+    record(ready, ready.infra.head, false, vec![
+        Statement::Adopted { release: release.clone() },
+        deployment(ready, release, Cause::Baseline),
+    ])
+}
+
+/// A head that asks for another desired state than the recorded one is a deployment.
+pub(super) fn head(ready: &Ready<'_>) -> Walk {
+    let recorded = ready.records.deployment.as_ref();
+    let state = ready.desired.rendered.state;
+    if recorded.is_some_and(|deployment| deployment.state == state) && !retried(ready) {
+        return Walk::Continue(());
+    }
+    let release = ready.head.release().cloned();
+    let previous = ready.records.running();
+    let same_images = match (&release, previous) {
+        (Some(now), Some(before)) => before.is(&now.digests()),
+        (None, None) => true,
+        _ => false,
+    };
+    let proposed = ready.records.proposal.as_ref();
+    let merged = release.as_ref().is_some_and(|now| {
+        proposed.is_some_and(|proposed| proposed.release.is(&now.digests()))
+    });
+    // What cannot be recognised without the registry is not called unknown while it cannot be asked.
+    if !same_images && !merged && !matches!(ready.head, Head::Known(_)) {
+        if let Err(unreadable) = ready.unit.world.catalogue.read() {
+            return unreadable_source(unreadable);
+        }
+    }
+    let mut statements = supersede(ready);
+    let cause = match (recorded, merged) {
+        (None, _) => Cause::Baseline,
+        (_, true) => Cause::Merge,
+        _ => Cause::Hand,
+    };
+    statements.push(deployment(ready, release.clone(), cause));
+    if !same_images && recorded.is_some() {
+        statements.extend(match merged {
+            true => unpin_for(ready, release.as_ref()),
+            false => by_hand(ready, release.as_ref(), previous),
+        });
+    }
+    let changed = ready.infra.changed.as_ref();
+    let commit = changed.map_or(ready.infra.head, |changed| changed.commit);
+    record(ready, commit, merged, statements)
+}
+
+/// A person asked for the running release to be tried again: a new deployment of the same state.
+fn retried(ready: &Ready<'_>) -> bool {
+    let Some(deployment) = &ready.records.deployment else { return false };
+    let failed = deployment
+        .verdict
+        .as_ref()
+        .is_some_and(|judged| matches!(judged.verdict, Verdict::Failed { .. }));
+    let Some(release) = &deployment.release else { return false };
+    failed && ready.records.failure(&release.digests(), &deployment.state).is_none()
+}
+
+/// A hand edit is believed. It pins when it goes back or asks for what nobody knows.
+fn by_hand(
+    ready: &Ready<'_>,
+    release: Option<&Release>,
+    previous: Option<&Release>,
+) -> Vec<Statement> {
+    let mut statements = Vec::new();
+    if ready.unit.is_gated() {
+        statements.push(Statement::Ungated { release: release.cloned() });
+    }
+    let pin = |reason: &str| Statement::Pinned {
+        release: release.cloned(),
+        over: newest_over(ready.records.pin.as_ref(), previous),
+        reason: reason.to_owned(),
+    };
+    match (&ready.head, previous) {
+        (Head::Known(now), Some(before)) if before.is_newer_than(now) => {
+            statements.push(Statement::Withdrawn {
+                release: before.clone(),
+                proposal: None,
+                reason: format!("a person went back to {now}"),
+            });
+            statements.push(pin("a person went back to it"));
+        }
+        (Head::Known(_), _) if ready.records.pin.is_some() => {
+            statements.push(pin("a person committed it over a pin"));
+        }
+        (Head::Known(_), _) => {}
+        (Head::Unknown(_) | Head::Unclear(_), _) => {
+            statements.push(pin("a person committed an image that no release knows"));
+        }
+    }
+    statements
+}
+
+fn newest_over(pin: Option<&Pin>, previous: Option<&Release>) -> Option<Release> {
+    let before = pin.and_then(|pin| pin.over.as_ref());
+    match (before, previous) {
+        (Some(before), Some(previous)) if before.is_newer_than(previous) => Some(before.clone()),
+        (before, previous) => previous.or(before).cloned(),
+    }
+}
+
+/// The merge of a newer release's proposal ends a pin.
+fn unpin_for(ready: &Ready<'_>, release: Option<&Release>) -> Vec<Statement> {
+    let (Some(_), Some(release)) = (&ready.records.pin, release) else { return Vec::new() };
+    vec![Statement::Unpinned { reason: format!("the proposal of {release} was merged") }]
+}
+
+/// A proposal that is gone was declined; one that asks for what already runs has no purpose.
+pub(super) fn proposal(ready: &Ready<'_>) -> Walk {
+    let Some(proposed) = &ready.records.proposal else { return Walk::Continue(()) };
+    let runs = ready.head.digests().is_some_and(|digests| proposed.release.is(&digests));
+    if runs {
+        return step(Step::Withdraw(Withdraw {
+            release: proposed.release.clone(),
+            reason: "it already runs".to_owned(),
+            request: ready.unit.view.request.read().ok().cloned().flatten(),
+            planned_on: ready.planned_on(),
+        }));
+    }
+    if ready.infra.proposal.is_some() {
+        return Walk::Continue(());
+    }
+    record(ready, ready.infra.head, false, vec![Statement::Declined {
+        release: proposed.release.clone(),
+    }])
+}
+
+/// The deployment before, if it was never judged, is superseded by the one that is stated with this.
+pub(super) fn supersede(ready: &Ready<'_>) -> Vec<Statement> {
+    let unjudged = ready.records.deployment.iter().filter(|before| before.verdict.is_none());
+    let verdict = unjudged.map(|before| Statement::Verdict {
+        number: before.number,
+        release: before.release.clone(),
+        state: before.state,
+        verdict: Verdict::Superseded,
+    });
+    verdict.collect()
+}
+
+fn deployment(ready: &Ready<'_>, release: Option<Release>, cause: Cause) -> Statement {
+    Statement::Deployment { number: 0, release, state: ready.desired.rendered.state, cause }
+}
+
+pub(super) fn record(
+    ready: &Ready<'_>,
+    commit: CommitId,
+    closes_proposal: bool,
+    statements: Vec<Statement>,
+) -> Walk {
+    let planned_on = ready.planned_on();
+    let closes_proposal = closes_proposal && planned_on.proposal.is_some();
+    step(Step::Record(Statements { statements, commit, closes_proposal, planned_on }))
+}
+
+/// Used where a part of the walk ends in waiting since a known moment.
+pub(super) fn wait_on(waiting: Waiting) -> Walk {
+    ControlFlow::Break(Decision::Waiting(waiting))
+}
