@@ -9,5 +9,6 @@
 
 pub mod clock;
 pub mod http;
+pub mod manifest;
 pub mod model;
 pub mod registry;

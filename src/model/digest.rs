@@ -21,6 +21,11 @@ impl Digest {
         Self(Sha256::digest(bytes).into())
     }
 
+    /// The digest with these 32 bytes, for what was hashed piece by piece.
+    pub fn from_sha256(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
     /// The first twelve hex digits, for people.
     pub fn short(&self) -> String {
         self.to_string()["sha256:".len()..][..12].to_owned()

@@ -15,6 +15,7 @@ mod name;
 pub mod record;
 mod release;
 mod template;
+mod object;
 mod url;
 mod version;
 
@@ -32,5 +33,6 @@ pub use image::{ImageReference, ImageRepository, InvalidImage};
 pub use name::{ApplicationName, EnvironmentName, InvalidName};
 pub use release::{Digests, Rank, Release, TaggedDigest};
 pub use template::{InvalidTemplate, Parts, RenderError, TagTemplate, sanitise_branch};
+pub use object::ObjectRef;
 pub use url::{InvalidUrl, RepositoryUrl, Scheme};
 pub use version::{InvalidRange, VersionRange, parse_version};

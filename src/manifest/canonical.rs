@@ -1,0 +1,72 @@
+//! One byte form per JSON value, so that equal values have equal hashes.
+
+use serde_json::{Map, Value};
+
+use crate::model::Digest;
+
+/// The hash of a value's canonical JSON: no white space, keys sorted by their bytes.
+pub fn hash(value: &Value) -> Digest {
+    let mut bytes = Vec::with_capacity(1024);
+    write(value, &mut bytes);
+    Digest::of(&bytes)
+}
+
+fn write(value: &Value, out: &mut Vec<u8>) {
+    match value {
+        Value::Object(map) => write_map(map, out),
+        Value::Array(entries) => {
+            out.push(b'[');
+            for (index, entry) in entries.iter().enumerate() {
+                if index > 0 {
+                    out.push(b',');
+                }
+                write(entry, out);
+            }
+            out.push(b']');
+        }
+        scalar => write_scalar(scalar, out),
+    }
+}
+
+fn write_map(map: &Map<String, Value>, out: &mut Vec<u8>) {
+    let mut entries: Vec<_> = map.iter().collect();
+    entries.sort_unstable_by_key(|(key, _)| key.as_str());
+    out.push(b'{');
+    for (index, (key, value)) in entries.into_iter().enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        write_scalar(key, out);
+        out.push(b':');
+        write(value, out);
+    }
+    out.push(b'}');
+}
+
+fn write_scalar(scalar: &(impl serde::Serialize + ?Sized), out: &mut Vec<u8>) {
+    serde_json::to_writer(out, scalar)
+        .expect("writing a string, number or literal into memory cannot fail");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn the_order_of_keys_does_not_matter_and_values_do() {
+        let one = json!({"b": [1, {"y": null, "x": "ü\n"}], "a": 1.5});
+        let other = json!({"a": 1.5, "b": [1, {"x": "ü\n", "y": null}]});
+        let mut bytes = Vec::new();
+        write(&one, &mut bytes);
+        assert_eq!(
+            bytes,
+            "{\"a\":1.5,\"b\":[1,{\"x\":\"ü\\n\",\"y\":null}]}".as_bytes()
+        );
+        assert_eq!(hash(&one), hash(&other));
+        assert_ne!(
+            hash(&one),
+            hash(&json!({"a": 1.5, "b": [{"x": "ü\n", "y": null}, 1]}))
+        );
+    }
+}

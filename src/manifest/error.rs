@@ -1,0 +1,206 @@
+//! What is wrong with a file, where, and what to do about it.
+
+use std::sync::Arc;
+
+use super::limits;
+
+/// A file that Towpath cannot read, render or edit. Shown as `file:line:column: reason — what to do`.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{file}:{line}:{column}: {problem}")]
+pub struct ManifestError {
+    /// The file, by its path in the tree.
+    pub file: Arc<str>,
+    /// The line, from 1.
+    pub line: u32,
+    /// The column in characters, from 1.
+    pub column: u32,
+    /// What is wrong, and what to do.
+    pub problem: Problem,
+}
+
+/// Where something stands.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// The file, by its path in the tree.
+    pub file: Arc<str>,
+    /// The line, from 1.
+    pub line: u32,
+    /// The column in characters, from 1.
+    pub column: u32,
+}
+
+impl Place {
+    /// The error of this problem at this place.
+    pub fn error(&self, problem: Problem) -> ManifestError {
+        ManifestError {
+            file: Arc::clone(&self.file),
+            line: self.line,
+            column: self.column,
+            problem,
+        }
+    }
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}", self.file, self.line)
+    }
+}
+
+/// What can be wrong with a file.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Problem {
+    /// The file exceeds a bound.
+    #[error("the file is larger than {} MiB — split it", limits::FILE_BYTES >> 20)]
+    TooLarge,
+    /// Not text.
+    #[error("the file is not UTF-8 — save it as UTF-8")]
+    NotUtf8,
+    /// Not YAML.
+    #[error("{0} — correct the YAML here")]
+    Syntax(String),
+    /// A template that was not rendered.
+    #[error(
+        "`{{{{` looks like a template, and the file does not parse ({0}) — Towpath has no templating: commit the rendered manifests (render in CI), and keep what differs between environments in `patches:`"
+    )]
+    Template(String),
+    /// A file of another tool.
+    #[error(
+        "this file belongs to {0}, which Towpath does not run — commit the rendered manifests (render in CI), and keep what differs between environments in `patches:`"
+    )]
+    ForeignTool(&'static str),
+    /// Nested deeper than is sane.
+    #[error("nested deeper than {} levels — flatten it", limits::DEPTH)]
+    TooDeep,
+    /// More values than is sane, aliases counted as often as they stand.
+    #[error(
+        "more than {} values, aliases expanded — split the file or use fewer aliases",
+        limits::NODES
+    )]
+    TooMany,
+    /// Two equal keys in one map.
+    #[error("`{0}` stands twice in one map — remove one")]
+    DuplicateKey(String),
+    /// A key that is a list, a map or an alias.
+    #[error("this key is not text — write plain or quoted text")]
+    KeyNotText,
+    /// A YAML tag without a meaning in a manifest.
+    #[error("the tag `{0}` means nothing in a manifest — remove it")]
+    Tag(String),
+    /// `<<` with something else than maps.
+    #[error("`<<` merges maps only — give it a map, or an alias of one")]
+    MergeValue,
+    /// An alias inside of what it stands for.
+    #[error("this alias stands inside of what it repeats — write the value out")]
+    SelfAlias,
+    /// A number that JSON cannot hold.
+    #[error("`{0}` is no number the cluster can read — quote it if it is text")]
+    Number(String),
+    /// A document that is not an object.
+    #[error(
+        "this document is not a Kubernetes object — write a map with `apiVersion`, `kind` and `metadata.name`"
+    )]
+    NotAnObject,
+    /// A field without which an object has no identity.
+    #[error("the object has no `{0}` — add it")]
+    Missing(&'static str),
+    /// A field that must be text.
+    #[error("`{0}` is not text — quote it")]
+    NotText(&'static str),
+    /// One object twice.
+    #[error("{object} also stands at {other} — remove one")]
+    DuplicateObject {
+        /// The object.
+        object: crate::model::ObjectRef,
+        /// Where it stands as well.
+        other: Place,
+    },
+    /// A directory without any object.
+    #[error(
+        "no manifest in this directory — an empty set is never applied; correct `manifests:` or add one"
+    )]
+    EmptyDirectory,
+    /// A file in one of Towpath's own formats is not as it should be.
+    #[error("{0}")]
+    Format(String),
+    /// A patch that applies to nothing.
+    #[error("the patch's target ({0}) matches no object — correct the target or remove the patch")]
+    PatchMatchesNothing(String),
+    /// A patch that does not apply.
+    #[error(
+        "the patch fails on {object}: {reason} — correct the path (a missing parent is made by `merge:`, not by `patch:`)"
+    )]
+    PatchFails {
+        /// The object.
+        object: crate::model::ObjectRef,
+        /// What the patch met.
+        reason: String,
+    },
+    /// A patch whose result is no longer an object.
+    #[error("after the patch {object} is no valid object: {reason} — correct the patch")]
+    PatchBreaks {
+        /// The object.
+        object: crate::model::ObjectRef,
+        /// What is wrong with the result.
+        reason: String,
+    },
+    /// An `images.yaml` entry without effect.
+    #[error(
+        "{0} stands in no object of an earlier directory — remove the entry, or set the image where it stands"
+    )]
+    ImageSetsNothing(crate::model::ImageRepository),
+    /// An image that cannot be changed in place.
+    #[error("{what} is not edited: {why}")]
+    Refused {
+        /// The image as it stands.
+        what: String,
+        /// Why, and what to do.
+        why: Refused,
+    },
+}
+
+/// Why an image is not edited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// It comes through an alias.
+    #[error("it comes through an alias — write the image out here")]
+    Alias,
+    /// It comes through a merge key.
+    #[error("it comes through a merge key — write the image out here")]
+    Merge,
+    /// It is repeated elsewhere by an alias.
+    #[error(
+        "an alias repeats it elsewhere, so that two places would change — write the other one out"
+    )]
+    Anchored,
+    /// A block scalar.
+    #[error("it is a block scalar — write it on one line")]
+    Block,
+    /// A scalar over several lines.
+    #[error("it is written over several lines — write it on one line")]
+    Lines,
+    /// A quoted scalar with escapes.
+    #[error("it is written with escapes — write it without")]
+    Escapes,
+    /// Not a reference.
+    #[error(
+        "it is not a valid image reference — correct it, or fill in the placeholder before it is committed"
+    )]
+    NotAReference,
+    /// The new text cannot stand there as the old one did.
+    #[error("the new text could not stand there unquoted — quote the image")]
+    Quoting,
+    /// The list in `images.yaml` has a form that cannot be extended.
+    #[error("the list is not written one entry per line — write it as `- reference` lines")]
+    List,
+    /// The result, read again, would differ elsewhere.
+    #[error(
+        "reading the result again shows a change elsewhere; nothing was changed — simplify the YAML around it, and please report this"
+    )]
+    Differs,
+    /// The two YAML readers do not agree.
+    #[error(
+        "a second YAML reader does not accept the file — simplify the YAML, so that every tool reads it alike"
+    )]
+    SecondReader,
+}

@@ -1,0 +1,233 @@
+//! One manifest file → its objects.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+
+use super::error::{ManifestError, Place, Problem};
+use super::fields::{ImageFields, ObjectImage};
+use super::site::{self, ImageSite};
+use super::{canonical, yaml};
+use crate::model::{Digest, ObjectRef};
+
+/// One manifest file as read from a tree: parsed once per blob, shared by `Arc`.
+#[derive(Debug)]
+pub struct ManifestFile {
+    /// The path in the tree.
+    pub path: Arc<str>,
+    /// The whole text, a byte order mark included.
+    pub text: Arc<str>,
+    /// The objects in the order they stand; a `List` is expanded.
+    pub objects: Vec<ManifestObject>,
+}
+
+/// An object as a file states it.
+#[derive(Debug)]
+pub struct ManifestObject {
+    /// Which object; without a namespace where the file names none.
+    pub reference: ObjectRef,
+    /// The object, without what only a cluster writes (`status`, `metadata.uid` and the like).
+    pub value: Arc<Value>,
+    /// The hash of its canonical JSON (keys sorted).
+    pub hash: Digest,
+    /// Where it begins.
+    pub place: Place,
+    /// Its images, and how each is written.
+    pub(super) images: Vec<ImageSite>,
+}
+
+impl ManifestObject {
+    /// The images of the object.
+    pub fn images(&self) -> impl Iterator<Item = &ObjectImage> {
+        self.images.iter().map(|site| &site.image)
+    }
+}
+
+/// Whether a file of this name is read as a manifest.
+///
+/// `.yaml`, `.yml` and `.json` files are, and a `Kustomization`, so that it is refused with a reason
+/// instead of passed over. Hidden files are not. Which `images.yaml` is Towpath's own is for the
+/// caller to say: the one at the top of a directory (see [`super::IMAGES_FILE`]).
+pub fn is_manifest(path: &str) -> bool {
+    let hidden = path.split('/').any(|component| component.starts_with('.'));
+    let name = path.rsplit('/').next().unwrap_or(path);
+    let extension = name.rsplit_once('.').map(|(_, extension)| extension);
+    !hidden && (matches!(extension, Some("yaml" | "yml" | "json")) || name == "Kustomization")
+}
+
+/// Reads a manifest file. Empty documents are skipped.
+pub fn parse(
+    path: &str,
+    bytes: &[u8],
+    fields: &ImageFields,
+) -> Result<ManifestFile, ManifestError> {
+    let path: Arc<str> = path.into();
+    if let Some(tool) = foreign_name(&path) {
+        let place = Place {
+            file: path,
+            line: 1,
+            column: 1,
+        };
+        return Err(place.error(Problem::ForeignTool(tool)));
+    }
+    let text = yaml::text(&path, bytes)?;
+    let documents = yaml::read(&path, text, &|key| fields.wants(key))
+        .map_err(|error| blame_template(error, text))?;
+    let mut objects = Vec::new();
+    for document in documents {
+        objects_of(document, fields, &mut objects)?;
+    }
+    Ok(ManifestFile {
+        path,
+        text: text.into(),
+        objects,
+    })
+}
+
+fn foreign_name(path: &str) -> Option<&'static str> {
+    match path.rsplit('/').next().unwrap_or(path) {
+        "kustomization.yaml" | "kustomization.yml" | "Kustomization" => Some("kustomize"),
+        "Chart.yaml" | "Chart.yml" => Some("Helm"),
+        _ => None,
+    }
+}
+
+fn blame_template(mut error: ManifestError, text: &str) -> ManifestError {
+    let reading = matches!(error.problem, Problem::Syntax(_) | Problem::KeyNotText);
+    if reading && text.contains("{{") {
+        error.problem = Problem::Template(match error.problem {
+            Problem::Syntax(message) => message,
+            _ => "a map stands where a key is due".to_owned(),
+        });
+    }
+    error
+}
+
+fn objects_of(
+    document: yaml::RawDocument,
+    fields: &ImageFields,
+    objects: &mut Vec<ManifestObject>,
+) -> Result<(), ManifestError> {
+    let yaml::RawDocument { value, .. } = &document;
+    let Value::Object(map) = value else {
+        return Err(document.place.error(Problem::NotAnObject));
+    };
+    let kustomize = [
+        "kustomize.config.k8s.io/v1beta1",
+        "kustomize.config.k8s.io/v1alpha1",
+    ];
+    if kustomize
+        .iter()
+        .any(|version| map.get("apiVersion").is_some_and(|value| value == version))
+    {
+        return Err(document.place.error(Problem::ForeignTool("kustomize")));
+    }
+    let Some(items) = list_items(map) else {
+        let value = value.clone();
+        objects.push(object(
+            value,
+            document.place.clone(),
+            "",
+            &document,
+            fields,
+        )?);
+        return Ok(());
+    };
+    for (index, item) in items.iter().enumerate() {
+        let place = document.items.get(index).unwrap_or(&document.place).clone();
+        let prefix = format!("/items/{index}");
+        objects.push(object(item.clone(), place, &prefix, &document, fields)?);
+    }
+    Ok(())
+}
+
+/// The entries of a `List` (or `DeploymentList` and the like, which have no name of their own).
+fn list_items(map: &Map<String, Value>) -> Option<&Vec<Value>> {
+    let kind = map.get("kind")?.as_str()?;
+    let items = map.get("items")?.as_array()?;
+    let named = map
+        .get("metadata")
+        .is_some_and(|metadata| metadata.get("name").is_some());
+    (kind.ends_with("List") && !named).then_some(items)
+}
+
+fn object(
+    mut value: Value,
+    place: Place,
+    prefix: &str,
+    document: &yaml::RawDocument,
+    fields: &ImageFields,
+) -> Result<ManifestObject, ManifestError> {
+    let reference = identity(&value).map_err(|problem| place.error(problem))?;
+    drop_cluster_fields(&mut value);
+    let images = fields.images(&reference.group, &reference.kind, &value);
+    let images = images
+        .into_iter()
+        .map(|image| site::locate(image, prefix, document))
+        .collect();
+    let hash = canonical::hash(&value);
+    Ok(ManifestObject {
+        reference,
+        value: Arc::new(value),
+        hash,
+        place,
+        images,
+    })
+}
+
+/// The identity that an object states about itself.
+pub(super) fn identity(value: &Value) -> Result<ObjectRef, Problem> {
+    let Value::Object(map) = value else {
+        return Err(Problem::NotAnObject);
+    };
+    let api_version = text_of(map.get("apiVersion"), "apiVersion")?;
+    let kind = text_of(map.get("kind"), "kind")?;
+    let metadata = map.get("metadata").unwrap_or(&Value::Null);
+    let name = text_of(metadata.get("name"), "metadata.name")?;
+    let namespace = match metadata.get("namespace") {
+        None | Some(Value::Null) => None,
+        some => text_of(some, "metadata.namespace")
+            .map(Some)
+            .or_else(|problem| match problem {
+                Problem::Missing(_) => Ok(None),
+                problem => Err(problem),
+            })?,
+    };
+    let group = api_version.split_once('/').map_or("", |(group, _)| group);
+    Ok(ObjectRef {
+        group: group.to_owned(),
+        kind: kind.to_owned(),
+        namespace: namespace.map(str::to_owned),
+        name: name.to_owned(),
+    })
+}
+
+fn text_of<'a>(value: Option<&'a Value>, field: &'static str) -> Result<&'a str, Problem> {
+    match value {
+        None | Some(Value::Null) => Err(Problem::Missing(field)),
+        Some(Value::String(text)) if text.is_empty() => Err(Problem::Missing(field)),
+        Some(Value::String(text)) => Ok(text),
+        Some(_) => Err(Problem::NotText(field)),
+    }
+}
+
+/// What the cluster writes is no part of what is desired.
+pub(super) fn drop_cluster_fields(value: &mut Value) {
+    let Value::Object(map) = value else {
+        return;
+    };
+    // The order of the keys has no meaning, so the cheap removal will do.
+    map.swap_remove("status");
+    if let Some(Value::Object(metadata)) = map.get_mut("metadata") {
+        for field in [
+            "managedFields",
+            "resourceVersion",
+            "uid",
+            "creationTimestamp",
+            "generation",
+            "selfLink",
+        ] {
+            metadata.swap_remove(field);
+        }
+    }
+}

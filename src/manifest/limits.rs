@@ -1,0 +1,10 @@
+//! Bounds on hostile or broken input. Real manifests stay far below all of them.
+
+/// Bytes in one file. A large operator's CRD bundle is about 5 MiB.
+pub(super) const FILE_BYTES: usize = 16 << 20;
+
+/// Levels of maps and lists, aliases expanded. Kubernetes' deepest CRD schemas have about 40.
+pub(super) const DEPTH: usize = 100;
+
+/// Values in one file, aliases expanded: what keeps an alias bomb small.
+pub(super) const NODES: usize = 2_000_000;

@@ -1,0 +1,32 @@
+//! Manifests: read, rendered into a desired state, and edited byte-exactly.
+//!
+//! Owns what a manifest file means ([`parse`]), how directories, `images.yaml` and patches become
+//! objects ([`render`]), and how one image is changed in a person's file without touching another
+//! byte. Pure: it never reads a disk, a network or the clock, and
+//! nothing in a file makes it panic or grow without bound.
+//!
+//! [`parse`] once per blob → [`render`] per unit → [`carries`] says whether a release is in it.
+
+mod canonical;
+mod carries;
+mod error;
+mod fields;
+mod file;
+mod images_yaml;
+mod limits;
+mod patch;
+mod render;
+mod resolve;
+mod scope;
+mod selector;
+mod site;
+mod yaml;
+
+pub use canonical::hash;
+pub use carries::{Difference, carries};
+pub use error::{ManifestError, Place, Problem, Refused};
+pub use fields::{ImageFields, InvalidImageField, ObjectImage};
+pub use file::{ManifestFile, ManifestObject, is_manifest, parse};
+pub use images_yaml::{IMAGES_FILE, ImagesFile, parse_images};
+pub use patch::{PatchFile, parse_patches};
+pub use render::{Layer, Object, Rendered, RenderedImage, Rendering, render};

@@ -1,0 +1,220 @@
+//! Patches: what an environment changes in the manifests of its directories.
+//!
+//! A patch file holds YAML documents, each with a `target` and either `patch:` (a list of
+//! operations, [RFC 6902](https://www.rfc-editor.org/rfc/rfc6902)) or `merge:` (a map,
+//! [RFC 7396](https://www.rfc-editor.org/rfc/rfc7396)):
+//!
+//! ```yaml
+//! target: { kind: Deployment, name: web }      # kind, name, namespace, labelSelector: all that are given must match
+//! patch:
+//!   - { op: replace, path: /spec/replicas, value: 5 }
+//! ---
+//! target: { kind: Ingress.networking.k8s.io, labelSelector: "app=web,tier in (front,edge)" }
+//! merge:
+//!   metadata: { annotations: { example.com/region: eu } }
+//! ```
+
+use std::sync::Arc;
+
+use json_patch::PatchOperation;
+use serde_json::{Map, Value};
+
+use super::error::{ManifestError, Place, Problem};
+use super::selector::Selector;
+use super::{limits, yaml};
+use crate::model::ObjectRef;
+
+/// One patch file.
+#[derive(Debug)]
+pub struct PatchFile {
+    pub(super) patches: Vec<Patch>,
+}
+
+#[derive(Debug)]
+pub(super) struct Patch {
+    pub(super) place: Place,
+    pub(super) target: Target,
+    change: Change,
+}
+
+/// What a patch applies to: all that is given must match.
+#[derive(Debug, Default)]
+pub(super) struct Target {
+    /// `Deployment` or `Deployment.apps`.
+    kind: Option<String>,
+    name: Option<String>,
+    namespace: Option<String>,
+    labels: Option<(String, Selector)>,
+}
+
+#[derive(Debug)]
+enum Change {
+    Operations(Vec<PatchOperation>),
+    Merge(Value),
+}
+
+/// Reads a patch file. A file without documents is an empty one.
+pub fn parse_patches(path: &str, bytes: &[u8]) -> Result<PatchFile, ManifestError> {
+    let path: Arc<str> = path.into();
+    let text = yaml::text(&path, bytes)?;
+    let documents = yaml::read(&path, text, &|_| false)?;
+    let patches = documents.into_iter().map(|document| {
+        let place = document.place;
+        let (target, change) =
+            patch(document.value).map_err(|reason| place.error(Problem::Format(reason)))?;
+        Ok(Patch {
+            place,
+            target,
+            change,
+        })
+    });
+    Ok(PatchFile {
+        patches: patches.collect::<Result<_, ManifestError>>()?,
+    })
+}
+
+fn patch(value: Value) -> Result<(Target, Change), String> {
+    let mut map = as_map(value, "a patch document")?;
+    known_keys(&map, &["target", "patch", "merge"])?;
+    let target = map
+        .remove("target")
+        .ok_or("the patch has no `target` — add one with `kind` and `name`")?;
+    let change = match (map.remove("patch"), map.remove("merge")) {
+        (Some(operations), None) => Change::Operations(operations_of(operations)?),
+        (None, Some(merge @ Value::Object(_))) => Change::Merge(merge),
+        (None, Some(_)) => return Err("`merge` is not a map — write the fields to change".to_owned()),
+        _ => return Err("a patch has either `patch` (a list of operations) or `merge` (a map) — write one of them".to_owned()),
+    };
+    Ok((target_of(target)?, change))
+}
+
+fn operations_of(value: Value) -> Result<Vec<PatchOperation>, String> {
+    let Value::Array(entries) = value else {
+        return Err("`patch` is not a list — write RFC 6902 operations such as `- { op: replace, path: /spec/replicas, value: 3 }`".to_owned());
+    };
+    let operations = entries.into_iter().enumerate().map(|(index, entry)| {
+        serde_json::from_value(entry).map_err(|error| {
+            format!("operation {} of `patch` is malformed: {error} — write it as `{{ op: replace, path: /spec/replicas, value: 3 }}`", index + 1)
+        })
+    });
+    operations.collect()
+}
+
+fn target_of(value: Value) -> Result<Target, String> {
+    let map = as_map(value, "`target`")?;
+    known_keys(&map, &["kind", "name", "namespace", "labelSelector"])?;
+    if map.is_empty() {
+        return Err("`target` is empty — name at least a `kind`".to_owned());
+    }
+    let mut target = Target::default();
+    for (key, value) in map {
+        let Value::String(text) = value else {
+            return Err(format!("`target.{key}` is not text — quote it"));
+        };
+        match key.as_str() {
+            "kind" => target.kind = Some(text),
+            "name" => target.name = Some(text),
+            "namespace" => target.namespace = Some(text),
+            _ => {
+                let selector = Selector::parse(&text).ok_or_else(|| {
+                    format!("`{text}` is not a label selector — write it as for `kubectl --selector`: `app=web,tier!=back`")
+                })?;
+                target.labels = Some((text, selector));
+            }
+        }
+    }
+    Ok(target)
+}
+
+fn as_map(value: Value, what: &str) -> Result<Map<String, Value>, String> {
+    match value {
+        Value::Object(map) => Ok(map),
+        _ => Err(format!(
+            "{what} is not a map — write `target:` and `patch:` or `merge:`"
+        )),
+    }
+}
+
+fn known_keys(map: &Map<String, Value>, known: &[&str]) -> Result<(), String> {
+    match map.keys().find(|key| !known.contains(&key.as_str())) {
+        Some(key) => Err(format!(
+            "`{key}` is not known here — write one of {}",
+            known.join(", ")
+        )),
+        None => Ok(()),
+    }
+}
+
+impl Target {
+    pub(super) fn matches(&self, reference: &ObjectRef, object: &Value) -> bool {
+        let same = |wanted: &Option<String>, actual: Option<&str>| {
+            wanted
+                .as_deref()
+                .is_none_or(|wanted| Some(wanted) == actual)
+        };
+        let kind = self
+            .kind
+            .as_deref()
+            .is_none_or(|wanted| match wanted.split_once('.') {
+                Some((kind, group)) => kind == reference.kind && group == reference.group,
+                None => wanted == reference.kind,
+            });
+        kind && same(&self.name, Some(&reference.name))
+            && same(&self.namespace, reference.namespace.as_deref())
+            && self
+                .labels
+                .as_ref()
+                .is_none_or(|(_, selector)| selector.matches(object))
+    }
+
+    pub(super) fn describe(&self) -> String {
+        let labels = self.labels.as_ref().map(|(text, _)| text);
+        [
+            ("kind", self.kind.as_ref()),
+            ("name", self.name.as_ref()),
+            ("namespace", self.namespace.as_ref()),
+            ("labelSelector", labels),
+        ]
+        .into_iter()
+        .filter_map(|(key, value)| value.map(|value| format!("{key}: {value}")))
+        .collect::<Vec<_>>()
+        .join(", ")
+    }
+}
+
+impl Patch {
+    /// Changes an object; on an error it may be changed in part.
+    pub(super) fn apply(&self, object: &mut Value) -> Result<(), String> {
+        match &self.change {
+            Change::Merge(merge) => json_patch::merge(object, merge),
+            Change::Operations(operations) => {
+                for (index, operation) in operations.iter().enumerate() {
+                    let at = || format!("operation {}, `{}`", index + 1, operation.path());
+                    json_patch::patch(object, std::slice::from_ref(operation))
+                        .map_err(|error| format!("{}: {}", at(), error.kind))?;
+                    // `copy` can double an object with every operation.
+                    if !bounded(object, limits::DEPTH, &mut limits::NODES.clone()) {
+                        return Err(format!("{}: the object grows beyond all bounds", at()));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn bounded(value: &Value, depth: usize, nodes: &mut usize) -> bool {
+    if *nodes == 0 {
+        return false;
+    }
+    *nodes -= 1;
+    match value {
+        Value::Array(entries) => {
+            depth > 0 && entries.iter().all(|value| bounded(value, depth - 1, nodes))
+        }
+        Value::Object(map) => {
+            depth > 0 && map.values().all(|value| bounded(value, depth - 1, nodes))
+        }
+        _ => true,
+    }
+}

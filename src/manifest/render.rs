@@ -1,0 +1,317 @@
+//! Directories, `images.yaml` and patches → the objects that should run.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+
+use super::error::{ManifestError, Place, Problem};
+use super::fields::{ImageFields, ObjectImage};
+use super::file::{self, ManifestFile};
+use super::images_yaml::ImagesFile;
+use super::patch::{Patch, PatchFile};
+use super::{canonical, scope};
+use crate::model::{Digest, ImageReference, ImageRepository, ObjectRef};
+
+/// One of an environment's directories.
+#[derive(Debug, Clone, Copy)]
+pub struct Layer<'a> {
+    /// Its path, for errors.
+    pub directory: &'a str,
+    /// Its manifest files, those of its sub-directories included.
+    pub files: &'a [Arc<ManifestFile>],
+    /// Its `images.yaml`.
+    pub images: Option<&'a ImagesFile>,
+}
+
+/// How an environment renders.
+#[derive(Debug, Clone, Copy)]
+pub struct Rendering<'a> {
+    /// The namespace of objects that name none.
+    pub default_namespace: &'a str,
+    /// The image fields to find; the same with which the files were read.
+    pub fields: &'a ImageFields,
+}
+
+/// A rendered object: what is diffed, applied, shown.
+#[derive(Debug, Clone)]
+pub struct Object {
+    /// Which object. Where the manifest names no namespace it is the default one, unless the kind is
+    /// one of Kubernetes' own that live in none. Whether a custom resource lives in none only the
+    /// cluster knows.
+    pub reference: ObjectRef,
+    /// The object as it is sent. The default namespace is not written into it.
+    pub value: Arc<Value>,
+    /// The hash of its canonical JSON (keys sorted).
+    pub hash: Digest,
+    /// The file it comes from, and where it begins there.
+    pub place: Place,
+    /// Its images.
+    pub images: Vec<RenderedImage>,
+}
+
+/// An image field of a rendered object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RenderedImage {
+    /// The field and what stands there.
+    pub image: ObjectImage,
+    /// The patch or `images.yaml` entry that set it, if it is not the object's own file.
+    pub set_by: Option<Place>,
+}
+
+/// The desired state of a unit.
+#[derive(Debug, Clone)]
+pub struct Rendered {
+    /// The objects, by reference.
+    pub objects: Vec<Object>,
+    /// The hash over the objects' references and hashes.
+    pub state: Digest,
+    /// The images in known image fields, each distinct reference once.
+    pub images: BTreeMap<ImageRepository, Vec<ImageReference>>,
+}
+
+/// Renders directories in their order, then applies the patches in theirs.
+///
+/// Two objects with one identity in one directory are an error; a later directory's object replaces
+/// an earlier one's. A directory without any object (and without an `images.yaml`) is an error.
+pub fn render(
+    layers: &[Layer<'_>],
+    patches: &[PatchFile],
+    rendering: Rendering<'_>,
+) -> Result<Rendered, ManifestError> {
+    let mut drafts = BTreeMap::new();
+    for layer in layers {
+        set_images(&mut drafts, layer)?;
+        add_layer(&mut drafts, layer, rendering)?;
+    }
+    let mut drafts: Vec<Draft> = drafts.into_values().collect();
+    for patch in patches.iter().flat_map(|file| &file.patches) {
+        apply(&mut drafts, patch, rendering)?;
+    }
+    finish(drafts)
+}
+
+/// An object on its way.
+struct Draft {
+    reference: ObjectRef,
+    value: Arc<Value>,
+    /// `None` once something changed it.
+    hash: Option<Digest>,
+    place: Place,
+    images: Vec<RenderedImage>,
+}
+
+fn add_layer(
+    drafts: &mut BTreeMap<ObjectRef, Draft>,
+    layer: &Layer<'_>,
+    rendering: Rendering<'_>,
+) -> Result<(), ManifestError> {
+    let mut own: BTreeMap<ObjectRef, Draft> = BTreeMap::new();
+    for object in layer.files.iter().flat_map(|file| &file.objects) {
+        let mut reference = object.reference.clone();
+        scope::settle(&mut reference, rendering.default_namespace);
+        if let Some(other) = own.get(&reference) {
+            let other = other.place.clone();
+            return Err(object.place.error(Problem::DuplicateObject {
+                object: reference,
+                other,
+            }));
+        }
+        let images = object.images().cloned().map(|image| RenderedImage {
+            image,
+            set_by: None,
+        });
+        let draft = Draft {
+            reference: reference.clone(),
+            value: Arc::clone(&object.value),
+            hash: Some(object.hash),
+            place: object.place.clone(),
+            images: images.collect(),
+        };
+        own.insert(reference, draft);
+    }
+    if own.is_empty() && layer.images.is_none() {
+        let place = Place {
+            file: layer.directory.into(),
+            line: 1,
+            column: 1,
+        };
+        return Err(place.error(Problem::EmptyDirectory));
+    }
+    drafts.append(&mut own);
+    Ok(())
+}
+
+/// Sets the images of a layer's `images.yaml` in the objects of the earlier layers.
+fn set_images(
+    drafts: &mut BTreeMap<ObjectRef, Draft>,
+    layer: &Layer<'_>,
+) -> Result<(), ManifestError> {
+    let Some(file) = layer.images else {
+        return Ok(());
+    };
+    let entries: BTreeMap<_, _> = file
+        .entries
+        .iter()
+        .map(|entry| (&entry.reference.repository, entry))
+        .collect();
+    let mut used = BTreeSet::new();
+    for draft in drafts.values_mut() {
+        for RenderedImage { image, set_by } in &mut draft.images {
+            let Some(entry) = image.repository.as_ref().and_then(|name| entries.get(name)) else {
+                continue;
+            };
+            used.insert(&entry.reference.repository);
+            let text = respell(&image.text, &entry.reference);
+            if let Some(field) = Arc::make_mut(&mut draft.value).pointer_mut(&image.pointer) {
+                *field = Value::String(text.clone());
+            }
+            image.text = text;
+            *set_by = Some(entry.site.place.clone());
+            draft.hash = None;
+        }
+    }
+    match entries
+        .iter()
+        .find(|(repository, _)| !used.contains(*repository))
+    {
+        Some((repository, entry)) => Err(entry
+            .site
+            .place
+            .error(Problem::ImageSetsNothing((*repository).clone()))),
+        None => Ok(()),
+    }
+}
+
+/// The new tag and digest behind the repository as the field spells it.
+fn respell(text: &str, reference: &ImageReference) -> String {
+    let (repository, _, _) = ImageReference::split(text);
+    let tag = reference.tag.iter().map(|tag| format!(":{tag}"));
+    let digest = reference.digest.iter().map(|digest| format!("@{digest}"));
+    [repository.to_owned()]
+        .into_iter()
+        .chain(tag)
+        .chain(digest)
+        .collect()
+}
+
+fn apply(
+    drafts: &mut [Draft],
+    patch: &Patch,
+    rendering: Rendering<'_>,
+) -> Result<(), ManifestError> {
+    let mut matched = false;
+    for draft in drafts.iter_mut() {
+        if patch.target.matches(&draft.reference, &draft.value) {
+            matched = true;
+            draft
+                .patch(patch, rendering)
+                .map_err(|problem| patch.place.error(problem))?;
+        }
+    }
+    match matched {
+        true => Ok(()),
+        false => Err(patch
+            .place
+            .error(Problem::PatchMatchesNothing(patch.target.describe()))),
+    }
+}
+
+impl Draft {
+    fn patch(&mut self, patch: &Patch, rendering: Rendering<'_>) -> Result<(), Problem> {
+        let object = || self.reference.clone();
+        let value = Arc::make_mut(&mut self.value);
+        patch.apply(value).map_err(|reason| Problem::PatchFails {
+            object: object(),
+            reason,
+        })?;
+        let mut reference = file::identity(value).map_err(|problem| Problem::PatchBreaks {
+            object: object(),
+            reason: problem.to_string(),
+        })?;
+        scope::settle(&mut reference, rendering.default_namespace);
+        file::drop_cluster_fields(value);
+        let images = rendering
+            .fields
+            .images(&reference.group, &reference.kind, value);
+        let before = std::mem::take(&mut self.images);
+        self.images = images
+            .into_iter()
+            .map(|image| {
+                let same = before.iter().find(|before| before.image == image);
+                let set_by = match same {
+                    Some(same) => same.set_by.clone(),
+                    None => Some(patch.place.clone()),
+                };
+                RenderedImage { image, set_by }
+            })
+            .collect();
+        self.reference = reference;
+        self.hash = None;
+        Ok(())
+    }
+}
+
+fn finish(mut drafts: Vec<Draft>) -> Result<Rendered, ManifestError> {
+    // A patch may have renamed an object.
+    drafts.sort_by(|a, b| a.reference.cmp(&b.reference));
+    if let Some([a, b]) = drafts
+        .array_windows()
+        .find(|[a, b]| a.reference == b.reference)
+    {
+        let (object, other) = (b.reference.clone(), a.place.clone());
+        return Err(b.place.error(Problem::DuplicateObject { object, other }));
+    }
+    let objects: Vec<Object> = drafts.into_iter().map(Object::from).collect();
+    Ok(Rendered {
+        state: state(&objects),
+        images: images(&objects),
+        objects,
+    })
+}
+
+impl From<Draft> for Object {
+    fn from(draft: Draft) -> Self {
+        Self {
+            hash: draft.hash.unwrap_or_else(|| canonical::hash(&draft.value)),
+            reference: draft.reference,
+            value: draft.value,
+            place: draft.place,
+            images: draft.images,
+        }
+    }
+}
+
+fn state(objects: &[Object]) -> Digest {
+    let mut hasher = Sha256::new();
+    for Object {
+        reference, hash, ..
+    } in objects
+    {
+        let namespace = reference.namespace.as_deref().unwrap_or_default();
+        // No name holds a line break, so that the lines say exactly one thing.
+        let line = format!(
+            "{}\n{}\n{namespace}\n{}\n{hash}\n",
+            reference.group, reference.kind, reference.name
+        );
+        hasher.update(line);
+    }
+    Digest::from_sha256(hasher.finalize().into())
+}
+
+fn images(objects: &[Object]) -> BTreeMap<ImageRepository, Vec<ImageReference>> {
+    let mut found: BTreeMap<ImageRepository, BTreeSet<ImageReference>> = BTreeMap::new();
+    for RenderedImage { image, .. } in objects.iter().flat_map(|object| &object.images) {
+        if let Some(reference) = image.reference() {
+            found
+                .entry(reference.repository.clone())
+                .or_default()
+                .insert(reference);
+        }
+    }
+    found
+        .into_iter()
+        .map(|(name, references)| (name, references.into_iter().collect()))
+        .collect()
+}

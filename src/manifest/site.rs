@@ -1,0 +1,77 @@
+//! An image field and how it is written in its file.
+
+use std::ops::Range;
+
+use granit_parser::ScalarStyle;
+
+use super::error::{Place, Refused};
+use super::fields::ObjectImage;
+use super::yaml::RawDocument;
+
+/// An image field of an object, with the bytes that state it.
+#[derive(Debug)]
+pub(super) struct ImageSite {
+    pub(super) image: ObjectImage,
+    pub(super) place: Place,
+    /// The bytes of the scalar, quotes included; or why they cannot be edited.
+    pub(super) written: Result<Written, Refused>,
+}
+
+/// A scalar that stands on one line, written out once.
+#[derive(Debug, Clone)]
+pub(super) struct Written {
+    pub(super) range: Range<usize>,
+    pub(super) style: ScalarStyle,
+}
+
+/// Finds how an image of an object (at `prefix` in its document) is written.
+pub(super) fn locate(image: ObjectImage, prefix: &str, document: &RawDocument) -> ImageSite {
+    let pointer = format!("{prefix}{}", image.pointer);
+    let Some(scalar) = document.scalars.get(&pointer) else {
+        let (place, refused) = origin(&pointer, document);
+        return ImageSite {
+            image,
+            place,
+            written: Err(refused),
+        };
+    };
+    let place = scalar.place.clone();
+    let written = match scalar.style {
+        ScalarStyle::Literal | ScalarStyle::Folded => Err(Refused::Block),
+        _ if scalar
+            .anchors
+            .iter()
+            .any(|anchor| document.repeated.contains(anchor)) =>
+        {
+            Err(Refused::Anchored)
+        }
+        style => Ok(Written {
+            range: scalar.range.clone(),
+            style,
+        }),
+    };
+    ImageSite {
+        image,
+        place,
+        written,
+    }
+}
+
+/// Where a value that is not written out at its own place comes from.
+fn origin(pointer: &str, document: &RawDocument) -> (Place, Refused) {
+    let mut prefix = pointer;
+    loop {
+        if let Some(borrowed) = document.borrowed.get(prefix) {
+            let refused = if borrowed.merge {
+                Refused::Merge
+            } else {
+                Refused::Alias
+            };
+            return (borrowed.place.clone(), refused);
+        }
+        match prefix.rfind('/') {
+            Some(slash) => prefix = &prefix[..slash],
+            None => return (document.place.clone(), Refused::Alias),
+        }
+    }
+}

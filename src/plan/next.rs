@@ -1,0 +1,334 @@
+//! Which release comes next, and whether it may come now.
+
+use jiff::Timestamp;
+
+use super::head::Head;
+use super::waiting::after;
+use super::{Infra, Observed, Ready, Reason, Unit, Waiting, Walk, release, unreadable_waiting};
+use crate::model::record::{Run, UnitRecords, Verdict};
+use crate::model::{
+    EnvironmentName, Follow, Gate, Health, OnFailure, Pace, Release, Rollback, StopTheLine,
+};
+
+/// How many releases in a row may be superseded before somebody is told.
+const OUTPACED: usize = 3;
+
+/// The step that brings the next release, or why there is none to bring.
+pub(super) fn release(ready: &Ready<'_>) -> Walk<Waiting> {
+    let candidate = match candidate(ready) {
+        Ok(candidate) => candidate,
+        Err(waiting) => {
+            return match rollback_target(ready) {
+                Some(run) => release::roll_back(ready, &run.release.clone()),
+                None => Walk::Continue(with_failure(ready, waiting)),
+            };
+        }
+    };
+    if let Some(waiting) = blocked(ready, &candidate) {
+        return Walk::Continue(waiting);
+    }
+    match ready.unit.environment.gate {
+        Gate::None => release::write(ready, &candidate),
+        Gate::Branch | Gate::PullRequest => release::propose(ready, &candidate),
+    }
+}
+
+/// The newest release that this environment follows, if it is newer than everything that ran or
+/// failed here.
+fn candidate(ready: &Ready<'_>) -> Result<Release, Waiting> {
+    let newest = match &ready.unit.environment.follow {
+        Follow::Branches(_) | Follow::Tags(_) => released(ready)?,
+        Follow::Environments { all, soak } => promoted(ready, all, *soak)?,
+    };
+    let records = ready.records;
+    let running = ready.head.release();
+    if running.is_some_and(|running| running.is(&newest.digests())) {
+        return Err(idle(ready));
+    }
+    if running.is_some_and(|running| !newest.is_newer_than(running)) {
+        return Err(idle(ready));
+    }
+    let older_than_failure = records.failures.iter().any(|failure| {
+        !failure.release.is(&newest.digests()) && !newest.is_newer_than(&failure.release)
+    });
+    let over = records.pin.as_ref().and_then(|pin| pin.over.as_ref());
+    let pinned_over = over.is_some_and(|over| !newest.is_newer_than(over));
+    if older_than_failure || pinned_over {
+        return Err(idle(ready));
+    }
+    if let Some(declined) = records.declined.iter().find(|it| !newest.is_newer_than(&it.release)) {
+        let reason = Reason::Declined { release: declined.release.clone() };
+        return Err(Waiting::on(reason).since(declined.at));
+    }
+    Ok(newest)
+}
+
+/// The newest release of the registry that the environment admits.
+fn released(ready: &Ready<'_>) -> Result<Release, Waiting> {
+    let catalogue = ready.unit.world.catalogue.read().map_err(unreadable_waiting)?;
+    let follow = &ready.unit.environment.follow;
+    let newest = catalogue.releases(follow).pop();
+    let incomplete = catalogue.incomplete(follow).into_iter().next_back();
+    match (newest, incomplete) {
+        (Some(newest), _) => Ok(newest),
+        (None, Some(it)) => Err(Waiting::on(Reason::Incomplete {
+            name: it.name.clone(),
+            missing: it.missing.clone(),
+        })),
+        (None, None) => Err(match ready.head.release() {
+            Some(_) => idle(ready),
+            None => Waiting::on(Reason::NothingReleased),
+        }),
+    }
+}
+
+/// The newest release that is proven in every followed environment.
+fn promoted(
+    ready: &Ready<'_>,
+    all: &[EnvironmentName],
+    soak: std::time::Duration,
+) -> Result<Release, Waiting> {
+    let mut proven: Option<Vec<Release>> = None;
+    let mut waiting: Option<Waiting> = None;
+    for environment in all {
+        let upstream = Upstream::read(ready.unit, environment)?;
+        let mut here = upstream.proven(soak, ready.unit.now);
+        if let Some(before) = &proven {
+            here.retain(|release| before.iter().any(|it| it.is(&release.digests())));
+        }
+        let running = ready.head.release();
+        if let Some(reason) = upstream.waiting(soak, ready.unit.now, running) {
+            waiting = Some(match waiting {
+                Some(before) => before.or(reason),
+                None => reason,
+            });
+        }
+        proven = Some(here);
+    }
+    let newest = proven.unwrap_or_default().into_iter().max_by(Release::compare);
+    let running = ready.head.release();
+    match (newest, waiting) {
+        (Some(newest), Some(waiting)) => {
+            // What is proven now goes first, unless it already runs and something newer is on its way.
+            let goes = running.is_none_or(|running| newest.is_newer_than(running));
+            if goes { Ok(newest) } else { Err(waiting) }
+        }
+        (Some(newest), None) => Ok(newest),
+        (None, Some(waiting)) => Err(waiting),
+        (None, None) => Err(idle(ready)),
+    }
+}
+
+/// A followed environment as its records tell it.
+struct Upstream<'a> {
+    name: &'a EnvironmentName,
+    records: &'a UnitRecords,
+    failing: Option<&'a str>,
+}
+
+impl<'a> Upstream<'a> {
+    fn read(unit: &'a Unit<'_>, name: &'a EnvironmentName) -> Result<Self, Waiting> {
+        let nothing = || {
+            Waiting::on(Reason::Upstream {
+                environment: name.clone(),
+                release: None,
+                why: "the application does not go there".to_owned(),
+            })
+        };
+        let view = unit.world.units.get(name).ok_or_else(nothing)?;
+        let infra: &Infra = view.infra.read().map_err(unreadable_waiting)?;
+        let records = infra
+            .records
+            .as_ref()
+            .map_err(|why| Waiting::on(Reason::UnreadableRecords(why.clone())))?;
+        // What failed a moment ago and is not recorded yet is not promoted either.
+        let failing = match view.live.as_ref().map(Observed::read) {
+            Some(Ok(live)) => live.objects.values().find_map(|found| match &found.health {
+                Health::Failed(reason) if found.mark.is_some() => Some(reason.as_str()),
+                _ => None,
+            }),
+            _ => None,
+        };
+        Ok(Self { name, records, failing })
+    }
+
+    fn is_proven(&self, run: &Run, soak: std::time::Duration, now: Timestamp) -> bool {
+        let ran_until = run.ended.map_or(now, |(ended, _)| ended);
+        let current = run.ended.is_none();
+        run.spoiled.is_none()
+            && after(run.healthy_at, soak) <= ran_until
+            && !(current && self.failing.is_some())
+            && !self.failed_since(run)
+    }
+
+    /// No later failure of the same release counts against it less than the success counts for it.
+    fn failed_since(&self, run: &Run) -> bool {
+        let digests = run.release.digests();
+        self.records
+            .failures
+            .iter()
+            .any(|failure| failure.release.is(&digests) && failure.at >= run.healthy_at)
+    }
+
+    fn proven(&self, soak: std::time::Duration, now: Timestamp) -> Vec<Release> {
+        let runs = self.records.runs.iter().filter(|run| self.is_proven(run, soak, now));
+        runs.map(|run| run.release.clone()).collect()
+    }
+
+    /// What is on its way to being proven here, if it is newer than what runs downstream.
+    fn waiting(
+        &self,
+        soak: std::time::Duration,
+        now: Timestamp,
+        running: Option<&Release>,
+    ) -> Option<Waiting> {
+        let deployment = self.records.deployment.as_ref()?;
+        let release = deployment.release.as_ref();
+        if let (Some(release), Some(running)) = (release, running)
+            && !release.is_newer_than(running)
+        {
+            return None;
+        }
+        let upstream = |why: &str| {
+            Waiting::on(Reason::Upstream {
+                environment: self.name.clone(),
+                release: release.cloned(),
+                why: why.to_owned(),
+            })
+        };
+        let Some(judged) = &deployment.verdict else {
+            return Some(upstream("it rolls out").since(deployment.at));
+        };
+        let run = self.records.runs.iter().find(|run| run.number == deployment.number);
+        match (&judged.verdict, run) {
+            (Verdict::Failed { reason }, _) => Some(upstream(&format!("it failed: {reason}")).since(judged.at)),
+            (_, Some(run)) if run.spoiled.is_some() => {
+                Some(upstream(run.spoiled.as_deref().unwrap_or_default()).since(judged.at))
+            }
+            (_, Some(run)) if self.is_proven(run, soak, now) => None,
+            (_, Some(_)) if self.failing.is_some() => {
+                Some(upstream(self.failing.unwrap_or_default()).since(judged.at))
+            }
+            (_, Some(run)) => {
+                let until = after(run.healthy_at, soak);
+                let reason = Reason::Soaking {
+                    release: run.release.clone(),
+                    environment: self.name.clone(),
+                    until,
+                };
+                Some(Waiting::on(reason).since(run.healthy_at).until(until))
+            }
+            (_, None) => Some(upstream("its images are not known").since(judged.at)),
+        }
+    }
+}
+
+/// What keeps a newer release from coming now.
+fn blocked(ready: &Ready<'_>, candidate: &Release) -> Option<Waiting> {
+    let environment = ready.unit.environment;
+    let records = ready.records;
+    if let Some(pin) = &records.pin
+        && !ready.unit.is_gated()
+    {
+        let reason = Reason::Pinned { release: pin.release.clone(), reason: pin.reason.clone() };
+        return Some(Waiting::on(reason).since(pin.at));
+    }
+    let stopped = &ready.infra.standing.failed;
+    if environment.stop_the_line == StopTheLine::Environment
+        && let Some((application, reason)) =
+            stopped.iter().find(|(it, _)| **it != ready.unit.pipeline.application.name)
+    {
+        return Some(Waiting::on(Reason::LineStopped { reason: format!("{application} failed: {reason}") }));
+    }
+    let deployment = records.deployment.as_ref()?;
+    let unproven = match &deployment.verdict {
+        None => true,
+        Some(judged) => judged.verdict == Verdict::Healthy && !soaked(ready, deployment.number),
+    };
+    if environment.pace == Pace::Proven && !ready.unit.is_gated() && unproven {
+        let reason = Reason::Paced { release: candidate.clone() };
+        return Some(Waiting::on(reason).since(deployment.at));
+    }
+    None
+}
+
+/// Whether the running release has run as long as the followers ask.
+fn soaked(ready: &Ready<'_>, number: u64) -> bool {
+    let Some(run) = ready.records.runs.iter().find(|run| run.number == number) else { return true };
+    let followers = ready.unit.pipeline.followers(&ready.unit.environment.name);
+    let longest = followers.map(|(_, soak)| soak).max().unwrap_or_default();
+    run.spoiled.is_some() || after(run.healthy_at, longest) <= ready.unit.now
+}
+
+/// What to go back to, where a failure asks for it: never twice, never to what was not healthy here.
+fn rollback_target<'a>(ready: &Ready<'a>) -> Option<&'a Run> {
+    let environment = ready.unit.environment;
+    if environment.on_failure != OnFailure::Rollback {
+        return None;
+    }
+    if ready.unit.is_gated() && environment.rollback != Rollback::Direct {
+        return None;
+    }
+    let deployment = ready.records.deployment.as_ref()?;
+    let failed = matches!(deployment.verdict.as_ref()?.verdict, Verdict::Failed { .. });
+    let again = deployment.cause == crate::model::record::Cause::Rollback;
+    let release = deployment.release.as_ref()?;
+    let target = ready.records.last_healthy_but(&release.digests())?;
+    (failed && !again && target.spoiled.is_none()).then_some(target)
+}
+
+/// A failed deployment is the reason, whatever else would be waited for below it.
+fn with_failure(ready: &Ready<'_>, waiting: Waiting) -> Waiting {
+    let failed = ready.records.deployment.as_ref().and_then(|deployment| {
+        let judged = deployment.verdict.as_ref()?;
+        let Verdict::Failed { reason } = &judged.verdict else { return None };
+        let reason = Reason::Failed { release: deployment.release.clone(), reason: reason.clone() };
+        Some(Waiting::on(reason).since(judged.at))
+    });
+    match failed {
+        Some(failed) => waiting.or(failed),
+        None => waiting,
+    }
+}
+
+/// Nothing newer is there: say what there is to say about that.
+pub(super) fn idle(ready: &Ready<'_>) -> Waiting {
+    let records = ready.records;
+    if let Some(pin) = &records.pin {
+        let reason = Reason::Pinned { release: pin.release.clone(), reason: pin.reason.clone() };
+        return Waiting::on(reason).since(pin.at);
+    }
+    if records.outpaced >= OUTPACED {
+        return Waiting::on(Reason::Outpaced { count: records.outpaced });
+    }
+    if let Ok(catalogue) = ready.unit.world.catalogue.read()
+        && let Some(it) = catalogue.incomplete(&ready.unit.environment.follow).into_iter().next_back()
+        && newer_than_running(ready, it)
+    {
+        let reason = Reason::Incomplete { name: it.name.clone(), missing: it.missing.clone() };
+        return Waiting::on(reason);
+    }
+    if let Some(failure) = records.failures.last()
+        && records.running().is_some_and(|running| failure.release.is_newer_than(running))
+    {
+        let reason = Reason::Failed {
+            release: Some(failure.release.clone()),
+            reason: failure.reason.clone(),
+        };
+        return Waiting::on(reason).since(failure.at);
+    }
+    if let Head::Unclear(why) = &ready.head {
+        return Waiting::on(Reason::BrokenManifests(why.clone()));
+    }
+    Waiting::on(Reason::UpToDate { release: ready.head.release().cloned() })
+}
+
+fn newer_than_running(ready: &Ready<'_>, it: &crate::model::catalogue::Incomplete) -> bool {
+    let running = ready.records.running().and_then(|release| release.rank.version.as_ref());
+    match (&it.version, running) {
+        (Some(version), Some(running)) => version > running,
+        _ => it.built.is_some_and(|built| {
+            ready.records.running().is_none_or(|running| built > running.rank.built)
+        }),
+    }
+}

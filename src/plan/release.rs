@@ -1,0 +1,132 @@
+//! Brings a release into an environment: writes its branch, or keeps its one living proposal.
+
+use super::edit::Edit;
+use super::settle::supersede;
+use super::{
+    Propose, Proposal, Ready, Reason, Step, Waiting, Walk, Withdraw, Write, next, step,
+};
+use crate::model::record::{Cause, Proposed};
+use crate::model::{Follow, Release};
+
+/// Commits the release to the branch.
+pub(super) fn write(ready: &Ready<'_>, release: &Release) -> Walk<Waiting> {
+    commit(ready, release, Cause::Automation)
+}
+
+/// Goes back to a release that was healthy here.
+pub(super) fn roll_back(ready: &Ready<'_>, release: &Release) -> Walk<Waiting> {
+    commit(ready, release, Cause::Rollback)
+}
+
+fn commit(ready: &Ready<'_>, release: &Release, cause: Cause) -> Walk<Waiting> {
+    let edit = match edit(ready, release) {
+        Ok(edit) => edit,
+        Err(waiting) => return Walk::Continue(waiting),
+    };
+    step(Step::Write(Write {
+        release: release.clone(),
+        state: edit.rendered.state,
+        files: edit.files,
+        cause,
+        from: from(ready),
+        records: supersede(ready),
+        planned_on: ready.planned_on(),
+    }))
+}
+
+/// The edit, unless it cannot be made or has failed here before.
+fn edit(ready: &Ready<'_>, release: &Release) -> Result<Edit, Waiting> {
+    let edit = ready.desired.layers.set(release).map_err(|why| {
+        Waiting::on(Reason::Unwritable { release: release.clone(), why })
+    })?;
+    if let Some(failure) = ready.records.failure(&release.digests(), &edit.rendered.state) {
+        let reason = Reason::Failed {
+            release: Some(failure.release.clone()),
+            reason: failure.reason.clone(),
+        };
+        return Err(Waiting::on(reason).since(failure.at));
+    }
+    Ok(edit)
+}
+
+/// Keeps the one proposal about this release: opens it, rewrites it, or waits for a person.
+pub(super) fn propose(ready: &Ready<'_>, release: &Release) -> Walk<Waiting> {
+    let request = match ready.unit.view.request.read() {
+        Ok(request) => request.clone(),
+        Err(unreadable) => return Walk::Continue(super::unreadable_waiting(unreadable)),
+    };
+    let branch = ready.infra.proposal.as_ref();
+    let recorded = ready.records.proposal.as_ref();
+    if let (Some(branch), Some(recorded)) = (branch, recorded)
+        && recorded.release.is(&release.digests())
+        && branch_asks_for(branch, release)
+        && !branch.conflicts
+    {
+        return Walk::Continue(gate(ready, recorded, request.as_ref()));
+    }
+    let edit = match edit(ready, release) {
+        Ok(edit) => edit,
+        Err(waiting) => return Walk::Continue(waiting),
+    };
+    // Over a person's commits a newer release is one more commit on top, never a rewrite.
+    let persons = branch.filter(|branch| {
+        recorded.is_some_and(|recorded| recorded.commit != branch.head) && !branch.conflicts
+    });
+    let (onto, files) = match persons {
+        Some(branch) => match branch.set(release) {
+            Ok(edit) => (branch.head, edit.files),
+            Err(why) => {
+                let reason = Reason::Unwritable { release: release.clone(), why };
+                return Walk::Continue(Waiting::on(reason));
+            }
+        },
+        None => (ready.infra.head, edit.files),
+    };
+    step(Step::Propose(Propose {
+        release: release.clone(),
+        instead_of: ready.head.release().cloned(),
+        files,
+        onto,
+        from: from(ready),
+        request,
+        planned_on: ready.planned_on(),
+    }))
+}
+
+fn branch_asks_for(branch: &Proposal, release: &Release) -> bool {
+    branch.desired.as_ref().is_ok_and(|desired| {
+        crate::manifest::carries(&desired.rendered, &release.digests()).is_ok()
+    })
+}
+
+fn gate(ready: &Ready<'_>, recorded: &Proposed, request: Option<&super::Request>) -> Waiting {
+    let environment = ready.unit.environment;
+    let branch = crate::model::proposal_branch(&environment.name, &ready.unit.pipeline.application.name);
+    let request = request.map_or(branch, |request| request.name.clone());
+    Waiting::on(Reason::Gate { release: recorded.release.clone(), request }).since(recorded.at)
+}
+
+/// The open proposal is taken back when nothing stands behind it any more.
+pub(super) fn withdraw_unproven(ready: &Ready<'_>) -> Walk {
+    let Some(recorded) = &ready.records.proposal else { return Walk::Continue(()) };
+    if ready.infra.proposal.is_none() || next::still_stands(ready, &recorded.release) {
+        return Walk::Continue(());
+    }
+    step(Step::Withdraw(Withdraw {
+        release: recorded.release.clone(),
+        reason: "it is no longer proven upstream".to_owned(),
+        request: ready.unit.view.request.read().ok().cloned().flatten(),
+        planned_on: ready.planned_on(),
+    }))
+}
+
+/// Where the release comes from, for people who read the message.
+fn from(ready: &Ready<'_>) -> String {
+    match &ready.unit.environment.follow {
+        Follow::Environments { all, .. } => {
+            all.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+        }
+        Follow::Branches(_) => "a branch build".to_owned(),
+        Follow::Tags(_) => "a tag".to_owned(),
+    }
+}
