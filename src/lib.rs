@@ -11,4 +11,5 @@ pub mod clock;
 pub mod http;
 pub mod manifest;
 pub mod model;
+pub mod plan;
 pub mod registry;

@@ -47,6 +47,8 @@ pub struct Incomplete {
     pub version: Option<Version>,
     /// The branch, where it is a branch build.
     pub branch: Option<String>,
+    /// When the newest of its images was made.
+    pub built: Timestamp,
     /// The repositories in which it is missing.
     pub missing: Vec<ImageRepository>,
 }
@@ -134,13 +136,7 @@ impl Catalogue {
                 .any(|source| !images.contains_key(&source.repository))
         {
             let tagged = matches!(key, Key::Tag(_));
-            self.incomplete.push(Incomplete {
-                name,
-                tagged,
-                version,
-                branch,
-                missing,
-            });
+            self.incomplete.push(Incomplete { name, tagged, version, branch, built: newest.built, missing });
             return;
         }
         let bound = commit.as_ref().and_then(|commit| bounds.get(commit));

@@ -36,3 +36,8 @@ pub use template::{InvalidTemplate, Parts, RenderError, TagTemplate, sanitise_br
 pub use object::ObjectRef;
 pub use url::{InvalidUrl, RepositoryUrl, Scheme};
 pub use version::{InvalidRange, VersionRange, parse_version};
+
+/// The branch that proposes a release of an application to an environment.
+pub fn proposal_branch(environment: &EnvironmentName, application: &ApplicationName) -> String {
+    format!("towpath/{environment}/{application}")
+}

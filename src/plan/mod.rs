@@ -33,7 +33,7 @@ use crate::model::{ApplicationName, Environment, EnvironmentName, Pipeline, Rele
 use head::Head;
 
 /// What the next round does for one application.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Plan {
     /// The application.
     pub application: ApplicationName,
@@ -42,7 +42,7 @@ pub struct Plan {
 }
 
 /// What the next round does for one unit.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct UnitPlan {
     /// The environment.
     pub environment: EnvironmentName,
@@ -55,7 +55,7 @@ pub struct UnitPlan {
 }
 
 /// A unit gets exactly one.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub enum Decision {
     /// Do this.
     Step(Box<Step>),

@@ -18,19 +18,21 @@ pub(super) fn release(ready: &Ready<'_>) -> Walk<Waiting> {
     let candidate = match candidate(ready) {
         Ok(candidate) => candidate,
         Err(waiting) => {
+            release::withdraw_unproven(ready)?;
             return match rollback_target(ready) {
-                Some(run) => release::roll_back(ready, &run.release.clone()),
+                Some(run) => release::roll_back(ready, &run.release),
                 None => Walk::Continue(with_failure(ready, waiting)),
             };
         }
     };
     if let Some(waiting) = blocked(ready, &candidate) {
-        return Walk::Continue(waiting);
+        return Walk::Continue(with_failure(ready, waiting));
     }
-    match ready.unit.environment.gate {
+    let waiting = match ready.unit.environment.gate {
         Gate::None => release::write(ready, &candidate),
         Gate::Branch | Gate::PullRequest => release::propose(ready, &candidate),
-    }
+    };
+    waiting.map_continue(|waiting| with_failure(ready, waiting))
 }
 
 /// The newest release that this environment follows, if it is newer than everything that ran or
@@ -223,6 +225,18 @@ impl<'a> Upstream<'a> {
     }
 }
 
+/// Whether a proposed release still has what made it proposable: nothing upstream speaks against it.
+pub(super) fn still_stands(ready: &Ready<'_>, release: &Release) -> bool {
+    let Follow::Environments { all, .. } = &ready.unit.environment.follow else { return true };
+    let digests = release.digests();
+    all.iter().all(|environment| {
+        // What cannot be read takes nothing back.
+        let Ok(upstream) = Upstream::read(ready.unit, environment) else { return true };
+        let mut runs = upstream.records.runs.iter().filter(|run| run.release.is(&digests));
+        runs.all(|run| run.spoiled.is_none() && !upstream.failed_since(run))
+    })
+}
+
 /// What keeps a newer release from coming now.
 fn blocked(ready: &Ready<'_>, candidate: &Release) -> Option<Waiting> {
     let environment = ready.unit.environment;
@@ -327,8 +341,6 @@ fn newer_than_running(ready: &Ready<'_>, it: &crate::model::catalogue::Incomplet
     let running = ready.records.running().and_then(|release| release.rank.version.as_ref());
     match (&it.version, running) {
         (Some(version), Some(running)) => version > running,
-        _ => it.built.is_some_and(|built| {
-            ready.records.running().is_none_or(|running| built > running.rank.built)
-        }),
+        _ => ready.records.running().is_none_or(|running| it.built > running.rank.built),
     }
 }

@@ -36,7 +36,7 @@ pub(super) fn apply(ready: &Ready<'_>) -> Walk {
         number: deployment.number,
         commit: deployment.commit,
         release: deployment.release.clone(),
-        objects: ready.desired.rendered.objects.clone(),
+        rendered: ready.desired.rendered.clone(),
         change,
         prune,
     }))

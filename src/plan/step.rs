@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use super::edit::FileEdit;
 use super::world::Request;
-use crate::manifest::Object;
+use crate::manifest::Rendered;
 use crate::model::record::{Cause, Statement};
 use crate::model::{CommitId, Digest, ObjectRef, Release};
 
 /// One effect on the outside world. What carries it out is left nothing to decide.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub enum Step {
     /// Commit a release into the environment's branch, together with its deployment record.
     Write(Write),
@@ -99,7 +99,7 @@ pub struct Statements {
 }
 
 /// See [`Step::Apply`].
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Apply {
     /// The deployment's number.
     pub number: u64,
@@ -107,8 +107,8 @@ pub struct Apply {
     pub commit: CommitId,
     /// What is deployed.
     pub release: Option<Release>,
-    /// Every object of the unit, so that what is wanted and what is not are both known.
-    pub objects: Arc<Vec<Object>>,
+    /// The unit's desired state: every object, so that what is wanted and what is not are both known.
+    pub rendered: Arc<Rendered>,
     /// Those that differ from what the cluster runs, each with the live version it was planned on.
     pub change: Vec<Change>,
     /// Ours, and no longer asked for.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::world::Unreadable;
-use crate::model::{EnvironmentName, ImageRepository, Release};
+use crate::model::{CommitId, EnvironmentName, ImageRepository, Release};
 
 /// Why a unit is idle.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,6 +35,11 @@ pub enum Reason {
     BrokenManifests(String),
     /// The branch went back behind what was recorded; a second read must confirm it.
     WentBack,
+    /// The cluster runs a commit that the branch was not yet seen to have.
+    Behind {
+        /// Which.
+        commit: CommitId,
+    },
     /// A person stopped everything here.
     Held {
         /// What was said.
@@ -197,24 +202,25 @@ impl Reason {
             Self::UnreadableRecords(_) => (2, "unreadable-records"),
             Self::BrokenManifests(_) => (3, "broken-manifests"),
             Self::WentBack => (4, "went-back"),
-            Self::Held { .. } => (5, "held"),
-            Self::Adopting { .. } => (6, "adopting"),
-            Self::PruneLimit { .. } => (7, "prune-limit"),
-            Self::Pinned { .. } => (8, "pinned"),
-            Self::Failed { .. } => (9, "failed"),
-            Self::LineStopped { .. } => (10, "line-stopped"),
-            Self::Unwritable { .. } => (11, "unwritable"),
-            Self::Declined { .. } => (12, "declined"),
-            Self::Incomplete { .. } => (13, "incomplete"),
-            Self::Soaking { .. } => (14, "soaking"),
-            Self::Upstream { .. } => (15, "upstream"),
-            Self::Paced { .. } => (16, "paced"),
-            Self::Gate { .. } => (17, "gate"),
-            Self::Outpaced { .. } => (18, "outpaced"),
-            Self::Converging { .. } => (19, "converging"),
-            Self::Drifted { .. } => (20, "drifted"),
-            Self::NothingReleased => (21, "nothing-released"),
-            Self::UpToDate { .. } => (22, "up-to-date"),
+            Self::Behind { .. } => (5, "behind"),
+            Self::Held { .. } => (6, "held"),
+            Self::Adopting { .. } => (7, "adopting"),
+            Self::PruneLimit { .. } => (8, "prune-limit"),
+            Self::Pinned { .. } => (9, "pinned"),
+            Self::Failed { .. } => (10, "failed"),
+            Self::LineStopped { .. } => (11, "line-stopped"),
+            Self::Unwritable { .. } => (12, "unwritable"),
+            Self::Declined { .. } => (13, "declined"),
+            Self::Incomplete { .. } => (14, "incomplete"),
+            Self::Soaking { .. } => (15, "soaking"),
+            Self::Upstream { .. } => (16, "upstream"),
+            Self::Paced { .. } => (17, "paced"),
+            Self::Gate { .. } => (18, "gate"),
+            Self::Outpaced { .. } => (19, "outpaced"),
+            Self::Converging { .. } => (20, "converging"),
+            Self::Drifted { .. } => (21, "drifted"),
+            Self::NothingReleased => (22, "nothing-released"),
+            Self::UpToDate { .. } => (23, "up-to-date"),
         }
     }
 
@@ -261,6 +267,7 @@ impl Reason {
             }
             Self::UnreadableRecords(_) => "use the Towpath that wrote them, or restore the records ref".to_owned(),
             Self::BrokenManifests(_) => "commit a fix to the infra repository".to_owned(),
+            Self::Behind { .. } => "a fresh look at the branch".to_owned(),
             Self::WentBack => "a second look 30 s after the first".to_owned(),
             Self::Held { .. } => "a person who lifts the hold".to_owned(),
             Self::Adopting { .. } => {
@@ -299,6 +306,9 @@ impl fmt::Display for Reason {
             Self::Unreadable(it) => write!(f, "{} cannot be read: {}", it.source, it.why),
             Self::UnreadableRecords(why) => write!(f, "the records cannot be read: {why}"),
             Self::BrokenManifests(why) => f.write_str(why),
+            Self::Behind { commit } => {
+                write!(f, "the cluster runs {}, which the branch does not show yet", commit.short())
+            }
             Self::WentBack => f.write_str("the branch went back behind the newest recorded deployment"),
             Self::Held { reason, by } => write!(f, "held by {by}: {reason}"),
             Self::Adopting { objects } => {

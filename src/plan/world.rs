@@ -6,11 +6,12 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::manifest::Rendered;
-use super::edit::Layers;
+use super::edit::{Edit, Layers};
 use crate::model::catalogue::Catalogue;
 use crate::model::record::{Standing, UnitRecords};
 use crate::model::{
     ApplicationName, CommitId, Digest, EnvironmentName, Health, ImageReference, ObjectRef,
+    Release,
 };
 
 /// Something of the outside world, or why it could not be read.
@@ -121,11 +122,19 @@ pub struct Proposal {
     /// Its head.
     pub head: CommitId,
     /// What its head asks for; or which file is at fault.
-    pub rendered: Result<Arc<Rendered>, String>,
+    pub desired: Result<Desired, String>,
     /// Whether the base touched a file that it edits.
     pub conflicts: bool,
-    /// Whether the head of the base contains it.
-    pub merged: bool,
+}
+
+impl Proposal {
+    /// Sets a release in the files of the branch.
+    ///
+    /// # Errors
+    /// Says in one sentence why nothing is written.
+    pub fn set(&self, release: &Release) -> Result<Edit, String> {
+        self.desired.as_ref().map_err(Clone::clone)?.layers.set(release)
+    }
 }
 
 /// A pull request, or what stands in for one.
@@ -144,6 +153,8 @@ pub struct Request {
 pub struct Live {
     /// The unit's objects, and those that its manifests name.
     pub objects: BTreeMap<ObjectRef, LiveObject>,
+    /// Since when the cluster answers again, if it did not for a while.
+    pub answering_since: Option<Timestamp>,
 }
 
 /// A live object.

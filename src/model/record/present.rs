@@ -3,10 +3,12 @@
 //! The present of a unit is itself a list of records, kept short by [`UnitRecords::standing`], so
 //! that reading it costs the same after 100,000 records as after 10.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 
 use super::{Cause, Record, Statement, Verdict};
-use crate::model::{CommitId, Digest, Digests, Release};
+use crate::model::{ApplicationName, CommitId, Digest, Digests, Release};
 
 /// How many ended runs are remembered: what a rollback may go back to without asking history.
 const RUNS: usize = 5;
@@ -151,6 +153,8 @@ pub struct Standing {
     pub open: Vec<OpenDeployment>,
     /// The hold on the environment.
     pub hold: Option<Hold>,
+    /// Applications whose newest deployment failed, and why.
+    pub failed: BTreeMap<ApplicationName, String>,
 }
 
 /// A deployment that has no tag yet.
