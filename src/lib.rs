@@ -8,4 +8,5 @@
 //! Arrows: `model ← manifest ← plan ← reconcile → observe, act → git, registry, forge, cluster`.
 
 pub mod clock;
+pub mod git;
 pub mod model;
