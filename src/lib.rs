@@ -10,6 +10,7 @@
 pub mod clock;
 pub mod http;
 pub mod manifest;
+pub mod git;
 pub mod model;
 pub mod plan;
 pub mod registry;

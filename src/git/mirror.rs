@@ -1,0 +1,435 @@
+//! The disk of one mirror: a bare git repository that Towpath alone writes.
+//!
+//! Below the given directory are numbered slots; a process takes the first that no other holds (an
+//! advisory lock, which the system drops when the process dies), so two Towpaths that share a cache
+//! directory never share a repository. All in it may be deleted at any time: what is missing or
+//! unreadable is made anew from the server. Never talks to a server.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File, TryLockError};
+use std::io::{self, BufReader, Seek as _, SeekFrom, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+use gix::ObjectId;
+use gix::objs::Find as _;
+use gix::odb::{HandleArc, Store};
+use tempfile::{NamedTempFile, SpooledTempFile, TempDir};
+
+use super::object::Object;
+use super::{GitError, locked, pack};
+
+/// Slots tried before a mirror goes to a temporary directory.
+const SLOTS: usize = 16;
+
+/// Packs after which they are put together into one.
+const PACKS_MAX: usize = 50;
+
+/// What a mirror may take beyond three times its largest pack (about what the repository itself
+/// takes) before it begins anew, in bytes.
+const SLACK_BYTES: u64 = 64 << 20;
+
+/// One object may not take more memory than this, in bytes.
+const OBJECT_BYTES_MAX: usize = 1 << 30;
+
+/// See the module.
+pub(super) struct Mirror {
+    directory: PathBuf,
+    /// Reading goes on while a pack is taken in.
+    reader: Mutex<HandleArc>,
+    writer: Mutex<Boundary>,
+    distrusted: AtomicBool,
+    _slot: Slot,
+}
+
+/// What keeps the slot ours.
+enum Slot {
+    Locked { _lock: File },
+    Temporary { _directory: TempDir },
+}
+
+#[derive(Default)]
+struct Boundary {
+    shallow: BTreeSet<ObjectId>,
+    tips: BTreeMap<String, ObjectId>,
+}
+
+impl Mirror {
+    /// Takes a slot below the directory, which is made where it is missing.
+    pub(super) fn open(directory: &Path) -> Result<Self, GitError> {
+        let (directory, slot) = take_slot(directory).map_err(disk(directory))?;
+        let reader = match open_store(&directory) {
+            Ok(reader) => reader,
+            Err(_) => initialise(&directory).map_err(disk(&directory))?,
+        };
+        let boundary = Boundary::load(&directory);
+        Ok(Self {
+            directory,
+            reader: Mutex::new(reader),
+            writer: Mutex::new(boundary),
+            distrusted: AtomicBool::new(false),
+            _slot: slot,
+        })
+    }
+
+    pub(super) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// An object, if it is here and readable.
+    pub(super) fn find(&self, id: &ObjectId) -> Option<Object> {
+        let mut data = Vec::new();
+        let found = locked(&self.reader)
+            .try_find(id, &mut data)
+            .map(|found| found.map(|found| found.kind));
+        match found {
+            Ok(kind) => kind.map(|kind| Object {
+                id: *id,
+                kind,
+                data: data.into(),
+            }),
+            Err(error) => {
+                tracing::warn!(mirror = %self.directory.display(), %id, %error, "the mirror is damaged and will be made anew");
+                self.distrust();
+                None
+            }
+        }
+    }
+
+    pub(super) fn contains(&self, id: &ObjectId) -> bool {
+        gix::objs::Exists::exists(&*locked(&self.reader), id)
+    }
+
+    /// Lets the next [`Self::tidy`] make the mirror anew.
+    pub(super) fn distrust(&self) {
+        self.distrusted.store(true, Ordering::Relaxed);
+    }
+
+    /// Takes a pack in; bases that a thin pack lacks are added from what is here.
+    pub(super) fn ingest(&self, pack: SpooledTempFile) -> Result<(), GitError> {
+        let bases = locked(&self.reader).clone();
+        let _writing = locked(&self.writer);
+        index(pack, &self.directory.join("objects/pack"), bases).map_err(disk(&self.directory))?;
+        Ok(())
+    }
+
+    /// Writes objects as one pack.
+    pub(super) fn write(&self, objects: &[Object]) -> Result<(), GitError> {
+        let mut spool = SpooledTempFile::new(1 << 20);
+        spool
+            .write_all(&pack::encode(objects.iter().map(|object| (object, None))))
+            .map_err(disk(&self.directory))?;
+        self.ingest(spool)
+    }
+
+    /// Commits that are here without their parents.
+    pub(super) fn shallow(&self) -> Vec<ObjectId> {
+        locked(&self.writer).shallow.iter().copied().collect()
+    }
+
+    /// Moves the shallow boundary as a server told.
+    pub(super) fn move_boundary(
+        &self,
+        added: &[ObjectId],
+        removed: &[ObjectId],
+    ) -> Result<(), GitError> {
+        let mut boundary = locked(&self.writer);
+        let before = boundary.shallow.clone();
+        boundary.shallow.extend(added);
+        for id in removed {
+            boundary.shallow.remove(id);
+        }
+        if boundary.shallow == before {
+            return Ok(());
+        }
+        let lines: String = boundary
+            .shallow
+            .iter()
+            .map(|id| format!("{id}\n"))
+            .collect();
+        self.replace("shallow", &lines)
+    }
+
+    /// The refs whose objects were here last.
+    pub(super) fn tips(&self) -> BTreeMap<String, ObjectId> {
+        locked(&self.writer).tips.clone()
+    }
+
+    /// Writes these refs, so that the next process need not fetch what is here, and people can read
+    /// the mirror with git.
+    pub(super) fn remember_tips(&self, tips: &BTreeMap<String, ObjectId>) -> Result<(), GitError> {
+        let mut boundary = locked(&self.writer);
+        if boundary.tips == *tips {
+            return Ok(());
+        }
+        boundary.tips.clone_from(tips);
+        let lines: String = tips
+            .iter()
+            .map(|(name, id)| format!("{id} {name}\n"))
+            .collect();
+        self.replace(
+            "packed-refs",
+            &format!("# pack-refs with: sorted \n{lines}"),
+        )
+    }
+
+    /// Makes the mirror anew where it is damaged or too large, puts packs together where they are
+    /// many. Returns whether it was made anew.
+    pub(super) fn tidy(&self) -> Result<bool, GitError> {
+        let sizes = self.packs().map(|packs| {
+            packs
+                .iter()
+                .map(|path| fs::metadata(path).map_or(0, |metadata| metadata.len()))
+                .collect::<Vec<_>>()
+        });
+        let Ok(sizes) = sizes else {
+            return self.begin_anew().map(|()| true);
+        };
+        let largest = sizes.iter().copied().max().unwrap_or_default();
+        let too_large = sizes.iter().sum::<u64>() > SLACK_BYTES + 3 * largest;
+        if self.distrusted.load(Ordering::Relaxed) || too_large {
+            return self.begin_anew().map(|()| true);
+        }
+        if sizes.len() > PACKS_MAX
+            && let Err(error) = self.join_packs()
+        {
+            tracing::warn!(mirror = %self.directory.display(), error = %error, "packs cannot be put together; the mirror is made anew");
+            return self.begin_anew().map(|()| true);
+        }
+        Ok(false)
+    }
+
+    /// Drops all that is here.
+    pub(super) fn begin_anew(&self) -> Result<(), GitError> {
+        let mut boundary = locked(&self.writer);
+        let mut reader = locked(&self.reader);
+        *reader = initialise(&self.directory).map_err(disk(&self.directory))?;
+        *boundary = Boundary::default();
+        self.distrusted.store(false, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Writes all packs behind one another into one. Deltas stay as they are: they point backwards
+    /// within their own pack, and keep their distance.
+    fn join_packs(&self) -> io::Result<()> {
+        let _writing = locked(&self.writer);
+        let pack_directory = self.directory.join("objects/pack");
+        let old = self.packs()?;
+        let mut spool = tempfile::spooled_tempfile_in(1 << 20, &self.directory);
+        pack::join(&old, &mut spool)?;
+        index(spool, &pack_directory, locked(&self.reader).clone())?;
+        for path in old {
+            // The index first: a pack without one is never read.
+            fs::remove_file(path.with_extension("idx"))?;
+            fs::remove_file(path)?;
+        }
+        *locked(&self.reader) = open_store(&self.directory)?;
+        Ok(())
+    }
+
+    fn packs(&self) -> io::Result<Vec<PathBuf>> {
+        let mut packs = Vec::new();
+        for entry in fs::read_dir(self.directory.join("objects/pack"))? {
+            let path = entry?.path();
+            if path
+                .extension()
+                .is_some_and(|extension| extension == "pack")
+            {
+                packs.push(path);
+            }
+        }
+        packs.sort();
+        Ok(packs)
+    }
+
+    fn replace(&self, name: &str, content: &str) -> Result<(), GitError> {
+        let write = || {
+            let mut file = NamedTempFile::new_in(&self.directory)?;
+            file.write_all(content.as_bytes())?;
+            file.persist(self.directory.join(name))?;
+            Ok(())
+        };
+        write().map_err(disk(&self.directory))
+    }
+}
+
+impl Boundary {
+    /// What stands on disk; lines that cannot be read are as if absent, which costs a fetch.
+    fn load(directory: &Path) -> Self {
+        let lines = |name: &str| fs::read_to_string(directory.join(name)).unwrap_or_default();
+        let id = |hex: &str| ObjectId::from_hex(hex.as_bytes()).ok();
+        Self {
+            shallow: lines("shallow").lines().filter_map(id).collect(),
+            tips: lines("packed-refs")
+                .lines()
+                .filter_map(|line| line.split_once(' '))
+                .filter_map(|(hex, name)| Some((name.to_owned(), id(hex)?)))
+                .collect(),
+        }
+    }
+}
+
+fn disk(directory: &Path) -> impl FnOnce(io::Error) -> GitError {
+    let directory = directory.to_owned();
+    move |source| GitError::Disk { directory, source }
+}
+
+fn take_slot(directory: &Path) -> io::Result<(PathBuf, Slot)> {
+    fs::create_dir_all(directory)?;
+    for number in 0..SLOTS {
+        let lock = File::create(directory.join(format!("{number}.lock")))?;
+        match lock.try_lock() {
+            Ok(()) => {
+                let slot = directory.join(format!("{number}.git"));
+                return Ok((slot, Slot::Locked { _lock: lock }));
+            }
+            Err(TryLockError::WouldBlock) => {}
+            // A file system without locks cannot be shared safely.
+            Err(TryLockError::Error(_)) => break,
+        }
+    }
+    let temporary = TempDir::with_prefix("towpath-mirror-")?;
+    let path = temporary.path().join("mirror.git");
+    Ok((
+        path,
+        Slot::Temporary {
+            _directory: temporary,
+        },
+    ))
+}
+
+fn initialise(directory: &Path) -> io::Result<HandleArc> {
+    match fs::remove_dir_all(directory) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    for part in ["objects/pack", "objects/info", "refs"] {
+        fs::create_dir_all(directory.join(part))?;
+    }
+    fs::write(
+        directory.join("config"),
+        "[core]\n\trepositoryformatversion = 0\n\tbare = true\n",
+    )?;
+    fs::write(directory.join("HEAD"), "ref: refs/heads/none\n")?;
+    open_store(directory)
+}
+
+fn open_store(directory: &Path) -> io::Result<HandleArc> {
+    // All three are written when a mirror is made; what lacks one is not ours or was cut short.
+    for part in ["HEAD", "config", "objects/pack"] {
+        fs::metadata(directory.join(part))?;
+    }
+    let options = gix::odb::store::init::Options {
+        alloc_limit_bytes: Some(OBJECT_BYTES_MAX),
+        slots: gix::odb::store::init::Slots::Given(4 * PACKS_MAX as u16),
+        current_dir: Some(directory.to_owned()),
+        ..Default::default()
+    };
+    let objects = directory.join("objects");
+    let store = Store::at_opts(
+        objects,
+        gix::hash::Kind::Sha1,
+        &mut std::iter::empty(),
+        options,
+    )?;
+    Ok(Arc::new(store).to_cache_arc())
+}
+
+/// Checks a pack, resolves its deltas and puts it with an index into the directory.
+fn index(
+    mut pack: SpooledTempFile,
+    directory: &Path,
+    bases: impl gix::objs::Find,
+) -> io::Result<gix_pack::bundle::write::Outcome> {
+    pack.seek(SeekFrom::Start(0))?;
+    let options = gix_pack::bundle::write::Options {
+        thread_limit: Some(1),
+        alloc_limit_bytes: Some(OBJECT_BYTES_MAX),
+        ..Default::default()
+    };
+    let outcome = gix_pack::Bundle::write_to_directory(
+        &mut BufReader::new(pack),
+        Some(directory),
+        &mut gix::progress::Discard,
+        &AtomicBool::new(false),
+        Some(bases),
+        gix::hash::Kind::Sha1,
+        options,
+    )
+    .map_err(io_error)?;
+    if let Some(keep) = &outcome.keep_path {
+        fs::remove_file(keep)?;
+    }
+    Ok(outcome)
+}
+
+/// The file system's own error where one is the cause, so that a full disk is told as one.
+fn io_error(error: gix::error::Error) -> io::Error {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
+    while let Some(current) = cause {
+        if let Some(io) = current.downcast_ref::<io::Error>() {
+            return io::Error::new(io.kind(), io.to_string());
+        }
+        cause = current.source();
+    }
+    io::Error::new(io::ErrorKind::InvalidData, super::error::chain(&error))
+}
+
+/// The objects of a pack one by one, for repositories without a disk.
+pub(super) fn unpack(
+    pack: SpooledTempFile,
+    find: impl Fn(&ObjectId) -> Option<Object>,
+) -> Result<Vec<Object>, GitError> {
+    let temporary = std::env::temp_dir();
+    let directory = TempDir::with_prefix("towpath-pack-").map_err(disk(&temporary))?;
+    let outcome = index(pack, directory.path(), Lookup(find)).map_err(disk(&temporary))?;
+    let read = || -> gix::error::Result<Vec<Object>> {
+        let mut objects = Vec::new();
+        let Some(bundle) = outcome.to_bundle().transpose()? else {
+            return Ok(objects);
+        };
+        let mut inflate = Default::default();
+        for entry in bundle.index.iter() {
+            let mut data = Vec::new();
+            let found = bundle.find(
+                &entry.oid,
+                &mut data,
+                &mut inflate,
+                &mut gix_pack::cache::Never,
+            )?;
+            if let Some((found, _)) = found {
+                let kind = found.kind;
+                objects.push(Object {
+                    id: entry.oid,
+                    kind,
+                    data: data.into(),
+                });
+            }
+        }
+        Ok(objects)
+    };
+    read().map_err(|error| disk(&temporary)(io_error(error)))
+}
+
+/// Bases of thin packs from memory.
+struct Lookup<F>(F);
+
+impl<F: Fn(&ObjectId) -> Option<Object>> gix::objs::Find for Lookup<F> {
+    fn try_find<'a>(
+        &self,
+        id: &gix::hash::oid,
+        buffer: &'a mut Vec<u8>,
+    ) -> gix::error::Result<Option<gix::objs::Data<'a>>> {
+        let Some(object) = (self.0)(&id.to_owned()) else {
+            return Ok(None);
+        };
+        buffer.clear();
+        buffer.extend_from_slice(&object.data);
+        Ok(Some(gix::objs::Data::new(
+            buffer,
+            object.kind,
+            gix::hash::Kind::Sha1,
+        )))
+    }
+}

@@ -1,0 +1,358 @@
+//! The objects of one repository that are here: what was fetched, and what Towpath made itself.
+//!
+//! Owns reading (with a small bounded cache of directories) and taking objects in. Objects that
+//! Towpath made live in memory until the next fetch or until they are many; a mirror's disk therefore
+//! sees no write in the path of a push. Never talks to a server.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+use std::sync::{Arc, Mutex, RwLock};
+
+use bytes::Bytes;
+use gix::ObjectId;
+
+use super::mirror::Mirror;
+use super::object::{Commit, Entry, Kind, Mode, Object, Tag, Tree};
+use super::remote::{Fetched, Received};
+use super::{GitError, locked, read, written};
+use crate::model::CommitId;
+
+/// Directories kept parsed, in bytes. One of 20,000 entries takes about 0.8 MB.
+const TREE_CACHE_BYTES: usize = 4 << 20;
+
+/// Own objects kept in memory before they go to the mirror's disk, in bytes.
+const OWN_BYTES_MAX: usize = 4 << 20;
+
+/// A path whose blob differs between two directories.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// The path, `/` between names, invalid UTF-8 replaced.
+    pub path: String,
+    /// The blob before, unless it is new.
+    pub old: Option<(Mode, ObjectId)>,
+    /// The blob after, unless it is gone.
+    pub new: Option<(Mode, ObjectId)>,
+}
+
+/// What stands at a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Found {
+    /// What it is.
+    pub mode: Mode,
+    /// Its object.
+    pub id: ObjectId,
+}
+
+/// See the module.
+pub(super) struct Objects {
+    address: String,
+    own: RwLock<Own>,
+    mirror: Option<Mirror>,
+    trees: Mutex<TreeCache>,
+}
+
+#[derive(Default)]
+struct Own {
+    objects: HashMap<ObjectId, Object>,
+    bytes: usize,
+    /// The shallow boundary, for repositories without a disk.
+    shallow: std::collections::BTreeSet<ObjectId>,
+}
+
+impl Objects {
+    /// Nothing yet, in memory for ever.
+    pub(super) fn in_memory(address: &str) -> Self {
+        Self::new(address, None)
+    }
+
+    /// What the mirror below this directory holds; an unusable mirror begins anew.
+    pub(super) fn on_disk(address: &str, directory: &Path) -> Result<Self, GitError> {
+        let mirror = Mirror::open(directory)?;
+        Ok(Self::new(address, Some(mirror)))
+    }
+
+    fn new(address: &str, mirror: Option<Mirror>) -> Self {
+        Self {
+            address: address.to_owned(),
+            own: RwLock::default(),
+            mirror,
+            trees: Mutex::default(),
+        }
+    }
+
+    /// An object, if it is here.
+    pub(super) fn find(&self, id: &ObjectId) -> Option<Object> {
+        if let Some(object) = read(&self.own).objects.get(id) {
+            return Some(object.clone());
+        }
+        self.mirror.as_ref()?.find(id)
+    }
+
+    /// Whether an object is here.
+    pub(super) fn contains(&self, id: &ObjectId) -> bool {
+        if read(&self.own).objects.contains_key(id) {
+            return true;
+        }
+        self.mirror
+            .as_ref()
+            .is_some_and(|mirror| mirror.contains(id))
+    }
+
+    pub(super) fn object(&self, id: &ObjectId) -> Result<Object, GitError> {
+        self.find(id).ok_or_else(|| GitError::Missing {
+            url: self.address.clone(),
+            id: *id,
+        })
+    }
+
+    /// A tree or blob. What leads to it came with it, so a mirror that lacks it has lost it, and begins
+    /// anew with the next fetch.
+    fn content(&self, id: &ObjectId) -> Result<Object, GitError> {
+        let object = self.object(id);
+        if let (Err(GitError::Missing { .. }), Some(mirror)) = (&object, &self.mirror) {
+            mirror.distrust();
+        }
+        object
+    }
+
+    pub(super) fn commit(&self, id: CommitId) -> Result<Commit, GitError> {
+        Commit::parse(&self.object(&id.0)?)
+    }
+
+    pub(super) fn tag(&self, id: &ObjectId) -> Result<Tag, GitError> {
+        Tag::parse(&self.object(id)?)
+    }
+
+    pub(super) fn blob(&self, id: &ObjectId) -> Result<Bytes, GitError> {
+        let object = self.content(id)?;
+        match object.kind {
+            Kind::Blob => Ok(object.data),
+            kind => Err(GitError::Object {
+                id: *id,
+                detail: format!("is a {kind}, not a blob"),
+            }),
+        }
+    }
+
+    pub(super) fn tree(&self, id: &ObjectId) -> Result<Arc<Tree>, GitError> {
+        if let Some(tree) = locked(&self.trees).get(id) {
+            return Ok(tree);
+        }
+        // The well-known empty tree need not be stored anywhere.
+        if *id == ObjectId::empty_tree(gix::hash::Kind::Sha1) {
+            return Ok(Arc::new(Tree::empty()));
+        }
+        let tree = Arc::new(Tree::parse(&self.content(id)?)?);
+        self.remember(&tree);
+        Ok(tree)
+    }
+
+    /// Keeps a parsed directory for the next reader.
+    pub(super) fn remember(&self, tree: &Arc<Tree>) {
+        locked(&self.trees).put(tree);
+    }
+
+    pub(super) fn lookup(&self, tree: ObjectId, path: &str) -> Result<Option<Found>, GitError> {
+        let mut found = Found {
+            mode: Mode::Directory,
+            id: tree,
+        };
+        for name in path.split('/').filter(|name| !name.is_empty()) {
+            if found.mode != Mode::Directory {
+                return Ok(None);
+            }
+            match self.tree(&found.id)?.get(name.as_bytes()) {
+                Some(Entry { mode, id, .. }) => found = Found { mode, id },
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(found))
+    }
+
+    /// Which blobs differ, by path; equal directories are never opened.
+    pub(super) fn changed(
+        &self,
+        old: Option<ObjectId>,
+        new: Option<ObjectId>,
+    ) -> Result<Vec<Change>, GitError> {
+        let mut changes = Vec::new();
+        // A stack instead of recursion: the depth of a tree is the server's to choose.
+        let mut open = vec![(String::new(), old, new)];
+        while let Some((prefix, old, new)) = open.pop() {
+            if old == new {
+                continue;
+            }
+            let (old, new) = (self.tree_or_empty(old)?, self.tree_or_empty(new)?);
+            for [old, new] in old.differences(&new) {
+                let Some(either) = new.or(old) else { continue };
+                let path = format!("{prefix}{}", either.name_lossy());
+                let [old, new] = [old, new].map(|entry| entry.map(|entry| (entry.mode, entry.id)));
+                if either.mode == Mode::Directory {
+                    open.push((
+                        format!("{path}/"),
+                        old.map(|old| old.1),
+                        new.map(|new| new.1),
+                    ));
+                } else {
+                    changes.push(Change { path, old, new });
+                }
+            }
+        }
+        changes.sort_by(|a, b| a.path.cmp(&b.path));
+        Ok(changes)
+    }
+
+    fn tree_or_empty(&self, id: Option<ObjectId>) -> Result<Arc<Tree>, GitError> {
+        match id {
+            Some(id) => self.tree(&id),
+            None => Ok(Arc::new(Tree::empty())),
+        }
+    }
+
+    /// Takes own objects in: to memory, at once.
+    pub(super) fn keep(&self, objects: impl IntoIterator<Item = Object>) {
+        let mut own = written(&self.own);
+        for object in objects {
+            let size = object.data.len();
+            if own.objects.insert(object.id, object).is_none() {
+                own.bytes += size;
+            }
+        }
+    }
+
+    /// Whether own objects in memory should go to disk.
+    pub(super) fn is_full(&self) -> bool {
+        self.mirror.is_some() && read(&self.own).bytes > OWN_BYTES_MAX
+    }
+
+    /// Takes in what a server sent. Blocking: reads and writes files.
+    ///
+    /// Own objects are put to disk first, so that nothing on disk ever leads to an object that is only
+    /// in memory.
+    pub(super) fn take(&self, fetched: Fetched) -> Result<(), GitError> {
+        let Some(mirror) = &self.mirror else {
+            let objects = match fetched.objects {
+                Received::Objects(objects) => objects,
+                Received::Pack(pack) => super::mirror::unpack(pack, |id| self.find(id))?,
+            };
+            self.keep(objects);
+            let mut own = written(&self.own);
+            own.shallow.extend(&fetched.shallow);
+            for id in &fetched.unshallow {
+                own.shallow.remove(id);
+            }
+            return Ok(());
+        };
+        self.settle()?;
+        match fetched.objects {
+            Received::Pack(pack) => mirror.ingest(pack)?,
+            Received::Objects(objects) => mirror.write(&objects)?,
+        }
+        mirror.move_boundary(&fetched.shallow, &fetched.unshallow)
+    }
+
+    /// Puts own objects to disk, if there is one. Blocking.
+    pub(super) fn settle(&self) -> Result<(), GitError> {
+        let Some(mirror) = &self.mirror else {
+            return Ok(());
+        };
+        let objects: Vec<Object> = read(&self.own).objects.values().cloned().collect();
+        if objects.is_empty() {
+            return Ok(());
+        }
+        mirror.write(&objects)?;
+        let mut own = written(&self.own);
+        for object in objects {
+            if own.objects.remove(&object.id).is_some() {
+                own.bytes -= object.data.len();
+            }
+        }
+        Ok(())
+    }
+
+    /// Commits that are here without their parents.
+    pub(super) fn shallow(&self) -> Vec<ObjectId> {
+        match &self.mirror {
+            Some(mirror) => mirror.shallow(),
+            None => read(&self.own).shallow.iter().copied().collect(),
+        }
+    }
+
+    /// What the disk remembers of the server's refs.
+    pub(super) fn tips(&self) -> BTreeMap<String, ObjectId> {
+        match &self.mirror {
+            Some(mirror) => mirror.tips(),
+            None => BTreeMap::new(),
+        }
+    }
+
+    /// Lets the disk remember the server's refs.
+    pub(super) fn remember_tips(&self, tips: &BTreeMap<String, ObjectId>) -> Result<(), GitError> {
+        match &self.mirror {
+            Some(mirror) => mirror.remember_tips(tips),
+            None => Ok(()),
+        }
+    }
+
+    /// Begins the mirror anew. Own objects in memory stay.
+    pub(super) fn begin_anew(&self) -> Result<(), GitError> {
+        match &self.mirror {
+            Some(mirror) => mirror.begin_anew(),
+            None => Ok(()),
+        }
+    }
+
+    /// Keeps the mirror within its bounds. Says whether it began anew: then all it held is gone.
+    pub(super) fn tidy(&self) -> Result<bool, GitError> {
+        match &self.mirror {
+            Some(mirror) => mirror.tidy(),
+            None => Ok(false),
+        }
+    }
+
+    /// Where large packs may be put while they arrive.
+    pub(super) fn spool(&self) -> Option<std::path::PathBuf> {
+        self.mirror
+            .as_ref()
+            .map(|mirror| mirror.directory().to_owned())
+    }
+}
+
+/// The directories read last, bounded by bytes.
+#[derive(Default)]
+struct TreeCache {
+    trees: HashMap<ObjectId, (u64, Arc<Tree>)>,
+    order: BTreeMap<u64, ObjectId>,
+    tick: u64,
+    bytes: usize,
+}
+
+impl TreeCache {
+    fn get(&mut self, id: &ObjectId) -> Option<Arc<Tree>> {
+        self.tick += 1;
+        let (used, tree) = self.trees.get_mut(id)?;
+        self.order.remove(used);
+        *used = self.tick;
+        self.order.insert(self.tick, *id);
+        Some(Arc::clone(tree))
+    }
+
+    fn put(&mut self, tree: &Arc<Tree>) {
+        if self.get(&tree.id()).is_some() {
+            return;
+        }
+        self.tick += 1;
+        self.bytes += tree.weight();
+        self.order.insert(self.tick, tree.id());
+        self.trees.insert(tree.id(), (self.tick, Arc::clone(tree)));
+        // One directory stays, however large: to parse it again for each question would cost more.
+        while self.bytes > TREE_CACHE_BYTES && self.trees.len() > 1 {
+            let Some((_, oldest)) = self.order.pop_first() else {
+                return;
+            };
+            if let Some((_, tree)) = self.trees.remove(&oldest) {
+                self.bytes -= tree.weight();
+            }
+        }
+    }
+}

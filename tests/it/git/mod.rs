@@ -1,0 +1,4 @@
+//! The git layer against real and in-memory servers.
+
+mod contract;
+mod site;
