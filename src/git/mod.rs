@@ -11,6 +11,7 @@ mod draft;
 mod error;
 pub mod memory;
 mod mirror;
+pub mod notes;
 mod object;
 mod objects;
 mod pack;

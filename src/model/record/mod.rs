@@ -5,6 +5,7 @@
 
 mod line;
 mod present;
+mod standing;
 
 use jiff::Timestamp;
 

@@ -1,0 +1,96 @@
+//! The cluster of an environment: what it runs, and making it run something else.
+//!
+//! Split into a read half and a write half, so that commands which only look cannot change
+//! anything by construction. What is applied was decided before; a cluster decides nothing.
+
+pub mod simulated;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+
+use crate::model::{ApplicationName, EnvironmentName, ObjectRef};
+use crate::plan::{Apply, Live};
+
+/// The unit whose objects are looked at or changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnitScope {
+    /// The environment.
+    pub environment: EnvironmentName,
+    /// The application.
+    pub application: ApplicationName,
+}
+
+/// What a cluster could not do.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ClusterError {
+    /// It does not answer, or not now.
+    #[error("{cluster} does not answer: {detail}")]
+    Unavailable {
+        /// Which cluster.
+        cluster: String,
+        /// What was seen.
+        detail: String,
+        /// How long it asks to wait.
+        retry_after: Option<Duration>,
+    },
+    /// An object is no longer what the plan saw.
+    #[error("{object} changed since it was looked at")]
+    Changed {
+        /// Which.
+        object: ObjectRef,
+    },
+    /// The cluster does not want the object as it is.
+    #[error("{object} is refused: {reason}")]
+    Refused {
+        /// Which.
+        object: ObjectRef,
+        /// What the cluster said.
+        reason: String,
+    },
+    /// This program cannot reach such a cluster.
+    #[error("{0}")]
+    Unsupported(String),
+}
+
+/// The half that only looks.
+#[async_trait]
+pub trait ReadCluster: Send + Sync {
+    /// What people call it.
+    fn name(&self) -> &str;
+
+    /// The unit's objects, by our mark, and those of `named` that are there under anybody's.
+    ///
+    /// # Errors
+    /// [`ClusterError::Unavailable`] where it does not answer within its deadline.
+    async fn live(
+        &self,
+        unit: &UnitScope,
+        named: &[ObjectRef],
+        now: Timestamp,
+    ) -> Result<Live, ClusterError>;
+
+    /// Returns when something may have changed. Carries no data: whoever waits looks again.
+    async fn changed(&self, now: Timestamp);
+}
+
+/// The half that changes.
+#[async_trait]
+pub trait Cluster: ReadCluster {
+    /// Applies and prunes what the step names, each object only if it still is what the step saw.
+    ///
+    /// # Errors
+    /// [`ClusterError`]; objects that were applied before the error stay applied, and the next round
+    /// goes on from there.
+    async fn apply(
+        &self,
+        unit: &UnitScope,
+        apply: &Apply,
+        now: Timestamp,
+    ) -> Result<(), ClusterError>;
+}
+
+/// A cluster for both halves.
+pub type SharedCluster = Arc<dyn Cluster>;

@@ -1,0 +1,133 @@
+//! The standing of an environment, kept beside its units' records: the newest number, which
+//! deployments have no tag yet, who failed, and the holds on the whole environment.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Hold, InvalidRecord, OpenDeployment, Record, Standing, Statement, Verdict};
+use crate::model::CommitId;
+
+const VERSION: u32 = 1;
+
+#[derive(Serialize, Deserialize)]
+struct Written {
+    v: u32,
+    number: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    newest: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    open: Vec<OpenWritten>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    failed: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    hold: Option<serde_json::Value>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct OpenWritten {
+    number: u64,
+    commit: String,
+}
+
+impl Standing {
+    /// Takes one more record in.
+    pub fn take(&mut self, record: &Record) {
+        match (&record.statement, &record.application) {
+            (Statement::Deployment { number, .. }, Some(application)) => {
+                if *number >= self.number {
+                    self.number = *number;
+                    self.newest = Some(record.commit);
+                }
+                let open = OpenDeployment { number: *number, commit: record.commit };
+                if !self.open.contains(&open) {
+                    self.open.push(open);
+                }
+                self.failed.remove(application);
+            }
+            (Statement::Verdict { verdict, .. }, Some(application)) => match verdict {
+                Verdict::Failed { reason } => {
+                    self.failed.insert(application.clone(), reason.clone());
+                }
+                Verdict::Healthy | Verdict::Superseded => {
+                    self.failed.remove(application);
+                }
+            },
+            (Statement::Held { reason }, None) => {
+                let hold = Hold { reason: reason.clone(), by: record.by.clone(), at: record.at };
+                self.hold = Some(hold);
+            }
+            (Statement::Resumed { .. }, None) => self.hold = None,
+            _ => {}
+        }
+    }
+
+    /// The number of the deployment that a commit is, if it has one already.
+    pub fn number_of(&self, commit: CommitId) -> Option<u64> {
+        self.open.iter().find(|open| open.commit == commit).map(|open| open.number)
+    }
+
+    /// A deployment has its tag, or needs none.
+    pub fn close(&mut self, number: u64) {
+        self.open.retain(|open| open.number != number);
+    }
+
+    /// The written form: one JSON object.
+    pub fn to_json(&self) -> String {
+        let open = self.open.iter().map(|open| OpenWritten {
+            number: open.number,
+            commit: open.commit.to_string(),
+        });
+        let hold = self.hold.as_ref().map(|hold| {
+            serde_json::json!({ "at": hold.at.to_string(), "by": hold.by, "reason": hold.reason })
+        });
+        let written = Written {
+            v: VERSION,
+            number: self.number,
+            newest: self.newest.map(|commit| commit.to_string()),
+            open: open.collect(),
+            failed: self
+                .failed
+                .iter()
+                .map(|(application, reason)| (application.to_string(), reason.clone()))
+                .collect(),
+            hold,
+        };
+        serde_json::to_string(&written).expect("it holds nothing but texts and numbers") + "\n"
+    }
+
+    /// Reads the written form.
+    ///
+    /// # Errors
+    /// [`InvalidRecord`] says what is wrong with it.
+    pub fn from_json(text: &str) -> Result<Self, InvalidRecord> {
+        let malformed = |error: &dyn std::fmt::Display| InvalidRecord::Malformed(error.to_string());
+        let written: Written = serde_json::from_str(text).map_err(|error| malformed(&error))?;
+        if written.v != VERSION {
+            return Err(InvalidRecord::Version(written.v));
+        }
+        let commit = |text: &str| text.parse::<CommitId>().map_err(|error| malformed(&error));
+        let mut standing = Self {
+            number: written.number,
+            newest: written.newest.as_deref().map(commit).transpose()?,
+            ..Self::default()
+        };
+        for open in written.open {
+            let commit = commit(&open.commit)?;
+            standing.open.push(OpenDeployment { number: open.number, commit });
+        }
+        for (application, reason) in written.failed {
+            let application = application.parse().map_err(|error| malformed(&error))?;
+            standing.failed.insert(application, reason);
+        }
+        if let Some(hold) = written.hold {
+            let text = |key: &str| hold.get(key).and_then(|value| value.as_str()).unwrap_or_default();
+            standing.hold = Some(Hold {
+                reason: text("reason").to_owned(),
+                by: text("by").to_owned(),
+                at: text("at").parse().map_err(|error: jiff::Error| malformed(&error))?,
+            });
+        }
+        Ok(standing)
+    }
+}
