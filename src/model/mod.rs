@@ -15,6 +15,7 @@ mod version;
 pub use branch::{BranchFilter, InvalidFilter};
 pub use commit::{CommitId, InvalidCommit};
 pub use digest::{Digest, InvalidDigest};
+pub(crate) use image::is_tag;
 pub use image::{ImageReference, ImageRepository, InvalidImage};
 pub use name::{ApplicationName, EnvironmentName, InvalidName};
 pub use template::{InvalidTemplate, Parts, RenderError, TagTemplate, sanitise_branch};
