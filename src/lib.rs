@@ -8,6 +8,7 @@
 //! Arrows: `model ← manifest ← plan ← reconcile → observe, act → git, registry, forge, cluster`.
 
 pub mod clock;
+pub mod demo;
 pub mod http;
 pub mod model;
 pub mod registry;

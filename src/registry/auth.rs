@@ -306,8 +306,8 @@ async fn exchange(
             "the token server's answer is not a token".to_owned(),
         )
     })?;
-    let text = [token.token, token.access_token].into_iter().flatten();
-    let text = text.filter(|text| !text.is_empty()).next().ok_or_else(|| {
+    let mut texts = [token.token, token.access_token].into_iter().flatten();
+    let text = texts.find(|text| !text.is_empty()).ok_or_else(|| {
         malformed(
             context,
             "the token server's answer holds no token".to_owned(),

@@ -106,7 +106,9 @@ impl fmt::Display for CredentialSource {
 
 /// Where environment variables are read: the process's own, unless a test hands in others.
 #[derive(Clone)]
-pub struct Environment(Arc<dyn Fn(&str) -> Option<String> + Send + Sync>);
+pub struct Environment(Arc<Read>);
+
+type Read = dyn Fn(&str) -> Option<String> + Send + Sync;
 
 impl Environment {
     /// Reads variables with this function.
