@@ -8,9 +8,11 @@
 //! Arrows: `model ← manifest ← plan ← reconcile → observe, act → git, registry, forge, cluster`.
 
 pub mod clock;
+pub mod demo;
 pub mod http;
 pub mod manifest;
 pub mod git;
 pub mod model;
 pub mod plan;
 pub mod registry;
+pub mod secret;

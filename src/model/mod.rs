@@ -29,6 +29,7 @@ pub use environment::{
     StopTheLine,
 };
 pub use health::Health;
+pub(crate) use image::is_tag;
 pub use image::{ImageReference, ImageRepository, InvalidImage};
 pub use name::{ApplicationName, EnvironmentName, InvalidName};
 pub use release::{Digests, Rank, Release, TaggedDigest};

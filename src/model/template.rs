@@ -107,8 +107,9 @@ impl TagTemplate {
             match piece {
                 Piece::Literal(text) => tag.push_str(text),
                 Piece::Branch => {
-                    tag.push_str(&sanitise_branch(self.part(&parts.branch, "branch")?))
+                    tag.push_str(&sanitise_branch(self.part(&parts.branch, "branch")?));
                 }
+
                 Piece::Tag => tag.push_str(self.part(&parts.tag, "tag")?),
                 Piece::Commit(digits) => {
                     let commit = self.part(&parts.commit, "commit")?;

@@ -5,14 +5,26 @@
 //! wanted (that is the model and the planner), and never retries in place:
 //! the next round does.
 
+mod answer;
+mod auth;
+mod cache;
+mod client;
+mod credential;
+mod document;
 mod error;
+mod helper;
+mod host;
+mod page;
+mod settings;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
 
 use crate::model::{Digest, ImageRepository};
 
+pub use client::HttpRegistry;
 pub use error::{Outage, RegistryError, Said};
+pub use settings::{CredentialSource, Environment, HostSettings, RegistrySettings};
 
 /// What Towpath reads from a registry. There is no write half: Towpath never writes images.
 #[async_trait]

@@ -1,0 +1,4 @@
+//! Real servers in miniature for `towpath demo` and the tests. `run` never uses them.
+
+pub mod image;
+pub mod registry;

@@ -1,0 +1,440 @@
+//! The registry client proper: the questions of [`Registry`] put into requests.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use reqwest::header::{ACCEPT, AUTHORIZATION, ETAG, HeaderName, HeaderValue, IF_NONE_MATCH, LINK};
+use reqwest::{Client, Method, StatusCode};
+use url::Url;
+
+use super::answer::{Answer, read};
+use super::auth::{Context, Grant};
+use super::cache::Cache;
+use super::document::{self, Annotations, Document};
+use super::error::{Outage, RegistryError};
+use super::host::Host;
+use super::page;
+use super::settings::RegistrySettings;
+use super::{ImageConfig, Registry};
+use crate::model::{Digest, ImageRepository, is_tag};
+
+/// The specification's limit for manifests.
+const LARGEST_MANIFEST: usize = 4 << 20;
+/// Configurations hold a history line per layer; the largest known have some hundred KiB.
+const LARGEST_CONFIG: usize = 8 << 20;
+/// Servers that ignore `n` send every tag in one page: 100,000 of 128 bytes fit.
+const LARGEST_PAGE: usize = 16 << 20;
+/// Tags asked for at once; larger pages are refused by some registries.
+const PAGE: usize = 1000;
+/// With pages of [`PAGE`] this is a hundred times the largest repositories known.
+const MOST_PAGES: usize = 1000;
+/// Entries cost about 200 bytes (tags) and 300 bytes (images).
+const REMEMBERED_TAGS: usize = 4096;
+const REMEMBERED_IMAGES: usize = 4096;
+/// An index may hold indexes; more levels than this are a loop or a joke.
+const DEEPEST_INDEX: usize = 2;
+
+const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
+
+/// Registries over HTTP. Keeps what may be asked again: entity tags, image configurations, tokens.
+pub struct HttpRegistry {
+    client: Client,
+    settings: RegistrySettings,
+    hosts: Mutex<BTreeMap<String, Arc<Host>>>,
+    tags: Cache<(ImageRepository, String), Known>,
+    images: Cache<(ImageRepository, Digest), ImageConfig>,
+}
+
+/// What a tag pointed to, and the entity tag the registry gave with it.
+#[derive(Clone)]
+struct Known {
+    etag: HeaderValue,
+    digest: Digest,
+}
+
+/// One question to one repository.
+struct Question<'a> {
+    host: &'a Host,
+    repository: &'a ImageRepository,
+}
+
+struct Ask {
+    method: Method,
+    url: Url,
+    accept: &'static str,
+    unless: Option<HeaderValue>,
+    limit: usize,
+}
+
+impl HttpRegistry {
+    /// Takes the one client of [`crate::http`]. Nothing is asked before the first question.
+    pub fn new(client: Client, settings: RegistrySettings) -> Self {
+        Self {
+            client,
+            settings,
+            hosts: Mutex::new(BTreeMap::new()),
+            tags: Cache::new(REMEMBERED_TAGS),
+            images: Cache::new(REMEMBERED_IMAGES),
+        }
+    }
+
+    fn host(&self, repository: &ImageRepository) -> Result<Arc<Host>, RegistryError> {
+        let name = repository.host();
+        let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(host) = hosts.get(name) {
+            return Ok(host.clone());
+        }
+        let settings = self.settings.hosts.get(name).cloned().unwrap_or_default();
+        let host = Host::new(name, settings).map_err(|error| RegistryError::Malformed {
+            repository: repository.clone(),
+            what: format!("`{name}` is not a host ({error}): correct the image's name"),
+        })?;
+        let host = Arc::new(host);
+        hosts.insert(name.to_owned(), host.clone());
+        Ok(host)
+    }
+
+    /// Runs one question within the deadline.
+    async fn within<T>(
+        &self,
+        repository: &ImageRepository,
+        question: impl Future<Output = Result<T, RegistryError>>,
+    ) -> Result<T, RegistryError> {
+        tokio::time::timeout(self.settings.deadline, question)
+            .await
+            .unwrap_or_else(|_| {
+                Err(RegistryError::Unavailable {
+                    repository: repository.clone(),
+                    outage: Outage::Timeout,
+                })
+            })
+    }
+
+    /// Asks once, and once more with a credential where the registry wants one.
+    async fn ask(&self, question: &Question<'_>, ask: &Ask) -> Result<Answer, RegistryError> {
+        let Question { host, repository } = *question;
+        host.check_quiet()?;
+        let permit = host.permits.acquire().await;
+        // It may have asked to be left alone while this waited its turn.
+        host.check_quiet()?;
+        let context = Context {
+            client: &self.client,
+            environment: &self.settings.environment,
+            host,
+            repository,
+        };
+        let mut grant = host.session.grant(&context).await?;
+        let mut answer = self.send(question, ask, grant.as_ref()).await?;
+        if answer.status == StatusCode::UNAUTHORIZED {
+            let session = &host.session;
+            let next = session
+                .answer(&context, &answer.headers, grant.as_ref())
+                .await?;
+            if next.header.is_some() {
+                answer = self.send(question, ask, Some(&next)).await?;
+            }
+            grant = Some(next);
+        }
+        drop(permit);
+        if let Some(error) = host.asked_to_wait(&answer) {
+            return Err(error);
+        }
+        let repository = repository.clone();
+        let said = answer.said();
+        let credential = || grant.map_or_else(|| "no credential".to_owned(), |grant| grant.origin);
+        match answer.status.as_u16() {
+            401 => Err(RegistryError::Unauthorized {
+                repository,
+                credential: credential(),
+                said,
+            }),
+            403 => Err(RegistryError::Forbidden {
+                repository,
+                credential: credential(),
+                said,
+            }),
+            status @ (408 | 500..) => Err(RegistryError::Unavailable {
+                repository,
+                outage: Outage::Status { status, said },
+            }),
+            _ => Ok(answer),
+        }
+    }
+
+    async fn send(
+        &self,
+        question: &Question<'_>,
+        ask: &Ask,
+        grant: Option<&Grant>,
+    ) -> Result<Answer, RegistryError> {
+        let mut request = self
+            .client
+            .request(ask.method.clone(), ask.url.clone())
+            .header(ACCEPT, ask.accept);
+        if let Some(etag) = &ask.unless {
+            request = request.header(IF_NONE_MATCH, etag);
+        }
+        if let Some(header) = grant.and_then(|grant| grant.header.as_ref()) {
+            request = request.header(AUTHORIZATION, header);
+        }
+        let answer = read(request, ask.limit).await;
+        answer.map_err(|failure| failure.at(question.repository))
+    }
+
+    async fn all_tags(&self, question: &Question<'_>) -> Result<Vec<String>, RegistryError> {
+        let mut tags = BTreeSet::new();
+        let first = question.url(&format!("tags/list?n={PAGE}"))?;
+        let mut next = Some(first.clone());
+        for _ in 0..MOST_PAGES {
+            let Some(url) = next.take() else {
+                return Ok(tags.into_iter().collect());
+            };
+            let answer = self
+                .ask(question, &Ask::get(&url, "application/json", LARGEST_PAGE))
+                .await?;
+            match answer.status {
+                StatusCode::OK => {}
+                StatusCode::NOT_FOUND => return Err(question.not_found("the repository", &answer)),
+                _ => return Err(question.unexpected(&answer)),
+            }
+            let page = page::tags(&answer.body).map_err(|what| question.malformed(what))?;
+            let before = tags.len();
+            let (count, last) = (page.len(), page.last().cloned());
+            tags.extend(page.into_iter().filter(|tag| is_tag(tag)));
+            // A server that ignores `last` sends the same page for ever.
+            if tags.len() == before {
+                continue;
+            }
+            next = match answer.header(&LINK) {
+                Some(link) => page::next(&url, link).map_err(|what| question.malformed(what))?,
+                // A full page without a link: some servers expect to be asked by the last tag.
+                None if count == PAGE => last.map(|last| page::after(&first, &last)),
+                None => None,
+            };
+        }
+        Err(question.malformed(format!(
+            "it lists more than {MOST_PAGES} pages of tags: remove old ones"
+        )))
+    }
+
+    async fn digest_of(
+        &self,
+        question: &Question<'_>,
+        tag: &str,
+    ) -> Result<Option<Digest>, RegistryError> {
+        let key = (question.repository.clone(), tag.to_owned());
+        let known = self.tags.get(&key);
+        let url = question.url(&format!("manifests/{tag}"))?;
+        let head = Ask {
+            method: Method::HEAD,
+            unless: known.as_ref().map(|known| known.etag.clone()),
+            ..Ask::get(&url, document::ACCEPT, LARGEST_MANIFEST)
+        };
+        let mut answer = self.ask(question, &head).await?;
+        match (answer.status, known) {
+            (StatusCode::NOT_MODIFIED, Some(known)) => return Ok(Some(known.digest)),
+            // The body tells a missing tag from a missing repository, or is what must be hashed.
+            (StatusCode::NOT_FOUND, _) => {
+                answer = self
+                    .ask(
+                        question,
+                        &Ask {
+                            method: Method::GET,
+                            unless: None,
+                            ..head
+                        },
+                    )
+                    .await?;
+            }
+            (StatusCode::OK, _) if answer.header(&CONTENT_DIGEST).is_none() => {
+                answer = self
+                    .ask(
+                        question,
+                        &Ask {
+                            method: Method::GET,
+                            unless: None,
+                            ..head
+                        },
+                    )
+                    .await?;
+            }
+            _ => {}
+        }
+        match answer.status {
+            StatusCode::OK => {}
+            StatusCode::NOT_FOUND if answer.has_code("NAME_UNKNOWN") => {
+                return Err(question.not_found("the repository", &answer));
+            }
+            StatusCode::NOT_FOUND => return Ok(None),
+            _ => return Err(question.unexpected(&answer)),
+        }
+        let digest = match answer.header(&CONTENT_DIGEST) {
+            Some(text) => text
+                .parse()
+                .map_err(|error| question.malformed(format!("{error}")))?,
+            None => Digest::of(&answer.body),
+        };
+        if let Some(etag) = answer.headers.get(ETAG) {
+            let etag = etag.clone();
+            self.tags.insert(key, Known { etag, digest });
+        }
+        Ok(Some(digest))
+    }
+
+    async fn describe(
+        &self,
+        question: &Question<'_>,
+        digest: &Digest,
+    ) -> Result<ImageConfig, RegistryError> {
+        let mut annotations: Vec<Annotations> = Vec::new();
+        let mut digest = *digest;
+        for _ in 0..=DEEPEST_INDEX {
+            let what = format!("the manifest {digest}");
+            let ask = Ask::get(
+                &question.url(&format!("manifests/{digest}"))?,
+                document::ACCEPT,
+                LARGEST_MANIFEST,
+            );
+            let body = self.content(question, &ask, &digest, &what).await?;
+            let malformed = |what| question.malformed(what);
+            let config = match document::document(&body).map_err(malformed)? {
+                Document::Index {
+                    representative,
+                    annotations: around,
+                } => {
+                    annotations.insert(0, around);
+                    digest = representative;
+                    continue;
+                }
+                Document::Manifest {
+                    config,
+                    annotations: around,
+                } => {
+                    annotations.insert(0, around);
+                    config
+                }
+            };
+            let body = match config {
+                Some(config) => {
+                    let what = format!("the image configuration {config}");
+                    let url = question.url(&format!("blobs/{config}"))?;
+                    let ask = Ask::get(&url, "*/*", LARGEST_CONFIG);
+                    Some(self.content(question, &ask, &config, &what).await?)
+                }
+                None => None,
+            };
+            return document::config(body.as_deref(), &annotations).map_err(malformed);
+        }
+        Err(question.malformed("its indexes lead to indexes only".to_owned()))
+    }
+
+    /// The bytes that a digest names, checked.
+    async fn content(
+        &self,
+        question: &Question<'_>,
+        ask: &Ask,
+        digest: &Digest,
+        what: &str,
+    ) -> Result<Vec<u8>, RegistryError> {
+        let answer = self.ask(question, ask).await?;
+        match answer.status {
+            StatusCode::OK => {}
+            StatusCode::NOT_FOUND => return Err(question.not_found(what, &answer)),
+            _ => return Err(question.unexpected(&answer)),
+        }
+        let found = Digest::of(&answer.body);
+        match found == *digest {
+            true => Ok(answer.body),
+            false => Err(question.malformed(format!(
+                "{what} has content of {found}: the registry or something before it is broken"
+            ))),
+        }
+    }
+}
+
+impl Ask {
+    fn get(url: &Url, accept: &'static str, limit: usize) -> Self {
+        Self {
+            method: Method::GET,
+            url: url.clone(),
+            accept,
+            unless: None,
+            limit,
+        }
+    }
+}
+
+impl Question<'_> {
+    fn url(&self, rest: &str) -> Result<Url, RegistryError> {
+        let path = format!("{}/{rest}", self.repository.path());
+        self.host
+            .base
+            .join(&path)
+            .map_err(|error| self.malformed(format!("`{path}` makes no address: {error}")))
+    }
+
+    fn malformed(&self, what: String) -> RegistryError {
+        RegistryError::Malformed {
+            repository: self.repository.clone(),
+            what,
+        }
+    }
+
+    fn not_found(&self, what: &str, answer: &Answer) -> RegistryError {
+        RegistryError::NotFound {
+            repository: self.repository.clone(),
+            what: what.to_owned(),
+            said: answer.said(),
+        }
+    }
+
+    fn unexpected(&self, answer: &Answer) -> RegistryError {
+        let status = answer.status.as_u16();
+        self.malformed(format!(
+            "it has status {status}{}: is this a registry of the OCI distribution API?",
+            answer.said()
+        ))
+    }
+}
+
+#[async_trait]
+impl Registry for HttpRegistry {
+    async fn tags(&self, repository: &ImageRepository) -> Result<Vec<String>, RegistryError> {
+        let host = &*self.host(repository)?;
+        let question = Question { host, repository };
+        self.within(repository, self.all_tags(&question)).await
+    }
+
+    async fn resolve(
+        &self,
+        repository: &ImageRepository,
+        tag: &str,
+    ) -> Result<Option<Digest>, RegistryError> {
+        if !is_tag(tag) {
+            return Ok(None);
+        }
+        let host = &*self.host(repository)?;
+        let question = Question { host, repository };
+        self.within(repository, self.digest_of(&question, tag))
+            .await
+    }
+
+    async fn image(
+        &self,
+        repository: &ImageRepository,
+        digest: &Digest,
+    ) -> Result<ImageConfig, RegistryError> {
+        let key = (repository.clone(), *digest);
+        if let Some(image) = self.images.get(&key) {
+            return Ok(image);
+        }
+        let host = &*self.host(repository)?;
+        let question = Question { host, repository };
+        let image = self
+            .within(repository, self.describe(&question, digest))
+            .await?;
+        self.images.insert(key, image.clone());
+        Ok(image)
+    }
+}
