@@ -7,6 +7,7 @@
 //!
 //! Arrows: `model ← manifest ← plan ← reconcile → observe, act → git, registry, forge, cluster`.
 
+pub mod cli;
 pub mod clock;
 pub mod demo;
 pub mod http;

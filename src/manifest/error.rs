@@ -107,6 +107,9 @@ pub enum Problem {
     /// A field that must be text.
     #[error("`{0}` is not text — quote it")]
     NotText(&'static str),
+    /// A text that cannot stand in an API path.
+    #[error("`{0}` cannot name a Kubernetes object — use letters, digits, `-` and `.`")]
+    NotAName(String),
     /// One object twice.
     #[error("{object} also stands at {other} — remove one")]
     DuplicateObject {
@@ -187,9 +190,6 @@ pub enum Refused {
         "it is not a valid image reference — correct it, or fill in the placeholder before it is committed"
     )]
     NotAReference,
-    /// The new text cannot stand there as the old one did.
-    #[error("the new text could not stand there unquoted — quote the image")]
-    Quoting,
     /// The list in `images.yaml` has a form that cannot be extended.
     #[error("the list is not written one entry per line — write it as `- reference` lines")]
     List,

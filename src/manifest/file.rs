@@ -193,7 +193,10 @@ pub(super) fn identity(value: &Value) -> Result<ObjectRef, Problem> {
                 problem => Err(problem),
             })?,
     };
-    let group = api_version.split_once('/').map_or("", |(group, _)| group);
+    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+    if !is_segment(group) || !is_segment(version) {
+        return Err(Problem::NotAName(api_version.to_owned()));
+    }
     Ok(ObjectRef {
         group: group.to_owned(),
         kind: kind.to_owned(),
@@ -206,9 +209,17 @@ fn text_of<'a>(value: Option<&'a Value>, field: &'static str) -> Result<&'a str,
     match value {
         None | Some(Value::Null) => Err(Problem::Missing(field)),
         Some(Value::String(text)) if text.is_empty() => Err(Problem::Missing(field)),
+        Some(Value::String(text)) if field != "apiVersion" && !is_segment(text) => {
+            Err(Problem::NotAName(text.clone()))
+        }
         Some(Value::String(text)) => Ok(text),
         Some(_) => Err(Problem::NotText(field)),
     }
+}
+
+/// Names become segments of API paths, where these would lead elsewhere.
+fn is_segment(text: &str) -> bool {
+    text != "." && text != ".." && !text.contains(|c: char| c.is_control() || "/%?#".contains(c))
 }
 
 /// What the cluster writes is no part of what is desired.

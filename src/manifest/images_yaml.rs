@@ -17,7 +17,8 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::error::{ManifestError, Place, Problem};
+use super::edit::{self, Edited, ImageChange, ImageVersion};
+use super::error::{ManifestError, Place, Problem, Refused};
 use super::fields::ObjectImage;
 use super::site::{self, ImageSite};
 use super::yaml;
@@ -43,6 +44,11 @@ pub(super) struct Entry {
 }
 
 impl ImagesFile {
+    /// Its entries as places to edit.
+    fn sites(&self) -> impl Iterator<Item = &ImageSite> {
+        self.entries.iter().map(|entry| &entry.site)
+    }
+
     /// The images it sets.
     pub fn images(&self) -> impl Iterator<Item = &ImageReference> {
         self.entries.iter().map(|entry| &entry.reference)
@@ -60,13 +66,13 @@ pub fn parse_images(path: &str, bytes: &[u8]) -> Result<ImagesFile, ManifestErro
         if index > 0 {
             return Err(document
                 .place
-                .error(format("a second document — keep all images in one list")));
+                .error(problem("a second document — keep all images in one list")));
         }
         for site in sites(document)? {
             let reference = reference(&site)?;
             if let Some(first) = seen.insert(reference.repository.clone(), site.place.clone()) {
                 let repository = &reference.repository;
-                return Err(site.place.error(format(format!(
+                return Err(site.place.error(problem(format!(
                     "{repository} also stands on line {} — remove one",
                     first.line
                 ))));
@@ -83,7 +89,7 @@ pub fn parse_images(path: &str, bytes: &[u8]) -> Result<ImagesFile, ManifestErro
 
 fn sites(document: &yaml::RawDocument) -> Result<Vec<ImageSite>, ManifestError> {
     let refuse = || {
-        document.place.error(format(
+        document.place.error(problem(
             "not a list of images — write `images:` with `- repository:tag@sha256:…` lines",
         ))
     };
@@ -91,7 +97,7 @@ fn sites(document: &yaml::RawDocument) -> Result<Vec<ImageSite>, ManifestError> 
         return Err(refuse());
     };
     if let Some(key) = map.keys().find(|key| *key != "images") {
-        return Err(document.place.error(format(format!(
+        return Err(document.place.error(problem(format!(
             "`{key}` is not known here — write only `images`"
         ))));
     }
@@ -120,15 +126,148 @@ fn reference(site: &ImageSite) -> Result<ImageReference, ManifestError> {
         .image
         .text
         .parse()
-        .map_err(|error| site.place.error(format(format!("{error}"))))?;
+        .map_err(|error| site.place.error(problem(format!("{error}"))))?;
     match reference.tag.is_none() && reference.digest.is_none() {
-        true => Err(site.place.error(format(format!(
+        true => Err(site.place.error(problem(format!(
             "{reference} sets nothing — add `:tag@sha256:…`"
         )))),
         false => Ok(reference),
     }
 }
 
-fn format(message: impl Into<String>) -> Problem {
+/// Sets images in an `images.yaml`, or makes one: entries are edited as images in a manifest are,
+/// missing ones are added as lines at the end of the list.
+///
+/// `None` if there is nothing to change.
+pub fn set_in_images_yaml(
+    existing: Option<&ImagesFile>,
+    images: &BTreeMap<ImageRepository, ImageVersion>,
+) -> Result<Option<Edited>, Vec<ManifestError>> {
+    let Some(file) = existing else {
+        return Ok(create(images));
+    };
+    let mut edited = edit::splice_sites(&file.text, file.sites(), images)?;
+    for (repository, version) in images {
+        if file.images().any(|image| image.repository == *repository) {
+            continue;
+        }
+        let current = edited.take().unwrap_or_else(|| Edited {
+            text: file.text.to_string(),
+            changes: Vec::new(),
+        });
+        edited = Some(
+            add(&file.path, current, format!("{repository}{version}"))
+                .map_err(|error| vec![error])?,
+        );
+    }
+    Ok(edited)
+}
+
+fn create(images: &BTreeMap<ImageRepository, ImageVersion>) -> Option<Edited> {
+    const HEAD: &str = "# The images of this environment. Towpath sets them here, because other environments read the\n# manifests in which they stand. One `repository:tag@sha256:…` per line.\nimages:\n";
+    let mut edited = Edited {
+        text: HEAD.to_owned(),
+        changes: Vec::new(),
+    };
+    for (line, (repository, version)) in (4..).zip(images) {
+        let to = format!("{repository}{version}");
+        edited.text.push_str(&format!("  - {to}\n"));
+        edited.changes.push(ImageChange {
+            line,
+            from: None,
+            to,
+        });
+    }
+    (!images.is_empty()).then_some(edited)
+}
+
+/// Adds one entry, and checks that the result is the list before and that entry.
+fn add(path: &str, before: Edited, reference: String) -> Result<Edited, ManifestError> {
+    let old = parse_images(path, before.text.as_bytes())?;
+    let place = old.entries.last().map_or_else(
+        || Place {
+            file: path.into(),
+            line: 1,
+            column: 1,
+        },
+        |last| last.site.place.clone(),
+    );
+    let refuse = |why| {
+        place.error(Problem::Refused {
+            what: reference.clone(),
+            why,
+        })
+    };
+    let (at, addition) = addition(&old, &reference).ok_or_else(|| refuse(Refused::List))?;
+    let mut text = before.text;
+    text.insert_str(at, &addition);
+
+    let new = parse_images(path, text.as_bytes())?;
+    let written = |file: &ImagesFile| -> Vec<String> {
+        file.sites().map(|site| site.image.text.clone()).collect()
+    };
+    let expected: Vec<_> = written(&old)
+        .into_iter()
+        .chain([reference.clone()])
+        .collect();
+    let second: serde_yaml::Value =
+        serde_yaml::from_str(&text).map_err(|_| refuse(Refused::SecondReader))?;
+    let second = second.get("images").and_then(|list| list.as_sequence());
+    let second = second.is_some_and(|list| {
+        list.iter()
+            .map(|entry| entry.as_str())
+            .eq(expected.iter().map(|text| Some(text.as_str())))
+    });
+    if written(&new) != expected || !second {
+        return Err(refuse(Refused::Differs));
+    }
+    let mut changes = before.changes;
+    let line = new.entries.last().map_or(1, |last| last.site.place.line);
+    changes.push(ImageChange {
+        line,
+        from: None,
+        to: reference,
+    });
+    Ok(Edited { text, changes })
+}
+
+/// Where a new entry goes, and the bytes to put there; `None` if the list has no room for a line.
+fn addition(file: &ImagesFile, reference: &str) -> Option<(usize, String)> {
+    let text: &str = &file.text;
+    let newline = if text.contains("\r\n") { "\r\n" } else { "\n" };
+    let Some(last) = file.entries.last() else {
+        // Nothing but comments: a list may begin at the end.
+        let empty = text.trim_start_matches('\u{feff}').lines();
+        let empty = empty
+            .map(str::trim_start)
+            .all(|line| line.is_empty() || line.starts_with('#'));
+        let gap = if text.is_empty() || text.ends_with('\n') {
+            ""
+        } else {
+            newline
+        };
+        return empty.then(|| {
+            (
+                text.len(),
+                format!("{gap}images:{newline}  - {reference}{newline}"),
+            )
+        });
+    };
+    let range = &last.site.written.as_ref().ok()?.range;
+    let start = text[..range.start]
+        .rfind('\n')
+        .map_or(0, |newline| newline + 1);
+    let lead = &text[start..range.start];
+    let dash = lead.trim_start_matches(' ').strip_prefix('-')?;
+    if dash.is_empty() || !dash.bytes().all(|byte| byte == b' ') {
+        return None;
+    }
+    match text[range.end..].find('\n') {
+        Some(end) => Some((range.end + end + 1, format!("{lead}{reference}{newline}"))),
+        None => Some((text.len(), format!("{newline}{lead}{reference}"))),
+    }
+}
+
+fn problem(message: impl Into<String>) -> Problem {
     Problem::Format(message.into())
 }

@@ -2,13 +2,14 @@
 //!
 //! Owns what a manifest file means ([`parse`]), how directories, `images.yaml` and patches become
 //! objects ([`render`]), and how one image is changed in a person's file without touching another
-//! byte. Pure: it never reads a disk, a network or the clock, and
+//! byte ([`set_image`], [`set_in_images_yaml`]). Pure: it never reads a disk, a network or the clock, and
 //! nothing in a file makes it panic or grow without bound.
 //!
 //! [`parse`] once per blob → [`render`] per unit → [`carries`] says whether a release is in it.
 
 mod canonical;
 mod carries;
+mod edit;
 mod error;
 mod fields;
 mod file;
@@ -20,13 +21,15 @@ mod resolve;
 mod scope;
 mod selector;
 mod site;
+mod verify;
 mod yaml;
 
 pub use canonical::hash;
 pub use carries::{Difference, carries};
+pub use edit::{Edited, ImageChange, ImageVersion, has_image, set_image};
 pub use error::{ManifestError, Place, Problem, Refused};
 pub use fields::{ImageFields, InvalidImageField, ObjectImage};
 pub use file::{ManifestFile, ManifestObject, is_manifest, parse};
-pub use images_yaml::{IMAGES_FILE, ImagesFile, parse_images};
+pub use images_yaml::{IMAGES_FILE, ImagesFile, parse_images, set_in_images_yaml};
 pub use patch::{PatchFile, parse_patches};
 pub use render::{Layer, Object, Rendered, RenderedImage, Rendering, render};

@@ -286,16 +286,20 @@ impl From<Draft> for Object {
 fn state(objects: &[Object]) -> Digest {
     let mut hasher = Sha256::new();
     for Object {
-        reference, hash, ..
+        reference:
+            ObjectRef {
+                group,
+                kind,
+                namespace,
+                name,
+            },
+        hash,
+        ..
     } in objects
     {
-        let namespace = reference.namespace.as_deref().unwrap_or_default();
-        // No name holds a line break, so that the lines say exactly one thing.
-        let line = format!(
-            "{}\n{}\n{namespace}\n{}\n{hash}\n",
-            reference.group, reference.kind, reference.name
-        );
-        hasher.update(line);
+        // As JSON, so that no text can pass for a boundary.
+        let line = serde_json::json!([group, kind, namespace, name, hash.to_string()]);
+        hasher.update(line.to_string());
     }
     Digest::from_sha256(hasher.finalize().into())
 }

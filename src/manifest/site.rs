@@ -6,13 +6,17 @@ use granit_parser::ScalarStyle;
 
 use super::error::{Place, Refused};
 use super::fields::ObjectImage;
-use super::yaml::RawDocument;
+use super::yaml::{RawDocument, WrittenScalar};
 
 /// An image field of an object, with the bytes that state it.
 #[derive(Debug)]
 pub(super) struct ImageSite {
     pub(super) image: ObjectImage,
     pub(super) place: Place,
+    /// Which of the file's documents it stands in, empty ones not counted.
+    pub(super) document: usize,
+    /// Where it stands in that document, as a JSON pointer.
+    pub(super) pointer: String,
     /// The bytes of the scalar, quotes included; or why they cannot be edited.
     pub(super) written: Result<Written, Refused>,
 }
@@ -27,16 +31,21 @@ pub(super) struct Written {
 /// Finds how an image of an object (at `prefix` in its document) is written.
 pub(super) fn locate(image: ObjectImage, prefix: &str, document: &RawDocument) -> ImageSite {
     let pointer = format!("{prefix}{}", image.pointer);
-    let Some(scalar) = document.scalars.get(&pointer) else {
-        let (place, refused) = origin(&pointer, document);
-        return ImageSite {
-            image,
-            place,
-            written: Err(refused),
-        };
+    let (place, written) = match document.scalars.get(&pointer) {
+        Some(scalar) => (scalar.place.clone(), written(scalar, document)),
+        None => origin(&pointer, document),
     };
-    let place = scalar.place.clone();
-    let written = match scalar.style {
+    ImageSite {
+        image,
+        place,
+        document: document.index,
+        pointer,
+        written,
+    }
+}
+
+fn written(scalar: &WrittenScalar, document: &RawDocument) -> Result<Written, Refused> {
+    match scalar.style {
         ScalarStyle::Literal | ScalarStyle::Folded => Err(Refused::Block),
         _ if scalar
             .anchors
@@ -49,16 +58,11 @@ pub(super) fn locate(image: ObjectImage, prefix: &str, document: &RawDocument) -
             range: scalar.range.clone(),
             style,
         }),
-    };
-    ImageSite {
-        image,
-        place,
-        written,
     }
 }
 
 /// Where a value that is not written out at its own place comes from.
-fn origin(pointer: &str, document: &RawDocument) -> (Place, Refused) {
+fn origin(pointer: &str, document: &RawDocument) -> (Place, Result<Written, Refused>) {
     let mut prefix = pointer;
     loop {
         if let Some(borrowed) = document.borrowed.get(prefix) {
@@ -67,11 +71,11 @@ fn origin(pointer: &str, document: &RawDocument) -> (Place, Refused) {
             } else {
                 Refused::Alias
             };
-            return (borrowed.place.clone(), refused);
+            return (borrowed.place.clone(), Err(refused));
         }
         match prefix.rfind('/') {
             Some(slash) => prefix = &prefix[..slash],
-            None => return (document.place.clone(), Refused::Alias),
+            None => return (document.place.clone(), Err(Refused::Alias)),
         }
     }
 }

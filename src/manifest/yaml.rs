@@ -16,6 +16,8 @@ use super::{limits, resolve};
 
 /// One document, not empty.
 pub(super) struct RawDocument {
+    /// Its number in the file, from 0; empty documents are not counted.
+    pub(super) index: usize,
     /// Where its first value stands.
     pub(super) place: Place,
     /// The values, aliases and merge keys expanded.
@@ -212,6 +214,7 @@ impl Reader<'_> {
         self.count(1, place)?;
         if self.current.is_none() {
             self.current = Some(RawDocument {
+                index: self.documents.len(),
                 place: place.clone(),
                 value: Value::Null,
                 scalars: BTreeMap::new(),
