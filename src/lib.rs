@@ -7,13 +7,17 @@
 //!
 //! Arrows: `model ← manifest ← plan ← reconcile → observe, act → git, registry, forge, cluster`.
 
+pub mod act;
 pub mod cli;
 pub mod clock;
+pub mod cluster;
 pub mod demo;
+pub mod forge;
+pub mod git;
 pub mod http;
 pub mod manifest;
-pub mod git;
 pub mod model;
+pub mod observe;
 pub mod plan;
 pub mod registry;
 pub mod secret;

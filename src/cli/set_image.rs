@@ -10,10 +10,8 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use crate::manifest::{
-    self, Edited, IMAGES_FILE, ImageFields, ImageVersion, ManifestError, has_image,
-};
-use crate::model::{ImageReference, ImageRepository};
+use crate::manifest::{self, Edited, IMAGES_FILE, ImageFields, ManifestError, has_image};
+use crate::model::{ImageReference, ImageRepository, ImageVersion};
 
 /// Set images in manifests, changing no other byte
 ///

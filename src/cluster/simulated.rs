@@ -90,7 +90,10 @@ impl SimulatedCluster {
         state.serial += 1;
         let serial = state.serial;
         let stored = Stored::new(reference, serial, now);
-        let stored = Stored { engine: engine.map(str::to_owned), ..stored };
+        let stored = Stored {
+            engine: engine.map(str::to_owned),
+            ..stored
+        };
         state.objects.insert(reference.to_string(), stored);
     }
 
@@ -100,11 +103,13 @@ impl SimulatedCluster {
     }
 
     fn unavailable(&self) -> Option<ClusterError> {
-        locked(&self.behaviour).unreachable.then(|| ClusterError::Unavailable {
-            cluster: self.name.clone(),
-            detail: "it was told to be unreachable".to_owned(),
-            retry_after: None,
-        })
+        locked(&self.behaviour)
+            .unreachable
+            .then(|| ClusterError::Unavailable {
+                cluster: self.name.clone(),
+                detail: "it was told to be unreachable".to_owned(),
+                retry_after: None,
+            })
     }
 
     /// When the next object becomes ready or fails.
@@ -115,13 +120,17 @@ impl SimulatedCluster {
         ready
             .filter_map(|stored| {
                 let at = stored.applied_at.checked_add(ready_after).ok()?;
-                Duration::try_from(at.duration_since(now)).ok().filter(|left| !left.is_zero())
+                Duration::try_from(at.duration_since(now))
+                    .ok()
+                    .filter(|left| !left.is_zero())
             })
             .min()
     }
 
     fn save(&self, state: &State) -> std::io::Result<()> {
-        let Some(file) = &self.file else { return Ok(()) };
+        let Some(file) = &self.file else {
+            return Ok(());
+        };
         if let Some(folder) = file.parent() {
             std::fs::create_dir_all(folder)?;
         }
@@ -160,7 +169,10 @@ impl ReadCluster for SimulatedCluster {
                 objects.insert(reference, stored.live(&behaviour, now));
             }
         }
-        Ok(Live { objects, answering_since: None })
+        Ok(Live {
+            objects,
+            answering_since: None,
+        })
     }
 
     async fn changed(&self, now: Timestamp) {
@@ -191,9 +203,14 @@ impl Cluster for SimulatedCluster {
         let mut state = locked(&self.state);
         for change in &apply.change {
             let key = change.reference.to_string();
-            let version = state.objects.get(&key).map(|stored| stored.version.to_string());
+            let version = state
+                .objects
+                .get(&key)
+                .map(|stored| stored.version.to_string());
             if version != change.version {
-                return Err(ClusterError::Changed { object: change.reference.clone() });
+                return Err(ClusterError::Changed {
+                    object: change.reference.clone(),
+                });
             }
         }
         for change in &apply.change {
@@ -205,16 +222,21 @@ impl Cluster for SimulatedCluster {
         }
         for prune in &apply.prune {
             let key = prune.reference.to_string();
-            if state.objects.get(&key).is_some_and(|stored| stored.uid == prune.uid) {
+            if state
+                .objects
+                .get(&key)
+                .is_some_and(|stored| stored.uid == prune.uid)
+            {
                 state.objects.remove(&key);
                 state.writes += 1;
             }
         }
-        self.save(&state).map_err(|error| ClusterError::Unavailable {
-            cluster: self.name.clone(),
-            detail: format!("its state cannot be written: {error}"),
-            retry_after: None,
-        })?;
+        self.save(&state)
+            .map_err(|error| ClusterError::Unavailable {
+                cluster: self.name.clone(),
+                detail: format!("its state cannot be written: {error}"),
+                retry_after: None,
+            })?;
         drop(state);
         self.changed.notify_waiters();
         Ok(())
@@ -227,7 +249,11 @@ impl State {
         self.writes += 1;
         let serial = self.serial;
         let mut stored = Stored::new(&object.reference, serial, now);
-        stored.images = object.images.iter().map(|image| image.image.text.clone()).collect();
+        stored.images = object
+            .images
+            .iter()
+            .map(|image| image.image.text.clone())
+            .collect();
         stored.mark = Some(StoredMark {
             application: unit.application.to_string(),
             environment: unit.environment.to_string(),
@@ -289,9 +315,15 @@ impl Stored {
             return Health::Current;
         }
         if let Some(image) = told(&behaviour.hang) {
-            return Health::InProgress(format!("{}: {image} does not become ready", self.reference()));
+            return Health::InProgress(format!(
+                "{}: {image} does not become ready",
+                self.reference()
+            ));
         }
-        let ready_at = self.applied_at.checked_add(behaviour.ready_after).unwrap_or(Timestamp::MAX);
+        let ready_at = self
+            .applied_at
+            .checked_add(behaviour.ready_after)
+            .unwrap_or(Timestamp::MAX);
         if now < ready_at {
             return Health::InProgress(format!("{}: 0 of 1 ready", self.reference()));
         }
@@ -317,9 +349,12 @@ impl StoredMark {
 
 /// Whether the image's digest or tag is in the list.
 fn is_one_of(image: &str, list: &[String]) -> bool {
-    let Ok(reference) = image.parse::<ImageReference>() else { return false };
+    let Ok(reference) = image.parse::<ImageReference>() else {
+        return false;
+    };
     let digest = reference.digest.map(|digest| digest.to_string());
-    list.iter().any(|told| Some(told) == digest.as_ref() || Some(told) == reference.tag.as_ref())
+    list.iter()
+        .any(|told| Some(told) == digest.as_ref() || Some(told) == reference.tag.as_ref())
 }
 
 fn load(file: &Path) -> std::io::Result<State> {

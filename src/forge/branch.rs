@@ -24,7 +24,10 @@ impl BranchGate {
 #[async_trait]
 impl ReadForge for BranchGate {
     async fn find(&self, head: &str) -> Result<Option<Request>, ForgeError> {
-        let exists = self.repository.seen().contains_key(&format!("refs/heads/{head}"));
+        let exists = self
+            .repository
+            .seen()
+            .contains_key(&format!("refs/heads/{head}"));
         Ok(exists.then(|| request(head)))
     }
 }
@@ -45,5 +48,9 @@ impl Forge for BranchGate {
 }
 
 fn request(head: &str) -> Request {
-    Request { name: format!("branch {head}"), url: None, approved: false }
+    Request {
+        name: format!("branch {head}"),
+        url: None,
+        approved: false,
+    }
 }

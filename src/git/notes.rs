@@ -56,19 +56,35 @@ pub enum NotesError {
 
 /// Reads a file of the records' tree.
 trait Files {
-    fn file(&self, tree: ObjectId, path: &str) -> Result<Option<(ObjectId, bytes::Bytes)>, GitError>;
+    fn file(
+        &self,
+        tree: ObjectId,
+        path: &str,
+    ) -> Result<Option<(ObjectId, bytes::Bytes)>, GitError>;
 }
 
 impl Files for Repository {
-    fn file(&self, tree: ObjectId, path: &str) -> Result<Option<(ObjectId, bytes::Bytes)>, GitError> {
-        let Some(found) = self.lookup(tree, path)? else { return Ok(None) };
+    fn file(
+        &self,
+        tree: ObjectId,
+        path: &str,
+    ) -> Result<Option<(ObjectId, bytes::Bytes)>, GitError> {
+        let Some(found) = self.lookup(tree, path)? else {
+            return Ok(None);
+        };
         Ok(Some((found.id, self.blob(found.id)?)))
     }
 }
 
 impl Files for Draft {
-    fn file(&self, tree: ObjectId, path: &str) -> Result<Option<(ObjectId, bytes::Bytes)>, GitError> {
-        let Some(found) = self.lookup(tree, path)? else { return Ok(None) };
+    fn file(
+        &self,
+        tree: ObjectId,
+        path: &str,
+    ) -> Result<Option<(ObjectId, bytes::Bytes)>, GitError> {
+        let Some(found) = self.lookup(tree, path)? else {
+            return Ok(None);
+        };
         Ok(Some((found.id, self.blob(found.id)?)))
     }
 }
@@ -82,7 +98,9 @@ pub fn unit_blob(
     tree: ObjectId,
     application: &ApplicationName,
 ) -> Result<Option<ObjectId>, GitError> {
-    Ok(repository.lookup(tree, &unit_path(application))?.map(|found| found.id))
+    Ok(repository
+        .lookup(tree, &unit_path(application))?
+        .map(|found| found.id))
 }
 
 /// What the records say of a unit now.
@@ -119,7 +137,9 @@ pub fn read_note(
 }
 
 fn standing(files: &impl Files, tree: ObjectId) -> Result<Standing, NotesError> {
-    let Some((_, bytes)) = files.file(tree, STANDING)? else { return Ok(Standing::default()) };
+    let Some((_, bytes)) = files.file(tree, STANDING)? else {
+        return Ok(Standing::default());
+    };
     Standing::from_json(&String::from_utf8_lossy(&bytes)).map_err(|error| NotesError::Invalid {
         path: STANDING.to_owned(),
         line: 1,
@@ -128,9 +148,14 @@ fn standing(files: &impl Files, tree: ObjectId) -> Result<Standing, NotesError> 
 }
 
 fn read_lines(files: &impl Files, tree: ObjectId, path: &str) -> Result<Vec<Record>, NotesError> {
-    let Some((_, bytes)) = files.file(tree, path)? else { return Ok(Vec::new()) };
+    let Some((_, bytes)) = files.file(tree, path)? else {
+        return Ok(Vec::new());
+    };
     let text = String::from_utf8_lossy(&bytes);
-    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+    let lines = text
+        .lines()
+        .enumerate()
+        .filter(|(_, line)| !line.trim().is_empty());
     lines
         .map(|(index, line)| {
             Record::from_line(line).map_err(|error| NotesError::Invalid {
@@ -157,12 +182,20 @@ impl NotesDraft {
     /// # Errors
     /// [`NotesError`] where what is there cannot be read.
     pub fn begin(draft: &Draft, head: Option<CommitId>) -> Result<Self, NotesError> {
-        let tree = head.map(|head| draft.read_commit(head)).transpose()?.map(|commit| commit.tree);
+        let tree = head
+            .map(|head| draft.read_commit(head))
+            .transpose()?
+            .map(|commit| commit.tree);
         let standing = match tree {
             Some(tree) => standing(draft, tree)?,
             None => Standing::default(),
         };
-        Ok(Self { parent: head, tree, standing, written: Vec::new() })
+        Ok(Self {
+            parent: head,
+            tree,
+            standing,
+            written: Vec::new(),
+        })
     }
 
     /// Deployments are numbered from here on, if they are not already beyond it.
@@ -223,7 +256,9 @@ impl NotesDraft {
         if let Some(number) = self.standing.number_of(commit) {
             return Ok(number);
         }
-        let Some(tree) = self.tree else { return Ok(self.standing.number + 1) };
+        let Some(tree) = self.tree else {
+            return Ok(self.standing.number + 1);
+        };
         let note = read_lines(draft, tree, &note_path(commit))?;
         let before = note.iter().find_map(|record| match record.statement {
             Statement::Deployment { number, .. } => Some(number),
@@ -266,8 +301,11 @@ impl NotesDraft {
             for record in records {
                 present.take(record);
             }
-            let lines: String =
-                present.standing().iter().map(|record| record.to_line() + "\n").collect();
+            let lines: String = present
+                .standing()
+                .iter()
+                .map(|record| record.to_line() + "\n")
+                .collect();
             edits.push((path, Some(lines.into_bytes().into())));
         }
         self.tree = Some(draft.edit(self.tree, edits)?);
@@ -280,9 +318,22 @@ fn message(records: &[Record]) -> String {
     let subject = |record: &Record| {
         let line: serde_json::Value =
             serde_json::from_str(&record.to_line()).unwrap_or(serde_json::Value::Null);
-        let text = |key: &str| line.get(key).and_then(|value| value.as_str()).unwrap_or_default().to_owned();
-        let release = line.pointer("/release/name").and_then(|name| name.as_str()).unwrap_or_default();
-        let mut words = vec![text("record"), text("verdict"), text("application"), release.to_owned()];
+        let text = |key: &str| {
+            line.get(key)
+                .and_then(|value| value.as_str())
+                .unwrap_or_default()
+                .to_owned()
+        };
+        let release = line
+            .pointer("/release/name")
+            .and_then(|name| name.as_str())
+            .unwrap_or_default();
+        let mut words = vec![
+            text("record"),
+            text("verdict"),
+            text("application"),
+            release.to_owned(),
+        ];
         words.retain(|word| !word.is_empty());
         words.join(" ")
     };
@@ -291,7 +342,12 @@ fn message(records: &[Record]) -> String {
         [one] => subject(one) + "\n",
         [first, rest @ ..] => {
             let rest: Vec<_> = rest.iter().map(subject).collect();
-            format!("{} and {} more\n\n{}\n", subject(first), rest.len(), rest.join("\n"))
+            format!(
+                "{} and {} more\n\n{}\n",
+                subject(first),
+                rest.len(),
+                rest.join("\n")
+            )
         }
     }
 }

@@ -5,7 +5,6 @@
 //! if anything else differs.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::ops::Range;
 
 use granit_parser::ScalarStyle;
@@ -14,25 +13,7 @@ use super::error::{ManifestError, Problem, Refused};
 use super::file::ManifestFile;
 use super::site::{ImageSite, Written};
 use super::verify;
-use crate::model::{Digest, ImageReference, ImageRepository};
-
-/// What an image is set to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ImageVersion {
-    /// The tag people read. Without one the old tag is dropped: beside another digest it would lie.
-    pub tag: Option<String>,
-    /// The digest the cluster obeys.
-    pub digest: Digest,
-}
-
-impl fmt::Display for ImageVersion {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(tag) = &self.tag {
-            write!(f, ":{tag}")?;
-        }
-        write!(f, "@{}", self.digest)
-    }
-}
+use crate::model::{ImageReference, ImageRepository, ImageVersion};
 
 /// A file with images changed.
 #[derive(Debug, Clone, PartialEq, Eq)]

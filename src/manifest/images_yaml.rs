@@ -17,12 +17,12 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::edit::{self, Edited, ImageChange, ImageVersion};
+use super::edit::{self, Edited, ImageChange};
 use super::error::{ManifestError, Place, Problem, Refused};
 use super::fields::ObjectImage;
 use super::site::{self, ImageSite};
 use super::yaml;
-use crate::model::{ImageReference, ImageRepository};
+use crate::model::{ImageReference, ImageRepository, ImageVersion};
 
 /// The name of the file at the top of a directory.
 pub const IMAGES_FILE: &str = "images.yaml";

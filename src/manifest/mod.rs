@@ -26,7 +26,7 @@ mod yaml;
 
 pub use canonical::hash;
 pub use carries::{Difference, carries};
-pub use edit::{Edited, ImageChange, ImageVersion, has_image, set_image};
+pub use edit::{Edited, ImageChange, has_image, set_image};
 pub use error::{ManifestError, Place, Problem, Refused};
 pub use fields::{ImageFields, InvalidImageField, ObjectImage};
 pub use file::{ManifestFile, ManifestObject, is_manifest, parse};

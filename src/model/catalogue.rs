@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use semver::Version;
 
 use super::{
-    Digest, Digests, Follow, ImageRepository, ImageSource, Rank, Release, TaggedDigest,
+    Digest, Digests, Follow, ImageRepository, ImageSource, ImageVersion, Rank, Release,
     parse_version,
 };
 
@@ -60,7 +60,7 @@ struct Build {
     branch: Option<String>,
     version: Option<Version>,
     commit: Option<String>,
-    images: BTreeMap<ImageRepository, TaggedDigest>,
+    images: BTreeMap<ImageRepository, ImageVersion>,
     built: Timestamp,
 }
 
@@ -136,7 +136,14 @@ impl Catalogue {
                 .any(|source| !images.contains_key(&source.repository))
         {
             let tagged = matches!(key, Key::Tag(_));
-            self.incomplete.push(Incomplete { name, tagged, version, branch, built: newest.built, missing });
+            self.incomplete.push(Incomplete {
+                name,
+                tagged,
+                version,
+                branch,
+                built: newest.built,
+                missing,
+            });
             return;
         }
         let bound = commit.as_ref().and_then(|commit| bounds.get(commit));
@@ -144,7 +151,7 @@ impl Catalogue {
         let images = images.into_iter().map(|(repository, (tag, image))| {
             (
                 repository,
-                TaggedDigest {
+                ImageVersion {
                     tag: Some(tag),
                     digest: image.digest,
                 },

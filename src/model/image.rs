@@ -177,6 +177,24 @@ impl fmt::Display for ImageReference {
     }
 }
 
+/// A version of an image: what stands behind the repository in a reference.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageVersion {
+    /// The tag people read. Without one the old tag is dropped: beside another digest it would lie.
+    pub tag: Option<String>,
+    /// The digest the cluster obeys.
+    pub digest: Digest,
+}
+
+impl fmt::Display for ImageVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(tag) = &self.tag {
+            write!(f, ":{tag}")?;
+        }
+        write!(f, "@{}", self.digest)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -12,10 +12,10 @@ mod environment;
 mod health;
 mod image;
 mod name;
+mod object;
 pub mod record;
 mod release;
 mod template;
-mod object;
 mod url;
 mod version;
 
@@ -30,11 +30,11 @@ pub use environment::{
 };
 pub use health::Health;
 pub(crate) use image::is_tag;
-pub use image::{ImageReference, ImageRepository, InvalidImage};
+pub use image::{ImageReference, ImageRepository, ImageVersion, InvalidImage};
 pub use name::{ApplicationName, EnvironmentName, InvalidName};
-pub use release::{Digests, Rank, Release, TaggedDigest};
-pub use template::{InvalidTemplate, Parts, RenderError, TagTemplate, sanitise_branch};
 pub use object::ObjectRef;
+pub use release::{Digests, Rank, Release};
+pub use template::{InvalidTemplate, Parts, RenderError, TagTemplate, sanitise_branch};
 pub use url::{InvalidUrl, RepositoryUrl, Scheme};
 pub use version::{InvalidRange, VersionRange, parse_version};
 

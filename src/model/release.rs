@@ -7,7 +7,7 @@ use std::fmt;
 use jiff::Timestamp;
 use semver::Version;
 
-use super::{Digest, ImageReference, ImageRepository};
+use super::{Digest, ImageRepository, ImageVersion};
 
 /// The digests that make a release what it is. The same digests under a new tag are the same release.
 pub type Digests = BTreeMap<ImageRepository, Digest>;
@@ -18,20 +18,11 @@ pub struct Release {
     /// What people call it: the tag or branch build, such as `v1.4.0`.
     pub name: String,
     /// Its images: the tag people read and the digest the cluster obeys. Never empty.
-    pub images: BTreeMap<ImageRepository, TaggedDigest>,
+    pub images: BTreeMap<ImageRepository, ImageVersion>,
     /// Where it stands among others.
     pub rank: Rank,
     /// The source commit it was built from, as far as the tag or the image says (maybe shortened).
     pub commit: Option<String>,
-}
-
-/// One image of a release.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TaggedDigest {
-    /// The tag it was found under.
-    pub tag: Option<String>,
-    /// What the tag pointed to.
-    pub digest: Digest,
 }
 
 /// Where a release stands among others of its environment.
@@ -62,21 +53,6 @@ impl Release {
                 .images
                 .iter()
                 .all(|(repository, image)| digests.get(repository) == Some(&image.digest))
-    }
-
-    /// The references to write into manifests: `repository:tag@digest`.
-    pub fn references(&self) -> BTreeMap<ImageRepository, ImageReference> {
-        self.images
-            .iter()
-            .map(|(repository, image)| {
-                let reference = ImageReference {
-                    repository: repository.clone(),
-                    tag: image.tag.clone(),
-                    digest: Some(image.digest),
-                };
-                (repository.clone(), reference)
-            })
-            .collect()
     }
 
     /// The first image's digest, shortened for people.

@@ -12,7 +12,7 @@ use crate::manifest::{
     self, IMAGES_FILE, ImageFields, ImagesFile, Layer, ManifestError, ManifestFile, PatchFile,
     Rendered, Rendering,
 };
-use crate::model::{ImageReference, ImageRepository, Release};
+use crate::model::{ImageRepository, ImageVersion, Release};
 
 /// The files that a unit is rendered from.
 #[derive(Debug, Clone)]
@@ -66,14 +66,27 @@ impl Layers {
     pub fn render(&self) -> Result<Rendered, ManifestError> {
         let mut files: Vec<Vec<Arc<ManifestFile>>> = Vec::new();
         for directory in &self.directories {
-            files.push(directory.files.iter().map(|(_, file)| file.clone()).collect());
+            files.push(
+                directory
+                    .files
+                    .iter()
+                    .map(|(_, file)| file.clone())
+                    .collect(),
+            );
         }
-        let layers = self.directories.iter().zip(&files).map(|(directory, files)| Layer {
-            directory: &directory.path,
-            files,
-            images: directory.images.as_ref().map(|(_, images)| images.as_ref()),
-        });
-        let rendering = Rendering { default_namespace: &self.namespace, fields: &self.fields };
+        let layers = self
+            .directories
+            .iter()
+            .zip(&files)
+            .map(|(directory, files)| Layer {
+                directory: &directory.path,
+                files,
+                images: directory.images.as_ref().map(|(_, images)| images.as_ref()),
+            });
+        let rendering = Rendering {
+            default_namespace: &self.namespace,
+            fields: &self.fields,
+        };
         manifest::render(&layers.collect::<Vec<_>>(), &self.patches, rendering)
     }
 
@@ -84,11 +97,18 @@ impl Layers {
     /// Says in one sentence why nothing is written: the image stands nowhere, the file may not be
     /// edited, or the objects would not carry the release's digests.
     pub fn set(&self, release: &Release) -> Result<Edit, String> {
-        let references = release.references();
-        let (shared, own) = self.directories.split_at(self.directories.len().saturating_sub(1));
-        let own = own.first().ok_or("the environment has no directory of manifests")?;
-        for repository in references.keys() {
-            if !self.directories.iter().any(|directory| directory.names(repository)) {
+        let (shared, own) = self
+            .directories
+            .split_at(self.directories.len().saturating_sub(1));
+        let own = own
+            .first()
+            .ok_or("the environment has no directory of manifests")?;
+        for repository in release.images.keys() {
+            if !self
+                .directories
+                .iter()
+                .any(|directory| directory.names(repository))
+            {
                 return Err(format!("no manifest names an image of {repository}"));
             }
         }
@@ -97,50 +117,66 @@ impl Layers {
         let last = after.directories.len() - 1;
         let written = &mut after.directories[last];
         for (index, (blob, file)) in own.files.iter().enumerate() {
-            let edited = manifest::set_image(file, &references, &self.fields);
-            let Some(text) = edited.map_err(|refusal| refusal.to_string())?.into_changed() else {
+            let Some(edited) = manifest::set_image(file, &release.images).map_err(list)? else {
                 continue;
             };
-            let parsed = manifest::parse(&file.path, &text, &self.fields);
+            let after = edited.text.into_bytes();
+            let parsed = manifest::parse(&file.path, &after, &self.fields);
             written.files[index].1 = Arc::new(parsed.map_err(|error| error.to_string())?);
-            files.push(FileEdit { path: file.path.to_string(), before: Some(*blob), after: text });
+            files.push(FileEdit {
+                path: file.path.to_string(),
+                before: Some(*blob),
+                after,
+            });
         }
-        let shared: BTreeMap<ImageRepository, ImageReference> = references
-            .into_iter()
-            .filter(|(repository, _)| shared.iter().any(|directory| directory.names(repository)))
-            .collect();
-        if !shared.is_empty() {
-            files.extend(written.set_images(&shared)?);
+        let mut set_beside = release.images.clone();
+        set_beside
+            .retain(|repository, _| shared.iter().any(|directory| directory.names(repository)));
+        if !set_beside.is_empty() {
+            files.extend(written.set_images(&set_beside)?);
         }
         let rendered = after.render().map_err(|error| error.to_string())?;
-        manifest::carries(&rendered, &release.digests())
-            .map_err(|difference| difference.to_string())?;
+        manifest::carries(&rendered, &release.digests()).map_err(list)?;
         Ok(Edit { files, rendered })
     }
 }
 
 impl Directory {
     fn names(&self, repository: &ImageRepository) -> bool {
-        self.files.iter().any(|(_, file)| {
-            let mut images = file.objects.iter().flat_map(|object| object.images());
-            images.any(|image| image.repository.as_ref() == Some(repository))
-        })
+        self.files
+            .iter()
+            .any(|(_, file)| manifest::has_image(file, repository))
     }
 
     fn set_images(
         &mut self,
-        references: &BTreeMap<ImageRepository, ImageReference>,
+        images: &BTreeMap<ImageRepository, ImageVersion>,
     ) -> Result<Option<FileEdit>, String> {
-        let path = format!("{}/{IMAGES_FILE}", self.path);
         let before = self.images.as_ref();
-        let text = manifest::set_in_images_file(before.map(|(_, images)| images.as_ref()), references)
-            .map_err(|refusal| refusal.to_string())?;
-        let Some(text) = text else { return Ok(None) };
-        let edit = FileEdit { path, before: before.map(|(blob, _)| *blob), after: text };
-        let parsed = manifest::parse_images(&edit.path, &edit.after).map_err(|error| error.to_string())?;
+        let existing = before.map(|(_, images)| images.as_ref());
+        let Some(edited) = manifest::set_in_images_yaml(existing, images).map_err(list)? else {
+            return Ok(None);
+        };
+        let edit = FileEdit {
+            path: format!("{}/{IMAGES_FILE}", self.path),
+            before: before.map(|(blob, _)| *blob),
+            after: edited.text.into_bytes(),
+        };
+        let parsed = manifest::parse_images(&edit.path, &edit.after);
         // The blob is not known before it is written, and nothing reads it before then.
-        let blob = edit.before.unwrap_or_else(|| ObjectId::null(gix::hash::Kind::Sha1));
-        self.images = Some((blob, Arc::new(parsed)));
+        let blob = edit
+            .before
+            .unwrap_or_else(|| ObjectId::null(gix::hash::Kind::Sha1));
+        self.images = Some((blob, Arc::new(parsed.map_err(|error| error.to_string())?)));
         Ok(Some(edit))
     }
+}
+
+/// Several findings in one sentence.
+fn list<T: ToString>(findings: Vec<T>) -> String {
+    findings
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join("; ")
 }

@@ -9,7 +9,7 @@ use super::{Unit, World};
 use crate::manifest::Rendered;
 use crate::model::record::UnitRecords;
 use crate::model::{
-    Digest, Digests, ImageReference, ImageRepository, Rank, Release, TaggedDigest, parse_version,
+    Digest, Digests, ImageReference, ImageRepository, ImageVersion, Rank, Release, parse_version,
 };
 
 /// What a head asks for.
@@ -30,8 +30,10 @@ impl Head {
             Ok(images) => images,
             Err(why) => return Self::Unclear(why),
         };
-        let digests: Digests =
-            images.iter().map(|(repository, image)| (repository.clone(), image.digest)).collect();
+        let digests: Digests = images
+            .iter()
+            .map(|(repository, image)| (repository.clone(), image.digest))
+            .collect();
         match known(unit, records, &digests) {
             Some(release) => Self::Known(release),
             None => Self::Unknown(named(images)),
@@ -56,20 +58,33 @@ impl Head {
 fn images(
     unit: &Unit<'_>,
     rendered: &Rendered,
-) -> Result<BTreeMap<ImageRepository, TaggedDigest>, String> {
+) -> Result<BTreeMap<ImageRepository, ImageVersion>, String> {
     let mut images = BTreeMap::new();
     for source in &unit.pipeline.application.images {
         let repository = &source.repository;
-        let named = rendered.images.get(repository).map_or(&[][..], Vec::as_slice);
+        let named = rendered
+            .images
+            .get(repository)
+            .map_or(&[][..], Vec::as_slice);
         let Some(first) = named.first() else {
             return Err(format!("no manifest names an image of {repository}"));
         };
-        let digest = digest(unit.world, first)
-            .ok_or_else(|| format!("`{first}` has no digest, and its tag is not in the registry"))?;
-        if let Some(other) = named.iter().find(|other| self::digest(unit.world, other) != Some(digest)) {
+        let digest = digest(unit.world, first).ok_or_else(|| {
+            format!("`{first}` has no digest, and its tag is not in the registry")
+        })?;
+        if let Some(other) = named
+            .iter()
+            .find(|other| self::digest(unit.world, other) != Some(digest))
+        {
             return Err(format!("`{first}` and `{other}` name different images"));
         }
-        images.insert(repository.clone(), TaggedDigest { tag: first.tag.clone(), digest });
+        images.insert(
+            repository.clone(),
+            ImageVersion {
+                tag: first.tag.clone(),
+                digest,
+            },
+        );
     }
     Ok(images)
 }
@@ -79,7 +94,10 @@ fn digest(world: &World, reference: &ImageReference) -> Option<Digest> {
         let catalogue = world.catalogue.read().ok()?;
         catalogue.tag(&reference.repository, reference.tag.as_deref()?)
     };
-    reference.digest.or_else(by_tag).or_else(|| world.resolved.get(reference).copied())
+    reference
+        .digest
+        .or_else(by_tag)
+        .or_else(|| world.resolved.get(reference).copied())
 }
 
 /// The registry knows most releases; records and upstream environments also know those whose tags are gone.
@@ -97,7 +115,10 @@ fn known(unit: &Unit<'_>, records: &UnitRecords, digests: &Digests) -> Option<Re
 }
 
 fn recorded(records: &UnitRecords, digests: &Digests) -> Option<Release> {
-    let deployed = records.deployment.iter().filter_map(|deployment| deployment.release.as_ref());
+    let deployed = records
+        .deployment
+        .iter()
+        .filter_map(|deployment| deployment.release.as_ref());
     deployed
         .chain(records.runs.iter().map(|run| &run.release))
         .chain(records.failures.iter().map(|failure| &failure.release))
@@ -107,13 +128,18 @@ fn recorded(records: &UnitRecords, digests: &Digests) -> Option<Release> {
 }
 
 /// Nothing is known of when it was made, so everything that is known is newer, versions apart.
-fn named(images: BTreeMap<ImageRepository, TaggedDigest>) -> Release {
+fn named(images: BTreeMap<ImageRepository, ImageVersion>) -> Release {
     let first = images.values().next();
     let tag = first.and_then(|image| image.tag.clone());
-    let name = tag.clone().or_else(|| first.map(|image| image.digest.short()));
+    let name = tag
+        .clone()
+        .or_else(|| first.map(|image| image.digest.short()));
     Release {
         name: name.unwrap_or_default(),
-        rank: Rank { version: tag.as_deref().and_then(parse_version), built: Timestamp::UNIX_EPOCH },
+        rank: Rank {
+            version: tag.as_deref().and_then(parse_version),
+            built: Timestamp::UNIX_EPOCH,
+        },
         images,
         commit: None,
     }

@@ -19,13 +19,11 @@ use std::ops::ControlFlow;
 
 use jiff::Timestamp;
 
-pub use step::{
-    Apply, Change, PlannedOn, Propose, Prune, Statements, Step, Withdraw, Write,
-};
+pub use step::{Apply, Change, PlannedOn, Propose, Prune, Statements, Step, Withdraw, Write};
 pub use waiting::{Reason, Waiting};
 pub use world::{
-    ChangedBy, Desired, Infra, Live, LiveObject, Mark, Observed, Proposal, Request, Unreadable,
-    UnitView, World,
+    ChangedBy, Desired, Infra, Live, LiveObject, Mark, Observed, Proposal, Request, UnitView,
+    Unreadable, World,
 };
 
 use crate::model::record::UnitRecords;
@@ -88,13 +86,27 @@ struct Ready<'a> {
 pub fn plan(pipeline: &Pipeline, world: &World, now: Timestamp) -> Plan {
     let units = pipeline.environments.iter().filter_map(|environment| {
         let view = world.units.get(&environment.name)?;
-        Some(plan_unit(&Unit { pipeline, environment, world, view, now }))
+        Some(plan_unit(&Unit {
+            pipeline,
+            environment,
+            world,
+            view,
+            now,
+        }))
     });
-    Plan { application: pipeline.application.name.clone(), units: units.collect() }
+    Plan {
+        application: pipeline.application.name.clone(),
+        units: units.collect(),
+    }
 }
 
 fn plan_unit(unit: &Unit<'_>) -> UnitPlan {
-    let records = unit.view.infra.read().ok().and_then(|infra| infra.records.as_ref().ok());
+    let records = unit
+        .view
+        .infra
+        .read()
+        .ok()
+        .and_then(|infra| infra.records.as_ref().ok());
     let decision = match decide(unit) {
         ControlFlow::Break(decision) => decision,
         ControlFlow::Continue(waiting) => Decision::Waiting(waiting),
@@ -102,7 +114,9 @@ fn plan_unit(unit: &Unit<'_>) -> UnitPlan {
     UnitPlan {
         environment: unit.environment.name.clone(),
         release: records.and_then(UnitRecords::running).cloned(),
-        number: records.and_then(|records| records.deployment.as_ref()).map(|it| it.number),
+        number: records
+            .and_then(|records| records.deployment.as_ref())
+            .map(|it| it.number),
         decision,
     }
 }
@@ -137,7 +151,10 @@ impl<'a> Unit<'a> {
             Err(why) => return wait(Reason::UnreadableRecords(why.clone())),
         };
         if let Some(hold) = records.hold.as_ref().or(infra.standing.hold.as_ref()) {
-            let reason = Reason::Held { reason: hold.reason.clone(), by: hold.by.clone() };
+            let reason = Reason::Held {
+                reason: hold.reason.clone(),
+                by: hold.by.clone(),
+            };
             return ControlFlow::Break(Decision::Waiting(Waiting::on(reason).since(hold.at)));
         }
         if infra.went_back {
@@ -152,7 +169,13 @@ impl<'a> Unit<'a> {
             Err(why) => return wait(Reason::BrokenManifests(why.clone())),
         };
         let head = Head::identify(self, records, &desired.rendered);
-        Walk::Continue(Ready { unit: self, infra, records, desired, head })
+        Walk::Continue(Ready {
+            unit: self,
+            infra,
+            records,
+            desired,
+            head,
+        })
     }
 
     fn is_gated(&self) -> bool {

@@ -58,8 +58,14 @@ fn candidate(ready: &Ready<'_>) -> Result<Release, Waiting> {
     if older_than_failure || pinned_over {
         return Err(idle(ready));
     }
-    if let Some(declined) = records.declined.iter().find(|it| !newest.is_newer_than(&it.release)) {
-        let reason = Reason::Declined { release: declined.release.clone() };
+    if let Some(declined) = records
+        .declined
+        .iter()
+        .find(|it| !newest.is_newer_than(&it.release))
+    {
+        let reason = Reason::Declined {
+            release: declined.release.clone(),
+        };
         return Err(Waiting::on(reason).since(declined.at));
     }
     Ok(newest)
@@ -67,7 +73,12 @@ fn candidate(ready: &Ready<'_>) -> Result<Release, Waiting> {
 
 /// The newest release of the registry that the environment admits.
 fn released(ready: &Ready<'_>) -> Result<Release, Waiting> {
-    let catalogue = ready.unit.world.catalogue.read().map_err(unreadable_waiting)?;
+    let catalogue = ready
+        .unit
+        .world
+        .catalogue
+        .read()
+        .map_err(unreadable_waiting)?;
     let follow = &ready.unit.environment.follow;
     let newest = catalogue.releases(follow).pop();
     let incomplete = catalogue.incomplete(follow).into_iter().next_back();
@@ -107,7 +118,10 @@ fn promoted(
         }
         proven = Some(here);
     }
-    let newest = proven.unwrap_or_default().into_iter().max_by(Release::compare);
+    let newest = proven
+        .unwrap_or_default()
+        .into_iter()
+        .max_by(Release::compare);
     let running = ready.head.release();
     match (newest, waiting) {
         (Some(newest), Some(waiting)) => {
@@ -151,7 +165,11 @@ impl<'a> Upstream<'a> {
             }),
             _ => None,
         };
-        Ok(Self { name, records, failing })
+        Ok(Self {
+            name,
+            records,
+            failing,
+        })
     }
 
     fn is_proven(&self, run: &Run, soak: std::time::Duration, now: Timestamp) -> bool {
@@ -173,7 +191,11 @@ impl<'a> Upstream<'a> {
     }
 
     fn proven(&self, soak: std::time::Duration, now: Timestamp) -> Vec<Release> {
-        let runs = self.records.runs.iter().filter(|run| self.is_proven(run, soak, now));
+        let runs = self
+            .records
+            .runs
+            .iter()
+            .filter(|run| self.is_proven(run, soak, now));
         runs.map(|run| run.release.clone()).collect()
     }
 
@@ -201,9 +223,15 @@ impl<'a> Upstream<'a> {
         let Some(judged) = &deployment.verdict else {
             return Some(upstream("it rolls out").since(deployment.at));
         };
-        let run = self.records.runs.iter().find(|run| run.number == deployment.number);
+        let run = self
+            .records
+            .runs
+            .iter()
+            .find(|run| run.number == deployment.number);
         match (&judged.verdict, run) {
-            (Verdict::Failed { reason }, _) => Some(upstream(&format!("it failed: {reason}")).since(judged.at)),
+            (Verdict::Failed { reason }, _) => {
+                Some(upstream(&format!("it failed: {reason}")).since(judged.at))
+            }
             (_, Some(run)) if run.spoiled.is_some() => {
                 Some(upstream(run.spoiled.as_deref().unwrap_or_default()).since(judged.at))
             }
@@ -227,12 +255,20 @@ impl<'a> Upstream<'a> {
 
 /// Whether a proposed release still has what made it proposable: nothing upstream speaks against it.
 pub(super) fn still_stands(ready: &Ready<'_>, release: &Release) -> bool {
-    let Follow::Environments { all, .. } = &ready.unit.environment.follow else { return true };
+    let Follow::Environments { all, .. } = &ready.unit.environment.follow else {
+        return true;
+    };
     let digests = release.digests();
     all.iter().all(|environment| {
         // What cannot be read takes nothing back.
-        let Ok(upstream) = Upstream::read(ready.unit, environment) else { return true };
-        let mut runs = upstream.records.runs.iter().filter(|run| run.release.is(&digests));
+        let Ok(upstream) = Upstream::read(ready.unit, environment) else {
+            return true;
+        };
+        let mut runs = upstream
+            .records
+            .runs
+            .iter()
+            .filter(|run| run.release.is(&digests));
         runs.all(|run| run.spoiled.is_none() && !upstream.failed_since(run))
     })
 }
@@ -244,15 +280,21 @@ fn blocked(ready: &Ready<'_>, candidate: &Release) -> Option<Waiting> {
     if let Some(pin) = &records.pin
         && !ready.unit.is_gated()
     {
-        let reason = Reason::Pinned { release: pin.release.clone(), reason: pin.reason.clone() };
+        let reason = Reason::Pinned {
+            release: pin.release.clone(),
+            reason: pin.reason.clone(),
+        };
         return Some(Waiting::on(reason).since(pin.at));
     }
     let stopped = &ready.infra.standing.failed;
     if environment.stop_the_line == StopTheLine::Environment
-        && let Some((application, reason)) =
-            stopped.iter().find(|(it, _)| **it != ready.unit.pipeline.application.name)
+        && let Some((application, reason)) = stopped
+            .iter()
+            .find(|(it, _)| **it != ready.unit.pipeline.application.name)
     {
-        return Some(Waiting::on(Reason::LineStopped { reason: format!("{application} failed: {reason}") }));
+        return Some(Waiting::on(Reason::LineStopped {
+            reason: format!("{application} failed: {reason}"),
+        }));
     }
     let deployment = records.deployment.as_ref()?;
     let unproven = match &deployment.verdict {
@@ -260,7 +302,9 @@ fn blocked(ready: &Ready<'_>, candidate: &Release) -> Option<Waiting> {
         Some(judged) => judged.verdict == Verdict::Healthy && !soaked(ready, deployment.number),
     };
     if environment.pace == Pace::Proven && !ready.unit.is_gated() && unproven {
-        let reason = Reason::Paced { release: candidate.clone() };
+        let reason = Reason::Paced {
+            release: candidate.clone(),
+        };
         return Some(Waiting::on(reason).since(deployment.at));
     }
     None
@@ -268,7 +312,9 @@ fn blocked(ready: &Ready<'_>, candidate: &Release) -> Option<Waiting> {
 
 /// Whether the running release has run as long as the followers ask.
 fn soaked(ready: &Ready<'_>, number: u64) -> bool {
-    let Some(run) = ready.records.runs.iter().find(|run| run.number == number) else { return true };
+    let Some(run) = ready.records.runs.iter().find(|run| run.number == number) else {
+        return true;
+    };
     let followers = ready.unit.pipeline.followers(&ready.unit.environment.name);
     let longest = followers.map(|(_, soak)| soak).max().unwrap_or_default();
     run.spoiled.is_some() || after(run.healthy_at, longest) <= ready.unit.now
@@ -295,8 +341,13 @@ fn rollback_target<'a>(ready: &Ready<'a>) -> Option<&'a Run> {
 fn with_failure(ready: &Ready<'_>, waiting: Waiting) -> Waiting {
     let failed = ready.records.deployment.as_ref().and_then(|deployment| {
         let judged = deployment.verdict.as_ref()?;
-        let Verdict::Failed { reason } = &judged.verdict else { return None };
-        let reason = Reason::Failed { release: deployment.release.clone(), reason: reason.clone() };
+        let Verdict::Failed { reason } = &judged.verdict else {
+            return None;
+        };
+        let reason = Reason::Failed {
+            release: deployment.release.clone(),
+            reason: reason.clone(),
+        };
         Some(Waiting::on(reason).since(judged.at))
     });
     match failed {
@@ -309,21 +360,34 @@ fn with_failure(ready: &Ready<'_>, waiting: Waiting) -> Waiting {
 pub(super) fn idle(ready: &Ready<'_>) -> Waiting {
     let records = ready.records;
     if let Some(pin) = &records.pin {
-        let reason = Reason::Pinned { release: pin.release.clone(), reason: pin.reason.clone() };
+        let reason = Reason::Pinned {
+            release: pin.release.clone(),
+            reason: pin.reason.clone(),
+        };
         return Waiting::on(reason).since(pin.at);
     }
     if records.outpaced >= OUTPACED {
-        return Waiting::on(Reason::Outpaced { count: records.outpaced });
+        return Waiting::on(Reason::Outpaced {
+            count: records.outpaced,
+        });
     }
     if let Ok(catalogue) = ready.unit.world.catalogue.read()
-        && let Some(it) = catalogue.incomplete(&ready.unit.environment.follow).into_iter().next_back()
+        && let Some(it) = catalogue
+            .incomplete(&ready.unit.environment.follow)
+            .into_iter()
+            .next_back()
         && newer_than_running(ready, it)
     {
-        let reason = Reason::Incomplete { name: it.name.clone(), missing: it.missing.clone() };
+        let reason = Reason::Incomplete {
+            name: it.name.clone(),
+            missing: it.missing.clone(),
+        };
         return Waiting::on(reason);
     }
     if let Some(failure) = records.failures.last()
-        && records.running().is_some_and(|running| failure.release.is_newer_than(running))
+        && records
+            .running()
+            .is_some_and(|running| failure.release.is_newer_than(running))
     {
         let reason = Reason::Failed {
             release: Some(failure.release.clone()),
@@ -334,13 +398,21 @@ pub(super) fn idle(ready: &Ready<'_>) -> Waiting {
     if let Head::Unclear(why) = &ready.head {
         return Waiting::on(Reason::BrokenManifests(why.clone()));
     }
-    Waiting::on(Reason::UpToDate { release: ready.head.release().cloned() })
+    Waiting::on(Reason::UpToDate {
+        release: ready.head.release().cloned(),
+    })
 }
 
 fn newer_than_running(ready: &Ready<'_>, it: &crate::model::catalogue::Incomplete) -> bool {
-    let running = ready.records.running().and_then(|release| release.rank.version.as_ref());
+    let running = ready
+        .records
+        .running()
+        .and_then(|release| release.rank.version.as_ref());
     match (&it.version, running) {
         (Some(version), Some(running)) => version > running,
-        _ => ready.records.running().is_none_or(|running| it.built > running.rank.built),
+        _ => ready
+            .records
+            .running()
+            .is_none_or(|running| it.built > running.rank.built),
     }
 }

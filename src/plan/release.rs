@@ -2,9 +2,7 @@
 
 use super::edit::Edit;
 use super::settle::supersede;
-use super::{
-    Propose, Proposal, Ready, Reason, Step, Waiting, Walk, Withdraw, Write, next, step,
-};
+use super::{Proposal, Propose, Ready, Reason, Step, Waiting, Walk, Withdraw, Write, next, step};
 use crate::model::record::{Cause, Proposed};
 use crate::model::{Follow, Release};
 
@@ -37,9 +35,15 @@ fn commit(ready: &Ready<'_>, release: &Release, cause: Cause) -> Walk<Waiting> {
 /// The edit, unless it cannot be made or has failed here before.
 fn edit(ready: &Ready<'_>, release: &Release) -> Result<Edit, Waiting> {
     let edit = ready.desired.layers.set(release).map_err(|why| {
-        Waiting::on(Reason::Unwritable { release: release.clone(), why })
+        Waiting::on(Reason::Unwritable {
+            release: release.clone(),
+            why,
+        })
     })?;
-    if let Some(failure) = ready.records.failure(&release.digests(), &edit.rendered.state) {
+    if let Some(failure) = ready
+        .records
+        .failure(&release.digests(), &edit.rendered.state)
+    {
         let reason = Reason::Failed {
             release: Some(failure.release.clone()),
             reason: failure.reason.clone(),
@@ -76,7 +80,10 @@ pub(super) fn propose(ready: &Ready<'_>, release: &Release) -> Walk<Waiting> {
         Some(branch) => match branch.set(release) {
             Ok(edit) => (branch.head, edit.files),
             Err(why) => {
-                let reason = Reason::Unwritable { release: release.clone(), why };
+                let reason = Reason::Unwritable {
+                    release: release.clone(),
+                    why,
+                };
                 return Walk::Continue(Waiting::on(reason));
             }
         },
@@ -101,14 +108,21 @@ fn branch_asks_for(branch: &Proposal, release: &Release) -> bool {
 
 fn gate(ready: &Ready<'_>, recorded: &Proposed, request: Option<&super::Request>) -> Waiting {
     let environment = ready.unit.environment;
-    let branch = crate::model::proposal_branch(&environment.name, &ready.unit.pipeline.application.name);
+    let branch =
+        crate::model::proposal_branch(&environment.name, &ready.unit.pipeline.application.name);
     let request = request.map_or(branch, |request| request.name.clone());
-    Waiting::on(Reason::Gate { release: recorded.release.clone(), request }).since(recorded.at)
+    Waiting::on(Reason::Gate {
+        release: recorded.release.clone(),
+        request,
+    })
+    .since(recorded.at)
 }
 
 /// The open proposal is taken back when nothing stands behind it any more.
 pub(super) fn withdraw_unproven(ready: &Ready<'_>) -> Walk {
-    let Some(recorded) = &ready.records.proposal else { return Walk::Continue(()) };
+    let Some(recorded) = &ready.records.proposal else {
+        return Walk::Continue(());
+    };
     if ready.infra.proposal.is_none() || next::still_stands(ready, &recorded.release) {
         return Walk::Continue(());
     }
@@ -123,9 +137,11 @@ pub(super) fn withdraw_unproven(ready: &Ready<'_>) -> Walk {
 /// Where the release comes from, for people who read the message.
 fn from(ready: &Ready<'_>) -> String {
     match &ready.unit.environment.follow {
-        Follow::Environments { all, .. } => {
-            all.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
-        }
+        Follow::Environments { all, .. } => all
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join(", "),
         Follow::Branches(_) => "a branch build".to_owned(),
         Follow::Tags(_) => "a tag".to_owned(),
     }

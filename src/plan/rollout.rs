@@ -19,7 +19,9 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Everything the head asks for that the cluster does not run yet.
 pub(super) fn apply(ready: &Ready<'_>) -> Walk {
-    let Some(deployment) = &ready.records.deployment else { return Walk::Continue(()) };
+    let Some(deployment) = &ready.records.deployment else {
+        return Walk::Continue(());
+    };
     let live = read_live(ready)?;
     let (change, prune) = difference(ready, live);
     if change.is_empty() && prune.is_empty() {
@@ -27,7 +29,10 @@ pub(super) fn apply(ready: &Ready<'_>) -> Walk {
     }
     let was_applied = deployment.verdict.is_some();
     if was_applied && ready.unit.environment.drift == Drift::Report {
-        let objects = change.iter().map(|change| change.reference.to_string()).collect();
+        let objects = change
+            .iter()
+            .map(|change| change.reference.to_string())
+            .collect();
         return wait(Reason::Drifted { objects });
     }
     not_behind(ready, live, &change)?;
@@ -46,21 +51,33 @@ pub(super) fn apply(ready: &Ready<'_>) -> Walk {
 fn difference(ready: &Ready<'_>, live: &Live) -> (Vec<Change>, Vec<Prune>) {
     let desired = &ready.desired.rendered.objects;
     let changed = |object: &&Object| {
-        let mark = live.objects.get(&object.reference).and_then(|found| found.mark.as_ref());
+        let mark = live
+            .objects
+            .get(&object.reference)
+            .and_then(|found| found.mark.as_ref());
         mark.is_none_or(|mark| mark.hash != object.hash || !is_ours(ready, mark))
     };
     let change = desired.iter().filter(changed).map(|object| Change {
         reference: object.reference.clone(),
-        version: live.objects.get(&object.reference).map(|found| found.version.clone()),
+        version: live
+            .objects
+            .get(&object.reference)
+            .map(|found| found.version.clone()),
     });
     let surplus = |(reference, found): &(&ObjectRef, &LiveObject)| {
         found.mark.as_ref().is_some_and(|mark| is_ours(ready, mark))
-            && desired.binary_search_by(|object| object.reference.cmp(reference)).is_err()
+            && desired
+                .binary_search_by(|object| object.reference.cmp(reference))
+                .is_err()
     };
-    let prune = live.objects.iter().filter(surplus).map(|(reference, found)| Prune {
-        reference: reference.clone(),
-        uid: found.uid.clone(),
-    });
+    let prune = live
+        .objects
+        .iter()
+        .filter(surplus)
+        .map(|(reference, found)| Prune {
+            reference: reference.clone(),
+            uid: found.uid.clone(),
+        });
     (change.collect(), prune.collect())
 }
 
@@ -83,7 +100,9 @@ fn not_behind(ready: &Ready<'_>, live: &Live, change: &[Change]) -> Walk {
     });
     match unknown {
         Some(mark) if looked < listed => {
-            let reason = Reason::Behind { commit: mark.commit };
+            let reason = Reason::Behind {
+                commit: mark.commit,
+            };
             wait_on(Waiting::on(reason).until(after(ready.unit.now, LOOK_AGAIN)))
         }
         _ => Walk::Continue(()),
@@ -96,10 +115,21 @@ fn recorded(ready: &Ready<'_>, mark: &super::Mark) -> bool {
 }
 
 fn within_prune_limit(ready: &Ready<'_>, live: &Live, prune: &[Prune]) -> Walk {
-    let ours = live.objects.values().filter(|found| found.mark.is_some()).count();
-    let limit = ready.unit.environment.prune_limit.unwrap_or_else(|| (ours / 10).max(10));
+    let ours = live
+        .objects
+        .values()
+        .filter(|found| found.mark.is_some())
+        .count();
+    let limit = ready
+        .unit
+        .environment
+        .prune_limit
+        .unwrap_or_else(|| (ours / 10).max(10));
     match prune.len() > limit {
-        true => wait(Reason::PruneLimit { count: prune.len(), limit }),
+        true => wait(Reason::PruneLimit {
+            count: prune.len(),
+            limit,
+        }),
         false => Walk::Continue(()),
     }
 }
@@ -108,7 +138,9 @@ fn within_prune_limit(ready: &Ready<'_>, live: &Live, prune: &[Prune]) -> Walk {
 ///
 /// Continues with what to wait for while a rollout is on its way.
 pub(super) fn judge(ready: &Ready<'_>) -> Walk<Option<Waiting>> {
-    let Some(deployment) = &ready.records.deployment else { return Walk::Continue(None) };
+    let Some(deployment) = &ready.records.deployment else {
+        return Walk::Continue(None);
+    };
     let live = read_live(ready)?;
     let health = health(ready, live);
     match &deployment.verdict {
@@ -132,7 +164,9 @@ fn first_verdict(
     let deadline = after(begun, timeout);
     let verdict = match health {
         Health::Current => Verdict::Healthy,
-        Health::Failed(reason) => Verdict::Failed { reason: reason.clone() },
+        Health::Failed(reason) => Verdict::Failed {
+            reason: reason.clone(),
+        },
         Health::InProgress(progress) if ready.unit.now >= deadline => Verdict::Failed {
             reason: format!("not healthy within {} s: {progress}", timeout.as_secs()),
         },
@@ -157,14 +191,17 @@ fn first_verdict(
 /// The deadline runs from the last apply, and only while the cluster answers.
 fn begun(ready: &Ready<'_>, deployment: &Deployment, live: &Live) -> Timestamp {
     let desired = ready.desired.rendered.objects.iter();
-    let applied = desired.filter_map(|object| Some(live.objects.get(&object.reference)?.applied_at));
+    let applied =
+        desired.filter_map(|object| Some(live.objects.get(&object.reference)?.applied_at));
     let begun = applied.fold(deployment.at, Timestamp::max);
     live.answering_since.map_or(begun, |since| begun.max(since))
 }
 
 /// Health lost while somebody waits for the soak to end takes the proof away.
 fn degraded(ready: &Ready<'_>, deployment: &Deployment, health: &Health) -> Walk {
-    let Health::Failed(reason) = health else { return Walk::Continue(()) };
+    let Health::Failed(reason) = health else {
+        return Walk::Continue(());
+    };
     let runs = &ready.records.runs;
     let Some(run) = runs.iter().find(|run| run.number == deployment.number) else {
         return Walk::Continue(());
@@ -191,7 +228,9 @@ fn health(ready: &Ready<'_>, live: &Live) -> Health {
     let missing = Health::InProgress("an object is not there yet".to_owned());
     let desired = ready.desired.rendered.objects.iter();
     let parts = desired.map(|object| {
-        live.objects.get(&object.reference).map_or(&missing, |found| &found.health)
+        live.objects
+            .get(&object.reference)
+            .map_or(&missing, |found| &found.health)
     });
     Health::of_all(parts)
 }

@@ -27,7 +27,9 @@ pub(super) fn adopt(ready: &Ready<'_>) -> Walk {
     let adopt = &ready.unit.environment.adopt;
     let mut foreign = Vec::new();
     for object in &ready.desired.rendered.objects {
-        let Some(found) = live.objects.get(&object.reference) else { continue };
+        let Some(found) = live.objects.get(&object.reference) else {
+            continue;
+        };
         let ours = found.mark.as_ref().is_some_and(|mark| {
             mark.environment == ready.unit.environment.name
                 && mark.application == ready.unit.pipeline.application.name
@@ -45,10 +47,17 @@ pub(super) fn adopt(ready: &Ready<'_>) -> Walk {
         return super::wait(Reason::Adopting { objects: foreign });
     }
     let release = ready.head.release().cloned();
-    record(ready, ready.infra.head, false, vec![
-        Statement::Adopted { release: release.clone() },
-        deployment(ready, release, Cause::Baseline),
-    ])
+    record(
+        ready,
+        ready.infra.head,
+        false,
+        vec![
+            Statement::Adopted {
+                release: release.clone(),
+            },
+            deployment(ready, release, Cause::Baseline),
+        ],
+    )
 }
 
 /// A head that asks for another desired state than the recorded one is a deployment.
@@ -66,9 +75,9 @@ pub(super) fn head(ready: &Ready<'_>) -> Walk {
         _ => false,
     };
     let proposed = ready.records.proposal.as_ref();
-    let merged = release.as_ref().is_some_and(|now| {
-        proposed.is_some_and(|proposed| proposed.release.is(&now.digests()))
-    });
+    let merged = release
+        .as_ref()
+        .is_some_and(|now| proposed.is_some_and(|proposed| proposed.release.is(&now.digests())));
     // What cannot be recognised without the registry is not called unknown while it cannot be asked.
     if !same_images && !merged && !matches!(ready.head, Head::Known(_)) {
         if let Err(unreadable) = ready.unit.world.catalogue.read() {
@@ -95,13 +104,21 @@ pub(super) fn head(ready: &Ready<'_>) -> Walk {
 
 /// A person asked for the running release to be tried again: a new deployment of the same state.
 fn retried(ready: &Ready<'_>) -> bool {
-    let Some(deployment) = &ready.records.deployment else { return false };
+    let Some(deployment) = &ready.records.deployment else {
+        return false;
+    };
     let failed = deployment
         .verdict
         .as_ref()
         .is_some_and(|judged| matches!(judged.verdict, Verdict::Failed { .. }));
-    let Some(release) = &deployment.release else { return false };
-    failed && ready.records.failure(&release.digests(), &deployment.state).is_none()
+    let Some(release) = &deployment.release else {
+        return false;
+    };
+    failed
+        && ready
+            .records
+            .failure(&release.digests(), &deployment.state)
+            .is_none()
 }
 
 /// A hand edit is believed. It pins when it goes back or asks for what nobody knows.
@@ -112,7 +129,9 @@ fn by_hand(
 ) -> Vec<Statement> {
     let mut statements = Vec::new();
     if ready.unit.is_gated() {
-        statements.push(Statement::Ungated { release: release.cloned() });
+        statements.push(Statement::Ungated {
+            release: release.cloned(),
+        });
     }
     let pin = |reason: &str| Statement::Pinned {
         release: release.cloned(),
@@ -149,14 +168,23 @@ fn newest_over(pin: Option<&Pin>, previous: Option<&Release>) -> Option<Release>
 
 /// The merge of a newer release's proposal ends a pin.
 fn unpin_for(ready: &Ready<'_>, release: Option<&Release>) -> Vec<Statement> {
-    let (Some(_), Some(release)) = (&ready.records.pin, release) else { return Vec::new() };
-    vec![Statement::Unpinned { reason: format!("the proposal of {release} was merged") }]
+    let (Some(_), Some(release)) = (&ready.records.pin, release) else {
+        return Vec::new();
+    };
+    vec![Statement::Unpinned {
+        reason: format!("the proposal of {release} was merged"),
+    }]
 }
 
 /// A proposal that is gone was declined; one that asks for what already runs has no purpose.
 pub(super) fn proposal(ready: &Ready<'_>) -> Walk {
-    let Some(proposed) = &ready.records.proposal else { return Walk::Continue(()) };
-    let runs = ready.head.digests().is_some_and(|digests| proposed.release.is(&digests));
+    let Some(proposed) = &ready.records.proposal else {
+        return Walk::Continue(());
+    };
+    let runs = ready
+        .head
+        .digests()
+        .is_some_and(|digests| proposed.release.is(&digests));
     if runs {
         return step(Step::Withdraw(Withdraw {
             release: proposed.release.clone(),
@@ -168,14 +196,23 @@ pub(super) fn proposal(ready: &Ready<'_>) -> Walk {
     if ready.infra.proposal.is_some() {
         return Walk::Continue(());
     }
-    record(ready, ready.infra.head, false, vec![Statement::Declined {
-        release: proposed.release.clone(),
-    }])
+    record(
+        ready,
+        ready.infra.head,
+        false,
+        vec![Statement::Declined {
+            release: proposed.release.clone(),
+        }],
+    )
 }
 
 /// The deployment before, if it was never judged, is superseded by the one that is stated with this.
 pub(super) fn supersede(ready: &Ready<'_>) -> Vec<Statement> {
-    let unjudged = ready.records.deployment.iter().filter(|before| before.verdict.is_none());
+    let unjudged = ready
+        .records
+        .deployment
+        .iter()
+        .filter(|before| before.verdict.is_none());
     let verdict = unjudged.map(|before| Statement::Verdict {
         number: before.number,
         release: before.release.clone(),
@@ -186,7 +223,12 @@ pub(super) fn supersede(ready: &Ready<'_>) -> Vec<Statement> {
 }
 
 fn deployment(ready: &Ready<'_>, release: Option<Release>, cause: Cause) -> Statement {
-    Statement::Deployment { number: 0, release, state: ready.desired.rendered.state, cause }
+    Statement::Deployment {
+        number: 0,
+        release,
+        state: ready.desired.rendered.state,
+        cause,
+    }
 }
 
 pub(super) fn record(
@@ -197,7 +239,12 @@ pub(super) fn record(
 ) -> Walk {
     let planned_on = ready.planned_on();
     let closes_proposal = closes_proposal && planned_on.proposal.is_some();
-    step(Step::Record(Statements { statements, commit, closes_proposal, planned_on }))
+    step(Step::Record(Statements {
+        statements,
+        commit,
+        closes_proposal,
+        planned_on,
+    }))
 }
 
 /// Used where a part of the walk ends in waiting since a known moment.

@@ -158,7 +158,11 @@ pub enum Reason {
 impl Waiting {
     /// Waits for this, with no moment known at which time alone would change it.
     pub fn on(reason: Reason) -> Self {
-        Self { reason, since: None, next: None }
+        Self {
+            reason,
+            since: None,
+            next: None,
+        }
     }
 
     /// Adds since when.
@@ -179,7 +183,11 @@ impl Waiting {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
         };
-        let shown = if other.reason.order() < self.reason.order() { other } else { self };
+        let shown = if other.reason.order() < self.reason.order() {
+            other
+        } else {
+            self
+        };
         Self { next, ..shown }
     }
 }
@@ -299,7 +307,9 @@ impl Reason {
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let shown = |release: &Option<Release>| {
-            release.as_ref().map_or_else(|| "an unknown image".to_owned(), ToString::to_string)
+            release
+                .as_ref()
+                .map_or_else(|| "an unknown image".to_owned(), ToString::to_string)
         };
         match self {
             Self::NotOurs => f.write_str("another Towpath acts for this environment"),
@@ -307,12 +317,22 @@ impl fmt::Display for Reason {
             Self::UnreadableRecords(why) => write!(f, "the records cannot be read: {why}"),
             Self::BrokenManifests(why) => f.write_str(why),
             Self::Behind { commit } => {
-                write!(f, "the cluster runs {}, which the branch does not show yet", commit.short())
+                write!(
+                    f,
+                    "the cluster runs {}, which the branch does not show yet",
+                    commit.short()
+                )
             }
-            Self::WentBack => f.write_str("the branch went back behind the newest recorded deployment"),
+            Self::WentBack => {
+                f.write_str("the branch went back behind the newest recorded deployment")
+            }
             Self::Held { reason, by } => write!(f, "held by {by}: {reason}"),
             Self::Adopting { objects } => {
-                write!(f, "live objects that are not ours would be changed: {}", objects.join(", "))
+                write!(
+                    f,
+                    "live objects that are not ours would be changed: {}",
+                    objects.join(", ")
+                )
             }
             Self::PruneLimit { count, limit } => {
                 write!(f, "{count} objects would be pruned, {limit} may be")
@@ -329,20 +349,39 @@ impl fmt::Display for Reason {
                     false => write!(f, "{name} lacks its image in {}", missing.join(", ")),
                 }
             }
-            Self::Soaking { release, environment, until } => {
-                write!(f, "{release} soaks in {environment} until {}", clock(*until))
+            Self::Soaking {
+                release,
+                environment,
+                until,
+            } => {
+                write!(
+                    f,
+                    "{release} soaks in {environment} until {}",
+                    clock(*until)
+                )
             }
-            Self::Upstream { environment, release, why } => match release {
+            Self::Upstream {
+                environment,
+                release,
+                why,
+            } => match release {
                 Some(release) => write!(f, "{release} is not proven in {environment}: {why}"),
                 None => write!(f, "nothing newer is proven in {environment}: {why}"),
             },
             Self::Paced { release } => write!(f, "{release} waits for the running release's proof"),
-            Self::Gate { release, request } => write!(f, "{release} waits for a person to merge {request}"),
-            Self::Converging { release, progress, .. } => {
+            Self::Gate { release, request } => {
+                write!(f, "{release} waits for a person to merge {request}")
+            }
+            Self::Converging {
+                release, progress, ..
+            } => {
                 write!(f, "{} rolls out: {progress}", shown(release))
             }
             Self::Outpaced { count } => {
-                write!(f, "{count} releases in a row were superseded before they were proven")
+                write!(
+                    f,
+                    "{count} releases in a row were superseded before they were proven"
+                )
             }
             Self::Drifted { objects } => write!(f, "drifted: {}", objects.join(", ")),
             Self::NothingReleased => f.write_str("no release yet"),

@@ -5,13 +5,12 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::manifest::Rendered;
 use super::edit::{Edit, Layers};
+use crate::manifest::Rendered;
 use crate::model::catalogue::Catalogue;
 use crate::model::record::{Standing, UnitRecords};
 use crate::model::{
-    ApplicationName, CommitId, Digest, EnvironmentName, Health, ImageReference, ObjectRef,
-    Release,
+    ApplicationName, CommitId, Digest, EnvironmentName, Health, ImageReference, ObjectRef, Release,
 };
 
 /// Something of the outside world, or why it could not be read.
@@ -133,7 +132,11 @@ impl Proposal {
     /// # Errors
     /// Says in one sentence why nothing is written.
     pub fn set(&self, release: &Release) -> Result<Edit, String> {
-        self.desired.as_ref().map_err(Clone::clone)?.layers.set(release)
+        self.desired
+            .as_ref()
+            .map_err(Clone::clone)?
+            .layers
+            .set(release)
     }
 }
 

@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{Cause, Record, Statement, Verdict};
-use crate::model::{Rank, Release, TaggedDigest};
+use crate::model::{ImageVersion, Rank, Release};
 
 /// The version of the format that this program writes and reads.
 const VERSION: u32 = 1;
@@ -328,7 +328,7 @@ fn release_of(mut line: ReleaseLine) -> Result<Release, InvalidRecord> {
         let tag = line.tags.remove(&repository);
         images.insert(
             parse(&repository)?,
-            TaggedDigest {
+            ImageVersion {
                 tag,
                 digest: parse(&digest)?,
             },

@@ -39,7 +39,10 @@ impl Standing {
                     self.number = *number;
                     self.newest = Some(record.commit);
                 }
-                let open = OpenDeployment { number: *number, commit: record.commit };
+                let open = OpenDeployment {
+                    number: *number,
+                    commit: record.commit,
+                };
                 if !self.open.contains(&open) {
                     self.open.push(open);
                 }
@@ -54,7 +57,11 @@ impl Standing {
                 }
             },
             (Statement::Held { reason }, None) => {
-                let hold = Hold { reason: reason.clone(), by: record.by.clone(), at: record.at };
+                let hold = Hold {
+                    reason: reason.clone(),
+                    by: record.by.clone(),
+                    at: record.at,
+                };
                 self.hold = Some(hold);
             }
             (Statement::Resumed { .. }, None) => self.hold = None,
@@ -64,7 +71,10 @@ impl Standing {
 
     /// The number of the deployment that a commit is, if it has one already.
     pub fn number_of(&self, commit: CommitId) -> Option<u64> {
-        self.open.iter().find(|open| open.commit == commit).map(|open| open.number)
+        self.open
+            .iter()
+            .find(|open| open.commit == commit)
+            .map(|open| open.number)
     }
 
     /// A deployment has its tag, or needs none.
@@ -114,18 +124,27 @@ impl Standing {
         };
         for open in written.open {
             let commit = commit(&open.commit)?;
-            standing.open.push(OpenDeployment { number: open.number, commit });
+            standing.open.push(OpenDeployment {
+                number: open.number,
+                commit,
+            });
         }
         for (application, reason) in written.failed {
             let application = application.parse().map_err(|error| malformed(&error))?;
             standing.failed.insert(application, reason);
         }
         if let Some(hold) = written.hold {
-            let text = |key: &str| hold.get(key).and_then(|value| value.as_str()).unwrap_or_default();
+            let text = |key: &str| {
+                hold.get(key)
+                    .and_then(|value| value.as_str())
+                    .unwrap_or_default()
+            };
             standing.hold = Some(Hold {
                 reason: text("reason").to_owned(),
                 by: text("by").to_owned(),
-                at: text("at").parse().map_err(|error: jiff::Error| malformed(&error))?,
+                at: text("at")
+                    .parse()
+                    .map_err(|error: jiff::Error| malformed(&error))?,
             });
         }
         Ok(standing)

@@ -1,0 +1,195 @@
+//! Lints a finished plan against the invariants, independently of how it was made.
+//!
+//! A finding is a bug of the planner. The loop refuses to act on a plan with findings, and tests
+//! assert that there are none.
+
+use std::fmt;
+
+use super::{Decision, Plan, Step, World};
+use crate::manifest::{Rendered, carries};
+use crate::model::record::{Cause, UnitRecords};
+use crate::model::{
+    Digests, Environment, EnvironmentName, Follow, Gate, OnFailure, Pipeline, Release, Rollback,
+};
+
+/// A step that would break an invariant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// The invariant's number, as in `docs/architecture.md`.
+    pub invariant: &'static str,
+    /// The unit's environment.
+    pub environment: EnvironmentName,
+    /// What the step would do.
+    pub detail: String,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} in {}: {}",
+            self.invariant, self.environment, self.detail
+        )
+    }
+}
+
+/// Every step of the plan that would break an invariant.
+pub fn check(pipeline: &Pipeline, world: &World, plan: &Plan) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for unit in &plan.units {
+        let Decision::Step(step) = &unit.decision else {
+            continue;
+        };
+        let Some(environment) = pipeline.environment(&unit.environment) else {
+            continue;
+        };
+        let subject = Subject { world, environment };
+        findings.extend(
+            subject
+                .check(step)
+                .into_iter()
+                .map(|(invariant, detail)| Finding {
+                    invariant,
+                    environment: environment.name.clone(),
+                    detail,
+                }),
+        );
+    }
+    findings
+}
+
+struct Subject<'a> {
+    world: &'a World,
+    environment: &'a Environment,
+}
+
+type Broken = (&'static str, String);
+
+impl Subject<'_> {
+    fn check(&self, step: &Step) -> Vec<Broken> {
+        let mut broken = Vec::new();
+        let Some(records) = self.records(&self.environment.name) else {
+            broken.push((
+                "I6",
+                "a step was planned on records that were not read".to_owned(),
+            ));
+            return broken;
+        };
+        if records.hold.is_some() {
+            broken.push(("I5", "a step was planned under a hold".to_owned()));
+        }
+        match step {
+            Step::Write(write) => {
+                let rollback = write.cause == Cause::Rollback;
+                self.proven(&write.release, rollback, records, &mut broken);
+                self.gated(&write.release, rollback, records, &mut broken);
+                self.forward(&write.release, rollback, records, &mut broken);
+                let digests = write.release.digests();
+                if records.failure(&digests, &write.state).is_some() && !rollback {
+                    broken.push((
+                        "I4",
+                        format!("{} failed here with this state", write.release),
+                    ));
+                }
+                if records.pin.is_some() {
+                    broken.push(("I5", format!("{} would overwrite a pin", write.release)));
+                }
+            }
+            Step::Propose(propose) => {
+                self.proven(&propose.release, false, records, &mut broken);
+                self.forward(&propose.release, false, records, &mut broken);
+            }
+            Step::Apply(apply) => {
+                let release = records.running();
+                if let Some(release) = release.filter(|_| !apply.change.is_empty()) {
+                    Self::applies(&apply.rendered, release, &mut broken);
+                }
+            }
+            Step::Withdraw(_) | Step::Record(_) => {}
+        }
+        broken
+    }
+
+    fn records(&self, environment: &EnvironmentName) -> Option<&UnitRecords> {
+        let view = self.world.units.get(environment)?;
+        view.infra.read().ok()?.records.as_ref().ok()
+    }
+
+    /// I1: only what a healthy run upstream stands behind goes on.
+    fn proven(
+        &self,
+        release: &Release,
+        rollback: bool,
+        records: &UnitRecords,
+        broken: &mut Vec<Broken>,
+    ) {
+        let Follow::Environments { all, .. } = &self.environment.follow else {
+            return;
+        };
+        let digests = release.digests();
+        let healthy_here = rollback && ran_healthy(records, &digests);
+        let proven = |environment: &EnvironmentName| {
+            self.records(environment).is_some_and(|records| {
+                let mut runs = records.runs.iter().filter(|run| run.release.is(&digests));
+                runs.any(|run| run.spoiled.is_none())
+            })
+        };
+        if !healthy_here && !all.iter().all(proven) {
+            broken.push(("I1", format!("{release} is not proven upstream")));
+        }
+    }
+
+    /// I2: a gated branch is written only to go back, and only where that is allowed.
+    fn gated(
+        &self,
+        release: &Release,
+        rollback: bool,
+        records: &UnitRecords,
+        broken: &mut Vec<Broken>,
+    ) {
+        if self.environment.gate == Gate::None {
+            return;
+        }
+        let direct = rollback
+            && self.environment.rollback == Rollback::Direct
+            && ran_healthy(records, &release.digests());
+        if !direct {
+            broken.push(("I2", format!("{release} would be written past the gate")));
+        }
+    }
+
+    /// I3: nothing older replaces what runs, unless the environment goes back after failures.
+    fn forward(
+        &self,
+        release: &Release,
+        rollback: bool,
+        records: &UnitRecords,
+        broken: &mut Vec<Broken>,
+    ) {
+        let allowed = rollback && self.environment.on_failure == OnFailure::Rollback;
+        let older = records
+            .running()
+            .is_some_and(|running| !release.is_newer_than(running));
+        if older && !allowed {
+            broken.push(("I3", format!("{release} is not newer than what runs")));
+        }
+    }
+
+    /// What is applied carries the digests that were recorded for it.
+    fn applies(rendered: &Rendered, release: &Release, broken: &mut Vec<Broken>) {
+        let digests = release.digests();
+        let pinned_by_digest = carries(rendered, &digests).is_ok();
+        let by_tag = rendered
+            .images
+            .values()
+            .flatten()
+            .any(|image| image.digest.is_none());
+        if !pinned_by_digest && !by_tag {
+            broken.push(("I6", format!("what would be applied is not {release}")));
+        }
+    }
+}
+
+fn ran_healthy(records: &UnitRecords, digests: &Digests) -> bool {
+    records.runs.iter().any(|run| run.release.is(digests))
+}
