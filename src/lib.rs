@@ -12,6 +12,7 @@ pub mod cli;
 pub mod clock;
 pub mod cluster;
 pub mod demo;
+pub mod event;
 pub mod forge;
 pub mod git;
 pub mod http;

@@ -77,6 +77,14 @@ impl Standing {
             .map(|open| open.number)
     }
 
+    /// The commit of a deployment that has no tag yet.
+    pub fn commit_of(&self, number: u64) -> Option<CommitId> {
+        self.open
+            .iter()
+            .find(|open| open.number == number)
+            .map(|open| open.commit)
+    }
+
     /// A deployment has its tag, or needs none.
     pub fn close(&mut self, number: u64) {
         self.open.retain(|open| open.number != number);

@@ -1,0 +1,467 @@
+//! One push made of several units' steps: each adds its commit, its records, its proposal. Every
+//! ref that was only read travels along unchanged, so that the push lands on what was planned on.
+
+use std::collections::BTreeMap;
+
+use gix::ObjectId;
+use jiff::Timestamp;
+
+use super::message::{self, Author};
+use super::{Failure, Happened, Order, Outcome};
+use crate::event::EventKind;
+use crate::git::notes::{NotesDraft, NotesError, records_ref};
+use crate::git::{CommitDraft, Draft, GitError, Push, Refs, Repository};
+use crate::model::record::{Cause, Record, Statement, Verdict};
+use crate::model::{CommitId, EnvironmentName, Follow, Release, proposal_branch};
+use crate::plan::{PlannedOn, Propose, Statements, Step, Withdraw, Write};
+
+/// The refs of the repository at a moment.
+pub(super) type Heads = BTreeMap<String, ObjectId>;
+
+/// The ids of these refs.
+pub(super) fn heads(refs: &Refs) -> Heads {
+    refs.iter()
+        .map(|(name, shown)| (name.clone(), shown.id))
+        .collect()
+}
+
+/// A push in the making.
+pub(super) struct Batch<'a> {
+    draft: Draft,
+    /// The refs that the steps were planned on.
+    planned: &'a Heads,
+    /// The refs that the push starts from.
+    base: Heads,
+    /// The refs as the push will leave them; `None`: deleted.
+    after: BTreeMap<String, Option<ObjectId>>,
+    /// Refs that were only read.
+    read: Vec<String>,
+    notes: BTreeMap<EnvironmentName, NotesDraft>,
+    proposal_first: bool,
+    author: &'a Author,
+    now: Timestamp,
+}
+
+/// Why a step is not part of the push.
+enum Unfit {
+    Lost,
+    Failed(String),
+}
+
+impl From<GitError> for Unfit {
+    fn from(error: GitError) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+impl From<NotesError> for Unfit {
+    fn from(error: NotesError) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+impl<'a> Batch<'a> {
+    pub(super) fn new(
+        repository: &Repository,
+        planned: &'a Heads,
+        author: &'a Author,
+        now: Timestamp,
+    ) -> Self {
+        Self {
+            draft: repository.draft(),
+            planned,
+            base: heads(&repository.seen()),
+            after: BTreeMap::new(),
+            read: Vec::new(),
+            notes: BTreeMap::new(),
+            proposal_first: false,
+            author,
+            now,
+        }
+    }
+
+    /// Adds a step; the outcome holds if the push lands.
+    pub(super) fn add(&mut self, order: &Order, first_number: u64) -> Outcome {
+        match self.try_add(order, first_number) {
+            Ok(happened) => Outcome::Done(happened),
+            Err(Unfit::Lost) => Outcome::Lost,
+            Err(Unfit::Failed(why)) => Outcome::Failed(Failure {
+                source: order.environment().repository.to_string(),
+                why,
+                retry_after: None,
+            }),
+        }
+    }
+
+    /// Whether there is anything to push.
+    pub(super) fn is_empty(&self) -> bool {
+        self.after.is_empty() && self.notes.is_empty()
+    }
+
+    /// The push.
+    pub(super) fn finish(mut self) -> Result<Push, GitError> {
+        let signature = self.author.at(self.now);
+        for (environment, notes) in std::mem::take(&mut self.notes) {
+            let commit = notes.commit(&mut self.draft, &signature)?;
+            self.after.insert(records_ref(&environment), Some(commit.0));
+        }
+        let mut push = Push::new();
+        for (name, new) in &self.after {
+            let old = self.base.get(name).copied();
+            push = match (old, new) {
+                (_, Some(new)) => push.update(name, old, *new),
+                (Some(old), None) => push.delete(name, old),
+                (None, None) => push,
+            };
+        }
+        for name in &self.read {
+            if let (None, Some(id)) = (self.after.get(name), self.base.get(name)) {
+                push = push.verify(name, *id);
+            }
+        }
+        if self.proposal_first {
+            push = push.in_order();
+        }
+        push.with(&self.draft)
+    }
+
+    fn try_add(&mut self, order: &Order, first_number: u64) -> Result<Vec<Happened>, Unfit> {
+        match &order.step {
+            Step::Write(write) => {
+                self.expect(order, &write.planned_on)?;
+                self.write(order, write, first_number)
+            }
+            Step::Propose(propose) => {
+                self.expect(order, &propose.planned_on)?;
+                self.propose(order, propose, first_number)
+            }
+            Step::Withdraw(withdraw) => {
+                self.expect(order, &withdraw.planned_on)?;
+                self.withdraw(order, withdraw, first_number)
+            }
+            Step::Record(statements) => {
+                self.expect(order, &statements.planned_on)?;
+                self.record(order, statements, first_number)
+            }
+            Step::Apply(_) => Err(Unfit::Failed("an apply is not written to git".to_owned())),
+        }
+    }
+
+    /// The refs must stand where the plan saw them.
+    fn expect(&mut self, order: &Order, planned_on: &PlannedOn) -> Result<(), Unfit> {
+        let names = Names::of(order);
+        let expected = [
+            (&names.branch, Some(planned_on.head)),
+            (&names.records, planned_on.records),
+            (&names.proposal, planned_on.proposal),
+        ];
+        for (name, id) in expected {
+            if self.planned.get(name).copied() != id.map(|id| id.0) {
+                return Err(Unfit::Lost);
+            }
+        }
+        self.read.push(names.branch);
+        Ok(())
+    }
+
+    fn write(
+        &mut self,
+        order: &Order,
+        write: &Write,
+        first_number: u64,
+    ) -> Result<Vec<Happened>, Unfit> {
+        let names = Names::of(order);
+        let head = self.current(&names.branch).ok_or(Unfit::Lost)?;
+        let verb = if write.cause == Cause::Rollback {
+            "roll back to"
+        } else {
+            "deploy"
+        };
+        let text = message::commit(
+            verb,
+            order.application(),
+            order.name(),
+            &write.release,
+            &write.from,
+        );
+        let commit = self.edit(CommitId(head), &write.files, text)?;
+        let mut statements = write.records.clone();
+        statements.push(Statement::Deployment {
+            number: 0,
+            release: Some(write.release.clone()),
+            state: write.state,
+            cause: write.cause,
+        });
+        let written = self.note(order, commit, statements, first_number)?;
+        self.after.insert(names.branch, Some(commit.0));
+        let mut happened = vec![about(
+            EventKind::Committed,
+            &write.release,
+            commit,
+            number(&written),
+        )];
+        if follows_environments(order) {
+            happened.push(about(
+                EventKind::Promoted,
+                &write.release,
+                commit,
+                number(&written),
+            ));
+        }
+        Ok(happened)
+    }
+
+    fn propose(
+        &mut self,
+        order: &Order,
+        propose: &Propose,
+        first_number: u64,
+    ) -> Result<Vec<Happened>, Unfit> {
+        let names = Names::of(order);
+        let text = message::commit(
+            "propose",
+            order.application(),
+            order.name(),
+            &propose.release,
+            &propose.from,
+        );
+        let commit = self.edit(propose.onto, &propose.files, text)?;
+        let statement = Statement::Proposed {
+            release: propose.release.clone(),
+            proposal: commit,
+        };
+        self.note(
+            order,
+            propose.planned_on.head,
+            vec![statement],
+            first_number,
+        )?;
+        self.after.insert(names.proposal, Some(commit.0));
+        // A record without its branch would read as declined, so here the branch goes first.
+        self.proposal_first = true;
+        Ok(vec![about(
+            EventKind::Proposed,
+            &propose.release,
+            commit,
+            None,
+        )])
+    }
+
+    fn withdraw(
+        &mut self,
+        order: &Order,
+        withdraw: &Withdraw,
+        first_number: u64,
+    ) -> Result<Vec<Happened>, Unfit> {
+        let names = Names::of(order);
+        let proposal = withdraw
+            .planned_on
+            .proposal
+            .unwrap_or(withdraw.planned_on.head);
+        let statement = Statement::Withdrawn {
+            release: withdraw.release.clone(),
+            proposal: Some(proposal),
+            reason: withdraw.reason.clone(),
+        };
+        self.note(
+            order,
+            withdraw.planned_on.head,
+            vec![statement],
+            first_number,
+        )?;
+        if withdraw.planned_on.proposal.is_some() {
+            self.after.insert(names.proposal, None);
+        }
+        Ok(Vec::new())
+    }
+
+    fn record(
+        &mut self,
+        order: &Order,
+        statements: &Statements,
+        first_number: u64,
+    ) -> Result<Vec<Happened>, Unfit> {
+        let written = self.note(
+            order,
+            statements.commit,
+            statements.statements.clone(),
+            first_number,
+        )?;
+        if statements.closes_proposal {
+            self.after.insert(Names::of(order).proposal, None);
+        }
+        Ok(written
+            .iter()
+            .flat_map(|record| happened(order, record))
+            .collect())
+    }
+
+    /// Adds the statements as records.
+    fn note(
+        &mut self,
+        order: &Order,
+        commit: CommitId,
+        statements: Vec<Statement>,
+        first_number: u64,
+    ) -> Result<Vec<Record>, Unfit> {
+        let notes = match self.notes.remove(order.name()) {
+            Some(notes) => Ok(notes),
+            None => {
+                let head = self.current(&records_ref(order.name())).map(CommitId);
+                NotesDraft::begin(&self.draft, head)
+            }
+        };
+        let mut notes = notes?;
+        let records = statements.into_iter().map(|statement| Record {
+            at: self.now,
+            environment: order.name().clone(),
+            application: Some(order.application().clone()),
+            by: "towpath".to_owned(),
+            // A verdict stands with its deployment, also when it is stated with the next one.
+            commit: match &statement {
+                Statement::Verdict { number, .. } => {
+                    notes.standing().commit_of(*number).unwrap_or(commit)
+                }
+                _ => commit,
+            },
+            statement,
+        });
+        let records = records.collect();
+        notes.continue_from(first_number);
+        let written = notes.add(&mut self.draft, records);
+        self.notes.insert(order.name().clone(), notes);
+        Ok(written?)
+    }
+
+    /// One commit on `onto` with these files, if each still is what the plan saw.
+    fn edit(
+        &mut self,
+        onto: CommitId,
+        files: &[crate::plan::edit::FileEdit],
+        message: String,
+    ) -> Result<CommitId, Unfit> {
+        let tree = self.draft.read_commit(onto)?.tree;
+        let mut edits = Vec::new();
+        for file in files {
+            let found = self.draft.lookup(tree, &file.path)?.map(|found| found.id);
+            if found != file.before {
+                return Err(Unfit::Lost);
+            }
+            edits.push((file.path.clone(), Some(file.after.clone().into())));
+        }
+        let tree = self.draft.edit(Some(tree), edits)?;
+        let signature = self.author.at(self.now);
+        Ok(self.draft.commit(&CommitDraft {
+            tree,
+            parents: vec![onto],
+            author: signature.clone(),
+            committer: signature,
+            message,
+        }))
+    }
+
+    /// Where a ref stands with what was added so far.
+    fn current(&self, name: &str) -> Option<ObjectId> {
+        match self.after.get(name) {
+            Some(after) => *after,
+            None => self.base.get(name).copied(),
+        }
+    }
+}
+
+/// The refs of a unit.
+struct Names {
+    branch: String,
+    records: String,
+    proposal: String,
+}
+
+impl Names {
+    fn of(order: &Order) -> Self {
+        let environment = order.environment();
+        Self {
+            branch: format!("refs/heads/{}", environment.branch),
+            records: records_ref(&environment.name),
+            proposal: format!(
+                "refs/heads/{}",
+                proposal_branch(&environment.name, order.application())
+            ),
+        }
+    }
+}
+
+fn follows_environments(order: &Order) -> bool {
+    matches!(order.environment().follow, Follow::Environments { .. })
+}
+
+fn number(records: &[Record]) -> Option<u64> {
+    records.iter().find_map(|record| match record.statement {
+        Statement::Deployment { number, .. } => Some(number),
+        _ => None,
+    })
+}
+
+fn about(kind: EventKind, release: &Release, commit: CommitId, number: Option<u64>) -> Happened {
+    Happened {
+        kind,
+        release: Some(release.clone()),
+        commit: Some(commit),
+        number,
+        reason: None,
+    }
+}
+
+/// What a record tells those who watch.
+fn happened(order: &Order, record: &Record) -> Vec<Happened> {
+    let tell = |kind, release: &Option<Release>, number, reason: Option<&String>| Happened {
+        kind,
+        release: release.clone(),
+        commit: Some(record.commit),
+        number,
+        reason: reason.cloned(),
+    };
+    match &record.statement {
+        Statement::Deployment {
+            number,
+            release,
+            cause: Cause::Merge,
+            ..
+        } => {
+            let mut happened = vec![tell(EventKind::Merged, release, Some(*number), None)];
+            if follows_environments(order) {
+                happened.push(tell(EventKind::Promoted, release, Some(*number), None));
+            }
+            happened
+        }
+        Statement::Verdict {
+            number,
+            release,
+            verdict: Verdict::Healthy,
+            ..
+        } => {
+            vec![tell(EventKind::Healthy, release, Some(*number), None)]
+        }
+        Statement::Verdict {
+            number,
+            release,
+            verdict: Verdict::Failed { reason },
+            ..
+        } => {
+            vec![tell(
+                EventKind::Failed,
+                release,
+                Some(*number),
+                Some(reason),
+            )]
+        }
+        Statement::Declined { release } => {
+            vec![tell(
+                EventKind::Declined,
+                &Some(release.clone()),
+                None,
+                None,
+            )]
+        }
+        _ => Vec::new(),
+    }
+}

@@ -1,0 +1,189 @@
+//! Deployment tags, made from the records once a deployment's last verdict is in. Nothing waits for
+//! them; one that is missing is made by a later round.
+
+use jiff::Timestamp;
+
+use super::writer::{Writer, outcome};
+use super::{Failure, Happened, Outcome, message};
+use crate::event::EventKind;
+use crate::git::notes::{NotesDraft, NotesError, read_note, read_standing, records_ref};
+use crate::git::{GitError, Push, TagDraft};
+use crate::model::record::{OpenDeployment, Record, Statement};
+use crate::model::{CommitId, Environment, KeepTags};
+
+/// Enough for people to sort by; longer numbers take the room they need.
+const DIGITS: usize = 4;
+
+/// The name of a deployment's tag.
+pub(crate) fn tag_name(environment: &Environment, number: u64) -> String {
+    format!("{}{number:0DIGITS$}", environment.tags.prefix)
+}
+
+/// The number that a tag's name says, if it is one of the environment's deployment tags.
+pub(crate) fn tag_number(environment: &Environment, reference: &str) -> Option<u64> {
+    let digits = reference
+        .strip_prefix("refs/tags/")?
+        .strip_prefix(&environment.tags.prefix)?;
+    digits
+        .bytes()
+        .all(|byte| byte.is_ascii_digit())
+        .then(|| digits.parse().ok())?
+}
+
+impl Writer {
+    /// Makes the tags of all deployments of the environment whose verdicts are in.
+    pub async fn tag(&self, environment: &Environment, now: Timestamp) -> Outcome {
+        let failed = |why: String| {
+            Outcome::Failed(Failure {
+                source: self.repository.address().to_owned(),
+                why,
+                retry_after: None,
+            })
+        };
+        match self.try_tag(environment, now).await {
+            Ok(outcome) => outcome,
+            Err(NotesError::Git(error)) => self::outcome(self.repository.address(), Err(error)),
+            Err(error) => failed(error.to_string()),
+        }
+    }
+
+    async fn try_tag(
+        &self,
+        environment: &Environment,
+        now: Timestamp,
+    ) -> Result<Outcome, NotesError> {
+        let records = records_ref(&environment.name);
+        let Some(head) = self
+            .repository
+            .seen()
+            .get(&records)
+            .map(|shown| CommitId(shown.id))
+        else {
+            return Ok(Outcome::Done(Vec::new()));
+        };
+        let tree = self.repository.commit(head)?.tree;
+        let mut ended = Vec::new();
+        for open in read_standing(&self.repository, tree)?.open {
+            let note = read_note(&self.repository, tree, open.commit)?;
+            if is_ended(&note, open.number) {
+                ended.push((open, note));
+            }
+        }
+        if ended.is_empty() {
+            return Ok(Outcome::Done(Vec::new()));
+        }
+        self.push_tags(environment, head, ended, now).await
+    }
+
+    async fn push_tags(
+        &self,
+        environment: &Environment,
+        head: CommitId,
+        ended: Vec<(OpenDeployment, Vec<Record>)>,
+        now: Timestamp,
+    ) -> Result<Outcome, NotesError> {
+        let names: Vec<String> = ended
+            .iter()
+            .flat_map(|(open, _)| {
+                let surplus = match environment.tags.keep {
+                    KeepTags::Newest(keep) => open.number.checked_sub(keep as u64),
+                    _ => None,
+                };
+                [Some(open.number), surplus].into_iter().flatten()
+            })
+            .map(|number| format!("refs/tags/{}", tag_name(environment, number)))
+            .collect();
+        let there = match environment.tags.keep {
+            KeepTags::None => crate::git::Refs::new(),
+            _ => self.repository.look(&names).await?,
+        };
+        let mut draft = self.repository.draft();
+        let mut notes = NotesDraft::begin(&draft, Some(head))?;
+        let signature = self.author.at(now);
+        let mut push = Push::new();
+        let mut happened = Vec::new();
+        for (open, note) in &ended {
+            notes.close(open.number);
+            let name = tag_name(environment, open.number);
+            let reference = format!("refs/tags/{name}");
+            if environment.tags.keep == KeepTags::None || there.contains_key(&reference) {
+                continue;
+            }
+            let verdicts: Vec<_> = note
+                .iter()
+                .filter(|record| is_verdict(record, open.number))
+                .collect();
+            let id = draft.tag(&TagDraft {
+                name: name.clone(),
+                target: open.commit,
+                tagger: signature.clone(),
+                message: message::tag(&verdicts, &head.to_string()),
+            });
+            push = push.update(reference, None, id);
+            happened.extend(verdicts.iter().map(|record| recorded(record, open, &name)));
+            if let KeepTags::Newest(keep) = environment.tags.keep
+                && let Some(surplus) = open.number.checked_sub(keep as u64)
+            {
+                let surplus = format!("refs/tags/{}", tag_name(environment, surplus));
+                if let Some(old) = there.get(&surplus) {
+                    push = push.delete(surplus, old.id);
+                }
+            }
+        }
+        let commit = notes.commit(&mut draft, &signature)?;
+        // On a server without atomic push the tags go first: a deployment that is still open is looked at again.
+        let push = push
+            .update(records_ref(&environment.name), Some(head.0), commit.0)
+            .in_order();
+        let pushed = self.repository.push(push.with(&draft)?).await;
+        Ok(match outcome(self.repository.address(), pushed) {
+            Outcome::Done(_) => Outcome::Done(happened),
+            other => other,
+        })
+    }
+
+    /// The highest number among the environment's tags: read once, where there are no records yet.
+    ///
+    /// # Errors
+    /// Any [`GitError`] of the way to the server.
+    pub async fn highest_tag(&self, environment: &Environment) -> Result<u64, GitError> {
+        let prefix = format!("refs/tags/{}", environment.tags.prefix);
+        let refs = self.repository.look(&[prefix]).await?;
+        Ok(refs
+            .keys()
+            .filter_map(|name| tag_number(environment, name))
+            .max()
+            .unwrap_or(0))
+    }
+}
+
+/// Every unit that was deployed under this number has its verdict.
+fn is_ended(note: &[Record], number: u64) -> bool {
+    let deployed = note.iter().filter(
+        |record| matches!(&record.statement, Statement::Deployment { number: it, .. } if *it == number),
+    );
+    let judged = |record: &Record| {
+        note.iter()
+            .any(|other| is_verdict(other, number) && other.application == record.application)
+    };
+    let mut deployed = deployed.peekable();
+    deployed.peek().is_some() && deployed.all(judged)
+}
+
+fn is_verdict(record: &Record, number: u64) -> bool {
+    matches!(&record.statement, Statement::Verdict { number: it, .. } if *it == number)
+}
+
+fn recorded(record: &Record, open: &OpenDeployment, name: &str) -> Happened {
+    let release = match &record.statement {
+        Statement::Verdict { release, .. } => release.clone(),
+        _ => None,
+    };
+    Happened {
+        kind: EventKind::Recorded,
+        release,
+        commit: Some(open.commit),
+        number: Some(open.number),
+        reason: Some(name.to_owned()),
+    }
+}

@@ -1,0 +1,185 @@
+//! The one writer of an infra repository: what waits for it while a push is on its way goes into
+//! the next one together.
+//!
+//! A batch refused for another reason than a lost race is retried in halves, so that one bad edit
+//! holds back only itself.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use jiff::Timestamp;
+use tokio::sync::oneshot;
+
+use super::batch::{Batch, Heads, heads};
+use super::message::Author;
+use super::{Failure, Outcome};
+use crate::git::{GitError, Pushed, Repository};
+use crate::model::{ApplicationName, Environment, EnvironmentName, Pipeline};
+use crate::plan::Step;
+
+/// A step and the unit it is for.
+#[derive(Debug, Clone)]
+pub struct Order {
+    pipeline: Arc<Pipeline>,
+    index: usize,
+    /// The step.
+    pub step: Step,
+}
+
+impl Order {
+    /// The step of this unit; `None` where the pipeline has no such environment.
+    pub fn new(pipeline: Arc<Pipeline>, environment: &EnvironmentName, step: Step) -> Option<Self> {
+        let index = pipeline
+            .environments
+            .iter()
+            .position(|it| it.name == *environment)?;
+        Some(Self {
+            pipeline,
+            index,
+            step,
+        })
+    }
+
+    /// The unit's environment.
+    pub fn environment(&self) -> &Environment {
+        &self.pipeline.environments[self.index]
+    }
+
+    /// The environment's name.
+    pub fn name(&self) -> &EnvironmentName {
+        &self.environment().name
+    }
+
+    /// The unit's application.
+    pub fn application(&self) -> &ApplicationName {
+        &self.pipeline.application.name
+    }
+}
+
+/// See the module.
+pub struct Writer {
+    pub(super) repository: Repository,
+    pub(super) author: Author,
+    /// Deployments of an environment without records are numbered from here: existing tags are continued.
+    first_number: Mutex<u64>,
+    queue: Mutex<Vec<Waiting>>,
+    turn: tokio::sync::Mutex<()>,
+}
+
+struct Waiting {
+    order: Order,
+    reply: oneshot::Sender<Outcome>,
+}
+
+impl Writer {
+    /// The writer of this repository.
+    pub fn new(repository: Repository, author: Author) -> Self {
+        Self {
+            repository,
+            author,
+            first_number: Mutex::new(0),
+            queue: Mutex::default(),
+            turn: tokio::sync::Mutex::default(),
+        }
+    }
+
+    /// Deployments are numbered beyond this where no records say otherwise.
+    pub fn continue_from(&self, number: u64) {
+        *self
+            .first_number
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = number;
+    }
+
+    /// Carries the step out together with whatever else waits for this repository.
+    pub async fn submit(&self, order: Order, now: Timestamp) -> Outcome {
+        let (reply, outcome) = oneshot::channel();
+        self.queue
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(Waiting { order, reply });
+        let turn = self.turn.lock().await;
+        let waiting =
+            std::mem::take(&mut *self.queue.lock().unwrap_or_else(PoisonError::into_inner));
+        if !waiting.is_empty() {
+            let planned = heads(&self.repository.seen());
+            self.write(&planned, waiting, now).await;
+        }
+        drop(turn);
+        outcome.await.unwrap_or(Outcome::Lost)
+    }
+
+    /// Writes one batch, in halves where it is refused.
+    async fn write(&self, planned: &Heads, waiting: Vec<Waiting>, now: Timestamp) {
+        let mut parts = vec![waiting];
+        while let Some(part) = parts.pop() {
+            let mut batch = Batch::new(&self.repository, planned, &self.author, now);
+            let first_number = *self
+                .first_number
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            let mut fit = Vec::new();
+            for waiting in part {
+                match batch.add(&waiting.order, first_number) {
+                    Outcome::Done(happened) => fit.push((waiting, happened)),
+                    unfit => drop(waiting.reply.send(unfit)),
+                }
+            }
+            if batch.is_empty() {
+                fit.into_iter().for_each(|(waiting, happened)| {
+                    drop(waiting.reply.send(Outcome::Done(happened)));
+                });
+                continue;
+            }
+            let pushed = match batch.finish() {
+                Ok(push) => self.repository.push(push).await,
+                Err(error) => Err(error),
+            };
+            match pushed {
+                Ok(Pushed::Refused { .. }) if fit.len() > 1 => {
+                    let later = fit.split_off(fit.len() / 2);
+                    for half in [later, fit] {
+                        parts.push(half.into_iter().map(|(waiting, _)| waiting).collect());
+                    }
+                }
+                Ok(Pushed::Landed) => fit.into_iter().for_each(|(waiting, happened)| {
+                    drop(waiting.reply.send(Outcome::Done(happened)));
+                }),
+                other => {
+                    let outcome = outcome(self.repository.address(), other);
+                    fit.into_iter().for_each(|(waiting, _)| {
+                        drop(waiting.reply.send(outcome.clone()));
+                    });
+                }
+            }
+        }
+    }
+}
+
+/// What became of a push that did not land.
+pub(super) fn outcome(address: &str, pushed: Result<Pushed, GitError>) -> Outcome {
+    match pushed {
+        Ok(Pushed::Landed) => Outcome::Done(Vec::new()),
+        Ok(Pushed::Lost { .. }) => Outcome::Lost,
+        Ok(Pushed::Refused {
+            reasons, messages, ..
+        }) => {
+            let mut why: Vec<_> = reasons
+                .iter()
+                .map(|(name, reason)| format!("{name}: {reason}"))
+                .collect();
+            if !messages.trim().is_empty() {
+                why.push(messages.trim().replace('\n', " "));
+            }
+            Outcome::Failed(Failure {
+                source: address.to_owned(),
+                why: format!("the push was refused: {}", why.join("; ")),
+                retry_after: None,
+            })
+        }
+        Err(error) => Outcome::Failed(Failure {
+            source: address.to_owned(),
+            why: error.to_string(),
+            retry_after: error.retry_after(),
+        }),
+    }
+}
