@@ -1,0 +1,102 @@
+//! What the registries hold: the tags of interest, what they point to, and when that was made.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures_util::{StreamExt, stream};
+use jiff::Timestamp;
+
+use super::source::Failed;
+use crate::model::catalogue::TagSeen;
+use crate::model::{ImageRepository, TagTemplate};
+use crate::registry::{Registry, RegistryError};
+
+/// Tags looked up at a time; the registry client has its own limit per host.
+const LOOK_UPS: usize = 8;
+
+/// The tags of one image repository.
+pub type Tags = BTreeMap<String, TagSeen>;
+
+/// See the module.
+pub struct TagReader {
+    registry: Arc<dyn Registry>,
+    repository: ImageRepository,
+    templates: Vec<TagTemplate>,
+    /// Tags that decisions rest on: these are asked for again each time, so that a moved tag is noticed.
+    watched: Mutex<BTreeSet<String>>,
+}
+
+impl TagReader {
+    /// Reads the tags of this repository that fit one of these templates.
+    pub fn new(
+        registry: Arc<dyn Registry>,
+        repository: ImageRepository,
+        templates: Vec<TagTemplate>,
+    ) -> Self {
+        Self { registry, repository, templates, watched: Mutex::default() }
+    }
+
+    /// Names the tags that decisions rest on now: running, proposed, newest.
+    pub fn watch(&self, tags: impl IntoIterator<Item = String>) {
+        self.watched.lock().unwrap_or_else(PoisonError::into_inner).extend(tags);
+    }
+
+    /// Lists the tags and looks up what is new or watched.
+    ///
+    /// # Errors
+    /// What the registry answered. A tag whose image is broken is left out, and said in the log.
+    pub async fn read(&self, before: Option<&Tags>) -> Result<Tags, Failed> {
+        let listed = match self.registry.tags(&self.repository).await {
+            // Nothing was ever pushed there: no release, and no reason to call it unreadable.
+            Err(RegistryError::NotFound { .. }) => Vec::new(),
+            listed => listed.map_err(|error| failed(&error))?,
+        };
+        let fits = |tag: &String| self.templates.iter().any(|it| it.matches(tag).is_some());
+        let tags: Vec<String> = listed.into_iter().filter(fits).collect();
+        let watched = std::mem::take(
+            &mut *self.watched.lock().unwrap_or_else(PoisonError::into_inner),
+        );
+        let (mut seen, mut open) = (Tags::new(), Vec::new());
+        for tag in tags {
+            match before.and_then(|before| before.get(&tag)) {
+                Some(known) if !watched.contains(&tag) => drop(seen.insert(tag, known.clone())),
+                known => open.push((tag, known.cloned())),
+            }
+        }
+        let mut looked_up = stream::iter(open)
+            .map(|(tag, known)| async move { (self.look_up(&tag, known).await, tag) })
+            .buffer_unordered(LOOK_UPS);
+        while let Some((found, tag)) = looked_up.next().await {
+            match found {
+                Ok(Some(image)) => drop(seen.insert(tag, image)),
+                Ok(None) => {}
+                Err(error) if error.is_transient() => return Err(failed(&error)),
+                Err(error) => {
+                    tracing::warn!(repository = %self.repository, tag, %error, "the tag is left out");
+                }
+            }
+        }
+        Ok(seen)
+    }
+
+    async fn look_up(
+        &self,
+        tag: &str,
+        known: Option<TagSeen>,
+    ) -> Result<Option<TagSeen>, RegistryError> {
+        let Some(digest) = self.registry.resolve(&self.repository, tag).await? else {
+            return Ok(None);
+        };
+        if let Some(known) = known.filter(|known| known.digest == digest) {
+            return Ok(Some(known));
+        }
+        let image = self.registry.image(&self.repository, &digest).await?;
+        // Images without a date rank by their commit, where a source is given; else as the oldest.
+        let built = image.created.unwrap_or(Timestamp::UNIX_EPOCH);
+        Ok(Some(TagSeen { digest, built, revision: image.revision }))
+    }
+}
+
+fn failed(error: &RegistryError) -> Failed {
+    Failed { why: error.to_string(), retry_after: error.retry_after() }
+}
