@@ -127,6 +127,13 @@ impl HttpRegistry {
         let mut grant = host.session.grant(&context).await?;
         let mut answer = self.send(question, ask, grant.as_ref()).await?;
         if answer.status == StatusCode::UNAUTHORIZED {
+            // The credential is the registry's alone: who it redirects to may not ask for it.
+            if answer.url.origin() != ask.url.origin() {
+                let place = answer.url.host_str().unwrap_or_default();
+                let text =
+                    format!("it redirects to {place}, which asks for a credential: none is sent");
+                return Err(question.malformed(text));
+            }
             let session = &host.session;
             let next = session
                 .answer(&context, &answer.headers, grant.as_ref())

@@ -243,6 +243,12 @@ fn tags(shared: &Shared, name: &str, query: &HashMap<String, String>) -> Answer 
     let mut response = Response::builder().header(CONTENT_TYPE, "application/json");
     if quirks.whole_list {
         tags.reverse();
+        if tags.is_empty() {
+            return Ok(finish(
+                response,
+                json!({"name": name, "tags": null}).to_string(),
+            ));
+        }
     } else {
         if let Some(last) = query.get("last") {
             tags.retain(|tag| tag > last);
