@@ -7,6 +7,7 @@ mod access;
 mod events;
 mod routes;
 mod store;
+mod uploads;
 mod wire;
 
 use std::io;

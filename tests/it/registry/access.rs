@@ -51,15 +51,22 @@ async fn tokens_are_fetched_once_and_again_when_they_end() {
         "a refused token is replaced once"
     );
 
-    // A lifetime of nothing: each question fetches its own, without being refused first.
+    // Tokens that have ended when they arrive: one is fetched before the question, one after the
+    // registry refused it, and then no more.
     registry.set_access(Access::Token {
         user: user(),
-        lifetime: std::time::Duration::from_secs(1),
+        lifetime: std::time::Duration::ZERO,
         anonymous_pull: false,
     });
     let reader = HttpRegistry::new(super::http(), settings);
-    reader.tags(&repository).await.unwrap();
-    assert_eq!(registry.counts().tokens, 3);
+    for fetched in [3, 5] {
+        let error = reader.tags(&repository).await.unwrap_err();
+        assert!(
+            matches!(error, RegistryError::Unauthorized { .. }),
+            "{error}"
+        );
+        assert_eq!(registry.counts().tokens, fetched);
+    }
 }
 
 #[tokio::test]
