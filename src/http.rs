@@ -25,8 +25,8 @@ const MOST_REDIRECTS: usize = 5;
 pub struct HttpSettings {
     /// PEM certificates to trust in addition to the system's.
     pub ca_file: Option<PathBuf>,
-    /// The proxy for every connection except those to this machine and to `NO_PROXY`. Without it
-    /// `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY` are obeyed.
+    /// The proxy for every connection. Without it `https_proxy`, `http_proxy` and `all_proxy` are
+    /// obeyed, in lower or upper case. This machine and what `no_proxy` names are always asked directly.
     pub proxy: Option<Url>,
     /// How long making a connection may take.
     pub connect_timeout: Duration,
@@ -63,9 +63,8 @@ pub fn client(settings: &HttpSettings) -> anyhow::Result<Client> {
     if let Some(path) = &settings.ca_file {
         builder = builder.tls_certs_merge(certificates(path)?);
     }
-    if let Some(address) = &settings.proxy {
-        let proxy = Proxy::all(address.clone())
-            .context("the proxy's address cannot be used: write http://host:port")?;
+    builder = builder.no_proxy();
+    for proxy in proxies(settings)? {
         builder = builder.proxy(proxy.no_proxy(direct()));
     }
     builder.build().context(
@@ -74,14 +73,16 @@ pub fn client(settings: &HttpSettings) -> anyhow::Result<Client> {
     )
 }
 
-/// Follows a redirect unless it would take a request off TLS or never end.
+/// Follows a redirect unless it would take a request off TLS, off HTTP, or never end.
 fn redirect(attempt: redirect::Attempt<'_>) -> redirect::Action {
     let from_tls = attempt
         .previous()
         .last()
         .is_some_and(|from| from.scheme() == "https");
-    if from_tls && attempt.url().scheme() != "https" {
-        return attempt.error("a redirect from https to http is not followed");
+    match attempt.url().scheme() {
+        "https" => {}
+        "http" if !from_tls => {}
+        _ => return attempt.error("a redirect away from https is not followed"),
     }
     if attempt.previous().len() > MOST_REDIRECTS {
         return attempt.error("too many redirects");
@@ -112,12 +113,43 @@ fn certificates(path: &PathBuf) -> anyhow::Result<Vec<Certificate>> {
     Ok(certificates)
 }
 
-/// What a configured proxy is not asked for: this machine, and what `NO_PROXY` names.
+/// The proxies in the order they are tried. An address may hold a password, so no error repeats it.
+fn proxies(settings: &HttpSettings) -> anyhow::Result<Vec<Proxy>> {
+    if let Some(address) = &settings.proxy {
+        let proxy = Proxy::all(address.clone());
+        return Ok(vec![proxy.context(
+            "the proxy's address cannot be used: write http://host:port",
+        )?]);
+    }
+    let mut proxies = Vec::new();
+    for (name, scheme) in [
+        (
+            "https_proxy",
+            Proxy::https as fn(String) -> reqwest::Result<Proxy>,
+        ),
+        ("http_proxy", Proxy::http),
+        ("all_proxy", Proxy::all),
+    ] {
+        if let Some(address) = variable(name) {
+            proxies.push(scheme(address).with_context(|| {
+                format!("the address in {name} cannot be used: write http://host:port")
+            })?);
+        }
+    }
+    Ok(proxies)
+}
+
+/// What no proxy is asked for: this machine, and what `no_proxy` names.
 fn direct() -> Option<NoProxy> {
-    let named = std::env::var("NO_PROXY")
-        .or_else(|_| std::env::var("no_proxy"))
-        .unwrap_or_default();
+    let named = variable("no_proxy").unwrap_or_default();
     NoProxy::from_string(&format!("localhost,127.0.0.0/8,::1,{named}"))
+}
+
+/// An environment variable by its lower-case name, or the same in upper case.
+fn variable(name: &str) -> Option<String> {
+    [name.to_owned(), name.to_uppercase()]
+        .iter()
+        .find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()))
 }
 
 #[cfg(test)]

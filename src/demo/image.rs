@@ -155,14 +155,6 @@ impl Image {
         Digest::of(&self.top().body)
     }
 
-    /// The digest of each single image, in the order of the platforms.
-    pub fn images(&self) -> Vec<Digest> {
-        let single =
-            |manifest: &&Manifest| [OCI.manifest, DOCKER.manifest].contains(&manifest.media_type);
-        let images = self.manifests.iter().filter(single);
-        images.map(|manifest| Digest::of(&manifest.body)).collect()
-    }
-
     /// Puts it into any registry of the distribution API; blobs already there are not sent again.
     ///
     /// # Errors

@@ -360,6 +360,21 @@ mod tests {
     }
 
     #[test]
+    fn a_template_says_what_it_names() {
+        for (template, branch, tag) in [
+            ("{branch}-{commit:7}", true, false),
+            ("v{tag}", false, true),
+            ("{commit}", false, false),
+        ] {
+            let template: TagTemplate = template.parse().unwrap();
+            assert_eq!(
+                (template.names_branch(), template.names_tag()),
+                (branch, tag)
+            );
+        }
+    }
+
+    #[test]
     fn the_longest_tag_is_matched_in_bounded_time() {
         let template: TagTemplate = "{branch}-{tag}-{commit:7}".parse().unwrap();
         let tag = "-".repeat(127);

@@ -7,6 +7,7 @@ use jiff::fmt::rfc2822::DateTimeParser;
 use reqwest::header::{DATE, HeaderMap, HeaderName, RETRY_AFTER};
 use reqwest::{RequestBuilder, StatusCode};
 use serde::Deserialize;
+use url::Url;
 
 use super::error::{Outage, RegistryError, Said};
 use crate::model::ImageRepository;
@@ -18,6 +19,8 @@ const LARGEST_ERROR: usize = 64 << 10;
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 
 pub(super) struct Answer {
+    /// Who answered: another than was asked after a redirect.
+    pub(super) url: Url,
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
     /// The whole body of a good answer, the start of another.
@@ -47,6 +50,7 @@ impl Failure {
 pub(super) async fn read(request: RequestBuilder, limit: usize) -> Result<Answer, Failure> {
     let mut response = request.send().await.map_err(failure)?;
     let status = response.status();
+    let url = response.url().clone();
     let headers = std::mem::take(response.headers_mut());
     let good = status.is_success();
     let too_large = || Failure::TooLarge { limit };
@@ -69,6 +73,7 @@ pub(super) async fn read(request: RequestBuilder, limit: usize) -> Result<Answer
         }
     }
     Ok(Answer {
+        url,
         status,
         headers,
         body,
@@ -170,6 +175,7 @@ mod tests {
 
     fn answer(headers: &[(HeaderName, &str)], body: &str) -> Answer {
         Answer {
+            url: "http://r.io/".parse().unwrap(),
             status: StatusCode::TOO_MANY_REQUESTS,
             headers: headers
                 .iter()

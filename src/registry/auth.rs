@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use reqwest::StatusCode;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
 use serde::Deserialize;
 use tokio::time::Instant;
@@ -18,8 +19,8 @@ use url::Url;
 use super::answer::{Answer, read};
 use super::credential::{Credential, Login, find};
 use super::error::{Outage, RegistryError, Said};
-use super::host::{Host, is_loopback};
-use super::settings::Environment;
+use super::host::is_loopback;
+use super::question::Question;
 use crate::model::ImageRepository;
 
 /// More repositories than one registry is asked for; beyond it the tokens are fetched anew.
@@ -61,23 +62,15 @@ pub(super) struct Grant {
     expires: Option<Instant>,
 }
 
-/// What the fetching of a grant needs.
-pub(super) struct Context<'a> {
-    pub(super) client: &'a reqwest::Client,
-    pub(super) environment: &'a Environment,
-    pub(super) host: &'a Host,
-    pub(super) repository: &'a ImageRepository,
-}
-
 impl Session {
     /// What to send with the next request: nothing while the registry never asked.
     pub(super) async fn grant(
         &self,
-        context: &Context<'_>,
+        question: &Question<'_>,
     ) -> Result<Option<Grant>, RegistryError> {
         let challenge = lock(&self.challenge).clone();
         match challenge {
-            Some(challenge) => self.get(context, &challenge, None).await.map(Some),
+            Some(challenge) => self.get(question, &challenge, None).await.map(Some),
             None => Ok(None),
         }
     }
@@ -86,23 +79,23 @@ impl Session {
     /// else than that, or an error.
     pub(super) async fn answer(
         &self,
-        context: &Context<'_>,
+        question: &Question<'_>,
         headers: &HeaderMap,
         refused: Option<&Grant>,
     ) -> Result<Grant, RegistryError> {
-        let challenge = challenge(context, headers)?;
+        let challenge = challenge(question, headers)?;
         *lock(&self.challenge) = Some(challenge.clone());
-        self.get(context, &challenge, refused).await
+        self.get(question, &challenge, refused).await
     }
 
     /// The grant at hand unless it has expired or is the refused one.
     async fn get(
         &self,
-        context: &Context<'_>,
+        question: &Question<'_>,
         challenge: &Challenge,
         refused: Option<&Grant>,
     ) -> Result<Grant, RegistryError> {
-        let slot = self.slot(challenge, context.repository);
+        let slot = self.slot(challenge, question.repository);
         let mut slot = slot.lock().await;
         if let Some(grant) = &*slot
             && grant.expires.is_none_or(|expires| expires > Instant::now())
@@ -111,7 +104,7 @@ impl Session {
             return Ok(grant.clone());
         }
         *slot = None;
-        let grant = fetch(context, challenge).await?;
+        let grant = fetch(question, challenge).await?;
         *slot = Some(grant.clone());
         Ok(grant)
     }
@@ -135,7 +128,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 /// The best of the challenges: a token, else the password itself.
-fn challenge(context: &Context<'_>, headers: &HeaderMap) -> Result<Challenge, RegistryError> {
+fn challenge(question: &Question<'_>, headers: &HeaderMap) -> Result<Challenge, RegistryError> {
     let mut basic = false;
     let mut others = Vec::new();
     for value in headers.get_all(WWW_AUTHENTICATE) {
@@ -149,7 +142,7 @@ fn challenge(context: &Context<'_>, headers: &HeaderMap) -> Result<Challenge, Re
             };
             if challenge.scheme.eq_ignore_ascii_case("bearer") {
                 return Ok(Challenge::Bearer {
-                    realm: realm(context, &parameter("realm").unwrap_or_default())?,
+                    realm: realm(question, &parameter("realm").unwrap_or_default())?,
                     service: parameter("service"),
                 });
             }
@@ -161,64 +154,55 @@ fn challenge(context: &Context<'_>, headers: &HeaderMap) -> Result<Challenge, Re
     }
     match basic {
         true => Ok(Challenge::Basic),
-        false => Err(malformed(
-            context,
-            format!(
-                "it asks for authentication by neither Basic nor Bearer{}",
-                Said::new(&others.join(", "))
-            ),
-        )),
+        false => Err(question.malformed(format!(
+            "it asks for authentication by neither Basic nor Bearer{}",
+            Said::new(&others.join(", "))
+        ))),
     }
 }
 
 /// The token server's address. The credential goes there, so it must be https; only a registry that
 /// is itself spoken to in plain http may name a token server on this machine.
-fn realm(context: &Context<'_>, text: &str) -> Result<Url, RegistryError> {
+fn realm(question: &Question<'_>, text: &str) -> Result<Url, RegistryError> {
     let url = Url::parse(text).ok().filter(|url| match url.scheme() {
         "https" => url.has_host(),
-        "http" => context.host.plain && url.host_str().is_some_and(is_loopback),
+        "http" => question.host.plain && url.host_str().is_some_and(is_loopback),
         _ => false,
     });
     url.ok_or_else(|| {
-        malformed(
-            context,
-            format!(
-                "its token server{} is not https: no credential is sent there",
-                Said::new(text)
-            ),
-        )
+        question.malformed(format!(
+            "its token server{} is not https: no credential is sent there",
+            Said::new(text)
+        ))
     })
 }
 
-async fn fetch(context: &Context<'_>, challenge: &Challenge) -> Result<Grant, RegistryError> {
-    let source = &context.host.settings.credential;
-    let credential = find(source, context.repository.host(), context.environment)
+async fn fetch(question: &Question<'_>, challenge: &Challenge) -> Result<Grant, RegistryError> {
+    let source = &question.host.settings.credential;
+    let credential = find(source, question.repository.host(), question.environment)
         .await
         .map_err(|error| RegistryError::Credential {
-            host: context.repository.host().to_owned(),
+            host: question.repository.host().to_owned(),
             source_name: error.origin,
             reason: error.reason,
         })?;
     match (&credential.login, challenge) {
-        (Login::Bearer(token), _) => granted(context, &credential, "Bearer", token.expose(), None),
+        (Login::Bearer(token), _) => granted(question, &credential, "Bearer", token.expose(), None),
         (Login::Password { user, password }, Challenge::Basic) => {
             let pair = basic(user, password.expose());
-            granted(context, &credential, "Basic", &pair, None)
+            granted(question, &credential, "Basic", &pair, None)
         }
         (Login::Anonymous, Challenge::Basic) => Ok(Grant {
             header: None,
             origin: credential.origin,
             expires: None,
         }),
-        (Login::Identity(_), Challenge::Basic) => Err(malformed(
-            context,
-            format!(
-                "it asks for a password, and {} has an identity token",
-                credential.origin
-            ),
-        )),
+        (Login::Identity(_), Challenge::Basic) => Err(question.malformed(format!(
+            "it asks for a password, and {} has an identity token",
+            credential.origin
+        ))),
         (_, Challenge::Bearer { realm, service }) => {
-            exchange(context, &credential, realm, service.as_deref()).await
+            exchange(question, &credential, realm, service.as_deref()).await
         }
     }
 }
@@ -228,7 +212,7 @@ fn basic(user: &str, password: &str) -> String {
 }
 
 fn granted(
-    context: &Context<'_>,
+    question: &Question<'_>,
     credential: &Credential,
     scheme: &str,
     text: &str,
@@ -239,7 +223,7 @@ fn granted(
             "the token had with {} is not one line of ASCII",
             credential.origin
         );
-        malformed(context, what)
+        question.malformed(what)
     })?;
     header.set_sensitive(true);
     Ok(Grant {
@@ -258,13 +242,13 @@ struct TokenAnswer {
 
 /// Exchanges a credential, or none, for a token to pull from this repository.
 async fn exchange(
-    context: &Context<'_>,
+    question: &Question<'_>,
     credential: &Credential,
     realm: &Url,
     service: Option<&str>,
 ) -> Result<Grant, RegistryError> {
     let asked = Instant::now();
-    let scope = format!("repository:{}:pull", context.repository.path());
+    let scope = format!("repository:{}:pull", question.repository.path());
     let request = match &credential.login {
         Login::Identity(token) => {
             let form = url::form_urlencoded::Serializer::new(String::new())
@@ -274,7 +258,7 @@ async fn exchange(
                 .append_pair("scope", &scope)
                 .append_pair("refresh_token", token.expose())
                 .finish();
-            context
+            question
                 .client
                 .post(realm.clone())
                 .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
@@ -286,7 +270,7 @@ async fn exchange(
                 url.query_pairs_mut().append_pair("service", service);
             }
             url.query_pairs_mut().append_pair("scope", &scope);
-            let request = context.client.get(url);
+            let request = question.client.get(url);
             match login {
                 Login::Password { user, password } => {
                     let pair = format!("Basic {}", basic(user, password.expose()));
@@ -298,43 +282,38 @@ async fn exchange(
     };
     let answer = read(request, LARGEST_TOKEN_ANSWER)
         .await
-        .map_err(|failure| failure.at(context.repository))?;
-    let body = judge(context, credential, &answer)?;
-    let token: TokenAnswer = serde_json::from_slice(body).map_err(|_| {
-        malformed(
-            context,
-            "the token server's answer is not a token".to_owned(),
-        )
-    })?;
+        .map_err(|failure| failure.at(question.repository))?;
+    let body = judge(question, credential, &answer)?;
+    let token: TokenAnswer = serde_json::from_slice(body)
+        .map_err(|_| question.malformed("the token server's answer is not a token".to_owned()))?;
     let mut texts = [token.token, token.access_token].into_iter().flatten();
-    let text = texts.find(|text| !text.is_empty()).ok_or_else(|| {
-        malformed(
-            context,
-            "the token server's answer holds no token".to_owned(),
-        )
-    })?;
+    let text = texts
+        .find(|text| !text.is_empty())
+        .ok_or_else(|| question.malformed("the token server's answer holds no token".to_owned()))?;
     let lifetime = token.expires_in.unwrap_or(DEFAULT_LIFETIME);
     let lifetime = Duration::from_secs(lifetime.min(LONGEST_LIFETIME));
     // A quarter, at most half a minute, for the clocks' difference and the request's own time.
     let margin = (lifetime / 4).min(Duration::from_secs(30));
     let expires = asked + (lifetime - margin);
-    granted(context, credential, "Bearer", &text, Some(expires))
+    granted(question, credential, "Bearer", &text, Some(expires))
 }
 
 /// The body of a good answer of the token server.
 fn judge<'a>(
-    context: &Context<'_>,
+    question: &Question<'_>,
     credential: &Credential,
     answer: &'a Answer,
 ) -> Result<&'a [u8], RegistryError> {
-    let repository = context.repository.clone();
+    let repository = question.repository.clone();
     let credential = credential.origin.clone();
-    if let Some(error) = context.host.asked_to_wait(answer) {
+    if let Some(error) = question.host.asked_to_wait(answer) {
         return Err(error);
+    }
+    if answer.status == StatusCode::OK {
+        return Ok(&answer.body);
     }
     let said = answer.said();
     match answer.status.as_u16() {
-        200 => Ok(&answer.body),
         400 | 401 => Err(RegistryError::Unauthorized {
             repository,
             credential,
@@ -349,16 +328,6 @@ fn judge<'a>(
             repository,
             outage: Outage::Status { status, said },
         }),
-        status => Err(malformed(
-            context,
-            format!("its token server answered {status}{said}"),
-        )),
-    }
-}
-
-fn malformed(context: &Context<'_>, what: String) -> RegistryError {
-    RegistryError::Malformed {
-        repository: context.repository.clone(),
-        what,
+        status => Err(question.malformed(format!("its token server answered {status}{said}"))),
     }
 }

@@ -4,17 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use reqwest::header::{ACCEPT, AUTHORIZATION, ETAG, HeaderName, HeaderValue, IF_NONE_MATCH, LINK};
+use reqwest::header::{ETAG, HeaderName, HeaderValue, LINK};
 use reqwest::{Client, Method, StatusCode};
-use url::Url;
 
-use super::answer::{Answer, read};
-use super::auth::{Context, Grant};
 use super::cache::Cache;
 use super::document::{self, Annotations, Document};
 use super::error::{Outage, RegistryError};
 use super::host::Host;
 use super::page;
+use super::question::{Ask, Question};
 use super::settings::RegistrySettings;
 use super::{ImageConfig, Registry};
 use crate::model::{Digest, ImageRepository, is_tag};
@@ -53,20 +51,6 @@ struct Known {
     digest: Digest,
 }
 
-/// One question to one repository.
-struct Question<'a> {
-    host: &'a Host,
-    repository: &'a ImageRepository,
-}
-
-struct Ask {
-    method: Method,
-    url: Url,
-    accept: &'static str,
-    unless: Option<HeaderValue>,
-    limit: usize,
-}
-
 impl HttpRegistry {
     /// Takes the one client of [`crate::http`]. Nothing is asked before the first question.
     pub fn new(client: Client, settings: RegistrySettings) -> Self {
@@ -95,6 +79,15 @@ impl HttpRegistry {
         Ok(host)
     }
 
+    fn question<'a>(&'a self, host: &'a Host, repository: &'a ImageRepository) -> Question<'a> {
+        Question {
+            client: &self.client,
+            environment: &self.settings.environment,
+            host,
+            repository,
+        }
+    }
+
     /// Runs one question within the deadline.
     async fn within<T>(
         &self,
@@ -111,77 +104,6 @@ impl HttpRegistry {
             })
     }
 
-    /// Asks once, and once more with a credential where the registry wants one.
-    async fn ask(&self, question: &Question<'_>, ask: &Ask) -> Result<Answer, RegistryError> {
-        let Question { host, repository } = *question;
-        host.check_quiet()?;
-        let permit = host.permits.acquire().await;
-        // It may have asked to be left alone while this waited its turn.
-        host.check_quiet()?;
-        let context = Context {
-            client: &self.client,
-            environment: &self.settings.environment,
-            host,
-            repository,
-        };
-        let mut grant = host.session.grant(&context).await?;
-        let mut answer = self.send(question, ask, grant.as_ref()).await?;
-        if answer.status == StatusCode::UNAUTHORIZED {
-            let session = &host.session;
-            let next = session
-                .answer(&context, &answer.headers, grant.as_ref())
-                .await?;
-            if next.header.is_some() {
-                answer = self.send(question, ask, Some(&next)).await?;
-            }
-            grant = Some(next);
-        }
-        drop(permit);
-        if let Some(error) = host.asked_to_wait(&answer) {
-            return Err(error);
-        }
-        let repository = repository.clone();
-        let said = answer.said();
-        let credential = || grant.map_or_else(|| "no credential".to_owned(), |grant| grant.origin);
-        match answer.status.as_u16() {
-            401 => Err(RegistryError::Unauthorized {
-                repository,
-                credential: credential(),
-                said,
-            }),
-            403 => Err(RegistryError::Forbidden {
-                repository,
-                credential: credential(),
-                said,
-            }),
-            status @ (408 | 500..) => Err(RegistryError::Unavailable {
-                repository,
-                outage: Outage::Status { status, said },
-            }),
-            _ => Ok(answer),
-        }
-    }
-
-    async fn send(
-        &self,
-        question: &Question<'_>,
-        ask: &Ask,
-        grant: Option<&Grant>,
-    ) -> Result<Answer, RegistryError> {
-        let mut request = self
-            .client
-            .request(ask.method.clone(), ask.url.clone())
-            .header(ACCEPT, ask.accept);
-        if let Some(etag) = &ask.unless {
-            request = request.header(IF_NONE_MATCH, etag);
-        }
-        if let Some(header) = grant.and_then(|grant| grant.header.as_ref()) {
-            request = request.header(AUTHORIZATION, header);
-        }
-        let answer = read(request, ask.limit).await;
-        answer.map_err(|failure| failure.at(question.repository))
-    }
-
     async fn all_tags(&self, question: &Question<'_>) -> Result<Vec<String>, RegistryError> {
         let mut tags = BTreeSet::new();
         let first = question.url(&format!("tags/list?n={PAGE}"))?;
@@ -190,8 +112,8 @@ impl HttpRegistry {
             let Some(url) = next.take() else {
                 return Ok(tags.into_iter().collect());
             };
-            let answer = self
-                .ask(question, &Ask::get(&url, "application/json", LARGEST_PAGE))
+            let answer = question
+                .ask(&Ask::get(&url, "application/json", LARGEST_PAGE))
                 .await?;
             match answer.status {
                 StatusCode::OK => {}
@@ -231,32 +153,26 @@ impl HttpRegistry {
             unless: known.as_ref().map(|known| known.etag.clone()),
             ..Ask::get(&url, document::ACCEPT, LARGEST_MANIFEST)
         };
-        let mut answer = self.ask(question, &head).await?;
+        let mut answer = question.ask(&head).await?;
         match (answer.status, known) {
             (StatusCode::NOT_MODIFIED, Some(known)) => return Ok(Some(known.digest)),
             // The body tells a missing tag from a missing repository, or is what must be hashed.
             (StatusCode::NOT_FOUND, _) => {
-                answer = self
-                    .ask(
-                        question,
-                        &Ask {
-                            method: Method::GET,
-                            unless: None,
-                            ..head
-                        },
-                    )
+                answer = question
+                    .ask(&Ask {
+                        method: Method::GET,
+                        unless: None,
+                        ..head
+                    })
                     .await?;
             }
             (StatusCode::OK, _) if answer.header(&CONTENT_DIGEST).is_none() => {
-                answer = self
-                    .ask(
-                        question,
-                        &Ask {
-                            method: Method::GET,
-                            unless: None,
-                            ..head
-                        },
-                    )
+                answer = question
+                    .ask(&Ask {
+                        method: Method::GET,
+                        unless: None,
+                        ..head
+                    })
                     .await?;
             }
             _ => {}
@@ -296,7 +212,7 @@ impl HttpRegistry {
                 document::ACCEPT,
                 LARGEST_MANIFEST,
             );
-            let body = self.content(question, &ask, &digest, &what).await?;
+            let body = question.content(&ask, &digest, &what).await?;
             let malformed = |what| question.malformed(what);
             let config = match document::document(&body).map_err(malformed)? {
                 Document::Index {
@@ -320,7 +236,7 @@ impl HttpRegistry {
                     let what = format!("the image configuration {config}");
                     let url = question.url(&format!("blobs/{config}"))?;
                     let ask = Ask::get(&url, "*/*", LARGEST_CONFIG);
-                    Some(self.content(question, &ask, &config, &what).await?)
+                    Some(question.content(&ask, &config, &what).await?)
                 }
                 None => None,
             };
@@ -328,81 +244,13 @@ impl HttpRegistry {
         }
         Err(question.malformed("its indexes lead to indexes only".to_owned()))
     }
-
-    /// The bytes that a digest names, checked.
-    async fn content(
-        &self,
-        question: &Question<'_>,
-        ask: &Ask,
-        digest: &Digest,
-        what: &str,
-    ) -> Result<Vec<u8>, RegistryError> {
-        let answer = self.ask(question, ask).await?;
-        match answer.status {
-            StatusCode::OK => {}
-            StatusCode::NOT_FOUND => return Err(question.not_found(what, &answer)),
-            _ => return Err(question.unexpected(&answer)),
-        }
-        let found = Digest::of(&answer.body);
-        match found == *digest {
-            true => Ok(answer.body),
-            false => Err(question.malformed(format!(
-                "{what} has content of {found}: the registry or something before it is broken"
-            ))),
-        }
-    }
-}
-
-impl Ask {
-    fn get(url: &Url, accept: &'static str, limit: usize) -> Self {
-        Self {
-            method: Method::GET,
-            url: url.clone(),
-            accept,
-            unless: None,
-            limit,
-        }
-    }
-}
-
-impl Question<'_> {
-    fn url(&self, rest: &str) -> Result<Url, RegistryError> {
-        let path = format!("{}/{rest}", self.repository.path());
-        self.host
-            .base
-            .join(&path)
-            .map_err(|error| self.malformed(format!("`{path}` makes no address: {error}")))
-    }
-
-    fn malformed(&self, what: String) -> RegistryError {
-        RegistryError::Malformed {
-            repository: self.repository.clone(),
-            what,
-        }
-    }
-
-    fn not_found(&self, what: &str, answer: &Answer) -> RegistryError {
-        RegistryError::NotFound {
-            repository: self.repository.clone(),
-            what: what.to_owned(),
-            said: answer.said(),
-        }
-    }
-
-    fn unexpected(&self, answer: &Answer) -> RegistryError {
-        let status = answer.status.as_u16();
-        self.malformed(format!(
-            "it has status {status}{}: is this a registry of the OCI distribution API?",
-            answer.said()
-        ))
-    }
 }
 
 #[async_trait]
 impl Registry for HttpRegistry {
     async fn tags(&self, repository: &ImageRepository) -> Result<Vec<String>, RegistryError> {
         let host = &*self.host(repository)?;
-        let question = Question { host, repository };
+        let question = self.question(host, repository);
         self.within(repository, self.all_tags(&question)).await
     }
 
@@ -415,7 +263,7 @@ impl Registry for HttpRegistry {
             return Ok(None);
         }
         let host = &*self.host(repository)?;
-        let question = Question { host, repository };
+        let question = self.question(host, repository);
         self.within(repository, self.digest_of(&question, tag))
             .await
     }
@@ -430,7 +278,7 @@ impl Registry for HttpRegistry {
             return Ok(image);
         }
         let host = &*self.host(repository)?;
-        let question = Question { host, repository };
+        let question = self.question(host, repository);
         let image = self
             .within(repository, self.describe(&question, digest))
             .await?;

@@ -15,6 +15,7 @@ mod error;
 mod helper;
 mod host;
 mod page;
+mod question;
 mod settings;
 
 use async_trait::async_trait;

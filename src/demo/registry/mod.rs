@@ -7,6 +7,7 @@ mod access;
 mod events;
 mod routes;
 mod store;
+mod uploads;
 mod wire;
 
 use std::io;
@@ -49,7 +50,8 @@ struct Shared {
 /// Habits in which registries differ.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Quirks {
-    /// The tag list comes whole and unsorted, whatever `n` and `last` say, as from distribution 2.8.
+    /// The tag list comes whole and unsorted, whatever `n` and `last` say, and as null where it is
+    /// empty, as from distribution 2.8.
     pub whole_list: bool,
     /// `n` and `last` are obeyed, but no `Link` is sent.
     pub no_link: bool,

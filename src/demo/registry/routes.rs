@@ -8,24 +8,24 @@ use std::sync::Arc;
 use axum::body::{Body, to_bytes};
 use axum::extract::State;
 use axum::http::header::{
-    CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_NONE_MATCH, LINK, LOCATION, RANGE, WWW_AUTHENTICATE,
+    CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_NONE_MATCH, LINK, LOCATION, WWW_AUTHENTICATE,
 };
 use axum::http::{HeaderMap, Method, Request, StatusCode, response};
 use axum::response::Response;
 use bytes::Bytes;
-use futures_util::StreamExt as _;
 use serde_json::json;
 use url::form_urlencoded;
 
 use super::events::Push;
 use super::store::{Manifest, Refusal};
+use super::uploads::{begin, extend, fill, progress};
 use super::{Fault, Shared, access, lock};
 use crate::model::{Digest, ImageRepository, is_tag};
 
 /// The specification's limit for manifests; enough for a token request too.
 const LARGEST_MANIFEST: usize = 4 << 20;
 
-type Answer = Result<Response, Refusal>;
+pub(super) type Answer = Result<Response, Refusal>;
 
 enum Route<'a> {
     Root,
@@ -243,6 +243,12 @@ fn tags(shared: &Shared, name: &str, query: &HashMap<String, String>) -> Answer 
     let mut response = Response::builder().header(CONTENT_TYPE, "application/json");
     if quirks.whole_list {
         tags.reverse();
+        if tags.is_empty() {
+            return Ok(finish(
+                response,
+                json!({"name": name, "tags": null}).to_string(),
+            ));
+        }
     } else {
         if let Some(last) = query.get("last") {
             tags.retain(|tag| tag > last);
@@ -334,55 +340,7 @@ async fn put_manifest(
     Ok(created(name, "manifests", &digest))
 }
 
-/// Begins an upload: empty, whole (`digest`), or none where the blob to mount is already here.
-async fn begin(shared: &Shared, name: &str, query: &HashMap<String, String>, body: Body) -> Answer {
-    if let Some(digest) = query.get("mount").and_then(|digest| digest.parse().ok())
-        && lock(&shared.store).blob(&digest).is_some()
-    {
-        return Ok(created(name, "blobs", &digest));
-    }
-    let id = lock(&shared.store).begin_upload();
-    let Some(digest) = query.get("digest") else {
-        return Ok(finish(progress(202, name, id, 0), ""));
-    };
-    let digest = parse(digest)?;
-    fill(shared, id, body).await?;
-    lock(&shared.store).finish_upload(id, &digest)?;
-    Ok(created(name, "blobs", &digest))
-}
-
-async fn extend(shared: &Shared, name: &str, id: u64, headers: &HeaderMap, body: Body) -> Answer {
-    let size = lock(&shared.store).uploaded(id)?;
-    let start = headers
-        .get("Content-Range")
-        .and_then(|value| value.to_str().ok()?.split('-').next()?.parse().ok());
-    if start.is_some_and(|start: usize| start != size) {
-        return Ok(finish(progress(416, name, id, size), ""));
-    }
-    let size = fill(shared, id, body).await?;
-    Ok(finish(progress(202, name, id, size), ""))
-}
-
-/// Adds a body to an upload as it comes in; the size so far comes out.
-async fn fill(shared: &Shared, id: u64, body: Body) -> Result<usize, Refusal> {
-    let mut chunks = body.into_data_stream();
-    let mut size = lock(&shared.store).uploaded(id)?;
-    while let Some(chunk) = chunks.next().await {
-        let chunk = chunk.map_err(too_large)?;
-        size = lock(&shared.store).extend_upload(id, &chunk)?;
-    }
-    Ok(size)
-}
-
-fn progress(status: u16, name: &str, id: u64, size: usize) -> response::Builder {
-    Response::builder()
-        .status(status)
-        .header(LOCATION, format!("/v2/{name}/blobs/uploads/{id}"))
-        .header(RANGE, format!("0-{}", size.saturating_sub(1)))
-        .header("Docker-Upload-UUID", id)
-}
-
-fn created(name: &str, kind: &str, digest: &Digest) -> Response {
+pub(super) fn created(name: &str, kind: &str, digest: &Digest) -> Response {
     let response = Response::builder()
         .status(201)
         .header(LOCATION, format!("/v2/{name}/{kind}/{digest}"))
@@ -417,7 +375,7 @@ fn json_answer(value: &serde_json::Value) -> Response {
 }
 
 /// A header that cannot be sent (a client's media type, say) makes it a bad request.
-fn finish(response: response::Builder, body: impl Into<Body>) -> Response {
+pub(super) fn finish(response: response::Builder, body: impl Into<Body>) -> Response {
     let response = response.header("Docker-Distribution-Api-Version", "registry/2.0");
     response.body(body.into()).unwrap_or_else(|_| {
         let mut response = Response::new(Body::empty());
@@ -426,7 +384,7 @@ fn finish(response: response::Builder, body: impl Into<Body>) -> Response {
     })
 }
 
-fn parse(digest: &str) -> Result<Digest, Refusal> {
+pub(super) fn parse(digest: &str) -> Result<Digest, Refusal> {
     let digest = digest.parse();
     digest.map_err(|error: crate::model::InvalidDigest| {
         Refusal(400, "DIGEST_INVALID", error.to_string())
@@ -437,6 +395,6 @@ fn no_blob() -> Refusal {
     Refusal(404, "BLOB_UNKNOWN", "no such blob".to_owned())
 }
 
-fn too_large(error: axum::Error) -> Refusal {
+pub(super) fn too_large(error: axum::Error) -> Refusal {
     Refusal(413, "SIZE_INVALID", error.to_string())
 }
