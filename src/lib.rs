@@ -20,5 +20,6 @@ pub mod manifest;
 pub mod model;
 pub mod observe;
 pub mod plan;
+pub mod reconcile;
 pub mod registry;
 pub mod secret;

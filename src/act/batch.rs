@@ -81,8 +81,8 @@ impl<'a> Batch<'a> {
     }
 
     /// Adds a step; the outcome holds if the push lands.
-    pub(super) fn add(&mut self, order: &Order, first_number: u64) -> Outcome {
-        match self.try_add(order, first_number) {
+    pub(super) fn add(&mut self, order: &Order) -> Outcome {
+        match self.try_add(order) {
             Ok(happened) => Outcome::Done(happened),
             Err(Unfit::Lost) => Outcome::Lost,
             Err(Unfit::Failed(why)) => Outcome::Failed(Failure {
@@ -125,23 +125,23 @@ impl<'a> Batch<'a> {
         push.with(&self.draft)
     }
 
-    fn try_add(&mut self, order: &Order, first_number: u64) -> Result<Vec<Happened>, Unfit> {
+    fn try_add(&mut self, order: &Order) -> Result<Vec<Happened>, Unfit> {
         match &order.step {
             Step::Write(write) => {
                 self.expect(order, &write.planned_on)?;
-                self.write(order, write, first_number)
+                self.write(order, write)
             }
             Step::Propose(propose) => {
                 self.expect(order, &propose.planned_on)?;
-                self.propose(order, propose, first_number)
+                self.propose(order, propose)
             }
             Step::Withdraw(withdraw) => {
                 self.expect(order, &withdraw.planned_on)?;
-                self.withdraw(order, withdraw, first_number)
+                self.withdraw(order, withdraw)
             }
             Step::Record(statements) => {
                 self.expect(order, &statements.planned_on)?;
-                self.record(order, statements, first_number)
+                self.record(order, statements)
             }
             Step::Apply(_) => Err(Unfit::Failed("an apply is not written to git".to_owned())),
         }
@@ -168,7 +168,6 @@ impl<'a> Batch<'a> {
         &mut self,
         order: &Order,
         write: &Write,
-        first_number: u64,
     ) -> Result<Vec<Happened>, Unfit> {
         let names = Names::of(order);
         let head = self.current(&names.branch).ok_or(Unfit::Lost)?;
@@ -192,7 +191,7 @@ impl<'a> Batch<'a> {
             state: write.state,
             cause: write.cause,
         });
-        let written = self.note(order, commit, statements, first_number)?;
+        let written = self.note(order, commit, statements)?;
         self.after.insert(names.branch, Some(commit.0));
         let mut happened = vec![about(
             EventKind::Committed,
@@ -215,7 +214,6 @@ impl<'a> Batch<'a> {
         &mut self,
         order: &Order,
         propose: &Propose,
-        first_number: u64,
     ) -> Result<Vec<Happened>, Unfit> {
         let names = Names::of(order);
         let text = message::commit(
@@ -234,7 +232,6 @@ impl<'a> Batch<'a> {
             order,
             propose.planned_on.head,
             vec![statement],
-            first_number,
         )?;
         self.after.insert(names.proposal, Some(commit.0));
         // A record without its branch would read as declined, so here the branch goes first.
@@ -251,7 +248,6 @@ impl<'a> Batch<'a> {
         &mut self,
         order: &Order,
         withdraw: &Withdraw,
-        first_number: u64,
     ) -> Result<Vec<Happened>, Unfit> {
         let names = Names::of(order);
         let proposal = withdraw
@@ -267,7 +263,6 @@ impl<'a> Batch<'a> {
             order,
             withdraw.planned_on.head,
             vec![statement],
-            first_number,
         )?;
         if withdraw.planned_on.proposal.is_some() {
             self.after.insert(names.proposal, None);
@@ -279,13 +274,11 @@ impl<'a> Batch<'a> {
         &mut self,
         order: &Order,
         statements: &Statements,
-        first_number: u64,
     ) -> Result<Vec<Happened>, Unfit> {
         let written = self.note(
             order,
             statements.commit,
             statements.statements.clone(),
-            first_number,
         )?;
         if statements.closes_proposal {
             self.after.insert(Names::of(order).proposal, None);
@@ -302,7 +295,6 @@ impl<'a> Batch<'a> {
         order: &Order,
         commit: CommitId,
         statements: Vec<Statement>,
-        first_number: u64,
     ) -> Result<Vec<Record>, Unfit> {
         let notes = match self.notes.remove(order.name()) {
             Some(notes) => Ok(notes),
@@ -327,7 +319,7 @@ impl<'a> Batch<'a> {
             statement,
         });
         let records = records.collect();
-        notes.continue_from(first_number);
+        notes.continue_from(order.numbered_beyond);
         let written = notes.add(&mut self.draft, records);
         self.notes.insert(order.name().clone(), notes);
         Ok(written?)

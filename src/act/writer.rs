@@ -23,6 +23,8 @@ pub struct Order {
     index: usize,
     /// The step.
     pub step: Step,
+    /// Where the environment has no records yet, its deployments are numbered beyond this.
+    pub numbered_beyond: u64,
 }
 
 impl Order {
@@ -32,11 +34,7 @@ impl Order {
             .environments
             .iter()
             .position(|it| it.name == *environment)?;
-        Some(Self {
-            pipeline,
-            index,
-            step,
-        })
+        Some(Self { pipeline, index, step, numbered_beyond: 0 })
     }
 
     /// The unit's environment.
@@ -59,8 +57,6 @@ impl Order {
 pub struct Writer {
     pub(super) repository: Repository,
     pub(super) author: Author,
-    /// Deployments of an environment without records are numbered from here: existing tags are continued.
-    first_number: Mutex<u64>,
     queue: Mutex<Vec<Waiting>>,
     turn: tokio::sync::Mutex<()>,
 }
@@ -76,18 +72,9 @@ impl Writer {
         Self {
             repository,
             author,
-            first_number: Mutex::new(0),
             queue: Mutex::default(),
             turn: tokio::sync::Mutex::default(),
         }
-    }
-
-    /// Deployments are numbered beyond this where no records say otherwise.
-    pub fn continue_from(&self, number: u64) {
-        *self
-            .first_number
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = number;
     }
 
     /// Carries the step out together with whatever else waits for this repository.
@@ -113,13 +100,9 @@ impl Writer {
         let mut parts = vec![waiting];
         while let Some(part) = parts.pop() {
             let mut batch = Batch::new(&self.repository, planned, &self.author, now);
-            let first_number = *self
-                .first_number
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
             let mut fit = Vec::new();
             for waiting in part {
-                match batch.add(&waiting.order, first_number) {
+                match batch.add(&waiting.order) {
                     Outcome::Done(happened) => fit.push((waiting, happened)),
                     unfit => drop(waiting.reply.send(unfit)),
                 }

@@ -5,6 +5,7 @@
 
 pub mod simulated;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -72,8 +73,9 @@ pub trait ReadCluster: Send + Sync {
         now: Timestamp,
     ) -> Result<Live, ClusterError>;
 
-    /// Returns when something may have changed. Carries no data: whoever waits looks again.
-    async fn changed(&self, now: Timestamp);
+    /// Returns when something may have changed, and for which applications. Carries no data: whoever
+    /// waits looks again.
+    async fn changed(&self, now: Timestamp) -> BTreeSet<ApplicationName>;
 }
 
 /// The half that changes.

@@ -1,7 +1,7 @@
 //! A cluster that only exists in this program: keeps objects, rolls out over time, fails or hangs
 //! as it was told. For demos, tests and simulation; it knows nothing of Kubernetes' rules.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 
 use super::{Cluster, ClusterError, ReadCluster, UnitScope};
 use crate::manifest::Object;
-use crate::model::{EnvironmentName, Health, ImageReference, ObjectRef, Simulated};
+use crate::model::{ApplicationName, EnvironmentName, Health, ImageReference, ObjectRef, Simulated};
 use crate::plan::{Apply, Live, LiveObject, Mark};
 
 /// See the module.
@@ -175,7 +175,7 @@ impl ReadCluster for SimulatedCluster {
         })
     }
 
-    async fn changed(&self, now: Timestamp) {
+    async fn changed(&self, now: Timestamp) -> BTreeSet<ApplicationName> {
         let told = self.changed.notified();
         match self.next_transition(now) {
             Some(left) => {
@@ -186,6 +186,9 @@ impl ReadCluster for SimulatedCluster {
             }
             None => told.await,
         }
+        let state = locked(&self.state);
+        let marks = state.objects.values().filter_map(|stored| stored.mark.as_ref());
+        marks.filter_map(|mark| mark.application.parse().ok()).collect()
     }
 }
 

@@ -282,3 +282,16 @@ fn template<'a>(source: &'a ImageSource, key: &Key) -> Option<&'a super::TagTemp
         Key::Tag(_) => source.release_tag.as_ref(),
     }
 }
+
+/// The commit a tag's image was built from, as far as the image or the tag says.
+pub fn commit_of(source: &ImageSource, tag: &str, seen: &TagSeen) -> Option<String> {
+    let named = || {
+        let templates = [&source.branch_tag, &source.release_tag]
+            .into_iter()
+            .flatten();
+        templates
+            .filter_map(|template| template.matches(tag))
+            .find_map(|parts| parts.commit)
+    };
+    seen.revision.clone().or_else(named)
+}

@@ -67,7 +67,11 @@ struct Cached {
 impl InfraReader {
     /// Reads these environments (with their branches) of a repository.
     pub fn new(repository: Repository, environments: BTreeMap<EnvironmentName, String>) -> Self {
-        Self { repository, environments, cache: Mutex::default() }
+        Self {
+            repository,
+            environments,
+            cache: Mutex::default(),
+        }
     }
 
     /// The mirror.
@@ -106,19 +110,46 @@ impl InfraReader {
         self.read(self.repository.seen(), before, now).await
     }
 
+    /// Whether the snapshot shows the refs as they were last seen, our own pushes included.
+    pub fn is_caught_up(&self, snapshot: &Snapshot) -> bool {
+        snapshot.refs == self.own(self.repository.seen())
+    }
+
+    /// The refs that are read here: the mirror may have seen others.
+    fn own(&self, mut refs: Refs) -> Refs {
+        refs.retain(|name, _| {
+            self.environments.iter().any(|(environment, branch)| {
+                name.strip_prefix("refs/heads/") == Some(branch)
+                    || *name == records_ref(environment)
+                    || name.starts_with(&format!("refs/heads/towpath/{environment}/"))
+            })
+        });
+        refs
+    }
+
     async fn read(
         &self,
         refs: Refs,
         before: Option<&Snapshot>,
         now: Timestamp,
     ) -> Result<Snapshot, Failed> {
+        let refs = self.own(refs);
+        if let Some(before) = before.filter(|before| before.refs == refs) {
+            return Ok(before.clone());
+        }
         self.bring(&refs).await.map_err(failed)?;
         let mut environments = BTreeMap::new();
         for (environment, branch) in &self.environments {
             let before = before.and_then(|before| before.environments.get(environment));
-            let Some(head) = refs.get(&format!("refs/heads/{branch}")) else { continue };
-            let records = refs.get(&records_ref(environment)).map(|shown| CommitId(shown.id));
-            let seen = self.environment(CommitId(head.id), records, before, now).await;
+            let Some(head) = refs.get(&format!("refs/heads/{branch}")) else {
+                continue;
+            };
+            let records = refs
+                .get(&records_ref(environment))
+                .map(|shown| CommitId(shown.id));
+            let seen = self
+                .environment(CommitId(head.id), records, before, now)
+                .await;
             environments.insert(environment.clone(), seen.map_err(failed)?);
         }
         Ok(Snapshot { refs, environments })
@@ -132,11 +163,15 @@ impl InfraReader {
             tips.extend(head.map(|shown| shown.id));
             tips.extend(refs.get(&records_ref(environment)).map(|shown| shown.id));
             let prefix = format!("refs/heads/towpath/{environment}/");
-            let below = refs.range(prefix.clone()..).take_while(|(name, _)| name.starts_with(&prefix));
+            let below = refs
+                .range(prefix.clone()..)
+                .take_while(|(name, _)| name.starts_with(&prefix));
             proposals.extend(below.map(|(_, shown)| shown.id));
         }
         self.repository.fetch(&tips, Reach::Tip).await?;
-        self.repository.fetch(&proposals, Reach::Depth(PROPOSAL_DEPTH)).await
+        self.repository
+            .fetch(&proposals, Reach::Depth(PROPOSAL_DEPTH))
+            .await
     }
 
     async fn environment(
@@ -154,7 +189,9 @@ impl InfraReader {
             None => None,
         };
         let standing = match tree {
-            Some(tree) => notes::read_standing(&self.repository, tree).map_err(|error| error.to_string()),
+            Some(tree) => {
+                notes::read_standing(&self.repository, tree).map_err(|error| error.to_string())
+            }
             None => Ok(Standing::default()),
         };
         let newest = standing.as_ref().ok().and_then(|standing| standing.newest);
@@ -203,17 +240,28 @@ impl InfraReader {
         };
         let unreadable = |why: String| {
             let source = environment.repository.to_string();
-            Observed::Unreadable(Unreadable { source, why, since: at, retry: None })
+            Observed::Unreadable(Unreadable {
+                source,
+                why,
+                since: at,
+                retry: None,
+            })
         };
         let Some(seen) = snapshot.environments.get(&environment.name) else {
-            return unreadable(format!("it has no branch `{}`: push one, or name another", environment.branch));
+            return unreadable(format!(
+                "it has no branch `{}`: push one, or name another",
+                environment.branch
+            ));
         };
         let standing = match &seen.standing {
             Ok(standing) => standing.clone(),
             Err(why) => return unreadable(format!("its records: {why}")),
         };
         match self.infra(pipeline, environment, snapshot, seen, standing) {
-            Ok(infra) => Observed::Seen { value: Arc::new(infra), at },
+            Ok(infra) => Observed::Seen {
+                value: Arc::new(infra),
+                at,
+            },
             Err(error) => unreadable(error.to_string()),
         }
     }
@@ -233,11 +281,20 @@ impl InfraReader {
         let tree = self.repository.commit(seen.head)?.tree;
         self.desire(environment, tree, cached)?;
         self.recall(application, seen, cached)?;
-        let desired = cached.desired.clone().unwrap_or_else(|| Err("not read".to_owned()));
-        let records = cached.records.clone().unwrap_or_else(|| Ok(UnitRecords::default()));
+        let desired = cached
+            .desired
+            .clone()
+            .unwrap_or_else(|| Err("not read".to_owned()));
+        let records = cached
+            .records
+            .clone()
+            .unwrap_or_else(|| Ok(UnitRecords::default()));
         let changed = match (&desired, &records) {
             (Ok(desired), Ok(records)) => {
-                let recorded = records.deployment.as_ref().map(|deployment| deployment.state);
+                let recorded = records
+                    .deployment
+                    .as_ref()
+                    .map(|deployment| deployment.state);
                 match recorded == Some(desired.rendered.state) {
                     true => None,
                     false => self.changed_by(environment, seen)?,
@@ -245,7 +302,13 @@ impl InfraReader {
             }
             _ => None,
         };
-        let proposal = self.proposal(environment, application, snapshot, seen, desired.as_ref().ok())?;
+        let proposal = self.proposal(
+            environment,
+            application,
+            snapshot,
+            seen,
+            desired.as_ref().ok(),
+        )?;
         Ok(Infra {
             head: seen.head,
             head_since: seen.head_since,
@@ -272,7 +335,10 @@ impl InfraReader {
             Some(path) => self.repository.lookup(tree, path)?.map(|found| found.id),
             None => None,
         };
-        if cached.desired.is_some() && cached.directories == directories && cached.patches == patches {
+        if cached.desired.is_some()
+            && cached.directories == directories
+            && cached.patches == patches
+        {
             return Ok(());
         }
         let before = cached.desired.take().and_then(Result::ok);
@@ -289,7 +355,9 @@ impl InfraReader {
         tree: ObjectId,
     ) -> Result<Vec<Option<ObjectId>>, GitError> {
         let paths = environment.manifests.iter();
-        paths.map(|path| Ok(self.repository.lookup(tree, path)?.map(|found| found.id))).collect()
+        paths
+            .map(|path| Ok(self.repository.lookup(tree, path)?.map(|found| found.id)))
+            .collect()
     }
 
     fn render(
@@ -302,10 +370,13 @@ impl InfraReader {
             Ok(layers) => layers,
             Err(why) => return Ok(Err(why)),
         };
-        Ok(layers.render().map_err(|error| error.to_string()).map(|rendered| Desired {
-            layers: Arc::new(layers),
-            rendered: Arc::new(rendered),
-        }))
+        Ok(layers
+            .render()
+            .map_err(|error| error.to_string())
+            .map(|rendered| Desired {
+                layers: Arc::new(layers),
+                rendered: Arc::new(rendered),
+            }))
     }
 
     /// Reads the directories; files whose blob was read before are not parsed again.
@@ -328,9 +399,15 @@ impl InfraReader {
         let mut directories = Vec::new();
         for path in &environment.manifests {
             let Some(found) = self.repository.lookup(tree, path)? else {
-                return Ok(Err(format!("{path}: there is no such directory on the branch")));
+                return Ok(Err(format!(
+                    "{path}: there is no such directory on the branch"
+                )));
             };
-            let mut directory = Directory { path: path.clone(), files: Vec::new(), images: None };
+            let mut directory = Directory {
+                path: path.clone(),
+                files: Vec::new(),
+                images: None,
+            };
             for (file, blob) in self.files(found.id, path)? {
                 if file.strip_prefix(path.as_str()) == Some(&format!("/{IMAGES_FILE}")) {
                     match manifest::parse_images(&file, &self.repository.blob(blob)?) {
@@ -344,7 +421,9 @@ impl InfraReader {
                 }
                 let parsed = match known.get(&(file.as_str(), blob)) {
                     Some(known) => Ok(Arc::clone(known)),
-                    None => manifest::parse(&file, &self.repository.blob(blob)?, &fields).map(Arc::new),
+                    None => {
+                        manifest::parse(&file, &self.repository.blob(blob)?, &fields).map(Arc::new)
+                    }
                 };
                 match parsed {
                     Ok(parsed) => directory.files.push((blob, parsed)),
@@ -428,7 +507,10 @@ impl InfraReader {
             let [newer, older] = pair else { continue };
             if inputs(newer.tree)? != inputs(older.tree)? {
                 let by = newer.committer.email.clone();
-                return Ok(Some(ChangedBy { commit: newer.id, by }));
+                return Ok(Some(ChangedBy {
+                    commit: newer.id,
+                    by,
+                }));
             }
         }
         Ok(None)
@@ -442,26 +524,44 @@ impl InfraReader {
         seen: &EnvironmentSeen,
         base: Option<&Desired>,
     ) -> Result<Option<Proposal>, GitError> {
-        let name = format!("refs/heads/{}", proposal_branch(&environment.name, application));
-        let Some(shown) = snapshot.refs.get(&name) else { return Ok(None) };
+        let name = format!(
+            "refs/heads/{}",
+            proposal_branch(&environment.name, application)
+        );
+        let Some(shown) = snapshot.refs.get(&name) else {
+            return Ok(None);
+        };
         let commit = self.repository.commit(CommitId(shown.id))?;
         let desired = self.render(environment, commit.tree, base)?;
         let conflicts = self.conflicts(&commit, seen)?;
-        Ok(Some(Proposal { head: commit.id, desired, conflicts }))
+        Ok(Some(Proposal {
+            head: commit.id,
+            desired,
+            conflicts,
+        }))
     }
 
     /// Whether the base changed a file that the proposal changes.
     fn conflicts(&self, proposal: &Commit, seen: &EnvironmentSeen) -> Result<bool, GitError> {
         let head = self.repository.commit(seen.head)?;
-        let Some(parent) = proposal.parents.first() else { return Ok(true) };
+        let Some(parent) = proposal.parents.first() else {
+            return Ok(true);
+        };
         if *parent == head.id {
             return Ok(false);
         }
         // Where the history is not here (a person's longer branch), the merge itself will tell.
-        let Ok(parent) = self.repository.commit(*parent) else { return Ok(false) };
-        let edited = self.repository.changed(Some(parent.tree), Some(proposal.tree))?;
+        let Ok(parent) = self.repository.commit(*parent) else {
+            return Ok(false);
+        };
+        let edited = self
+            .repository
+            .changed(Some(parent.tree), Some(proposal.tree))?;
         for change in edited {
-            let on_base = self.repository.lookup(head.tree, &change.path)?.map(|found| found.id);
+            let on_base = self
+                .repository
+                .lookup(head.tree, &change.path)?
+                .map(|found| found.id);
             let as_planned = change.old.map(|(_, id)| id);
             let as_proposed = change.new.map(|(_, id)| id);
             if on_base != as_planned && on_base != as_proposed {
@@ -472,6 +572,75 @@ impl InfraReader {
     }
 }
 
+/// Whom a change of an infra repository may concern.
+pub enum Concerned {
+    /// Everybody who has an environment there.
+    All,
+    /// Units by their directories or their records.
+    Some {
+        /// Changed files, by environment.
+        paths: BTreeMap<EnvironmentName, Vec<String>>,
+        /// Units whose records or proposal changed.
+        units: BTreeSet<(EnvironmentName, ApplicationName)>,
+    },
+}
+
+impl Concerned {
+    /// Whether this unit is concerned.
+    pub fn is(&self, environment: &Environment, application: &ApplicationName) -> bool {
+        let Self::Some { paths, units } = self else { return true };
+        let directories = environment.manifests.iter().chain(&environment.patches);
+        let below = |path: &String| {
+            directories.clone().any(|directory| {
+                path.strip_prefix(directory.as_str()).is_some_and(|rest| rest.starts_with('/'))
+            })
+        };
+        units.contains(&(environment.name.clone(), application.clone()))
+            || paths.get(&environment.name).is_some_and(|paths| paths.iter().any(below))
+    }
+}
+
+impl InfraReader {
+    /// Whom the change from one snapshot to the next may concern.
+    pub fn concerned(&self, before: &Snapshot, after: &Snapshot) -> Concerned {
+        self.try_concerned(before, after).unwrap_or(Concerned::All)
+    }
+
+    fn try_concerned(&self, before: &Snapshot, after: &Snapshot) -> Option<Concerned> {
+        let (mut paths, mut units) = (BTreeMap::new(), BTreeSet::new());
+        for environment in self.environments.keys() {
+            let old = before.environments.get(environment)?;
+            let new = after.environments.get(environment)?;
+            if old.standing.as_ref().ok()?.hold != new.standing.as_ref().ok()?.hold
+                || old.standing.as_ref().ok()?.failed != new.standing.as_ref().ok()?.failed
+                || old.went_back != new.went_back
+            {
+                return None;
+            }
+            if old.head != new.head {
+                let old = self.repository.commit(old.head).ok()?.tree;
+                let new = self.repository.commit(new.head).ok()?.tree;
+                let changed = self.repository.changed(Some(old), Some(new)).ok()?;
+                paths.insert(environment.clone(), changed.into_iter().map(|it| it.path).collect());
+            }
+            if old.records_tree != new.records_tree {
+                let changed = self.repository.changed(old.records_tree, new.records_tree).ok()?;
+                let present = changed.iter().filter_map(|it| it.path.strip_prefix("present/applications/"));
+                units.extend(present.filter_map(|name| Some((environment.clone(), name.parse().ok()?))));
+            }
+            let prefix = format!("refs/heads/towpath/{environment}/");
+            for name in before.refs.keys().chain(after.refs.keys()) {
+                if let Some(application) = name.strip_prefix(&prefix)
+                    && before.refs.get(name) != after.refs.get(name)
+                {
+                    units.insert((environment.clone(), application.parse().ok()?));
+                }
+            }
+        }
+        Some(Concerned::Some { paths, units })
+    }
+}
+
 fn image_fields(environment: &Environment) -> Result<ImageFields, String> {
     let mut fields = ImageFields::default();
     for field in &environment.image_fields {
@@ -479,11 +648,16 @@ fn image_fields(environment: &Environment) -> Result<ImageFields, String> {
             "" => field.kind.clone(),
             group => format!("{}.{group}", field.kind),
         };
-        fields.add(&kind, &field.path).map_err(|error| error.to_string())?;
+        fields
+            .add(&kind, &field.path)
+            .map_err(|error| error.to_string())?;
     }
     Ok(fields)
 }
 
 fn failed(error: GitError) -> Failed {
-    Failed { why: error.to_string(), retry_after: error.retry_after() }
+    Failed {
+        why: error.to_string(),
+        retry_after: error.retry_after(),
+    }
 }

@@ -33,12 +33,20 @@ impl TagReader {
         repository: ImageRepository,
         templates: Vec<TagTemplate>,
     ) -> Self {
-        Self { registry, repository, templates, watched: Mutex::default() }
+        Self {
+            registry,
+            repository,
+            templates,
+            watched: Mutex::default(),
+        }
     }
 
     /// Names the tags that decisions rest on now: running, proposed, newest.
     pub fn watch(&self, tags: impl IntoIterator<Item = String>) {
-        self.watched.lock().unwrap_or_else(PoisonError::into_inner).extend(tags);
+        self.watched
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .extend(tags);
     }
 
     /// Lists the tags and looks up what is new or watched.
@@ -53,9 +61,8 @@ impl TagReader {
         };
         let fits = |tag: &String| self.templates.iter().any(|it| it.matches(tag).is_some());
         let tags: Vec<String> = listed.into_iter().filter(fits).collect();
-        let watched = std::mem::take(
-            &mut *self.watched.lock().unwrap_or_else(PoisonError::into_inner),
-        );
+        let watched =
+            std::mem::take(&mut *self.watched.lock().unwrap_or_else(PoisonError::into_inner));
         let (mut seen, mut open) = (Tags::new(), Vec::new());
         for tag in tags {
             match before.and_then(|before| before.get(&tag)) {
@@ -93,10 +100,17 @@ impl TagReader {
         let image = self.registry.image(&self.repository, &digest).await?;
         // Images without a date rank by their commit, where a source is given; else as the oldest.
         let built = image.created.unwrap_or(Timestamp::UNIX_EPOCH);
-        Ok(Some(TagSeen { digest, built, revision: image.revision }))
+        Ok(Some(TagSeen {
+            digest,
+            built,
+            revision: image.revision,
+        }))
     }
 }
 
 fn failed(error: &RegistryError) -> Failed {
-    Failed { why: error.to_string(), retry_after: error.retry_after() }
+    Failed {
+        why: error.to_string(),
+        retry_after: error.retry_after(),
+    }
 }

@@ -51,8 +51,17 @@ impl<T: Clone + PartialEq> Source<T> {
             since: now,
             retry: Some(now),
         });
-        let kept = Kept { observed, tried: false, failures: 0, answering_since: None };
-        Self { name, kept: Mutex::new(kept), stale: Notify::new() }
+        let kept = Kept {
+            observed,
+            tried: false,
+            failures: 0,
+            answering_since: None,
+        };
+        Self {
+            name,
+            kept: Mutex::new(kept),
+            stale: Notify::new(),
+        }
     }
 
     /// What people call it.
@@ -133,10 +142,13 @@ impl<T: Clone + PartialEq> Source<T> {
 }
 
 fn backoff(failures: u32) -> Duration {
-    RETRY_MIN.saturating_mul(2_u32.saturating_pow(failures)).min(RETRY_MAX)
+    RETRY_MIN
+        .saturating_mul(2_u32.saturating_pow(failures))
+        .min(RETRY_MAX)
 }
 
 fn until(retry: Option<Timestamp>, now: Timestamp) -> Duration {
     let left = retry.map(|retry| retry.duration_since(now));
-    left.and_then(|left| Duration::try_from(left).ok()).unwrap_or_default()
+    left.and_then(|left| Duration::try_from(left).ok())
+        .unwrap_or_default()
 }

@@ -1,0 +1,66 @@
+//! The board: what each pipeline's last round came to, for whoever wants to know.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::watch;
+
+use crate::model::{ApplicationName, Pipeline};
+use crate::plan::{Decision, Plan, World};
+
+/// What a round came to.
+#[derive(Clone)]
+pub struct Posted {
+    /// Whose.
+    pub pipeline: Arc<Pipeline>,
+    /// What it was planned from.
+    pub world: World,
+    /// What was decided.
+    pub plan: Plan,
+    /// Whether an effect is on its way.
+    pub busy: bool,
+    /// Whether every source it needs was tried at least once.
+    pub tried: bool,
+}
+
+impl Posted {
+    /// Whether nothing is going on: all was looked at, and every unit waits.
+    pub fn is_idle(&self) -> bool {
+        let waits = |decision: &Decision| matches!(decision, Decision::Waiting(_));
+        self.tried && !self.busy && self.plan.units.iter().all(|unit| waits(&unit.decision))
+    }
+}
+
+/// See the module.
+pub struct Board {
+    posted: Mutex<BTreeMap<ApplicationName, Arc<Posted>>>,
+    changes: watch::Sender<u64>,
+}
+
+impl Default for Board {
+    fn default() -> Self {
+        Self { posted: Mutex::default(), changes: watch::channel(0).0 }
+    }
+}
+
+impl Board {
+    /// Puts up what a round came to.
+    pub fn post(&self, posted: Posted) {
+        let application = posted.plan.application.clone();
+        let mut all = self.posted.lock().unwrap_or_else(PoisonError::into_inner);
+        all.insert(application, Arc::new(posted));
+        drop(all);
+        self.changes.send_modify(|changes| *changes = changes.wrapping_add(1));
+    }
+
+    /// Everything that is up.
+    pub fn all(&self) -> Vec<Arc<Posted>> {
+        let posted = self.posted.lock().unwrap_or_else(PoisonError::into_inner);
+        posted.values().cloned().collect()
+    }
+
+    /// Tells of each change.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+}

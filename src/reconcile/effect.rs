@@ -1,0 +1,269 @@
+//! Carries steps out, and tells what came of them. A step that failed is not tried again in place:
+//! the unit waits a while, says so, and the next round plans anew.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::{Failing, Reconciler, Towed};
+use crate::act::{Failure, Happened, Order, Outcome};
+use crate::cluster::{ClusterError, UnitScope};
+use crate::event::{Event, EventKind};
+use crate::model::{Environment, EnvironmentName};
+use crate::plan::{Apply, Decision, Plan, Step, Unreadable, World};
+
+const RETRY_MIN: Duration = Duration::from_secs(1);
+const RETRY_MAX: Duration = Duration::from_secs(60);
+
+impl Reconciler {
+    /// Carries one step out.
+    pub(super) async fn act(
+        &self,
+        towed: &Arc<Towed>,
+        environment: &EnvironmentName,
+        step: Step,
+        now: Timestamp,
+    ) {
+        let Some(environment) = towed.pipeline.environment(environment) else { return };
+        let outcome = match step {
+            Step::Apply(apply) => self.apply(towed, environment, &apply, now).await,
+            step => self.write(towed, environment, step, now).await,
+        };
+        let mut memory = towed.memory();
+        match outcome {
+            Outcome::Done(happened) => {
+                memory.failing.remove(&environment.name);
+                drop(memory);
+                for happened in happened {
+                    self.say(towed, environment, happened, crate::clock::now().max(now));
+                }
+            }
+            Outcome::Lost => drop(memory),
+            Outcome::Failed(failure) => {
+                tracing::warn!(
+                    application = %towed.pipeline.application.name,
+                    environment = %environment.name,
+                    source = %failure.source,
+                    why = %failure.why,
+                    "a step failed"
+                );
+                let before = memory.failing.remove(&environment.name);
+                let failing = Failing::next(before, failure, now);
+                memory.failing.insert(environment.name.clone(), failing);
+            }
+        }
+    }
+
+    async fn write(
+        &self,
+        towed: &Arc<Towed>,
+        environment: &Environment,
+        step: Step,
+        now: Timestamp,
+    ) -> Outcome {
+        let (Some(writer), Some(source)) = (
+            self.writers.get(&environment.repository),
+            self.observatory.infra.get(&environment.repository),
+        ) else {
+            return Outcome::Lost;
+        };
+        let unrecorded = records_are_missing(&step);
+        let Some(mut order) = Order::new(towed.pipeline.clone(), &environment.name, step) else {
+            return Outcome::Lost;
+        };
+        if unrecorded {
+            match writer.highest_tag(environment).await {
+                Ok(number) => order.numbered_beyond = number,
+                Err(error) => {
+                    return Outcome::Failed(Failure {
+                        source: environment.repository.to_string(),
+                        why: error.to_string(),
+                        retry_after: error.retry_after(),
+                    });
+                }
+            }
+        }
+        let outcome = writer.submit(order, now).await;
+        source.catch_up(now).await;
+        outcome
+    }
+
+    async fn apply(
+        &self,
+        towed: &Towed,
+        environment: &Environment,
+        apply: &Apply,
+        now: Timestamp,
+    ) -> Outcome {
+        let Some(live) = self.observatory.live_of(&towed.pipeline, environment) else {
+            return Outcome::Lost;
+        };
+        let scope = UnitScope {
+            environment: environment.name.clone(),
+            application: towed.pipeline.application.name.clone(),
+        };
+        let applied = live.cluster().apply(&scope, apply, now).await;
+        live.read(now).await;
+        match applied {
+            Ok(()) => Outcome::Done(vec![Happened {
+                kind: EventKind::Applied,
+                release: apply.release.clone(),
+                commit: Some(apply.commit),
+                number: Some(apply.number),
+                reason: None,
+            }]),
+            Err(ClusterError::Changed { .. }) => Outcome::Lost,
+            Err(error) => Outcome::Failed(Failure {
+                source: live.cluster().name().to_owned(),
+                why: error.to_string(),
+                retry_after: match error {
+                    ClusterError::Unavailable { retry_after, .. } => retry_after,
+                    _ => None,
+                },
+            }),
+        }
+    }
+
+    /// Whether deployments may have ended that have no tag yet, with nothing else going on.
+    pub(super) fn has_tags_to_make(&self, towed: &Towed, world: &World, plan: &Plan) -> bool {
+        towed.pipeline.environments.iter().any(|environment| {
+            let view = world.units.get(&environment.name);
+            let open = view.filter(|view| view.live.is_some()).is_some_and(|view| {
+                view.infra.read().is_ok_and(|infra| !infra.standing.open.is_empty())
+            });
+            let waits = plan.units.iter().any(|unit| {
+                unit.environment == environment.name
+                    && matches!(unit.decision, Decision::Waiting(_))
+            });
+            open && waits && self.is_quiet(&environment.name)
+        })
+    }
+
+    /// Makes the deployment tags that are missing.
+    pub(super) async fn make_tags(&self, towed: &Arc<Towed>, now: Timestamp) {
+        let Ok(_alone) = self.tagging.try_lock() else { return };
+        for environment in &towed.pipeline.environments {
+            let (Some(writer), Some(source)) = (
+                self.writers.get(&environment.repository),
+                self.observatory.infra.get(&environment.repository),
+            ) else {
+                continue;
+            };
+            if self.observatory.live_of(&towed.pipeline, environment).is_none() {
+                continue;
+            }
+            match writer.tag(environment, now).await {
+                Outcome::Done(happened) => {
+                    for happened in happened {
+                        self.say(towed, environment, happened, crate::clock::now().max(now));
+                    }
+                }
+                Outcome::Lost => {}
+                Outcome::Failed(failure) => {
+                    tracing::warn!(environment = %environment.name, why = %failure.why, "no tag was made");
+                    continue;
+                }
+            }
+            source.catch_up(now).await;
+        }
+    }
+
+    fn say(&self, towed: &Towed, environment: &Environment, happened: Happened, at: Timestamp) {
+        let event = Event {
+            at,
+            kind: happened.kind,
+            environment: Some(environment.name.clone()),
+            application: towed.pipeline.application.name.clone(),
+            release: happened.release,
+            commit: happened.commit,
+            number: happened.number,
+            reason: happened.reason,
+        };
+        self.emit(event);
+    }
+
+    fn emit(&self, event: Event) {
+        tracing::info!(
+            application = %event.application,
+            environment = event.environment.as_ref().map(tracing::field::display),
+            release = event.release.as_ref().map(tracing::field::display),
+            commit = event.commit.as_ref().map(tracing::field::display),
+            number = event.number,
+            reason = event.reason.as_deref(),
+            "{}", event.kind.name()
+        );
+        // Nobody may be listening.
+        drop(self.events.send(event));
+    }
+
+    /// Tells of releases that are new, and of units that came to a stop.
+    pub(super) fn tell(&self, towed: &Towed, world: &World, plan: &Plan, now: Timestamp) {
+        let event = |kind, environment, release, reason| Event {
+            at: now,
+            kind,
+            environment,
+            application: towed.pipeline.application.name.clone(),
+            release,
+            commit: None,
+            number: None,
+            reason,
+        };
+        let mut news = Vec::new();
+        let mut memory = towed.memory();
+        if let Ok(catalogue) = world.catalogue.read() {
+            let first = memory.told.is_none();
+            let told = memory.told.get_or_insert_default();
+            for release in catalogue.all() {
+                let digests = release.digests();
+                if !told.contains(&digests) {
+                    told.push(digests);
+                    if !first {
+                        news.push(event(EventKind::ReleaseSeen, None, Some(release), None));
+                    }
+                }
+            }
+        }
+        for unit in &plan.units {
+            let Decision::Waiting(waiting) = &unit.decision else { continue };
+            let reason = waiting.reason.to_string();
+            if !waiting.reason.is_stopped() {
+                memory.stopped.remove(&unit.environment);
+            } else if memory.stopped.insert(unit.environment.clone(), reason.clone()).as_ref()
+                != Some(&reason)
+            {
+                let environment = Some(unit.environment.clone());
+                news.push(event(EventKind::Held, environment, unit.release.clone(), Some(reason)));
+            }
+        }
+        drop(memory);
+        news.into_iter().for_each(|event| self.emit(event));
+    }
+}
+
+impl Failing {
+    fn next(before: Option<Self>, failure: Failure, now: Timestamp) -> Self {
+        let (since, count) = match before {
+            Some(before) => (before.unreadable.since, before.count.saturating_add(1)),
+            None => (now, 0),
+        };
+        let wait = failure.retry_after.unwrap_or_else(|| {
+            RETRY_MIN.saturating_mul(2_u32.saturating_pow(count)).min(RETRY_MAX)
+        });
+        let retry = now.checked_add(wait).ok();
+        let unreadable = Unreadable { source: failure.source, why: failure.why, since, retry };
+        Self { unreadable, count }
+    }
+}
+
+/// Whether the step begins an environment's records.
+fn records_are_missing(step: &Step) -> bool {
+    let planned_on = match step {
+        Step::Write(write) => &write.planned_on,
+        Step::Propose(propose) => &propose.planned_on,
+        Step::Withdraw(withdraw) => &withdraw.planned_on,
+        Step::Record(statements) => &statements.planned_on,
+        Step::Apply(_) => return false,
+    };
+    planned_on.records.is_none()
+}
