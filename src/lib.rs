@@ -8,4 +8,6 @@
 //! Arrows: `model ← manifest ← plan ← reconcile → observe, act → git, registry, forge, cluster`.
 
 pub mod clock;
+pub mod http;
 pub mod model;
+pub mod registry;

@@ -155,7 +155,7 @@ impl FromStr for ImageReference {
 }
 
 /// `[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}` of the distribution spec.
-fn is_tag(tag: &str) -> bool {
+pub(crate) fn is_tag(tag: &str) -> bool {
     let word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
     tag.len() <= 128
         && tag.bytes().next().is_some_and(word)

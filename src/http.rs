@@ -1,0 +1,149 @@
+//! The one HTTP client: git over HTTP and the registries share its connections, its trust and its
+//! proxy.
+//!
+//! Owns how connections are made and how long they may be silent. Knows no credential: whoever
+//! sends one adds it to its own request, and it is dropped when a redirect leaves the host.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use reqwest::{Certificate, Client, NoProxy, Proxy, redirect};
+use url::Url;
+
+/// Sent with every request.
+pub const USER_AGENT: &str = concat!("towpath/", env!("CARGO_PKG_VERSION"));
+
+/// A CA bundle of all public authorities is about 230 KiB; more than this is another file.
+const LARGEST_CA_FILE: u64 = 4 << 20;
+
+/// Registries redirect blobs once, to their storage; git servers once, to the canonical address.
+const MOST_REDIRECTS: usize = 5;
+
+/// What may be said about connections.
+#[derive(Debug, Clone)]
+pub struct HttpSettings {
+    /// PEM certificates to trust in addition to the system's.
+    pub ca_file: Option<PathBuf>,
+    /// The proxy for every connection except those to this machine and to `NO_PROXY`. Without it
+    /// `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY` are obeyed.
+    pub proxy: Option<Url>,
+    /// How long making a connection may take.
+    pub connect_timeout: Duration,
+    /// How long a server may be silent within an answer, or before it begins.
+    pub idle_timeout: Duration,
+}
+
+impl Default for HttpSettings {
+    fn default() -> Self {
+        Self {
+            ca_file: None,
+            proxy: None,
+            connect_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Makes the client. Clones of it share one pool.
+///
+/// # Errors
+/// A CA file that cannot be read or holds no certificate, an unusable proxy address, or a system
+/// that trusts no certificate authority at all.
+pub fn client(settings: &HttpSettings) -> anyhow::Result<Client> {
+    let mut builder = Client::builder()
+        .user_agent(USER_AGENT)
+        .connect_timeout(settings.connect_timeout)
+        .read_timeout(settings.idle_timeout)
+        .pool_idle_timeout(Duration::from_secs(90))
+        .tcp_keepalive(Duration::from_secs(30))
+        .tcp_nodelay(true)
+        .referer(false)
+        .redirect(redirect::Policy::custom(redirect));
+    if let Some(path) = &settings.ca_file {
+        builder = builder.tls_certs_merge(certificates(path)?);
+    }
+    if let Some(address) = &settings.proxy {
+        let proxy = Proxy::all(address.clone())
+            .context("the proxy's address cannot be used: write http://host:port")?;
+        builder = builder.proxy(proxy.no_proxy(direct()));
+    }
+    builder.build().context(
+        "no HTTP client can be made: is a certificate bundle installed (package `ca-certificates`), \
+         or a `ca-file` named?",
+    )
+}
+
+/// Follows a redirect unless it would take a request off TLS or never end.
+fn redirect(attempt: redirect::Attempt<'_>) -> redirect::Action {
+    let from_tls = attempt
+        .previous()
+        .last()
+        .is_some_and(|from| from.scheme() == "https");
+    if from_tls && attempt.url().scheme() != "https" {
+        return attempt.error("a redirect from https to http is not followed");
+    }
+    if attempt.previous().len() > MOST_REDIRECTS {
+        return attempt.error("too many redirects");
+    }
+    attempt.follow()
+}
+
+fn certificates(path: &PathBuf) -> anyhow::Result<Vec<Certificate>> {
+    let size = std::fs::metadata(path)
+        .with_context(|| format!("the CA file {} cannot be read", path.display()))?
+        .len();
+    if size > LARGEST_CA_FILE {
+        bail!(
+            "the CA file {} has {size} bytes: name a PEM file of certificates, at most 4 MiB",
+            path.display()
+        );
+    }
+    let pem = std::fs::read(path)
+        .with_context(|| format!("the CA file {} cannot be read", path.display()))?;
+    let certificates = Certificate::from_pem_bundle(&pem)
+        .with_context(|| format!("the CA file {} is not PEM", path.display()))?;
+    if certificates.is_empty() {
+        bail!(
+            "the CA file {} holds no certificate: write PEM, beginning with -----BEGIN CERTIFICATE-----",
+            path.display()
+        );
+    }
+    Ok(certificates)
+}
+
+/// What a configured proxy is not asked for: this machine, and what `NO_PROXY` names.
+fn direct() -> Option<NoProxy> {
+    let named = std::env::var("NO_PROXY")
+        .or_else(|_| std::env::var("no_proxy"))
+        .unwrap_or_default();
+    NoProxy::from_string(&format!("localhost,127.0.0.0/8,::1,{named}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_is_made_and_a_bad_ca_file_is_named() {
+        assert!(client(&HttpSettings::default()).is_ok());
+        let directory = tempfile::tempdir().unwrap();
+        let missing = directory.path().join("missing.pem");
+        let empty = directory.path().join("empty.pem");
+        let broken = directory.path().join("broken.pem");
+        std::fs::write(&empty, "no certificate\n").unwrap();
+        std::fs::write(
+            &broken,
+            "-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n",
+        )
+        .unwrap();
+        for path in [missing, empty, broken] {
+            let settings = HttpSettings {
+                ca_file: Some(path.clone()),
+                ..HttpSettings::default()
+            };
+            let error = client(&settings).unwrap_err().to_string();
+            assert!(error.contains(&path.display().to_string()), "{error}");
+        }
+    }
+}
