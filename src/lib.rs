@@ -7,7 +7,9 @@
 //!
 //! Arrows: `model ← manifest ← plan ← reconcile → observe, act → git, registry, forge, cluster`.
 
+pub mod cli;
 pub mod clock;
+pub mod config;
 pub mod http;
 pub mod model;
 pub mod registry;

@@ -5,7 +5,9 @@
 
 mod branch;
 mod commit;
+mod credential;
 mod digest;
+mod environment;
 mod image;
 mod name;
 mod template;
@@ -14,7 +16,13 @@ mod version;
 
 pub use branch::{BranchFilter, InvalidFilter};
 pub use commit::{CommitId, InvalidCommit};
+pub use credential::Credential;
 pub use digest::{Digest, InvalidDigest};
+pub use environment::{
+    Adopt, Application, ClusterSpec, Conflicts, DeploymentTags, Drift, Environment, Follow, Gate,
+    ImageField, ImageSource, KeepTags, OnFailure, Pace, Pipeline, Rollback, Simulated, Source,
+    StopTheLine,
+};
 pub use image::{ImageReference, ImageRepository, InvalidImage};
 pub use name::{ApplicationName, EnvironmentName, InvalidName};
 pub use template::{InvalidTemplate, Parts, RenderError, TagTemplate, sanitise_branch};
