@@ -18,8 +18,7 @@ pub struct Args {
 
 /// What whoever sets Towpath up must know; true of every configuration as long as records are not
 /// signed.
-const TRUST: &str =
-    "records are not signed: everyone who can push to an infra repository is trusted to promote in it";
+const TRUST: &str = "records are not signed: everyone who can push to an infra repository is trusted to promote in it";
 
 /// Writes the answer for a configuration that was read. The exit code is 0 where it has no mistake,
 /// else 1.
@@ -47,7 +46,11 @@ fn in_lines(configuration: &Result<Config, Problems>, out: &mut dyn Write) -> io
         Ok(config) => config,
         Err(problems) => {
             writeln!(out, "{problems}\n")?;
-            return writeln!(out, "{}", counted(problems.errors(), "problem"));
+            let errors = counted(problems.errors(), "problem");
+            return match problems.warnings() {
+                0 => writeln!(out, "{errors}"),
+                warnings => writeln!(out, "{errors}, {}", counted(warnings, "warning")),
+            };
         }
     };
     let applications = counted(config.pipelines.len(), "application");
@@ -199,7 +202,11 @@ impl ApplicationView {
         Self {
             name: application.name.to_string(),
             images: images.map(|image| image.repository.to_string()).collect(),
-            environments: pipeline.environments.iter().map(EnvironmentView::of).collect(),
+            environments: pipeline
+                .environments
+                .iter()
+                .map(EnvironmentView::of)
+                .collect(),
         }
     }
 }

@@ -71,7 +71,10 @@ pub(super) fn file() -> Fields<Vec<Declared>> {
 
 fn application(section: &mut Section<'_>) -> Option<Declared> {
     section.hint("image", "write a list: `images: [{ repository: … }]`");
-    section.hint("override", "write `in: { ENVIRONMENT: { … } }`; `override` stands in environment.yaml");
+    section.hint(
+        "override",
+        "write `in: { ENVIRONMENT: { … } }`; `override` stands in environment.yaml",
+    );
     let name = section.required(
         "name",
         "Its name; stands in branch names, records and labels.",
@@ -163,7 +166,10 @@ impl Form for SourceForm {
 }
 
 fn image(section: &mut Section<'_>) -> Option<Image> {
-    section.hint("tag", "write `branch-tag` for branch builds or `release-tag` for tagged ones");
+    section.hint(
+        "tag",
+        "write `branch-tag` for branch builds or `release-tag` for tagged ones",
+    );
     let repository = section.required(
         "repository",
         "The image repository, without tag and digest.",
@@ -214,7 +220,10 @@ impl Image {
 }
 
 fn overrides(section: &mut Section<'_>) -> Option<Override> {
-    section.hint("follow", "an application may change `soak` alone: write `soak: 10m`");
+    section.hint(
+        "follow",
+        "an application may change `soak` alone: write `soak: 10m`",
+    );
     let manifests = section.optional(
         "manifests",
         "Its own directories in place of the environment's.",

@@ -41,11 +41,17 @@ fn something_is_configured(root: &Path, declarations: &Declarations, problems: &
     }
     let place = Place::whole(root);
     if declarations.environments.is_empty() {
-        let instead = format!("write `<environment>/{}` for each environment", files::ENVIRONMENT);
+        let instead = format!(
+            "write `<environment>/{}` for each environment",
+            files::ENVIRONMENT
+        );
         problems.error(&place, "there is no environment", instead);
     }
     if declarations.applications.is_empty() {
-        let instead = format!("write `{}/<team>.yaml` with a list `applications:`", files::APPLICATIONS);
+        let instead = format!(
+            "write `{}/<team>.yaml` with a list `applications:`",
+            files::APPLICATIONS
+        );
         problems.error(&place, "there is no application", instead);
     }
 }
@@ -84,15 +90,28 @@ fn known_once<'a>(
 ) {
     let At { place, value: name } = name;
     if !seen.insert(name) {
-        problems.error(place, format!("`{name}` stands here twice"), "keep one of them");
+        problems.error(
+            place,
+            format!("`{name}` stands here twice"),
+            "keep one of them",
+        );
     } else if !declarations.environments.contains_key(name) {
-        let known = || declarations.environments.keys().map(EnvironmentName::as_str);
+        let known = || {
+            declarations
+                .environments
+                .keys()
+                .map(EnvironmentName::as_str)
+        };
         let instead = match nearest(name.as_str(), known()) {
             Some(known) => format!("write `{known}`, or make `{name}/{}`", files::ENVIRONMENT),
             None if declarations.environments.is_empty() => {
                 format!("make `{name}/{}`", files::ENVIRONMENT)
             }
-            None => format!("make `{name}/{}`; there are {}", files::ENVIRONMENT, listed(known())),
+            None => format!(
+                "make `{name}/{}`; there are {}",
+                files::ENVIRONMENT,
+                listed(known())
+            ),
         };
         problems.error(place, format!("there is no environment `{name}`"), instead);
     }
@@ -113,7 +132,11 @@ fn nobody_follows_himself(_: &Path, declarations: &Declarations, problems: &mut 
                 continue;
             }
             path.push(name);
-            next.extend(declarations.followed(name).map(|followed| (depth + 1, followed)));
+            next.extend(
+                declarations
+                    .followed(name)
+                    .map(|followed| (depth + 1, followed)),
+            );
         }
     }
 }
@@ -131,12 +154,19 @@ fn circle(circle: &[&EnvironmentName], declarations: &Declarations, problems: &m
         .collect();
     problems.error(
         &at.place,
-        format!("environments follow each other in a circle: {}", names.join(" → ")),
+        format!(
+            "environments follow each other in a circle: {}",
+            names.join(" → ")
+        ),
         "let one of them follow `branches` or `tags`",
     );
 }
 
-fn applications_run_somewhere_known(_: &Path, declarations: &Declarations, problems: &mut Problems) {
+fn applications_run_somewhere_known(
+    _: &Path,
+    declarations: &Declarations,
+    problems: &mut Problems,
+) {
     for application in &declarations.applications {
         let mut seen = BTreeSet::new();
         for name in environments(application) {
@@ -146,12 +176,18 @@ fn applications_run_somewhere_known(_: &Path, declarations: &Declarations, probl
 }
 
 fn environments(application: &application::Declared) -> &[At<EnvironmentName>] {
-    application.environments.as_ref().map_or(&[], |at| at.value.as_slice())
+    application
+        .environments
+        .as_ref()
+        .map_or(&[], |at| at.value.as_slice())
 }
 
 fn applications_run_upstream_too(_: &Path, declarations: &Declarations, problems: &mut Problems) {
     for application in &declarations.applications {
-        let names: BTreeSet<_> = environments(application).iter().map(|at| &at.value).collect();
+        let names: BTreeSet<_> = environments(application)
+            .iter()
+            .map(|at| &at.value)
+            .collect();
         for environment in environments(application) {
             for followed in declarations.followed(&environment.value) {
                 // One that does not exist was reported where it is followed.
@@ -161,7 +197,10 @@ fn applications_run_upstream_too(_: &Path, declarations: &Declarations, problems
                 let follower = &environment.value;
                 problems.error(
                     &environment.place,
-                    format!("`{follower}` follows `{followed}`, where `{}` does not run", application.name.value),
+                    format!(
+                        "`{follower}` follows `{followed}`, where `{}` does not run",
+                        application.name.value
+                    ),
                     format!("add `{followed}` to this list, or remove `{follower}`"),
                 );
             }
@@ -173,9 +212,15 @@ fn images_are_named_once(_: &Path, declarations: &Declarations, problems: &mut P
     for application in &declarations.applications {
         let mut seen = BTreeSet::new();
         for image in application.images.iter().flat_map(|at| &at.value) {
-            let At { place, value: repository } = &image.value.repository;
+            let At {
+                place,
+                value: repository,
+            } = &image.value.repository;
             if !seen.insert(repository) {
-                let what = format!("the image {} stands here twice", quote(&repository.to_string()));
+                let what = format!(
+                    "the image {} stands here twice",
+                    quote(&repository.to_string())
+                );
                 problems.error(place, what, "keep one of them");
             }
         }
@@ -190,10 +235,15 @@ fn tags_can_be_read(_: &Path, declarations: &Declarations, problems: &mut Proble
             let follow = follow.map(|follow| &follow.value);
             for image in application.images.iter().flat_map(|at| &at.value) {
                 let (key, what, tag, sample) = match follow {
-                    Some(Follow::Branches(_)) => {
-                        ("branch-tag", "branches", &image.value.branch_tag, "{branch}-{commit:7}")
+                    Some(Follow::Branches(_)) => (
+                        "branch-tag",
+                        "branches",
+                        &image.value.branch_tag,
+                        "{branch}-{commit:7}",
+                    ),
+                    Some(Follow::Tags(_)) => {
+                        ("release-tag", "tags", &image.value.release_tag, "{tag}")
                     }
-                    Some(Follow::Tags(_)) => ("release-tag", "tags", &image.value.release_tag, "{tag}"),
                     Some(Follow::Environments { .. }) | None => continue,
                 };
                 let place = &image.value.repository.place;
@@ -227,7 +277,10 @@ fn tags_can_be_read(_: &Path, declarations: &Declarations, problems: &mut Proble
 fn overrides_are_allowed(_: &Path, declarations: &Declarations, problems: &mut Problems) {
     for application in &declarations.applications {
         let mut seen = BTreeSet::new();
-        let runs: BTreeSet<_> = environments(application).iter().map(|at| &at.value).collect();
+        let runs: BTreeSet<_> = environments(application)
+            .iter()
+            .map(|at| &at.value)
+            .collect();
         for (name, over) in &application.overrides {
             known_once(name, &mut seen, declarations, problems);
             let At { place, value: name } = name;
@@ -268,16 +321,19 @@ fn overrides_are_allowed(_: &Path, declarations: &Declarations, problems: &mut P
 
 fn environments_are_reached(_: &Path, declarations: &Declarations, problems: &mut Problems) {
     // An application that is not readable may run there.
-    let incomplete = declarations.incomplete || declarations.applications.is_empty();
-    if incomplete {
-        return;
-    }
     let reached: BTreeSet<_> = declarations
         .applications
         .iter()
         .flat_map(environments)
         .map(|at| &at.value)
         .collect();
+    // And a name that means nothing may be meant for it.
+    let misspelt = reached
+        .iter()
+        .any(|name| !declarations.environments.contains_key(*name));
+    if declarations.incomplete || declarations.applications.is_empty() || misspelt {
+        return;
+    }
     for (name, file) in &declarations.environments {
         if !reached.contains(name) {
             problems.warning(

@@ -67,7 +67,11 @@ fn directories_stand_apart(units: &[Unit<'_>], problems: &mut Problems) {
                 if within(&later.value, &earlier.value) || within(&earlier.value, &later.value) {
                     problems.error(
                         &later.place,
-                        format!("{} and {} overlap", shown(&earlier.value), shown(&later.value)),
+                        format!(
+                            "{} and {} overlap",
+                            shown(&earlier.value),
+                            shown(&later.value)
+                        ),
                         "name directories of which none lies in another",
                     );
                 }
@@ -120,7 +124,10 @@ fn paths_are_written_once(units: &[Unit<'_>], problems: &mut Problems) {
         .iter()
         .filter_map(|unit| {
             let directory = unit.written()?;
-            let mut key = vec![same_repository(&unit.repository.value), unit.branch.to_owned()];
+            let mut key = vec![
+                same_repository(&unit.repository.value),
+                unit.branch.to_owned(),
+            ];
             key.extend(
                 directory
                     .value
@@ -135,7 +142,11 @@ fn paths_are_written_once(units: &[Unit<'_>], problems: &mut Problems) {
             })
         })
         .collect();
-    written.sort_by(|a, b| a.key.cmp(&b.key).then(a.unit.environment.cmp(b.unit.environment)));
+    written.sort_by(|a, b| {
+        a.key
+            .cmp(&b.key)
+            .then(a.unit.environment.cmp(b.unit.environment))
+    });
     let groups: Vec<&[Written<'_, '_>]> = written.chunk_by(|a, b| a.key == b.key).collect();
     let mut around: Vec<&[Written<'_, '_>]> = Vec::new();
     let mut reported = BTreeSet::new();
@@ -205,7 +216,7 @@ fn applications_share(group: &[Written<'_, '_>], problems: &mut Problems) {
         let directory = shown(&first.directory.value);
         let what = match common_image(&sharing) {
             Some(image) => format!(
-                "{names} all edit the image {} in {directory} of `{environment}`",
+                "{names} edit one image, {}, in {directory} of `{environment}`",
                 quote(&image.to_string())
             ),
             None => format!("{names} share {directory} in `{environment}`, which is one unit"),
@@ -233,13 +244,22 @@ fn names(sharing: &[&Written<'_, '_>]) -> String {
 }
 
 fn common_image<'a>(sharing: &[&Written<'a, '_>]) -> Option<&'a ImageRepository> {
-    let mut images = sharing.iter().map(|written| -> BTreeSet<&'a ImageRepository> {
-        let images = written.unit.application.images.iter().flat_map(|at| &at.value);
-        images.map(|image| &image.value.repository.value).collect()
-    });
+    let mut images = sharing
+        .iter()
+        .map(|written| -> BTreeSet<&'a ImageRepository> {
+            let images = written
+                .unit
+                .application
+                .images
+                .iter()
+                .flat_map(|at| &at.value);
+            images.map(|image| &image.value.repository.value).collect()
+        });
     let first = images.next()?;
     images
-        .fold(first, |common, other| common.intersection(&other).copied().collect())
+        .fold(first, |common, other| {
+            common.intersection(&other).copied().collect()
+        })
         .pop_first()
 }
 
@@ -307,5 +327,7 @@ fn tags_are_told_apart(units: &[Unit<'_>], problems: &mut Problems) {
 
 fn meet(a: &str, b: &str) -> bool {
     let digits = |rest: &str| rest.bytes().all(|byte| byte.is_ascii_digit());
-    a.strip_prefix(b).or_else(|| b.strip_prefix(a)).is_some_and(digits)
+    a.strip_prefix(b)
+        .or_else(|| b.strip_prefix(a))
+        .is_some_and(digits)
 }

@@ -33,7 +33,10 @@ pub(super) fn parse(text: &str) -> Result<Duration, Wrong> {
     while !rest.is_empty() {
         let digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
         let (number, tail) = rest.split_at(digits);
-        let unit = tail.len() - tail.trim_start_matches(|c: char| c.is_ascii_lowercase()).len();
+        let unit = tail.len()
+            - tail
+                .trim_start_matches(|c: char| c.is_ascii_lowercase())
+                .len();
         let (unit, tail) = tail.split_at(unit);
         let number: u64 = number.parse().map_err(|_| wrong())?;
         let (_, milliseconds) = units.find(|(name, _)| *name == unit).ok_or_else(wrong)?;
@@ -91,8 +94,20 @@ mod tests {
     #[test]
     fn what_is_no_length_of_time_is_refused() {
         for text in [
-            "", "10", "m", "10 m", "-1s", "1s1m", "1m1m", "1.5h", "10M", "1y", "367d",
-            "99999999999999999999s", "9999999999999999999d", "１s",
+            "",
+            "10",
+            "m",
+            "10 m",
+            "-1s",
+            "1s1m",
+            "1m1m",
+            "1.5h",
+            "10M",
+            "1y",
+            "367d",
+            "99999999999999999999s",
+            "9999999999999999999d",
+            "１s",
         ] {
             assert!(parse(text).is_err(), "{text}");
         }

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::form::{
-    At, Flag, Form, List, Mapped, WordOr, Words, a_second_or_more, any_list, any_text, count, duration,
-    list, text,
+    At, Flag, Form, List, Mapped, WordOr, Words, a_second_or_more, any_list, any_text, count,
+    duration, list, text,
 };
 use super::section::{Fields, Section};
 use super::terms;
@@ -110,16 +110,31 @@ pub(super) fn file() -> Fields<Declared> {
 }
 
 fn environment(section: &mut Section<'_>) -> Option<Declared> {
-    section.hint("soak", "write it in `follow`: `follow: { environment: qa, soak: 10m }`");
-    section.hint("branch", "write it in `repository`: `repository: { url: …, branch: main }`");
+    section.hint(
+        "soak",
+        "write it in `follow`: `follow: { environment: qa, soak: 10m }`",
+    );
+    section.hint(
+        "branch",
+        "write it in `repository`: `repository: { url: …, branch: main }`",
+    );
     section.hint("url", "write it in `repository`: `repository: { url: … }`");
-    section.hint("namespace", "write it in `cluster`: `cluster: { context: …, namespace: … }`");
-    section.hint("timeout", "write it in `health`: `health: { timeout: 10m }`");
+    section.hint(
+        "namespace",
+        "write it in `cluster`: `cluster: { context: …, namespace: … }`",
+    );
+    section.hint(
+        "timeout",
+        "write it in `health`: `health: { timeout: 10m }`",
+    );
     section.hint("name", "an environment is named by its folder: remove this");
     let repository = section.required(
         "repository",
         "The infra repository whose branch says what should run.",
-        Fields { sample: "{ url: https://github.com/acme/infra }", read: repository },
+        Fields {
+            sample: "{ url: https://github.com/acme/infra }",
+            read: repository,
+        },
     );
     let manifests = section.required(
         "manifests",
@@ -129,18 +144,27 @@ fn environment(section: &mut Section<'_>) -> Option<Declared> {
     let cluster = section.required(
         "cluster",
         "The one cluster the environment is applied to.",
-        Fields { sample: "{ context: production }", read: cluster },
+        Fields {
+            sample: "{ context: production }",
+            read: cluster,
+        },
     );
     let follow = section.required(
         "follow",
         "Where releases come from: exactly one of `environment`, `all`, `branches` and `tags`.",
-        Fields { sample: "{ environment: qa }", read: follow },
+        Fields {
+            sample: "{ environment: qa }",
+            read: follow,
+        },
     );
     let tunables = tunables(section, Defaults::Apply);
     let tags = section.or(
         "tags",
         "The annotated tags that mark deployments in the infra repository.",
-        Fields { sample: "{ keep: all }", read: tags },
+        Fields {
+            sample: "{ keep: all }",
+            read: tags,
+        },
         "{}",
     );
     let overridable = section.or(
@@ -250,13 +274,19 @@ fn cluster(section: &mut Section<'_>) -> Option<Cluster> {
     let simulated = section.optional(
         "simulated",
         "A cluster that only exists in this program, for demos and tests.",
-        Fields { sample: "{ ready-after: 1s }", read: simulated },
+        Fields {
+            sample: "{ ready-after: 1s }",
+            read: simulated,
+        },
     );
     let beside = "remove it: a simulated cluster takes its settings in `simulated`";
     section.not_with("kubeconfig", "simulated", beside);
     section.not_with("namespace", "simulated", beside);
     section
-        .exactly_one(&["context", "simulated"], "cluster: { context: production }")
+        .exactly_one(
+            &["context", "simulated"],
+            "cluster: { context: production }",
+        )
         .then_some(())?;
     match simulated {
         Some(simulated) => Some(Cluster::Simulated(simulated.value)),
@@ -342,7 +372,10 @@ fn follow(section: &mut Section<'_>) -> Option<Follow> {
     section.not_with("soak", "branches", beside);
     section.not_with("soak", "tags", beside);
     section
-        .exactly_one(&["environment", "all", "branches", "tags"], "follow: { environment: qa }")
+        .exactly_one(
+            &["environment", "all", "branches", "tags"],
+            "follow: { environment: qa }",
+        )
         .then_some(())?;
     let soak = soak.map_or(Duration::ZERO, |soak| soak.value);
     if let Some(environment) = environment {
@@ -422,7 +455,10 @@ pub(super) fn tunables(section: &mut Section<'_>, defaults: Defaults) -> Tunable
     let health = section.tunable(
         "health",
         "When a deployment is judged.",
-        Fields { sample: "{ timeout: 10m }", read: health },
+        Fields {
+            sample: "{ timeout: 10m }",
+            read: health,
+        },
         defaults,
         "{}",
     );
@@ -443,7 +479,10 @@ pub(super) fn tunables(section: &mut Section<'_>, defaults: Defaults) -> Tunable
     let stop_the_line = section.tunable(
         "stop-the-line",
         "How far a failure reaches: the failed `unit` alone, or every unit of the `environment`.",
-        Words(&[("unit", StopTheLine::Unit), ("environment", StopTheLine::Environment)]),
+        Words(&[
+            ("unit", StopTheLine::Unit),
+            ("environment", StopTheLine::Environment),
+        ]),
         defaults,
         "unit",
     );
@@ -471,7 +510,10 @@ pub(super) fn tunables(section: &mut Section<'_>, defaults: Defaults) -> Tunable
     let prune = section.tunable(
         "prune",
         "How much one apply may delete.",
-        Fields { sample: "{ limit: 10 }", read: prune },
+        Fields {
+            sample: "{ limit: 10 }",
+            read: prune,
+        },
         defaults,
         "{}",
     );
@@ -571,11 +613,7 @@ fn adoptions() -> impl Form<Value = Adopt> {
 }
 
 fn image_field(section: &mut Section<'_>) -> Option<ImageField> {
-    let kind = section.required(
-        "kind",
-        "The object's kind.",
-        text("a kind", "Rollout"),
-    );
+    let kind = section.required("kind", "The object's kind.", text("a kind", "Rollout"));
     let group = section.or(
         "group",
         "The object's API group; empty for the core group.",

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::{Map, Value as Json, json};
 
 use super::duration;
-use super::problem::{Place, Problems, nearest, quote};
+use super::problem::{Place, Problems, nearest, one_of, quote};
 use super::yaml::{Node, Value};
 
 /// A value and where it was stated, or where it would have been.
@@ -175,7 +175,10 @@ pub(super) fn text(wanted: &'static str, sample: &'static str) -> Text<String> {
         wanted,
         sample,
         parse: |text| match text.trim().is_empty() {
-            true => Err(Wrong::new("this is empty", "write a value, or remove the key")),
+            true => Err(Wrong::new(
+                "this is empty",
+                "write a value, or remove the key",
+            )),
             false => Ok(text.to_owned()),
         },
         schema: || json!({ "minLength": 1 }),
@@ -308,7 +311,7 @@ impl<T: Clone> Form for Words<T> {
         };
         let known = self.0.iter().find(|(word, _)| word == text);
         if known.is_none() {
-            let what = format!("{} is not {}", quote(text), self.wanted());
+            let what = format!("{} is not known here", quote(text));
             let instead = match nearest(text, self.0.iter().map(|(word, _)| *word)) {
                 Some(word) => format!("write `{word}`"),
                 None => format!("write {}", self.alternatives()),
@@ -324,10 +327,7 @@ impl<T: Clone> Form for Words<T> {
     }
 
     fn wanted(&self) -> String {
-        match self.0.len() {
-            1 => self.alternatives(),
-            _ => format!("one of {}", self.alternatives()),
-        }
+        self.alternatives()
     }
 
     fn sample(&self) -> String {
@@ -339,8 +339,7 @@ impl<T: Clone> Form for Words<T> {
 
 impl<T> Words<T> {
     fn alternatives(&self) -> String {
-        let words: Vec<String> = self.0.iter().map(|(word, _)| format!("`{word}`")).collect();
-        words.join(", ")
+        one_of(self.0.iter().map(|(word, _)| *word))
     }
 }
 
@@ -360,7 +359,7 @@ impl<T: Clone, F: Form<Value = T>> Form for WordOr<T, F> {
                 let value = self.1.read(node, &mut other);
                 if value.is_none() {
                     let what = format!("{} is not {}", quote(text), self.wanted());
-                    let instead = format!("write {}", self.0.alternatives());
+                    let instead = format!("write {}", self.wanted());
                     reading.problems.error(&node.place, what, instead);
                 }
                 value
@@ -377,7 +376,13 @@ impl<T: Clone, F: Form<Value = T>> Form for WordOr<T, F> {
     }
 
     fn wanted(&self) -> String {
-        format!("{} or {}", self.0.alternatives(), self.1.wanted())
+        let words: Vec<String> = self
+            .0
+            .0
+            .iter()
+            .map(|(word, _)| format!("`{word}`"))
+            .collect();
+        format!("{} or {}", words.join(", "), self.1.wanted())
     }
 
     fn sample(&self) -> String {
@@ -447,8 +452,9 @@ impl<F: Form> Form for List<F> {
     fn read(&self, node: &Node, reading: &mut Reading) -> Option<Self::Value> {
         let items = match &node.value {
             Value::List(items) if items.is_empty() && !self.empty => {
-                let what = "this list is empty";
-                let instead = format!("write {}", quote(&self.sample()));
+                let name = reading.path.last().map_or("", String::as_str);
+                let what = format!("`{name}` is an empty list");
+                let instead = format!("write `{name}: {}`", self.sample());
                 reading.problems.error(&node.place, what, instead);
                 return None;
             }
@@ -498,7 +504,7 @@ impl<F: Form> Form for List<F> {
 
     fn wanted(&self) -> String {
         match self.alone {
-            true => format!("{} or a list of it", self.item.wanted()),
+            true => format!("{}, or a list", self.item.wanted()),
             false => "a list".to_owned(),
         }
     }

@@ -57,7 +57,10 @@ impl FromStr for Location {
             location.take(&key, &value)?;
         }
         let url = url.parse().map_err(|error: crate::model::InvalidUrl| {
-            invalid(error.to_string(), "as in `https://github.com/acme/config?ref=main&path=environments`")
+            invalid(
+                error.to_string(),
+                "as in `https://github.com/acme/config?ref=main&path=environments`",
+            )
         })?;
         Ok(Self::Git {
             url,
@@ -68,9 +71,9 @@ impl FromStr for Location {
 }
 
 fn names_repository(text: &str) -> bool {
-    let scp = text.split_once(':').is_some_and(|(host, path)| {
-        host.contains('@') && !host.contains('/') && !path.is_empty()
-    });
+    let scp = text
+        .split_once(':')
+        .is_some_and(|(host, path)| host.contains('@') && !host.contains('/') && !path.is_empty());
     text.contains("://") || scp
 }
 
@@ -95,7 +98,10 @@ impl Git {
         };
         match target.replace(value) {
             None => Ok(()),
-            Some(_) => Err(invalid(format!("`{key}` stands there twice"), "keep one of them")),
+            Some(_) => Err(invalid(
+                format!("`{key}` stands there twice"),
+                "keep one of them",
+            )),
         }
     }
 }
@@ -142,7 +148,11 @@ impl fmt::Display for Location {
                 path,
             } => {
                 let mut query = Vec::new();
-                query.extend(reference.iter().map(|reference| format!("ref={}", encoded(reference))));
+                query.extend(
+                    reference
+                        .iter()
+                        .map(|reference| format!("ref={}", encoded(reference))),
+                );
                 query.extend((!path.is_empty()).then(|| format!("path={}", encoded(path))));
                 let mark = if query.is_empty() { "" } else { "?" };
                 write!(f, "{url}{mark}{}", query.join("&"))
@@ -175,7 +185,11 @@ mod tests {
             ("https://example.com/acme/config?ref=main", Some("main"), ""),
             ("git@example.com:acme/config?path=a/b", None, "a/b"),
             ("file:///srv/config?ref=v1.0+x&path=a", Some("v1.0+x"), "a"),
-            ("file:///srv/config?ref=a%26b&path=c%3Fd", Some("a&b"), "c?d"),
+            (
+                "file:///srv/config?ref=a%26b&path=c%3Fd",
+                Some("a&b"),
+                "c?d",
+            ),
         ] {
             let location: Location = text.parse().unwrap();
             assert_eq!(location.to_string(), text);
@@ -187,9 +201,19 @@ mod tests {
             else {
                 panic!("{text} is no folder");
             };
-            assert_eq!((read.as_deref(), directory.as_str()), (reference, path), "{text}");
+            assert_eq!(
+                (read.as_deref(), directory.as_str()),
+                (reference, path),
+                "{text}"
+            );
         }
-        for folder in ["environments", "./a:b", "/srv/environments", "C:x", "a?ref=b"] {
+        for folder in [
+            "environments",
+            "./a:b",
+            "/srv/environments",
+            "C:x",
+            "a?ref=b",
+        ] {
             let location: Location = folder.parse().unwrap();
             assert_eq!(location, Location::Folder(PathBuf::from(folder)));
         }
@@ -208,7 +232,9 @@ mod tests {
         ] {
             assert!(text.parse::<Location>().is_err(), "{text}");
         }
-        let error = "https://bot:hunter2@example.com/x".parse::<Location>().unwrap_err();
+        let error = "https://bot:hunter2@example.com/x"
+            .parse::<Location>()
+            .unwrap_err();
         assert!(!error.to_string().contains("hunter2"));
     }
 }

@@ -95,8 +95,16 @@ impl Config {
             return Vec::new();
         };
         let nothing = Vec::new();
-        let of_environment = self.stated.environments.get(environment).unwrap_or(&nothing);
-        let of_application = self.stated.applications.get(application).unwrap_or(&nothing);
+        let of_environment = self
+            .stated
+            .environments
+            .get(environment)
+            .unwrap_or(&nothing);
+        let of_application = self
+            .stated
+            .applications
+            .get(application)
+            .unwrap_or(&nothing);
         resolve::effective(resolved, application, of_environment, of_application)
     }
 
@@ -184,7 +192,10 @@ impl Declarations {
                 }
             }
         }
-        if !files.iter().any(|(path, _)| Role::of(path) == Role::Settings) {
+        if !files
+            .iter()
+            .any(|(path, _)| Role::of(path) == Role::Settings)
+        {
             this.settings(&root.join(files::SETTINGS).into(), b"");
         }
         this
@@ -220,7 +231,10 @@ impl Declarations {
             let prefix = format!("{}.", application.key);
             let own = values.iter().filter_map(|value| {
                 let key = value.key.strip_prefix(&prefix)?.to_owned();
-                Some(Effective { key, ..value.clone() })
+                Some(Effective {
+                    key,
+                    ..value.clone()
+                })
             });
             self.stated
                 .applications

@@ -28,7 +28,10 @@ impl Place {
 /// `file:line:column`.
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.file.display())?;
+        match self.file.as_os_str().is_empty() {
+            true => f.write_str(".")?,
+            false => write!(f, "{}", self.file.display())?,
+        }
         match self.position {
             Some((line, column)) => write!(f, ":{line}:{column}"),
             None => Ok(()),
@@ -88,6 +91,11 @@ impl Problems {
     pub fn errors(&self) -> usize {
         let error = |problem: &&Problem| problem.severity == Severity::Error;
         self.0.iter().filter(error).count()
+    }
+
+    /// How many of them are warnings.
+    pub fn warnings(&self) -> usize {
+        self.0.len() - self.errors()
     }
 
     pub(super) fn error(
@@ -158,6 +166,9 @@ impl fmt::Display for Problems {
 /// A value as a message shows it: on one line, cut to a readable length.
 pub(super) fn quote(text: &str) -> String {
     const LONGEST: usize = 60;
+    if text.is_empty() {
+        return "an empty text".to_owned();
+    }
     let mut shown: String = text
         .chars()
         .take(LONGEST)
@@ -175,27 +186,45 @@ pub(super) fn quote(text: &str) -> String {
 /// The known name that `text` was probably meant to be.
 pub(super) fn nearest<'a>(text: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     // Below this, suggestions are more often puzzling than helpful.
-    const ALIKE: f64 = 0.7;
-    // A name's beginning says more than its end, which Jaro–Winkler knows; what it costs grows with
-    // the product of the lengths, so long texts are not compared.
+    const ALIKE: f64 = 0.8;
+    // Comparing costs the product of the lengths.
     if text.len() > 100 {
         return None;
     }
     let text = text.to_lowercase().replace('_', "-");
     known
         .into_iter()
-        .map(|name| (strsim::jaro_winkler(&text, name), name))
+        .map(|name| (likeness(&text, name), name))
         .filter(|(likeness, _)| *likeness >= ALIKE)
         .max_by(|(a, _), (b, _)| a.total_cmp(b))
         .map(|(_, name)| name)
 }
 
+/// How alike two words are, up to 1. A word's beginning says more than its end, which Jaro–Winkler
+/// knows; in short words two letters that changed places are the commonest slip.
+fn likeness(text: &str, name: &str) -> f64 {
+    match strsim::osa_distance(text, name) {
+        0 => 1.0,
+        1 if name.chars().count() >= 3 => 0.9,
+        _ => strsim::jaro_winkler(text, name),
+    }
+}
+
 /// `a`, `b` and `c`, for messages.
 pub(super) fn listed<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
+    joined(names, "and")
+}
+
+/// `a`, `b` or `c`, for messages.
+pub(super) fn one_of<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
+    joined(names, "or")
+}
+
+fn joined<'a>(names: impl IntoIterator<Item = &'a str>, last_by: &str) -> String {
     let quoted: Vec<String> = names.into_iter().map(|name| format!("`{name}`")).collect();
     match quoted.split_last() {
         Some((last, [])) => last.clone(),
-        Some((last, rest)) => format!("{} and {last}", rest.join(", ")),
+        Some((last, rest)) => format!("{} {last_by} {last}", rest.join(", ")),
         None => String::new(),
     }
 }

@@ -79,7 +79,12 @@ fn unit<'a>(
         declared,
         repository: At {
             place: repository.url.place.clone(),
-            value: repository.url.value.replace(APPLICATION, name).parse().ok()?,
+            value: repository
+                .url
+                .value
+                .replace(APPLICATION, name)
+                .parse()
+                .ok()?,
         },
         branch: &repository.branch,
         manifests: manifests
@@ -292,7 +297,9 @@ fn upstream_first<'a>(
     let mut ordered = Vec::new();
     while let Some(&name) = waiting.last() {
         if begun.insert(name) {
-            let followed = declarations.followed(name).filter(|name| names.contains(name));
+            let followed = declarations
+                .followed(name)
+                .filter(|name| names.contains(name));
             let mut followed: Vec<_> = followed.filter(|name| !begun.contains(name)).collect();
             followed.reverse();
             waiting.extend(followed);
@@ -348,7 +355,10 @@ pub(super) fn effective(
                 key => key,
             };
             let key = key.to_owned();
-            Some(Effective { key, ..value.clone() })
+            Some(Effective {
+                key,
+                ..value.clone()
+            })
         })
         .collect();
     // A list of sections is replaced as a whole, so what counts is the key before its index.

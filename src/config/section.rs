@@ -191,7 +191,9 @@ impl<'a> Section<'a> {
             [first, second, ..] => {
                 let what = format!("`{second}` does not go together with `{first}`");
                 let place = self.key_place(second);
-                self.reading.problems.error(&place, what, "keep one of them");
+                self.reading
+                    .problems
+                    .error(&place, what, "keep one of them");
                 false
             }
         }
@@ -215,7 +217,13 @@ impl<'a> Section<'a> {
         self.entries.iter().find(|entry| entry.key == key)
     }
 
-    fn describe<F: Form>(&mut self, key: &'static str, about: &str, form: &F, default: Option<&Node>) {
+    fn describe<F: Form>(
+        &mut self,
+        key: &'static str,
+        about: &str,
+        form: &F,
+        default: Option<&Node>,
+    ) {
         self.asked.push(key);
         let Some(description) = &mut self.description else {
             return;
@@ -228,7 +236,9 @@ impl<'a> Section<'a> {
         if let Some(default) = default {
             property.insert("default".to_owned(), json_of(default));
         }
-        description.properties.insert(key.to_owned(), Json::Object(property));
+        description
+            .properties
+            .insert(key.to_owned(), Json::Object(property));
     }
 
     /// Defaults are written in YAML, as in the files; their place is the section's.

@@ -123,13 +123,19 @@ fn settings(section: &mut Section<'_>) -> Option<Settings> {
     let author = section.or(
         "author",
         "The author and committer of Towpath's commits and tags.",
-        Fields { sample: "{ name: Towpath, email: towpath@example.com }", read: author },
+        Fields {
+            sample: "{ name: Towpath, email: towpath@example.com }",
+            read: author,
+        },
         "{}",
     );
     let poll = section.or(
         "poll",
         "How often sources are looked at when nothing wakes Towpath.",
-        Fields { sample: "{ git: 30s, registry: 30s }", read: poll },
+        Fields {
+            sample: "{ git: 30s, registry: 30s }",
+            read: poll,
+        },
         "{}",
     );
     let listen = section.optional(
@@ -172,7 +178,12 @@ fn registry(section: &mut Section<'_>) -> Option<RegistrySettings> {
 }
 
 fn author(section: &mut Section<'_>) -> Option<Author> {
-    let name = section.or("name", "The author's name.", terms::author_part(), "Towpath");
+    let name = section.or(
+        "name",
+        "The author's name.",
+        terms::author_part(),
+        "Towpath",
+    );
     let email = section.or(
         "email",
         "The author's e-mail address.",

@@ -11,8 +11,8 @@ use url::Url;
 use super::form::{Text, Wrong};
 use super::problem::quote;
 use crate::model::{
-    ApplicationName, EnvironmentName, ImageRepository, InvalidFilter, InvalidTemplate, InvalidUrl,
-    BranchFilter, RepositoryUrl, TagTemplate, VersionRange,
+    ApplicationName, BranchFilter, EnvironmentName, ImageRepository, InvalidFilter,
+    InvalidTemplate, InvalidUrl, RepositoryUrl, TagTemplate, VersionRange,
 };
 
 /// What stands for the application's name in addresses and directories.
@@ -197,8 +197,15 @@ pub(super) fn version_range() -> Text<VersionRange> {
         sample: "\">=1.0.0\"",
         parse: |text| {
             text.parse().map_err(|error: crate::model::InvalidRange| {
-                let what = format!("{} is not a range of versions ({})", quote(text), error.reason);
-                Wrong::new(what, "write it like `\">=1.0.0\"`, `1.x` or `\">=1.2, <2\"`")
+                let what = format!(
+                    "{} is not a range of versions ({})",
+                    quote(text),
+                    error.reason
+                );
+                Wrong::new(
+                    what,
+                    "write it like `\">=1.0.0\"`, `1.x` or `\">=1.2, <2\"`",
+                )
             })
         },
         schema: || json!({ "minLength": 1 }),
@@ -213,7 +220,8 @@ pub(super) fn image_repository() -> Text<ImageRepository> {
         parse: |text| {
             text.parse().map_err(|_| {
                 let what = format!("{} is not an image repository", quote(text));
-                let instead = "write `registry.example.com/path/name` in lower case, without tag and digest";
+                let instead =
+                    "write `registry.example.com/path/name` in lower case, without tag and digest";
                 Wrong::new(what, instead)
             })
         },
@@ -254,7 +262,10 @@ fn no_template(error: InvalidTemplate) -> Wrong {
             "keep one of them",
         ),
         InvalidTemplate::NoField(text) => (
-            format!("{} is one fixed tag, which tells no releases apart", quote(&text)),
+            format!(
+                "{} is one fixed tag, which tells no releases apart",
+                quote(&text)
+            ),
             "write one of {branch}, {tag} and {commit} in it",
         ),
         InvalidTemplate::Character(text) => (
@@ -274,7 +285,10 @@ pub(super) fn variable() -> Text<String> {
         parse: |text| {
             let word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
             let shaped = text.bytes().all(word)
-                && text.bytes().next().is_some_and(|first| !first.is_ascii_digit());
+                && text
+                    .bytes()
+                    .next()
+                    .is_some_and(|first| !first.is_ascii_digit());
             match shaped && !looks_secret(text) {
                 true => Ok(text.to_owned()),
                 false => Err(Wrong::new(
@@ -292,14 +306,26 @@ pub(super) fn variable() -> Text<String> {
 fn looks_secret(text: &str) -> bool {
     // As GitHub, GitLab, Slack, AWS, npm and PyPI begin theirs.
     const BEGINNINGS: [&str; 12] = [
-        "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "glpat", "xox", "AKIA", "ASIA",
-        "npm_", "pypi",
+        "ghp_",
+        "gho_",
+        "ghu_",
+        "ghs_",
+        "ghr_",
+        "github_pat_",
+        "glpat",
+        "xox",
+        "AKIA",
+        "ASIA",
+        "npm_",
+        "pypi",
     ];
     const LONG: usize = 24;
     let mixed = text.bytes().any(|byte| byte.is_ascii_lowercase())
         && text.bytes().any(|byte| byte.is_ascii_uppercase())
         && text.bytes().any(|byte| byte.is_ascii_digit());
-    BEGINNINGS.iter().any(|beginning| text.starts_with(beginning))
+    BEGINNINGS
+        .iter()
+        .any(|beginning| text.starts_with(beginning))
         || (text.len() >= LONG && mixed)
         || text.len() > 128
 }
@@ -311,10 +337,9 @@ pub(super) fn path() -> Text<PathBuf> {
         sample: "/etc/towpath/token",
         parse: |text| match text.trim().is_empty() || text.contains('\0') {
             true => Err(Wrong::new("this is not a path", "write the path of a file")),
-            false if text.starts_with('~') => Err(Wrong::new(
-                "`~` is not expanded",
-                "write the path in full",
-            )),
+            false if text.starts_with('~') => {
+                Err(Wrong::new("`~` is not expanded", "write the path in full"))
+            }
             false => Ok(PathBuf::from(text)),
         },
         schema: || json!({ "minLength": 1 }),
@@ -327,7 +352,11 @@ pub(super) fn registry_host() -> Text<String> {
         wanted: "a registry's host",
         sample: "registry.example.com",
         parse: |text| match format!("{text}/name").parse::<ImageRepository>() {
-            Ok(repository) if repository.path() == "name" || repository.host() == "docker.io" && (text == "docker.io" || text == "index.docker.io") => {
+            Ok(repository)
+                if repository.path() == "name"
+                    || repository.host() == "docker.io"
+                        && (text == "docker.io" || text == "index.docker.io") =>
+            {
                 Ok(repository.host().to_owned())
             }
             _ => Err(Wrong::new(

@@ -24,6 +24,8 @@ pub struct Watch {
     parent: PathBuf,
     watcher: RecommendedWatcher,
     events: watch::Receiver<Seen>,
+    /// The replacement after which the folder was last looked for.
+    looked_for: u64,
 }
 
 /// How many events were seen, by what they mean.
@@ -59,6 +61,7 @@ pub fn watch(folder: &Path) -> anyhow::Result<Watch> {
         folder,
         parent,
         events,
+        looked_for: 0,
     };
     watch.watch_folder()?;
     // The folder's own coming and going is seen in the folder around it.
@@ -80,8 +83,9 @@ impl Watch {
         }
         let latest = Instant::now() + LONGEST;
         loop {
-            let before = self.events.borrow().replacements;
-            if events.borrow_and_update().replacements != before {
+            let replacements = events.borrow_and_update().replacements;
+            if replacements != self.looked_for {
+                self.looked_for = replacements;
                 // Not there yet? Its coming is the next event.
                 let _watched = self.watch_folder();
             }

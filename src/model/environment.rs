@@ -260,7 +260,9 @@ pub struct Pipeline {
 impl Pipeline {
     /// The environment of this name.
     pub fn environment(&self, name: &EnvironmentName) -> Option<&Environment> {
-        self.environments.iter().find(|environment| environment.name == *name)
+        self.environments
+            .iter()
+            .find(|environment| environment.name == *name)
     }
 
     /// The environments that follow this one.
@@ -268,9 +270,13 @@ impl Pipeline {
         &'a self,
         name: &'a EnvironmentName,
     ) -> impl Iterator<Item = (&'a Environment, Duration)> {
-        self.environments.iter().filter_map(move |environment| match &environment.follow {
-            Follow::Environments { all, soak } if all.contains(name) => Some((environment, *soak)),
-            _ => None,
-        })
+        self.environments
+            .iter()
+            .filter_map(move |environment| match &environment.follow {
+                Follow::Environments { all, soak } if all.contains(name) => {
+                    Some((environment, *soak))
+                }
+                _ => None,
+            })
     }
 }
