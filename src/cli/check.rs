@@ -67,7 +67,7 @@ fn in_lines(configuration: &Result<Config, Problems>, out: &mut dyn Write) -> io
         }
     }
     for (lines, names) in shapes {
-        writeln!(out, "\n{}", names.join(", "))?;
+        writeln!(out, "\n{}", first_of(&names))?;
         for line in lines {
             writeln!(out, "  {line}")?;
         }
@@ -77,6 +77,16 @@ fn in_lines(configuration: &Result<Config, Problems>, out: &mut dyn Write) -> io
         writeln!(out, "{warning}")?;
     }
     writeln!(out, "note: {TRUST}")
+}
+
+/// The first few names, and how many more there are.
+fn first_of(names: &[&str]) -> String {
+    const SHOWN: usize = 8;
+    let (shown, more) = names.split_at(names.len().min(SHOWN));
+    match more.len() {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
+    }
 }
 
 fn counted(number: usize, noun: &str) -> String {

@@ -9,7 +9,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::form::At;
 use super::problem::{Place, Problems, listed, quote};
 use super::resolve::Unit;
-use crate::model::{EnvironmentName, Gate, ImageRepository, RepositoryUrl, Scheme};
+use crate::model::{
+    ApplicationName, EnvironmentName, Gate, ImageRepository, RepositoryUrl, Scheme,
+};
+
+/// Each directory is compared with every other of its unit, and read in every round.
+const MOST_DIRECTORIES: usize = 32;
 
 /// Reports every collision between these units.
 pub(super) fn all(units: &[Unit<'_>], problems: &mut Problems) {
@@ -62,6 +67,12 @@ fn gates_can_be_opened(units: &[Unit<'_>], problems: &mut Problems) {
 /// Within one unit: directories that are read must not lie in each other.
 fn directories_stand_apart(units: &[Unit<'_>], problems: &mut Problems) {
     for unit in units {
+        if let Some(surplus) = unit.manifests.get(MOST_DIRECTORIES) {
+            let what = format!("more than {MOST_DIRECTORIES} directories of manifests");
+            let instead = "put what belongs together into one directory";
+            problems.error(&surplus.place, what, instead);
+            continue;
+        }
         for (index, later) in unit.manifests.iter().enumerate() {
             for earlier in &unit.manifests[..index] {
                 if within(&later.value, &earlier.value) || within(&earlier.value, &later.value) {
@@ -199,16 +210,18 @@ fn environments_share<'a>(
 }
 
 fn applications_share(group: &[Written<'_, '_>], problems: &mut Problems) {
-    let mut by_environment = BTreeMap::<&EnvironmentName, Vec<&Written<'_, '_>>>::new();
+    // Keyed by name, too: one name twice was reported already.
+    let mut by_environment =
+        BTreeMap::<&EnvironmentName, BTreeMap<&ApplicationName, &Written<'_, '_>>>::new();
     for written in group {
-        let units = by_environment.entry(written.unit.environment).or_default();
-        // One name twice was reported already.
-        let name = |written: &Written<'_, '_>| written.unit.application.name.value.clone();
-        if units.iter().all(|other| name(other) != name(written)) {
-            units.push(written);
-        }
+        by_environment
+            .entry(written.unit.environment)
+            .or_default()
+            .entry(&written.unit.application.name.value)
+            .or_insert(written);
     }
     for (environment, sharing) in by_environment {
+        let sharing: Vec<_> = sharing.into_values().collect();
         let [first, .., last] = sharing.as_slice() else {
             continue;
         };

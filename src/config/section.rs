@@ -263,7 +263,7 @@ impl<'a> Section<'a> {
     }
 
     fn instead_of(&self, key: &str) -> String {
-        const SECRETS: [&str; 4] = ["password", "secret", "token", "username-password"];
+        const SECRETS: [&str; 4] = ["auth", "password", "secret", "token"];
         if let Some((_, instead)) = self.hints.iter().find(|(hinted, _)| *hinted == key) {
             return (*instead).to_owned();
         }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use url::Url;
 
 use super::environment::credential;
-use super::form::{Flag, Table, a_second_or_more};
+use super::form::{At, Flag, Table, a_second_or_more};
 use super::section::{Fields, Section};
 use super::terms;
 use crate::model::Credential;
@@ -148,12 +148,19 @@ fn settings(section: &mut Section<'_>) -> Option<Settings> {
         "The directory of mirrors and observations, all of which may be deleted. Left out: `towpath` in the user's cache directory. A relative path starts at this folder.",
         terms::path(),
     );
+    let mut by_host = BTreeMap::new();
+    for (host, registry) in registries?.value {
+        let At { place, value: host } = host;
+        if by_host.insert(host.clone(), registry).is_some() {
+            let what = format!("the registry `{host}` stands here twice");
+            section
+                .reading
+                .problems
+                .error(&place, what, "keep one of them");
+        }
+    }
     Some(Settings {
-        registries: registries?
-            .value
-            .into_iter()
-            .map(|(host, registry)| (host.value, registry))
-            .collect(),
+        registries: by_host,
         ca_file: ca_file.map(|at| at.value),
         proxy: proxy.map(|at| at.value),
         author: author?.value,

@@ -133,3 +133,57 @@ fn judge(folder: &Path, event: Option<&Event>) -> Seen {
         replacements: 0,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reading_wakes_nobody_and_losing_events_does() {
+        use notify::event::{CreateKind, Flag, ModifyKind, RemoveKind};
+        let folder = Path::new("/c/environments");
+        let open = EventKind::Access(AccessKind::Open(AccessMode::Any));
+        let written = EventKind::Access(AccessKind::Close(AccessMode::Write));
+        for (kind, path, changes, replacements) in [
+            (open, "/c/environments/qa/environment.yaml", 0, 0),
+            (open, "/c/environments", 0, 0),
+            (written, "/c/environments/towpath.yaml", 1, 0),
+            (
+                EventKind::Modify(ModifyKind::Any),
+                "/c/environments/x",
+                1,
+                0,
+            ),
+            (
+                EventKind::Create(CreateKind::Folder),
+                "/c/environments",
+                1,
+                1,
+            ),
+            (
+                EventKind::Remove(RemoveKind::Folder),
+                "/c/environments",
+                1,
+                1,
+            ),
+            (
+                EventKind::Create(CreateKind::File),
+                "/c/environments-old",
+                0,
+                0,
+            ),
+            (EventKind::Create(CreateKind::File), "/c/other", 0, 0),
+        ] {
+            let event = Event::new(kind).add_path(PathBuf::from(path));
+            let seen = Seen {
+                changes,
+                replacements,
+            };
+            assert_eq!(judge(folder, Some(&event)), seen, "{event:?}");
+        }
+        let lost = Event::new(EventKind::Other).set_flag(Flag::Rescan);
+        for event in [Some(&lost), None] {
+            assert_eq!(judge(folder, event).replacements, 1);
+        }
+    }
+}

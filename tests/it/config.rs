@@ -8,7 +8,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use towpath::cli::{Output, check, schema};
 use towpath::config::schema::Kind;
-use towpath::config::{Config, Location, files, watch};
+use towpath::config::{Config, files, watch};
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -292,6 +292,33 @@ fn deep_and_wide_files_are_refused_in_time() {
     }
 }
 
+/// A thousand applications in three environments of one repository each: what is compared with each
+/// other must not be compared one by one.
+#[test]
+fn many_applications_are_read_in_time() {
+    let mut files = files_of(&root().join("environments"));
+    files.retain(|(path, _)| !path.starts_with("applications"));
+    for (_, bytes) in &mut files {
+        let text = String::from_utf8(std::mem::take(bytes)).unwrap();
+        *bytes = text
+            .replace("[kubernetes]", "[\"apps/{application}\"]")
+            .into_bytes();
+    }
+    let applications: String = (0..1000)
+        .map(|n| {
+            format!(
+                "- name: app-{n}\n  images: [{{ repository: acme/app-{n}, branch-tag: \"{{branch}}-{{commit:7}}\", release-tag: \"{{tag}}\" }}]\n  environments: [production, qa, staging]\n"
+            )
+        })
+        .collect();
+    let text = format!("applications:\n{applications}");
+    files.push((PathBuf::from("applications/all.yaml"), text.into_bytes()));
+    let config = Config::parse(&files).unwrap_or_else(|problems| panic!("{problems}"));
+    assert_eq!(config.pipelines.len(), 1000);
+    let (answer, _) = checked(&files, Output::Table);
+    assert!(answer.contains("and 992 more"), "{answer}");
+}
+
 /// What only a real folder has: links, pipes, sizes.
 #[test]
 #[cfg(unix)]
@@ -333,12 +360,6 @@ fn folders_are_read_with_care() {
         problems.contains("this folder cannot be read"),
         "{problems}"
     );
-}
-
-#[test]
-fn locations_default_to_folders() {
-    let location: Location = "environments".parse().unwrap();
-    assert_eq!(location, Location::Folder("environments".into()));
 }
 
 /// Real files on a real disk: each change is told, whatever the way it is made.
