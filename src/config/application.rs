@@ -4,10 +4,12 @@
 
 use std::time::Duration;
 
-use super::environment::{self, Defaults, Tunables};
-use super::form::{At, Form, Reading, Table, duration, list, misformed};
+use super::environment;
+use super::form::{At, Form, Reading, duration, misformed};
+use super::list::{Table, list};
 use super::section::{Fields, Section};
 use super::terms;
+use super::tunables::{Defaults, Tunables, tunables};
 use super::yaml::{Node, Value};
 use crate::model::{
     ApplicationName, Credential, EnvironmentName, ImageRepository, ImageSource, Source, TagTemplate,
@@ -234,7 +236,7 @@ fn overrides(section: &mut Section<'_>) -> Option<Override> {
         "How long its releases must have run healthy in the followed environments.",
         duration(),
     );
-    let tunables = environment::tunables(section, Defaults::Leave);
+    let tunables = tunables(section, Defaults::Leave);
     Some(Override {
         manifests,
         soak,

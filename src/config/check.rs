@@ -108,7 +108,7 @@ fn known_once<'a>(
                 format!("make `{name}/{}`", files::ENVIRONMENT)
             }
             None => format!(
-                "make `{name}/{}`; there are {}",
+                "make `{name}/{}` (known: {})",
                 files::ENVIRONMENT,
                 listed(known())
             ),

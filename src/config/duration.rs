@@ -56,7 +56,7 @@ pub(super) fn parse(text: &str) -> Result<Duration, Wrong> {
     }
 }
 
-/// Writes a length of time as [`parse`] reads it, exact to the millisecond.
+/// Writes a length of time as the configuration takes it (`1h30m`), exact to the millisecond.
 pub fn in_words(duration: Duration) -> String {
     let mut rest = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     let mut text = String::new();

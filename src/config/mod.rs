@@ -15,6 +15,7 @@ mod duration;
 mod environment;
 pub mod files;
 mod form;
+mod list;
 mod location;
 mod problem;
 mod resolve;
@@ -22,6 +23,7 @@ pub mod schema;
 mod section;
 mod settings;
 mod terms;
+mod tunables;
 pub mod watch;
 mod yaml;
 

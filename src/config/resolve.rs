@@ -8,10 +8,11 @@ use std::path::Path;
 
 use super::application::{self, Override};
 use super::collide::same_repository;
-use super::environment::{self, Cluster, Tunables};
+use super::environment::{self, Cluster};
 use super::form::{At, Effective};
 use super::settings::root_credential;
 use super::terms::APPLICATION;
+use super::tunables::Tunables;
 use super::{Declarations, EnvironmentFile};
 use crate::model::{
     Application, ApplicationName, ClusterSpec, DeploymentTags, Environment, EnvironmentName,

@@ -8,7 +8,8 @@ use std::time::Duration;
 use url::Url;
 
 use super::environment::credential;
-use super::form::{At, Flag, Table, a_second_or_more};
+use super::form::{At, Flag, a_second_or_more};
+use super::list::Table;
 use super::section::{Fields, Section};
 use super::terms;
 use crate::model::Credential;
