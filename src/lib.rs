@@ -11,6 +11,7 @@ pub mod act;
 pub mod cli;
 pub mod clock;
 pub mod cluster;
+pub mod config;
 pub mod demo;
 pub mod event;
 pub mod forge;

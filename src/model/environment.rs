@@ -52,9 +52,11 @@ pub struct Environment {
     pub credential: Credential,
     /// The branch whose head says what should run.
     pub branch: String,
-    /// Directories of manifests in order, relative to the repository's root; only the last is written.
+    /// Directories of manifests in order, relative to the repository's root, without slashes around
+    /// them; empty text: the root itself. All are applied, only the last is written. Never empty, and
+    /// none lies in another.
     pub manifests: Vec<String>,
-    /// The directory of JSON patches and merge patches.
+    /// The directory of JSON patches and merge patches, apart from the manifests.
     pub patches: Option<String>,
     /// The cluster it is applied to.
     pub cluster: ClusterSpec,

@@ -57,13 +57,17 @@ impl FromStr for RepositoryUrl {
         if text.is_empty() || text.starts_with('-') || text.chars().any(char::is_control) {
             return Err(invalid());
         }
+        // Looked for in front of all else: an error about the form repeats the address.
+        if let Some((_, rest)) = text.split_once("://") {
+            let (authority, _) = rest.split_once('/').unwrap_or((rest, ""));
+            let userinfo = authority.rsplit_once('@').map_or("", |(user, _)| user);
+            if userinfo.contains(':') {
+                return Err(InvalidUrl::Password);
+            }
+        }
         let scheme = match text.split_once("://") {
             Some(("http" | "https" | "ssh" | "git+ssh", rest)) => {
                 let (authority, _) = rest.split_once('/').unwrap_or((rest, ""));
-                let userinfo = authority.rsplit_once('@').map_or("", |(user, _)| user);
-                if userinfo.contains(':') {
-                    return Err(InvalidUrl::Password);
-                }
                 let host = authority.rsplit('@').next().unwrap_or_default();
                 // A leading dash would reach `ssh` as an option (CVE-2017-1000117).
                 if host.is_empty() || host.starts_with('-') {
@@ -136,9 +140,11 @@ mod tests {
         ] {
             assert!(text.parse::<RepositoryUrl>().is_err(), "{text}");
         }
-        let error = "https://bot:hunter2@example.com/x"
-            .parse::<RepositoryUrl>()
-            .unwrap_err();
-        assert!(!error.to_string().contains("hunter2"));
+        for scheme in ["https", "htps"] {
+            let error = format!("{scheme}://bot:hunter2@example.com/x")
+                .parse::<RepositoryUrl>()
+                .unwrap_err();
+            assert!(!error.to_string().contains("hunter2"));
+        }
     }
 }

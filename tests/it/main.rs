@@ -1,10 +1,11 @@
 //! The one integration binary: a module per feature.
 
-mod git;
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
     reason = "helpers of tests fail the test, and say why one is skipped"
 )]
 
+mod config;
+mod git;
 mod registry;

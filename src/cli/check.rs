@@ -1,0 +1,239 @@
+//! `towpath check`: every mistake in the configuration, or what it says.
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+
+use super::Output;
+use crate::config::{Config, Problem, Problems, Severity, in_words};
+use crate::model::{Environment, Follow, Gate, Pipeline};
+
+/// Check the configuration: print every mistake in it, or what it says
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// How the answer is written
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORM")]
+    pub output: Output,
+}
+
+/// What whoever sets Towpath up must know; true of every configuration as long as records are not
+/// signed.
+const TRUST: &str = "records are not signed: everyone who can push to an infra repository is trusted to promote in it";
+
+/// Writes the answer for a configuration that was read. The exit code is 0 where it has no mistake,
+/// else 1.
+///
+/// # Errors
+/// The writer's.
+pub fn run(
+    args: &Args,
+    configuration: &Result<Config, Problems>,
+    out: &mut dyn Write,
+) -> io::Result<u8> {
+    match args.output {
+        Output::Table => in_lines(configuration, out)?,
+        Output::Json => writeln!(out, "{:#}", serde_json::json!(View::of(configuration)))?,
+        Output::Yaml => {
+            let text = serde_yaml::to_string(&View::of(configuration)).map_err(io::Error::other)?;
+            out.write_all(text.as_bytes())?;
+        }
+    }
+    Ok(u8::from(configuration.is_err()))
+}
+
+fn in_lines(configuration: &Result<Config, Problems>, out: &mut dyn Write) -> io::Result<()> {
+    let config = match configuration {
+        Ok(config) => config,
+        Err(problems) => {
+            writeln!(out, "{problems}\n")?;
+            let errors = counted(problems.errors(), "problem");
+            return match problems.warnings() {
+                0 => writeln!(out, "{errors}"),
+                warnings => writeln!(out, "{errors}, {}", counted(warnings, "warning")),
+            };
+        }
+    };
+    let applications = counted(config.pipelines.len(), "application");
+    let environments = counted(config.environments.len(), "environment");
+    writeln!(out, "{applications} in {environments}, no problems")?;
+    // What most applications share is said once.
+    let mut shapes: Vec<(Vec<String>, Vec<&str>)> = Vec::new();
+    for pipeline in &config.pipelines {
+        let lines = lines(pipeline);
+        let name = pipeline.application.name.as_str();
+        match shapes.iter_mut().find(|(shape, _)| *shape == lines) {
+            Some((_, names)) => names.push(name),
+            None => shapes.push((lines, vec![name])),
+        }
+    }
+    for (lines, names) in shapes {
+        writeln!(out, "\n{}", first_of(&names))?;
+        for line in lines {
+            writeln!(out, "  {line}")?;
+        }
+    }
+    writeln!(out)?;
+    for warning in &config.warnings {
+        writeln!(out, "{warning}")?;
+    }
+    writeln!(out, "note: {TRUST}")
+}
+
+/// The first few names, and how many more there are.
+fn first_of(names: &[&str]) -> String {
+    const SHOWN: usize = 8;
+    let (shown, more) = names.split_at(names.len().min(SHOWN));
+    match more.len() {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
+    }
+}
+
+fn counted(number: usize, noun: &str) -> String {
+    match number {
+        1 => format!("1 {noun}"),
+        number => format!("{number} {noun}s"),
+    }
+}
+
+fn lines(pipeline: &Pipeline) -> Vec<String> {
+    let width = pipeline
+        .environments
+        .iter()
+        .map(|environment| environment.name.as_str().len())
+        .max();
+    pipeline
+        .environments
+        .iter()
+        .map(|environment| {
+            let width = width.unwrap_or_default();
+            format!("{:width$}  {}", environment.name, taken(environment))
+        })
+        .collect()
+}
+
+/// Where an environment's releases come from and what they wait for.
+fn taken(environment: &Environment) -> String {
+    let from = match &environment.follow {
+        Follow::Branches(filter) => format!("branches {filter}"),
+        Follow::Tags(range) => format!("tags {range}"),
+        Follow::Environments { all, soak } => {
+            let names: Vec<&str> = all.iter().map(|name| name.as_str()).collect();
+            let soak = match soak.is_zero() {
+                true => String::new(),
+                false => format!(" for {}", in_words(*soak)),
+            };
+            format!("proven in {}{soak}", names.join(" and "))
+        }
+    };
+    match environment.gate {
+        Gate::None => from,
+        Gate::Branch => format!("{from}, by a merged branch"),
+        Gate::PullRequest => format!("{from}, by a merged pull request"),
+    }
+}
+
+/// The answer for scripts.
+#[derive(Serialize)]
+struct View {
+    ok: bool,
+    problems: Vec<ProblemView>,
+    applications: Vec<ApplicationView>,
+    notes: Vec<&'static str>,
+}
+
+#[derive(Serialize)]
+struct ProblemView {
+    severity: &'static str,
+    file: String,
+    line: Option<usize>,
+    column: Option<usize>,
+    what: String,
+    instead: String,
+}
+
+#[derive(Serialize)]
+struct ApplicationView {
+    name: String,
+    images: Vec<String>,
+    environments: Vec<EnvironmentView>,
+}
+
+#[derive(Serialize)]
+struct EnvironmentView {
+    name: String,
+    repository: String,
+    branch: String,
+    manifests: Vec<String>,
+    takes: String,
+    gate: &'static str,
+}
+
+impl View {
+    fn of(configuration: &Result<Config, Problems>) -> Self {
+        match configuration {
+            Ok(config) => Self {
+                ok: true,
+                problems: config.warnings.iter().map(ProblemView::of).collect(),
+                applications: config.pipelines.iter().map(ApplicationView::of).collect(),
+                notes: vec![TRUST],
+            },
+            Err(problems) => Self {
+                ok: false,
+                problems: problems.iter().map(ProblemView::of).collect(),
+                applications: Vec::new(),
+                notes: Vec::new(),
+            },
+        }
+    }
+}
+
+impl ProblemView {
+    fn of(problem: &Problem) -> Self {
+        let severity = match problem.severity {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+        };
+        Self {
+            severity,
+            file: problem.place.file.display().to_string(),
+            line: problem.place.position.map(|(line, _)| line),
+            column: problem.place.position.map(|(_, column)| column),
+            what: problem.what.clone(),
+            instead: problem.instead.clone(),
+        }
+    }
+}
+
+impl ApplicationView {
+    fn of(pipeline: &Pipeline) -> Self {
+        let application = &pipeline.application;
+        let images = application.images.iter();
+        Self {
+            name: application.name.to_string(),
+            images: images.map(|image| image.repository.to_string()).collect(),
+            environments: pipeline
+                .environments
+                .iter()
+                .map(EnvironmentView::of)
+                .collect(),
+        }
+    }
+}
+
+impl EnvironmentView {
+    fn of(environment: &Environment) -> Self {
+        Self {
+            name: environment.name.to_string(),
+            repository: environment.repository.to_string(),
+            branch: environment.branch.clone(),
+            manifests: environment.manifests.clone(),
+            takes: taken(environment),
+            gate: match environment.gate {
+                Gate::None => "none",
+                Gate::Branch => "branch",
+                Gate::PullRequest => "pull-request",
+            },
+        }
+    }
+}

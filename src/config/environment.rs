@@ -1,0 +1,396 @@
+//! `<environment>/environment.yaml`: what one environment states.
+//!
+//! Judges this file alone. What it means for an application is made in `resolve`, and what it means
+//! beside other files is judged in `check`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::form::{At, Flag, WordOr, Words, count, duration, text};
+use super::list::{Mapped, any_list, list};
+use super::section::{Fields, Section};
+use super::terms;
+use super::tunables::{Defaults, OVERRIDABLE, Tunables, tunables};
+use crate::model::{
+    BranchFilter, Credential, EnvironmentName, InvalidFilter, KeepTags, Simulated, VersionRange,
+};
+
+/// The branch of an infra repository where none is stated.
+pub(super) const DEFAULT_BRANCH: &str = "main";
+
+/// What a file states. What is missing or wrong was reported and is `None`.
+#[derive(Debug)]
+pub(super) struct Declared {
+    pub(super) repository: Option<At<Repository>>,
+    pub(super) manifests: Option<At<Vec<At<String>>>>,
+    pub(super) cluster: Option<Cluster>,
+    pub(super) follow: Option<At<Follow>>,
+    pub(super) tags: Option<Tags>,
+    pub(super) tunables: Tunables,
+    /// The keys an application may set for itself here.
+    pub(super) overridable: Vec<&'static str>,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Repository {
+    pub(super) url: At<String>,
+    pub(super) branch: String,
+    pub(super) credential: Credential,
+}
+
+#[derive(Debug, Clone)]
+pub(super) enum Cluster {
+    Context {
+        context: String,
+        kubeconfig: Option<PathBuf>,
+        namespace: String,
+    },
+    Simulated(Simulated),
+}
+
+#[derive(Debug)]
+pub(super) enum Follow {
+    Branches(BranchFilter),
+    Tags(VersionRange),
+    Environments {
+        all: Vec<At<EnvironmentName>>,
+        soak: Duration,
+    },
+}
+
+#[derive(Debug)]
+pub(super) struct Tags {
+    pub(super) keep: KeepTags,
+    pub(super) prefix: Option<At<String>>,
+}
+
+/// The form of the whole file.
+pub(super) fn file() -> Fields<Declared> {
+    Fields {
+        sample: "repository: { … }",
+        read: environment,
+    }
+}
+
+fn environment(section: &mut Section<'_>) -> Option<Declared> {
+    section.hint(
+        "soak",
+        "write it in `follow`: `follow: { environment: qa, soak: 10m }`",
+    );
+    section.hint(
+        "branch",
+        "write it in `repository`: `repository: { url: …, branch: main }`",
+    );
+    section.hint("url", "write it in `repository`: `repository: { url: … }`");
+    section.hint(
+        "namespace",
+        "write it in `cluster`: `cluster: { context: …, namespace: … }`",
+    );
+    section.hint(
+        "timeout",
+        "write it in `health`: `health: { timeout: 10m }`",
+    );
+    section.hint("name", "an environment is named by its folder: remove this");
+    let repository = section.required(
+        "repository",
+        "The infra repository whose branch says what should run.",
+        Fields {
+            sample: "{ url: https://github.com/acme/infra }",
+            read: repository,
+        },
+    );
+    let manifests = section.required(
+        "manifests",
+        "Directories of manifests in order, relative to the repository's root. All are applied, only the last is written. `{application}` stands for the application's name; without it the directory belongs to one application.",
+        list(terms::directory()),
+    );
+    let cluster = section.required(
+        "cluster",
+        "The one cluster the environment is applied to.",
+        Fields {
+            sample: "{ context: production }",
+            read: cluster,
+        },
+    );
+    let follow = section.required(
+        "follow",
+        "Where releases come from: exactly one of `environment`, `all`, `branches` and `tags`.",
+        Fields {
+            sample: "{ environment: qa }",
+            read: follow,
+        },
+    );
+    let tunables = tunables(section, Defaults::Apply);
+    let tags = section.or(
+        "tags",
+        "The annotated tags that mark deployments in the infra repository.",
+        Fields {
+            sample: "{ keep: all }",
+            read: tags,
+        },
+        "{}",
+    );
+    let overridable = section.or(
+        "override",
+        "The keys that an application may set for itself here, under `in`.",
+        any_list(Words(OVERRIDABLE)),
+        "[]",
+    );
+    Some(Declared {
+        repository,
+        manifests,
+        cluster: cluster.map(|cluster| cluster.value),
+        follow,
+        tags: tags.map(|tags| tags.value),
+        tunables,
+        overridable: overridable.map_or_else(Vec::new, |keys| {
+            keys.value.into_iter().map(|key| key.value).collect()
+        }),
+    })
+}
+
+fn repository(section: &mut Section<'_>) -> Option<Repository> {
+    let url = section.required(
+        "url",
+        "Its address: https://…, ssh://…, user@host:path, file:///… or an absolute path. `{application}` stands for the application's name.",
+        terms::repository_url(),
+    );
+    let branch = section.or(
+        "branch",
+        "The branch whose head says what should run.",
+        terms::branch(),
+        DEFAULT_BRANCH,
+    );
+    let credential = credential(section);
+    Some(Repository {
+        url: url?,
+        branch: branch?.value,
+        credential,
+    })
+}
+
+/// The key `credential` of a repository or registry.
+pub(super) fn credential(section: &mut Section<'_>) -> Credential {
+    let form = Fields {
+        sample: "{ env: INFRA_TOKEN }",
+        read: named_secret,
+    };
+    section
+        .optional(
+            "credential",
+            "The name of the secret that lets Towpath in. Left out: the git credential helper, docker's configuration or the ssh agent.",
+            form,
+        )
+        .map_or(Credential::Default, |credential| credential.value)
+}
+
+fn named_secret(section: &mut Section<'_>) -> Option<Credential> {
+    let variable = section.optional(
+        "env",
+        "The environment variable that holds the token or password.",
+        terms::variable(),
+    );
+    let file = section.optional(
+        "file",
+        "The file that holds the token or password; read anew each time, so that it may be rotated. A relative path starts at the configuration's folder.",
+        terms::path(),
+    );
+    let user = section.optional(
+        "user",
+        "The user name that goes with it.",
+        text("a user name", "towpath"),
+    );
+    let user = user.map(|user| user.value);
+    section
+        .exactly_one(&["env", "file"], "credential: { env: INFRA_TOKEN }")
+        .then_some(())?;
+    match (variable, file) {
+        (Some(variable), _) => Some(Credential::Environment {
+            variable: variable.value,
+            user,
+        }),
+        (None, Some(path)) => Some(Credential::File {
+            path: path.value,
+            user,
+        }),
+        (None, None) => None,
+    }
+}
+
+fn cluster(section: &mut Section<'_>) -> Option<Cluster> {
+    let context = section.optional(
+        "context",
+        "The context of the kubeconfig.",
+        text("a context's name", "production"),
+    );
+    let kubeconfig = section.optional(
+        "kubeconfig",
+        "The kubeconfig file. Left out: KUBECONFIG, or the home directory's. A relative path starts at the configuration's folder.",
+        terms::path(),
+    );
+    let namespace = section.or(
+        "namespace",
+        "The namespace of objects that name none.",
+        text("a namespace", "default"),
+        "default",
+    );
+    let simulated = section.optional(
+        "simulated",
+        "A cluster that only exists in this program, for demos and tests.",
+        Fields {
+            sample: "{ ready-after: 1s }",
+            read: simulated,
+        },
+    );
+    let beside = "remove it: a simulated cluster takes its settings in `simulated`";
+    section.not_with("kubeconfig", "simulated", beside);
+    section.not_with("namespace", "simulated", beside);
+    section
+        .exactly_one(
+            &["context", "simulated"],
+            "cluster: { context: production }",
+        )
+        .then_some(())?;
+    match simulated {
+        Some(simulated) => Some(Cluster::Simulated(simulated.value)),
+        None => Some(Cluster::Context {
+            context: context?.value,
+            kubeconfig: kubeconfig.map(|path| path.value),
+            namespace: namespace?.value,
+        }),
+    }
+}
+
+fn simulated(section: &mut Section<'_>) -> Option<Simulated> {
+    let ready_after = section.or(
+        "ready-after",
+        "How long a changed workload takes until it is ready.",
+        duration(),
+        "1s",
+    );
+    let image = || any_list(text("an image's digest or tag", "v1.5.0"));
+    let fail = section.or(
+        "fail",
+        "Images, by digest or tag, whose workloads fail instead of becoming ready.",
+        image(),
+        "[]",
+    );
+    let hang = section.or(
+        "hang",
+        "Images, by digest or tag, whose workloads never become ready.",
+        image(),
+        "[]",
+    );
+    let unreachable = section.or(
+        "unreachable",
+        "Whether the cluster does not answer at all.",
+        Flag,
+        "false",
+    );
+    let state = section.optional(
+        "state",
+        "The file that keeps its objects between runs. Left out: one in the cache directory. A relative path starts at the configuration's folder.",
+        terms::path(),
+    );
+    Some(Simulated {
+        ready_after: ready_after?.value,
+        fail: values(fail?.value),
+        hang: values(hang?.value),
+        unreachable: unreachable?.value,
+        state: state.map(|state| state.value),
+    })
+}
+
+/// The values without their places.
+pub(super) fn values<T>(items: Vec<At<T>>) -> Vec<T> {
+    items.into_iter().map(|item| item.value).collect()
+}
+
+fn follow(section: &mut Section<'_>) -> Option<Follow> {
+    let environment = section.optional(
+        "environment",
+        "The environment in which a release must be proven.",
+        terms::environment_name(),
+    );
+    let all = section.optional(
+        "all",
+        "The environments in every one of which a release must be proven.",
+        list(terms::environment_name()),
+    );
+    let branches = section.optional(
+        "branches",
+        "Patterns of branches whose builds are taken, in order; the last one that matches decides, `!` leaves out.",
+        list(terms::branch_pattern()),
+    );
+    let tags = section.optional(
+        "tags",
+        "The range of versions whose tagged builds are taken.",
+        terms::version_range(),
+    );
+    let soak = section.optional(
+        "soak",
+        "With `environment` and `all`: how long a release must have run healthy there. Left out: 0s.",
+        duration(),
+    );
+    let beside = "remove it: only what runs in another environment can soak there";
+    section.not_with("soak", "branches", beside);
+    section.not_with("soak", "tags", beside);
+    section
+        .exactly_one(
+            &["environment", "all", "branches", "tags"],
+            "follow: { environment: qa }",
+        )
+        .then_some(())?;
+    let soak = soak.map_or(Duration::ZERO, |soak| soak.value);
+    if let Some(environment) = environment {
+        let all = vec![environment];
+        return Some(Follow::Environments { all, soak });
+    }
+    if let Some(all) = all {
+        let all = all.value;
+        return Some(Follow::Environments { all, soak });
+    }
+    if let Some(range) = tags {
+        return Some(Follow::Tags(range.value));
+    }
+    let place = section.key_place("branches");
+    let patterns = values(branches?.value);
+    match BranchFilter::new(patterns) {
+        Ok(filter) => Some(Follow::Branches(filter)),
+        // Each pattern alone was judged by its form.
+        Err(InvalidFilter::TakesNothing | InvalidFilter::Empty(_) | InvalidFilter::Glob { .. }) => {
+            section.reading.problems.error(
+                &place,
+                "no pattern takes any branch",
+                "begin with one that does, such as `\"*\"`",
+            );
+            None
+        }
+    }
+}
+
+fn tags(section: &mut Section<'_>) -> Option<Tags> {
+    let newest = Mapped {
+        form: count(),
+        into: |number| match number {
+            0 => KeepTags::None,
+            number => KeepTags::Newest(number),
+        },
+    };
+    let words = Words(&[("all", KeepTags::All), ("none", KeepTags::None)]);
+    let keep = section.or(
+        "keep",
+        "How many are kept: `all`, `none` (then none are made), or the newest so many.",
+        WordOr(words, newest),
+        "all",
+    );
+    let prefix = section.optional(
+        "prefix",
+        "A tag's name up to its number. Left out: `deployment-`, or `<environment>/deployment-` where the repository serves several environments.",
+        terms::tag_prefix(),
+    );
+    Some(Tags {
+        keep: keep?.value,
+        prefix,
+    })
+}

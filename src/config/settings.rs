@@ -1,0 +1,214 @@
+//! `towpath.yaml`: what holds for the whole process. The file and every key in it are optional.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use url::Url;
+
+use super::environment::credential;
+use super::form::{At, Flag, a_second_or_more};
+use super::list::Table;
+use super::section::{Fields, Section};
+use super::terms;
+use crate::model::Credential;
+
+/// What holds for the whole process.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    /// How registries are reached, by host as [`ImageRepository::host`] spells it.
+    ///
+    /// [`ImageRepository::host`]: crate::model::ImageRepository::host
+    pub registries: BTreeMap<String, RegistrySettings>,
+    /// PEM certificates to trust in addition to the system's.
+    pub ca_file: Option<PathBuf>,
+    /// The proxy for HTTP; `None`: as `HTTPS_PROXY` and its relatives say.
+    pub proxy: Option<Url>,
+    /// The author and committer of Towpath's commits and tags.
+    pub author: Author,
+    /// How often sources are looked at when nothing wakes Towpath.
+    pub poll: Poll,
+    /// Where wake-ups are listened for; `None`: nowhere.
+    pub listen: Option<SocketAddr>,
+    /// Where mirrors and observations are kept, all of which may be deleted; `None`: see
+    /// [`default_cache`].
+    pub cache: Option<PathBuf>,
+}
+
+/// How one registry is reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RegistrySettings {
+    /// How to be let in.
+    pub credential: Credential,
+    /// Whether it is spoken to without TLS. Loopback always may be.
+    pub plain_http: bool,
+}
+
+/// An author as git writes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Author {
+    /// The name.
+    pub name: String,
+    /// The e-mail address, without `<` and `>`.
+    pub email: String,
+}
+
+/// How often sources are looked at. At least a second each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Poll {
+    /// Git repositories.
+    pub git: Duration,
+    /// Registries.
+    pub registry: Duration,
+}
+
+/// The cache directory where none is configured: `towpath` in `XDG_CACHE_HOME`, else in `.cache` of
+/// `HOME` ([XDG base directories](https://specifications.freedesktop.org/basedir-spec/latest/)), else
+/// in the system's temporary directory. `variable` looks up environment variables.
+pub fn default_cache(variable: impl Fn(&str) -> Option<PathBuf>) -> PathBuf {
+    let absolute = |name| variable(name).filter(|path| path.is_absolute());
+    absolute("XDG_CACHE_HOME")
+        .or_else(|| absolute("HOME").map(|home| home.join(".cache")))
+        .unwrap_or_else(std::env::temp_dir)
+        .join("towpath")
+}
+
+/// The form of the whole file.
+pub(super) fn file() -> Fields<Settings> {
+    Fields {
+        sample: "poll: { git: 30s }",
+        read: settings,
+    }
+}
+
+impl Settings {
+    /// Relative paths start at the configuration's folder.
+    pub(super) fn rooted(mut self, root: &Path) -> Self {
+        for path in [&mut self.ca_file, &mut self.cache].into_iter().flatten() {
+            *path = root.join(&*path);
+        }
+        for registry in self.registries.values_mut() {
+            root_credential(&mut registry.credential, root);
+        }
+        self
+    }
+}
+
+pub(super) fn root_credential(credential: &mut Credential, root: &Path) {
+    if let Credential::File { path, .. } = credential {
+        *path = root.join(&*path);
+    }
+}
+
+fn settings(section: &mut Section<'_>) -> Option<Settings> {
+    let registries = section.or(
+        "registries",
+        "How image registries are reached, by host. A registry that is not named here is reached over TLS with docker's configuration.",
+        Table {
+            key: terms::registry_host(),
+            value: Fields { sample: "{ credential: { env: REGISTRY_TOKEN } }", read: registry },
+        },
+        "{}",
+    );
+    let ca_file = section.optional(
+        "ca-file",
+        "PEM certificates to trust in addition to the system's, for git, registries and forges. A relative path starts at this folder.",
+        terms::path(),
+    );
+    let proxy = section.optional(
+        "proxy",
+        "The HTTP proxy for every connection except those to this machine. Left out: as HTTPS_PROXY, HTTP_PROXY and NO_PROXY say.",
+        terms::proxy(),
+    );
+    let author = section.or(
+        "author",
+        "The author and committer of Towpath's commits and tags.",
+        Fields {
+            sample: "{ name: Towpath, email: towpath@example.com }",
+            read: author,
+        },
+        "{}",
+    );
+    let poll = section.or(
+        "poll",
+        "How often sources are looked at when nothing wakes Towpath.",
+        Fields {
+            sample: "{ git: 30s, registry: 30s }",
+            read: poll,
+        },
+        "{}",
+    );
+    let listen = section.optional(
+        "listen",
+        "The address on which wake-ups are listened for. Left out: none.",
+        terms::socket(),
+    );
+    let cache = section.optional(
+        "cache",
+        "The directory of mirrors and observations, all of which may be deleted. Left out: `towpath` in the user's cache directory. A relative path starts at this folder.",
+        terms::path(),
+    );
+    let mut by_host = BTreeMap::new();
+    for (host, registry) in registries?.value {
+        let At { place, value: host } = host;
+        if by_host.insert(host.clone(), registry).is_some() {
+            let what = format!("the registry `{host}` stands here twice");
+            section
+                .reading
+                .problems
+                .error(&place, what, "keep one of them");
+        }
+    }
+    Some(Settings {
+        registries: by_host,
+        ca_file: ca_file.map(|at| at.value),
+        proxy: proxy.map(|at| at.value),
+        author: author?.value,
+        poll: poll?.value,
+        listen: listen.map(|at| at.value),
+        cache: cache.map(|at| at.value),
+    })
+}
+
+fn registry(section: &mut Section<'_>) -> Option<RegistrySettings> {
+    let credential = credential(section);
+    let plain_http = section.or(
+        "plain-http",
+        "Whether it is spoken to without TLS. A registry on this machine always may be.",
+        Flag,
+        "false",
+    );
+    Some(RegistrySettings {
+        credential,
+        plain_http: plain_http?.value,
+    })
+}
+
+fn author(section: &mut Section<'_>) -> Option<Author> {
+    let name = section.or(
+        "name",
+        "The author's name.",
+        terms::author_part(),
+        "Towpath",
+    );
+    let email = section.or(
+        "email",
+        "The author's e-mail address.",
+        terms::author_part(),
+        "towpath@localhost",
+    );
+    Some(Author {
+        name: name?.value,
+        email: email?.value,
+    })
+}
+
+fn poll(section: &mut Section<'_>) -> Option<Poll> {
+    let git = section.or("git", "Git repositories.", a_second_or_more(), "30s");
+    let registry = section.or("registry", "Registries.", a_second_or_more(), "30s");
+    Some(Poll {
+        git: git?.value,
+        registry: registry?.value,
+    })
+}

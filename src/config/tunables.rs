@@ -1,0 +1,251 @@
+//! The keys that an environment states for all applications and that an application may state for
+//! itself, under `in`, where the environment's `override` lists them.
+//!
+//! Owns their forms and defaults. What overrides what is made in `resolve`.
+
+use std::time::Duration;
+
+use super::environment::values;
+use super::form::{At, Form, Words, a_second_or_more, any_text, count, text};
+use super::list::{List, Mapped, any_list};
+use super::section::{Fields, Section};
+use super::terms;
+use crate::model::{
+    Adopt, Conflicts, Drift, Gate, ImageField, OnFailure, Pace, Rollback, StopTheLine,
+};
+
+/// What an environment states for all applications and an application may state for itself.
+#[derive(Debug, Default, Clone)]
+pub(super) struct Tunables {
+    pub(super) patches: Option<At<String>>,
+    pub(super) gate: Option<At<Gate>>,
+    pub(super) health_timeout: Option<Duration>,
+    pub(super) on_failure: Option<OnFailure>,
+    pub(super) rollback: Option<Rollback>,
+    pub(super) stop_the_line: Option<StopTheLine>,
+    pub(super) pace: Option<Pace>,
+    pub(super) drift: Option<Drift>,
+    pub(super) conflicts: Option<Conflicts>,
+    pub(super) prune_limit: Option<usize>,
+    pub(super) adopt: Option<Adopt>,
+    pub(super) image_fields: Option<Vec<ImageField>>,
+}
+
+/// The keys that `override` may list.
+pub(super) const OVERRIDABLE: &[(&str, &str)] = &[
+    ("manifests", "manifests"),
+    ("patches", "patches"),
+    ("soak", "soak"),
+    ("gate", "gate"),
+    ("health", "health"),
+    ("on-failure", "on-failure"),
+    ("rollback", "rollback"),
+    ("stop-the-line", "stop-the-line"),
+    ("pace", "pace"),
+    ("drift", "drift"),
+    ("conflicts", "conflicts"),
+    ("prune", "prune"),
+    ("adopt", "adopt"),
+    ("image-fields", "image-fields"),
+];
+
+/// Whether keys that are left out have their defaults or say nothing.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Defaults {
+    Apply,
+    Leave,
+}
+
+/// The keys that environments and applications share.
+pub(super) fn tunables(section: &mut Section<'_>, defaults: Defaults) -> Tunables {
+    let patches = section.optional(
+        "patches",
+        "The directory of JSON patches (RFC 6902) and merge patches (RFC 7396), each with a target selector.",
+        terms::directory(),
+    );
+    let gate = section.tunable(
+        "gate",
+        "What a promotion waits for: `none`, `branch` (a person merges the branch `towpath/<environment>/<application>`) or `pull-request`.",
+        Words(&[("none", Gate::None), ("branch", Gate::Branch), ("pull-request", Gate::PullRequest)]),
+        defaults,
+        "none",
+    );
+    let health = section.tunable(
+        "health",
+        "When a deployment is judged.",
+        Fields {
+            sample: "{ timeout: 10m }",
+            read: health,
+        },
+        defaults,
+        "{}",
+    );
+    let on_failure = section.tunable(
+        "on-failure",
+        "What a failed deployment leads to: `hold` stops the unit, `rollback` takes it back to the last release that was healthy there.",
+        Words(&[("hold", OnFailure::Hold), ("rollback", OnFailure::Rollback)]),
+        defaults,
+        "hold",
+    );
+    let rollback = section.tunable(
+        "rollback",
+        "How a rollback is written where there is a gate: through the `gate`, or `direct` to the branch.",
+        Words(&[("gate", Rollback::Gate), ("direct", Rollback::Direct)]),
+        defaults,
+        "gate",
+    );
+    let stop_the_line = section.tunable(
+        "stop-the-line",
+        "How far a failure reaches: the failed `unit` alone, or every unit of the `environment`.",
+        Words(&[
+            ("unit", StopTheLine::Unit),
+            ("environment", StopTheLine::Environment),
+        ]),
+        defaults,
+        "unit",
+    );
+    let pace = section.tunable(
+        "pace",
+        "When a newer release replaces the running one: `newest` at once, `proven` once the running one is proven or failed.",
+        Words(&[("newest", Pace::Newest), ("proven", Pace::Proven)]),
+        defaults,
+        "newest",
+    );
+    let drift = section.tunable(
+        "drift",
+        "What happens to live objects that differ from what was applied: `correct` applies them again, `report` only says so.",
+        Words(&[("correct", Drift::Correct), ("report", Drift::Report)]),
+        defaults,
+        "correct",
+    );
+    let conflicts = section.tunable(
+        "conflicts",
+        "What happens to fields that another manager holds: `force` takes them and names them in the record, `refuse` refuses the apply.",
+        Words(&[("force", Conflicts::Force), ("refuse", Conflicts::Refuse)]),
+        defaults,
+        "force",
+    );
+    let prune = section.tunable(
+        "prune",
+        "How much one apply may delete.",
+        Fields {
+            sample: "{ limit: 10 }",
+            read: prune,
+        },
+        defaults,
+        "{}",
+    );
+    let adopt = section.tunable(
+        "adopt",
+        "What live objects may be taken over: `auto` takes those that no engine marked without asking, `flux`, `argocd` and `helm` those that this engine marked. Left out: none without `towpath adopt`.",
+        adoptions(),
+        defaults,
+        "[]",
+    );
+    let image_fields = section.tunable(
+        "image-fields",
+        "Fields of custom resources that hold an image.",
+        any_list(Fields {
+            sample: "{ kind: Rollout, group: argoproj.io, path: /spec/template/spec/containers/*/image }",
+            read: image_field,
+        }),
+        defaults,
+        "[]",
+    );
+    Tunables {
+        patches,
+        gate,
+        health_timeout: health.and_then(|health| health.value),
+        on_failure: on_failure.map(|at| at.value),
+        rollback: rollback.map(|at| at.value),
+        stop_the_line: stop_the_line.map(|at| at.value),
+        pace: pace.map(|at| at.value),
+        drift: drift.map(|at| at.value),
+        conflicts: conflicts.map(|at| at.value),
+        prune_limit: prune.and_then(|prune| prune.value),
+        adopt: adopt.map(|at| at.value),
+        image_fields: image_fields.map(|at| values(at.value)),
+    }
+}
+
+impl Section<'_> {
+    fn tunable<F: Form>(
+        &mut self,
+        key: &'static str,
+        about: &str,
+        form: F,
+        defaults: Defaults,
+        default: &str,
+    ) -> Option<At<F::Value>> {
+        match defaults {
+            Defaults::Apply => self.or(key, about, form, default),
+            Defaults::Leave => self.optional(key, about, form),
+        }
+    }
+}
+
+fn health(section: &mut Section<'_>) -> Option<Option<Duration>> {
+    let timeout = section.or(
+        "timeout",
+        "How long a rollout may take before it has failed.",
+        a_second_or_more(),
+        "10m",
+    );
+    Some(timeout.map(|timeout| timeout.value))
+}
+
+fn prune(section: &mut Section<'_>) -> Option<Option<usize>> {
+    let limit = section.optional(
+        "limit",
+        "The most objects one apply may delete. Left out: the larger of 10 and a tenth of the set.",
+        count(),
+    );
+    Some(limit.map(|limit| limit.value))
+}
+
+fn adoptions() -> impl Form<Value = Adopt> {
+    let words = Words(&[
+        ("auto", "auto"),
+        ("flux", "flux"),
+        ("argocd", "argocd"),
+        ("helm", "helm"),
+    ]);
+    Mapped {
+        form: List {
+            item: words,
+            empty: true,
+            alone: true,
+        },
+        into: |words| {
+            let mut adopt = Adopt::default();
+            for word in values(words) {
+                match word {
+                    "auto" => adopt.auto = true,
+                    engine if adopt.engines.iter().any(|known| known == engine) => {}
+                    engine => adopt.engines.push(engine.to_owned()),
+                }
+            }
+            adopt
+        },
+    }
+}
+
+fn image_field(section: &mut Section<'_>) -> Option<ImageField> {
+    let kind = section.required("kind", "The object's kind.", text("a kind", "Rollout"));
+    let group = section.or(
+        "group",
+        "The object's API group; empty for the core group.",
+        any_text("an API group", "argoproj.io"),
+        "\"\"",
+    );
+    let path = section.required(
+        "path",
+        "A JSON pointer to the image, in which `*` stands for every element of a list.",
+        terms::pointer(),
+    );
+    Some(ImageField {
+        kind: kind?.value,
+        group: group?.value,
+        path: path?.value,
+    })
+}
