@@ -164,11 +164,7 @@ impl<'a> Batch<'a> {
         Ok(())
     }
 
-    fn write(
-        &mut self,
-        order: &Order,
-        write: &Write,
-    ) -> Result<Vec<Happened>, Unfit> {
+    fn write(&mut self, order: &Order, write: &Write) -> Result<Vec<Happened>, Unfit> {
         let names = Names::of(order);
         let head = self.current(&names.branch).ok_or(Unfit::Lost)?;
         let verb = if write.cause == Cause::Rollback {
@@ -210,11 +206,7 @@ impl<'a> Batch<'a> {
         Ok(happened)
     }
 
-    fn propose(
-        &mut self,
-        order: &Order,
-        propose: &Propose,
-    ) -> Result<Vec<Happened>, Unfit> {
+    fn propose(&mut self, order: &Order, propose: &Propose) -> Result<Vec<Happened>, Unfit> {
         let names = Names::of(order);
         let text = message::commit(
             "propose",
@@ -228,11 +220,7 @@ impl<'a> Batch<'a> {
             release: propose.release.clone(),
             proposal: commit,
         };
-        self.note(
-            order,
-            propose.planned_on.head,
-            vec![statement],
-        )?;
+        self.note(order, propose.planned_on.head, vec![statement])?;
         self.after.insert(names.proposal, Some(commit.0));
         // A record without its branch would read as declined, so here the branch goes first.
         self.proposal_first = true;
@@ -244,11 +232,7 @@ impl<'a> Batch<'a> {
         )])
     }
 
-    fn withdraw(
-        &mut self,
-        order: &Order,
-        withdraw: &Withdraw,
-    ) -> Result<Vec<Happened>, Unfit> {
+    fn withdraw(&mut self, order: &Order, withdraw: &Withdraw) -> Result<Vec<Happened>, Unfit> {
         let names = Names::of(order);
         let proposal = withdraw
             .planned_on
@@ -259,27 +243,15 @@ impl<'a> Batch<'a> {
             proposal: Some(proposal),
             reason: withdraw.reason.clone(),
         };
-        self.note(
-            order,
-            withdraw.planned_on.head,
-            vec![statement],
-        )?;
+        self.note(order, withdraw.planned_on.head, vec![statement])?;
         if withdraw.planned_on.proposal.is_some() {
             self.after.insert(names.proposal, None);
         }
         Ok(Vec::new())
     }
 
-    fn record(
-        &mut self,
-        order: &Order,
-        statements: &Statements,
-    ) -> Result<Vec<Happened>, Unfit> {
-        let written = self.note(
-            order,
-            statements.commit,
-            statements.statements.clone(),
-        )?;
+    fn record(&mut self, order: &Order, statements: &Statements) -> Result<Vec<Happened>, Unfit> {
+        let written = self.note(order, statements.commit, statements.statements.clone())?;
         if statements.closes_proposal {
             self.after.insert(Names::of(order).proposal, None);
         }

@@ -34,7 +34,12 @@ impl Order {
             .environments
             .iter()
             .position(|it| it.name == *environment)?;
-        Some(Self { pipeline, index, step, numbered_beyond: 0 })
+        Some(Self {
+            pipeline,
+            index,
+            step,
+            numbered_beyond: 0,
+        })
     }
 
     /// The unit's environment.

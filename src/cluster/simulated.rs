@@ -13,7 +13,9 @@ use tokio::sync::Notify;
 
 use super::{Cluster, ClusterError, ReadCluster, UnitScope};
 use crate::manifest::Object;
-use crate::model::{ApplicationName, EnvironmentName, Health, ImageReference, ObjectRef, Simulated};
+use crate::model::{
+    ApplicationName, EnvironmentName, Health, ImageReference, ObjectRef, Simulated,
+};
 use crate::plan::{Apply, Live, LiveObject, Mark};
 
 /// See the module.
@@ -187,8 +189,13 @@ impl ReadCluster for SimulatedCluster {
             None => told.await,
         }
         let state = locked(&self.state);
-        let marks = state.objects.values().filter_map(|stored| stored.mark.as_ref());
-        marks.filter_map(|mark| mark.application.parse().ok()).collect()
+        let marks = state
+            .objects
+            .values()
+            .filter_map(|stored| stored.mark.as_ref());
+        marks
+            .filter_map(|mark| mark.application.parse().ok())
+            .collect()
     }
 }
 

@@ -588,15 +588,20 @@ pub enum Concerned {
 impl Concerned {
     /// Whether this unit is concerned.
     pub fn is(&self, environment: &Environment, application: &ApplicationName) -> bool {
-        let Self::Some { paths, units } = self else { return true };
+        let Self::Some { paths, units } = self else {
+            return true;
+        };
         let directories = environment.manifests.iter().chain(&environment.patches);
         let below = |path: &String| {
             directories.clone().any(|directory| {
-                path.strip_prefix(directory.as_str()).is_some_and(|rest| rest.starts_with('/'))
+                path.strip_prefix(directory.as_str())
+                    .is_some_and(|rest| rest.starts_with('/'))
             })
         };
         units.contains(&(environment.name.clone(), application.clone()))
-            || paths.get(&environment.name).is_some_and(|paths| paths.iter().any(below))
+            || paths
+                .get(&environment.name)
+                .is_some_and(|paths| paths.iter().any(below))
     }
 }
 
@@ -621,12 +626,22 @@ impl InfraReader {
                 let old = self.repository.commit(old.head).ok()?.tree;
                 let new = self.repository.commit(new.head).ok()?.tree;
                 let changed = self.repository.changed(Some(old), Some(new)).ok()?;
-                paths.insert(environment.clone(), changed.into_iter().map(|it| it.path).collect());
+                paths.insert(
+                    environment.clone(),
+                    changed.into_iter().map(|it| it.path).collect(),
+                );
             }
             if old.records_tree != new.records_tree {
-                let changed = self.repository.changed(old.records_tree, new.records_tree).ok()?;
-                let present = changed.iter().filter_map(|it| it.path.strip_prefix("present/applications/"));
-                units.extend(present.filter_map(|name| Some((environment.clone(), name.parse().ok()?))));
+                let changed = self
+                    .repository
+                    .changed(old.records_tree, new.records_tree)
+                    .ok()?;
+                let present = changed
+                    .iter()
+                    .filter_map(|it| it.path.strip_prefix("present/applications/"));
+                units.extend(
+                    present.filter_map(|name| Some((environment.clone(), name.parse().ok()?))),
+                );
             }
             let prefix = format!("refs/heads/towpath/{environment}/");
             for name in before.refs.keys().chain(after.refs.keys()) {

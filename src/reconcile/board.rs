@@ -39,7 +39,10 @@ pub struct Board {
 
 impl Default for Board {
     fn default() -> Self {
-        Self { posted: Mutex::default(), changes: watch::channel(0).0 }
+        Self {
+            posted: Mutex::default(),
+            changes: watch::channel(0).0,
+        }
     }
 }
 
@@ -50,7 +53,8 @@ impl Board {
         let mut all = self.posted.lock().unwrap_or_else(PoisonError::into_inner);
         all.insert(application, Arc::new(posted));
         drop(all);
-        self.changes.send_modify(|changes| *changes = changes.wrapping_add(1));
+        self.changes
+            .send_modify(|changes| *changes = changes.wrapping_add(1));
     }
 
     /// Everything that is up.

@@ -25,7 +25,9 @@ impl Reconciler {
         step: Step,
         now: Timestamp,
     ) {
-        let Some(environment) = towed.pipeline.environment(environment) else { return };
+        let Some(environment) = towed.pipeline.environment(environment) else {
+            return;
+        };
         let outcome = match step {
             Step::Apply(apply) => self.apply(towed, environment, &apply, now).await,
             step => self.write(towed, environment, step, now).await,
@@ -130,7 +132,9 @@ impl Reconciler {
         towed.pipeline.environments.iter().any(|environment| {
             let view = world.units.get(&environment.name);
             let open = view.filter(|view| view.live.is_some()).is_some_and(|view| {
-                view.infra.read().is_ok_and(|infra| !infra.standing.open.is_empty())
+                view.infra
+                    .read()
+                    .is_ok_and(|infra| !infra.standing.open.is_empty())
             });
             let waits = plan.units.iter().any(|unit| {
                 unit.environment == environment.name
@@ -142,7 +146,9 @@ impl Reconciler {
 
     /// Makes the deployment tags that are missing.
     pub(super) async fn make_tags(&self, towed: &Arc<Towed>, now: Timestamp) {
-        let Ok(_alone) = self.tagging.try_lock() else { return };
+        let Ok(_alone) = self.tagging.try_lock() else {
+            return;
+        };
         for environment in &towed.pipeline.environments {
             let (Some(writer), Some(source)) = (
                 self.writers.get(&environment.repository),
@@ -150,7 +156,11 @@ impl Reconciler {
             ) else {
                 continue;
             };
-            if self.observatory.live_of(&towed.pipeline, environment).is_none() {
+            if self
+                .observatory
+                .live_of(&towed.pipeline, environment)
+                .is_none()
+            {
                 continue;
             }
             match writer.tag(environment, now).await {
@@ -225,15 +235,25 @@ impl Reconciler {
             }
         }
         for unit in &plan.units {
-            let Decision::Waiting(waiting) = &unit.decision else { continue };
+            let Decision::Waiting(waiting) = &unit.decision else {
+                continue;
+            };
             let reason = waiting.reason.to_string();
             if !waiting.reason.is_stopped() {
                 memory.stopped.remove(&unit.environment);
-            } else if memory.stopped.insert(unit.environment.clone(), reason.clone()).as_ref()
+            } else if memory
+                .stopped
+                .insert(unit.environment.clone(), reason.clone())
+                .as_ref()
                 != Some(&reason)
             {
                 let environment = Some(unit.environment.clone());
-                news.push(event(EventKind::Held, environment, unit.release.clone(), Some(reason)));
+                news.push(event(
+                    EventKind::Held,
+                    environment,
+                    unit.release.clone(),
+                    Some(reason),
+                ));
             }
         }
         drop(memory);
@@ -248,10 +268,17 @@ impl Failing {
             None => (now, 0),
         };
         let wait = failure.retry_after.unwrap_or_else(|| {
-            RETRY_MIN.saturating_mul(2_u32.saturating_pow(count)).min(RETRY_MAX)
+            RETRY_MIN
+                .saturating_mul(2_u32.saturating_pow(count))
+                .min(RETRY_MAX)
         });
         let retry = now.checked_add(wait).ok();
-        let unreadable = Unreadable { source: failure.source, why: failure.why, since, retry };
+        let unreadable = Unreadable {
+            source: failure.source,
+            why: failure.why,
+            since,
+            retry,
+        };
         Self { unreadable, count }
     }
 }

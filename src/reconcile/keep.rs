@@ -35,14 +35,26 @@ macro_rules! keep {
 impl Reconciler {
     /// Says that a git repository may have changed. Gives whether it is one of ours.
     pub fn git_may_have_changed(&self, url: &RepositoryUrl) -> bool {
-        let infra = self.observatory.infra.get(url).map(|it| it.source.mark_stale());
-        let history = self.observatory.histories.get(url).map(|it| it.source.mark_stale());
+        let infra = self
+            .observatory
+            .infra
+            .get(url)
+            .map(|it| it.source.mark_stale());
+        let history = self
+            .observatory
+            .histories
+            .get(url)
+            .map(|it| it.source.mark_stale());
         infra.is_some() || history.is_some()
     }
 
     /// Says that an image repository may have changed. Gives whether it is one of ours.
     pub fn images_may_have_changed(&self, repository: &ImageRepository) -> bool {
-        self.observatory.tags.get(repository).map(|it| it.source.mark_stale()).is_some()
+        self.observatory
+            .tags
+            .get(repository)
+            .map(|it| it.source.mark_stale())
+            .is_some()
     }
 
     pub(super) fn keep_sources(self: &Arc<Self>, tasks: &TaskTracker, stop: &CancellationToken) {
@@ -52,28 +64,48 @@ impl Reconciler {
         }
         for (repository, source) in &observatory.tags {
             let (this, repository) = (self.clone(), repository.clone());
-            keep!(tasks, stop, self.intervals.registry, source.clone(), move || {
-                this.wake(|towed| {
-                    let mut images = towed.pipeline.application.images.iter();
-                    images.any(|image| image.repository == repository)
-                });
-            });
+            keep!(
+                tasks,
+                stop,
+                self.intervals.registry,
+                source.clone(),
+                move || {
+                    this.wake(|towed| {
+                        let mut images = towed.pipeline.application.images.iter();
+                        images.any(|image| image.repository == repository)
+                    });
+                }
+            );
         }
         for (url, source) in &observatory.histories {
             let (this, url) = (self.clone(), url.clone());
             keep!(tasks, stop, self.intervals.git, source.clone(), move || {
                 this.wake(|towed| {
-                    towed.pipeline.application.source.as_ref().is_some_and(|it| it.url == url)
+                    towed
+                        .pipeline
+                        .application
+                        .source
+                        .as_ref()
+                        .is_some_and(|it| it.url == url)
                 });
             });
         }
         let mut clusters: Vec<SharedCluster> = Vec::new();
         for ((_, application), source) in &observatory.live {
             let (this, application) = (self.clone(), application.clone());
-            keep!(tasks, stop, self.intervals.cluster, source.clone(), move || {
-                this.wake(|towed| towed.pipeline.application.name == application);
-            });
-            if !clusters.iter().any(|known| Arc::ptr_eq(known, source.cluster())) {
+            keep!(
+                tasks,
+                stop,
+                self.intervals.cluster,
+                source.clone(),
+                move || {
+                    this.wake(|towed| towed.pipeline.application.name == application);
+                }
+            );
+            if !clusters
+                .iter()
+                .any(|known| Arc::ptr_eq(known, source.cluster()))
+            {
                 clusters.push(source.cluster().clone());
             }
         }

@@ -78,10 +78,17 @@ impl Reconciler {
     ) -> Self {
         let observatory = Observatory::new(&pipelines, outside, now);
         let writers = outside.repositories.iter().map(|(url, repository)| {
-            (url.clone(), Arc::new(Writer::new(repository.clone(), author.clone())))
+            (
+                url.clone(),
+                Arc::new(Writer::new(repository.clone(), author.clone())),
+            )
         });
         let towed = pipelines.into_iter().map(|pipeline| {
-            Arc::new(Towed { pipeline, wake: Notify::new(), memory: Mutex::default() })
+            Arc::new(Towed {
+                pipeline,
+                wake: Notify::new(),
+                memory: Mutex::default(),
+            })
         });
         Self {
             pipelines: towed.collect(),
@@ -132,7 +139,12 @@ impl Reconciler {
     }
 
     /// One round of one pipeline: plans, and sets its steps going. Gives how long it may rest.
-    fn tow(self: &Arc<Self>, towed: &Arc<Towed>, effects: &TaskTracker, now: Timestamp) -> Duration {
+    fn tow(
+        self: &Arc<Self>,
+        towed: &Arc<Towed>,
+        effects: &TaskTracker,
+        now: Timestamp,
+    ) -> Duration {
         let (world, plan) = self.plan(towed, now);
         self.tell(towed, &world, &plan, now);
         for (environment, step) in self.due(towed, &plan) {
@@ -184,7 +196,10 @@ impl Reconciler {
             if !matches!(unit.decision, Decision::Step(_)) {
                 continue;
             }
-            if let Some(finding) = findings.iter().find(|it| it.environment == unit.environment) {
+            if let Some(finding) = findings
+                .iter()
+                .find(|it| it.environment == unit.environment)
+            {
                 tracing::error!(%finding, "the plan breaks an invariant: nothing is done");
                 let why = format!("a bug: its plan breaks {finding}");
                 unit.decision = Decision::Waiting(Waiting::on(Reason::BrokenManifests(why)));
@@ -204,7 +219,10 @@ impl Reconciler {
         let mut due = Vec::new();
         for unit in &plan.units {
             if let Decision::Step(step) = &unit.decision
-                && memory.in_flight.insert(unit.environment.clone(), ()).is_none()
+                && memory
+                    .in_flight
+                    .insert(unit.environment.clone(), ())
+                    .is_none()
             {
                 due.push((unit.environment.clone(), Step::clone(step)));
             }
@@ -215,7 +233,13 @@ impl Reconciler {
     fn post(&self, towed: &Towed, world: World, plan: Plan) {
         let busy = !towed.memory().in_flight.is_empty();
         let tried = self.observatory.is_tried(&towed.pipeline);
-        self.board.post(Posted { pipeline: towed.pipeline.clone(), world, plan, busy, tried });
+        self.board.post(Posted {
+            pipeline: towed.pipeline.clone(),
+            world,
+            plan,
+            busy,
+            tried,
+        });
     }
 }
 
@@ -242,5 +266,8 @@ fn rest(plan: &Plan, now: Timestamp) -> Duration {
         Decision::Step(_) => None,
     });
     let left = next.min().map(|next| next.duration_since(now));
-    left.map_or(REST_MAX, |left| Duration::try_from(left).unwrap_or_default()).min(REST_MAX)
+    left.map_or(REST_MAX, |left| {
+        Duration::try_from(left).unwrap_or_default()
+    })
+    .min(REST_MAX)
 }
