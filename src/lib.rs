@@ -8,5 +8,6 @@
 //! Arrows: `model ← manifest ← plan ← reconcile → observe, act → git, registry, forge, cluster`.
 
 pub mod clock;
+pub mod demo;
 pub mod git;
 pub mod model;

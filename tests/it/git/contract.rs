@@ -2,15 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use towpath::git::{CommitDraft, End, GitError, Push, Pushed, Reach, Refs, Repository, TagDraft};
+use towpath::git::{CommitDraft, End, GitError, Push, Pushed, Reach, Refs, TagDraft};
 use towpath::model::CommitId;
 
-use super::site::{MASTER, Site, commit, commit_on, git, history, signature};
+use super::site::{MASTER, Site, commit, commit_on, history, signature};
 
 /// Runs every case against every kind of server.
 macro_rules! contract {
     ($($case:ident),* $(,)?) => {
         contract!(@on memory: $($case),*);
+        contract!(@on file: $($case),*);
+        contract!(@on http: $($case),*);
+        contract!(@on http_version_0: $($case),*);
+        contract!(@on ssh: $($case),*);
     };
     (@on $site:ident: $($case:ident),*) => {
         mod $site {
@@ -254,17 +258,19 @@ async fn commits_alone_answer_for_ancestry(site: &Site) {
         .unwrap();
     let push = Push::new().update("refs/heads/side", None, head.0);
     assert_eq!(writer.push(push).await.unwrap(), Pushed::Landed);
-    let reader = site.repository("reader");
-    let refs = reader.look(&["refs/heads/".to_owned()]).await.unwrap();
-    let tips: Vec<_> = refs.values().map(|shown| shown.id).collect();
-    reader.fetch(&tips, Reach::Commits).await.unwrap();
-    assert!(reader.is_ancestor(head, next).await.unwrap());
-    assert!(!reader.is_ancestor(next, head).await.unwrap());
-    let tree = reader.commit(next).unwrap().tree;
-    assert!(
-        matches!(reader.tree(tree), Err(GitError::Missing { .. })),
-        "trees stay there"
-    );
+    // A server that cannot filter sends more than was asked for, and answers the same.
+    for (name, filter) in [("full", false), ("commits", true)] {
+        site.set_filter(filter);
+        let reader = site.repository(name);
+        let refs = reader.look(&["refs/heads/".to_owned()]).await.unwrap();
+        let tips: Vec<_> = refs.values().map(|shown| shown.id).collect();
+        reader.fetch(&tips, Reach::Commits).await.unwrap();
+        assert!(reader.is_ancestor(head, next).await.unwrap());
+        assert!(!reader.is_ancestor(next, head).await.unwrap());
+        let tree = reader.commit(next).unwrap().tree;
+        let stayed = matches!(reader.tree(tree), Err(GitError::Missing { .. }));
+        assert_eq!(stayed, filter, "trees are left out where the server can");
+    }
 }
 
 async fn an_empty_repository_is_no_error(site: &Site) {
@@ -282,6 +288,7 @@ async fn an_empty_repository_is_no_error(site: &Site) {
 }
 
 async fn a_rewritten_branch_is_followed(site: &Site) {
+    site.configure("receive.denyDeleteCurrent", "ignore");
     let writer = site.repository("writer");
     let head = history(&writer, 30).await;
     let reader = site.repository("reader");
