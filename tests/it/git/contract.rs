@@ -36,7 +36,7 @@ contract!(
     branch_records_and_tag_land_as_one,
     a_stale_head_is_lost_and_moves_nothing,
     a_refusal_keeps_the_servers_words,
-    eight_writers_lose_no_commit,
+    racing_writers_lose_no_commit,
     walks_cross_the_shallow_boundary,
     commits_alone_answer_for_ancestry,
     an_empty_repository_is_no_error,
@@ -180,17 +180,17 @@ async fn a_refusal_keeps_the_servers_words(site: &Site) {
     assert_eq!(everything(site).await[MASTER].id, first.0);
 }
 
-async fn eight_writers_lose_no_commit(site: &Site) {
-    const ROUNDS: usize = 3;
+async fn racing_writers_lose_no_commit(site: &Site) {
+    let (writer_count, rounds) = site.race();
     commit(&site.repository("start"), "start", "", 0)
         .await
         .unwrap();
     let mut writers = tokio::task::JoinSet::new();
-    for writer in 0..8_i64 {
+    for writer in 0..writer_count {
         let repository = site.repository(&format!("w{writer}"));
         writers.spawn(async move {
             let (mut won, mut second) = (Vec::new(), writer * 1000);
-            while won.len() < ROUNDS {
+            while won.len() < rounds {
                 second += 1;
                 let path = format!("w/{writer}");
                 let (id, pushed) = commit(&repository, &path, &second.to_string(), second)
@@ -211,7 +211,10 @@ async fn eight_writers_lose_no_commit(site: &Site) {
     let head = reader.look(&[MASTER.to_owned()]).await.unwrap()[MASTER].commit();
     reader.fetch(&[head.0], Reach::Tip).await.unwrap();
     let walk = reader.first_parents(head, &|_| false, 1000).await.unwrap();
-    assert_eq!((walk.end, walk.commits.len()), (End::Root, 8 * ROUNDS + 1));
+    assert_eq!(
+        (walk.end, walk.commits.len()),
+        (End::Root, writer_count as usize * rounds + 1)
+    );
     let mut landed: Vec<CommitId> = walk
         .commits
         .iter()

@@ -117,6 +117,14 @@ impl Site {
         }
     }
 
+    /// How many writers race, and how often each has to win. An `ssh` takes long to connect.
+    pub(crate) fn race(&self) -> (i64, usize) {
+        match &self.kind {
+            Kind::Ssh(..) => (3, 1),
+            _ => (8, 3),
+        }
+    }
+
     /// Whether the server can leave out trees.
     pub(crate) fn set_filter(&self, filter: bool) {
         match &self.kind {
