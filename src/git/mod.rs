@@ -6,22 +6,28 @@
 //! wire is our own (`docs/decisions/0003-git-wire.md`). This layer decides nothing about releases,
 //! never forces a ref and never reads the clock.
 
+mod credential;
 mod delta;
 mod draft;
 mod error;
+mod http;
 pub mod memory;
 mod mirror;
 pub mod notes;
 mod object;
 mod objects;
 mod pack;
+mod pipe;
 mod push;
 pub mod remote;
 mod repository;
 mod walk;
+mod wire;
 
-use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
 
+pub use credential::Credential;
 pub use delta::Delta;
 pub use draft::{Draft, Edit};
 pub use error::{GitError, MESSAGE_BYTES_MAX, printable};
@@ -31,6 +37,53 @@ pub use push::{Push, Pushed};
 pub use remote::{Ref, RefUpdate, Refs, Remote};
 pub use repository::{Reach, Repository};
 pub use walk::{End, Walk};
+
+use crate::model::{RepositoryUrl, Scheme};
+
+/// How servers are reached.
+#[derive(Debug, Clone)]
+pub struct Access {
+    /// The process's one HTTP client: it knows proxy and private CA. It should follow no redirects by
+    /// itself; where it does, one to another host is refused.
+    pub client: reqwest::Client,
+    /// Which credential HTTP servers get. `ssh` has its own.
+    pub credential: Credential,
+    /// The user name that goes with a named credential, unless one stands in the address;
+    /// `x-access-token` where neither is given.
+    pub user: Option<String>,
+    /// The command line that stands for `ssh`; `GIT_SSH_COMMAND`, `GIT_SSH` or `ssh` where none is
+    /// given.
+    pub ssh: Option<String>,
+    /// How long a server may send nothing, and take nothing.
+    pub idle_timeout: Duration,
+}
+
+impl Access {
+    /// The idle timeout where none is configured.
+    pub const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+
+    /// Access with the credential helper and the usual timeout.
+    pub fn new(client: reqwest::Client) -> Self {
+        Self {
+            client,
+            credential: Credential::default(),
+            user: None,
+            ssh: None,
+            idle_timeout: Self::IDLE_TIMEOUT,
+        }
+    }
+}
+
+/// The server at that address. Nothing is asked yet.
+///
+/// # Errors
+/// [`GitError::NotSmart`] or [`GitError::Malformed`] where the address cannot be one.
+pub fn remote(url: &RepositoryUrl, access: &Access) -> Result<Arc<dyn Remote>, GitError> {
+    Ok(match url.scheme() {
+        Scheme::Http => Arc::new(http::HttpRemote::new(url.as_str(), access)?),
+        Scheme::Ssh | Scheme::File => Arc::new(pipe::PipeRemote::new(url, access)?),
+    })
+}
 
 // What the locks guard is whole between any two statements, so a panic elsewhere does not spoil it.
 

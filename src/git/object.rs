@@ -320,6 +320,9 @@ impl Entry<'_> {
     }
 }
 
+/// A name in a directory, and what it shall name (`None`: it goes).
+pub(super) type NameChange<'a> = (&'a [u8], Option<(Mode, ObjectId)>);
+
 /// A directory.
 #[derive(Clone)]
 pub struct Tree {
@@ -432,7 +435,7 @@ impl Tree {
     }
 
     /// The tree with these names set (`Some`) or removed (`None`): one copy of its bytes.
-    pub(super) fn edited(&self, changes: &[(&[u8], Option<(Mode, ObjectId)>)]) -> Self {
+    pub(super) fn edited(&self, changes: &[NameChange<'_>]) -> Self {
         // Removals first, then insertions in place: the new bytes are runs of the old ones with new
         // entries between.
         let mut removed: Vec<usize> = Vec::new();

@@ -115,14 +115,9 @@ impl Repository {
     /// Any [`GitError`] of the way there, [`GitError::Disk`] where the mirror cannot be written.
     pub async fn fetch(&self, wants: &[ObjectId], reach: Reach) -> Result<(), GitError> {
         let _fetching = self.inner.fetching.lock().await;
-        self.blocking(|inner| {
-            inner.objects.tidy().map(|anew| {
-                if anew {
-                    locked(&inner.tips).clear()
-                }
-            })
-        })
-        .await?;
+        if self.blocking(|inner| inner.objects.tidy()).await? {
+            locked(&self.inner.tips).clear();
+        }
         let wants: Vec<ObjectId> = {
             let distinct: BTreeSet<ObjectId> = wants.iter().copied().collect();
             distinct

@@ -2,15 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use towpath::git::{CommitDraft, End, GitError, Push, Pushed, Reach, Refs, Repository, TagDraft};
+use towpath::git::{CommitDraft, End, GitError, Push, Pushed, Reach, Refs, TagDraft};
 use towpath::model::CommitId;
 
-use super::site::{MASTER, Site, commit, commit_on, git, history, signature};
+use super::site::{MASTER, Site, commit, commit_on, history, signature};
 
 /// Runs every case against every kind of server.
 macro_rules! contract {
     ($($case:ident),* $(,)?) => {
         contract!(@on memory: $($case),*);
+        contract!(@on file: $($case),*);
+        contract!(@on http: $($case),*);
+        contract!(@on http_version_0: $($case),*);
+        contract!(@on ssh: $($case),*);
     };
     (@on $site:ident: $($case:ident),*) => {
         mod $site {
@@ -32,7 +36,7 @@ contract!(
     branch_records_and_tag_land_as_one,
     a_stale_head_is_lost_and_moves_nothing,
     a_refusal_keeps_the_servers_words,
-    eight_writers_lose_no_commit,
+    racing_writers_lose_no_commit,
     walks_cross_the_shallow_boundary,
     commits_alone_answer_for_ancestry,
     an_empty_repository_is_no_error,
@@ -176,17 +180,17 @@ async fn a_refusal_keeps_the_servers_words(site: &Site) {
     assert_eq!(everything(site).await[MASTER].id, first.0);
 }
 
-async fn eight_writers_lose_no_commit(site: &Site) {
-    const ROUNDS: usize = 3;
+async fn racing_writers_lose_no_commit(site: &Site) {
+    let (writer_count, rounds) = site.race();
     commit(&site.repository("start"), "start", "", 0)
         .await
         .unwrap();
     let mut writers = tokio::task::JoinSet::new();
-    for writer in 0..8_i64 {
+    for writer in 0..writer_count {
         let repository = site.repository(&format!("w{writer}"));
         writers.spawn(async move {
             let (mut won, mut second) = (Vec::new(), writer * 1000);
-            while won.len() < ROUNDS {
+            while won.len() < rounds {
                 second += 1;
                 let path = format!("w/{writer}");
                 let (id, pushed) = commit(&repository, &path, &second.to_string(), second)
@@ -207,7 +211,10 @@ async fn eight_writers_lose_no_commit(site: &Site) {
     let head = reader.look(&[MASTER.to_owned()]).await.unwrap()[MASTER].commit();
     reader.fetch(&[head.0], Reach::Tip).await.unwrap();
     let walk = reader.first_parents(head, &|_| false, 1000).await.unwrap();
-    assert_eq!((walk.end, walk.commits.len()), (End::Root, 8 * ROUNDS + 1));
+    assert_eq!(
+        (walk.end, walk.commits.len()),
+        (End::Root, writer_count as usize * rounds + 1)
+    );
     let mut landed: Vec<CommitId> = walk
         .commits
         .iter()
@@ -254,17 +261,19 @@ async fn commits_alone_answer_for_ancestry(site: &Site) {
         .unwrap();
     let push = Push::new().update("refs/heads/side", None, head.0);
     assert_eq!(writer.push(push).await.unwrap(), Pushed::Landed);
-    let reader = site.repository("reader");
-    let refs = reader.look(&["refs/heads/".to_owned()]).await.unwrap();
-    let tips: Vec<_> = refs.values().map(|shown| shown.id).collect();
-    reader.fetch(&tips, Reach::Commits).await.unwrap();
-    assert!(reader.is_ancestor(head, next).await.unwrap());
-    assert!(!reader.is_ancestor(next, head).await.unwrap());
-    let tree = reader.commit(next).unwrap().tree;
-    assert!(
-        matches!(reader.tree(tree), Err(GitError::Missing { .. })),
-        "trees stay there"
-    );
+    // A server that cannot filter sends more than was asked for, and answers the same.
+    for (name, filter) in [("full", false), ("commits", true)] {
+        site.set_filter(filter);
+        let reader = site.repository(name);
+        let refs = reader.look(&["refs/heads/".to_owned()]).await.unwrap();
+        let tips: Vec<_> = refs.values().map(|shown| shown.id).collect();
+        reader.fetch(&tips, Reach::Commits).await.unwrap();
+        assert!(reader.is_ancestor(head, next).await.unwrap());
+        assert!(!reader.is_ancestor(next, head).await.unwrap());
+        let tree = reader.commit(next).unwrap().tree;
+        let stayed = matches!(reader.tree(tree), Err(GitError::Missing { .. }));
+        assert_eq!(stayed, filter, "trees are left out where the server can");
+    }
 }
 
 async fn an_empty_repository_is_no_error(site: &Site) {
@@ -282,6 +291,7 @@ async fn an_empty_repository_is_no_error(site: &Site) {
 }
 
 async fn a_rewritten_branch_is_followed(site: &Site) {
+    site.configure("receive.denyDeleteCurrent", "ignore");
     let writer = site.repository("writer");
     let head = history(&writer, 30).await;
     let reader = site.repository("reader");

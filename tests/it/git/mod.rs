@@ -1,4 +1,7 @@
 //! The git layer against real and in-memory servers.
 
 mod contract;
+mod faults;
+mod mirrors;
 mod site;
+mod sshd;

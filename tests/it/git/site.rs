@@ -1,13 +1,19 @@
 //! The servers that the contract cases run against.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use tempfile::TempDir;
+use towpath::demo::git_server::{GitServer, init_bare};
 use towpath::git::memory::MemoryRemote;
-use towpath::git::{CommitDraft, GitError, Push, Pushed, Reach, Remote, Repository, Signature};
+use towpath::git::{
+    Access, CommitDraft, Credential, GitError, Push, Pushed, Reach, Remote, Repository, Signature,
+};
 use towpath::model::CommitId;
+
+use super::sshd::Sshd;
 
 /// One empty repository on one kind of server.
 pub(crate) struct Site {
@@ -17,6 +23,9 @@ pub(crate) struct Site {
 
 enum Kind {
     Memory(MemoryRemote),
+    File(PathBuf),
+    Http(GitServer),
+    Ssh(Sshd, PathBuf),
 }
 
 impl Site {
@@ -27,10 +36,66 @@ impl Site {
         })
     }
 
+    pub(crate) async fn file() -> Option<Self> {
+        let directory = TempDir::new().unwrap();
+        let bare = directory.path().join("infra.git");
+        init_bare(&bare).await.unwrap();
+        Some(Self {
+            directory,
+            kind: Kind::File(bare),
+        })
+    }
+
+    pub(crate) async fn http() -> Option<Self> {
+        let directory = TempDir::new().unwrap();
+        let server = GitServer::start(&directory.path().join("served"))
+            .await
+            .unwrap();
+        server.create("infra").await.unwrap();
+        Some(Self {
+            directory,
+            kind: Kind::Http(server),
+        })
+    }
+
+    /// The same server as one that has not heard of version 2.
+    pub(crate) async fn http_version_0() -> Option<Self> {
+        let site = Self::http().await?;
+        site.server().set_version_2(false);
+        Some(site)
+    }
+
+    pub(crate) async fn ssh() -> Option<Self> {
+        let directory = TempDir::new().unwrap();
+        let bare = directory.path().join("it's infra.git");
+        init_bare(&bare).await.unwrap();
+        let sshd = Sshd::start(directory.path()).await?;
+        Some(Self {
+            directory,
+            kind: Kind::Ssh(sshd, bare),
+        })
+    }
+
     /// A new client, without anything known.
     pub(crate) fn remote(&self) -> Arc<dyn Remote> {
+        self.remote_with(&access())
+    }
+
+    pub(crate) fn remote_with(&self, access: &Access) -> Arc<dyn Remote> {
+        let url = match &self.kind {
+            Kind::Memory(remote) => return Arc::new(remote.clone()),
+            Kind::File(bare) => bare.display().to_string(),
+            Kind::Http(server) => server.url("infra"),
+            Kind::Ssh(sshd, bare) => sshd.url(bare),
+        };
+        towpath::git::remote(&url.parse().unwrap(), access).unwrap()
+    }
+
+    /// The HTTP server, where it is one.
+    pub(crate) fn server(&self) -> &GitServer {
         match &self.kind {
-            Kind::Memory(remote) => Arc::new(remote.clone()),
+            Kind::Http(server) => server,
+            _ => panic!("not an HTTP server"),
         }
     }
 
@@ -45,6 +110,41 @@ impl Site {
             Kind::Memory(remote) => {
                 remote.set_hook(Some(Arc::new(move |_| Err(text.to_owned()))));
             }
+            _ => self.hook(
+                "pre-receive",
+                &format!("printf '%s\\n' '{text}' >&2; exit 1"),
+            ),
+        }
+    }
+
+    /// How many writers race, and how often each has to win. An `ssh` takes long to connect.
+    pub(crate) fn race(&self) -> (i64, usize) {
+        match &self.kind {
+            Kind::Ssh(..) => (3, 1),
+            _ => (8, 3),
+        }
+    }
+
+    /// Whether the server can leave out trees.
+    pub(crate) fn set_filter(&self, filter: bool) {
+        match &self.kind {
+            Kind::Memory(remote) => remote.set_filter(filter),
+            _ => self.configure("uploadpack.allowFilter", &filter.to_string()),
+        }
+    }
+
+    /// Gives the server a hook.
+    pub(crate) fn hook(&self, name: &str, script: &str) {
+        let path = self.bare().unwrap().join("hooks").join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    /// Sets one of the server's own options, where it has a configuration.
+    pub(crate) fn configure(&self, key: &str, value: &str) {
+        if let Some(bare) = self.bare() {
+            git(&bare, &["config", key, value]);
         }
     }
 
@@ -52,6 +152,8 @@ impl Site {
     pub(crate) fn bare(&self) -> Option<PathBuf> {
         match &self.kind {
             Kind::Memory(_) => None,
+            Kind::File(bare) | Kind::Ssh(_, bare) => Some(bare.clone()),
+            Kind::Http(server) => Some(server.path("infra")),
         }
     }
 
@@ -60,6 +162,20 @@ impl Site {
         if let Some(bare) = self.bare() {
             git(&bare, &["fsck", "--strict", "--no-dangling"]);
         }
+    }
+}
+
+/// Access without credentials.
+pub(crate) fn access() -> Access {
+    let client = reqwest::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .build()
+        .unwrap();
+    Access {
+        credential: Credential::Anonymous,
+        ssh: super::sshd::ssh_command(),
+        ..Access::new(client)
     }
 }
 

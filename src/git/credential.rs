@@ -1,0 +1,209 @@
+//! Where a user name and secret for a server come from.
+//!
+//! A configuration only names them: an environment variable, a file, or git's own credential helpers
+//! (gitcredentials(7)), asked through `git credential`. A secret is never printed.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use tokio::io::AsyncWriteExt as _;
+use tokio::process::Command;
+
+use super::GitError;
+use super::error::printable;
+
+/// How long a credential helper may take: it may have to ask a server itself.
+const HELPER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What a secret's file may hold, in bytes.
+const SECRET_BYTES_MAX: u64 = 64 << 10;
+
+/// What a helper's answer may hold, in bytes.
+const ANSWER_BYTES_MAX: usize = 64 << 10;
+
+/// What a user is called where a token is the secret and the server does not look at the name.
+const USER: &str = "x-access-token";
+
+/// The name of a credential.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Credential {
+    /// None, whatever the server says.
+    Anonymous,
+    /// What git's credential helpers know, asked when the server wants a credential.
+    #[default]
+    Helper,
+    /// The secret in that environment variable.
+    Environment(String),
+    /// The secret in that file; read again when the server refuses it, since it may be rotated.
+    File(PathBuf),
+}
+
+impl fmt::Display for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Anonymous => write!(f, "access without a credential"),
+            Self::Helper => write!(f, "the credential of git's credential helper"),
+            Self::Environment(name) => write!(f, "the credential in environment variable {name}"),
+            Self::File(path) => write!(f, "the credential in file {}", path.display()),
+        }
+    }
+}
+
+/// A user name and a secret.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Login {
+    user: String,
+    secret: String,
+}
+
+impl fmt::Debug for Login {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Login({}, …)", self.user)
+    }
+}
+
+impl Login {
+    /// The value of an `Authorization` header (RFC 7617); marked so that it is never printed.
+    pub(super) fn header(&self) -> Option<reqwest::header::HeaderValue> {
+        let pair = BASE64_STANDARD.encode(format!("{}:{}", self.user, self.secret));
+        let mut value = reqwest::header::HeaderValue::try_from(format!("Basic {pair}")).ok()?;
+        value.set_sensitive(true);
+        Some(value)
+    }
+}
+
+/// Reads the credentials of one server.
+#[derive(Debug, Clone)]
+pub(super) struct Source {
+    /// The repository, for errors.
+    pub(super) url: String,
+    /// Which one.
+    pub(super) credential: Credential,
+    /// The user name, where one is configured or stands in the address.
+    pub(super) user: Option<String>,
+}
+
+impl Source {
+    /// Whether the credential goes with the first request already.
+    pub(super) fn is_named(&self) -> bool {
+        matches!(
+            self.credential,
+            Credential::Environment(_) | Credential::File(_)
+        )
+    }
+
+    /// The user name and secret; nothing where there are none.
+    pub(super) async fn login(&self) -> Result<Option<Login>, GitError> {
+        let secret = match &self.credential {
+            Credential::Anonymous => return Ok(None),
+            Credential::Helper => return self.ask_helper().await,
+            Credential::Environment(name) => std::env::var(name)
+                .map_err(|_| self.error(format!("environment variable {name} is not set")))?,
+            Credential::File(path) => {
+                let told =
+                    |error: std::io::Error| self.error(format!("file {}: {error}", path.display()));
+                let size = tokio::fs::metadata(path).await.map_err(told)?.len();
+                if size > SECRET_BYTES_MAX {
+                    return Err(
+                        self.error(format!("file {} is too large for a secret", path.display()))
+                    );
+                }
+                tokio::fs::read_to_string(path).await.map_err(told)?
+            }
+        };
+        let secret = secret.trim().to_owned();
+        if secret.is_empty() {
+            return Err(self.error(format!("{} is empty", self.credential)));
+        }
+        let user = self.user.clone().unwrap_or_else(|| USER.to_owned());
+        Ok(Some(Login { user, secret }))
+    }
+
+    /// Tells the helper whether its credential was good, so that it keeps or forgets it.
+    pub(super) async fn judge(&self, login: &Login, good: bool) {
+        if self.credential != Credential::Helper {
+            return;
+        }
+        let verb = if good { "approve" } else { "reject" };
+        let lines = format!("username={}\npassword={}\n", login.user, login.secret);
+        if let Err(error) = self.helper(verb, &lines).await {
+            tracing::debug!(%error, "the credential helper did not take the verdict");
+        }
+    }
+
+    async fn ask_helper(&self) -> Result<Option<Login>, GitError> {
+        let user = self.user.as_ref().map(|user| format!("username={user}\n"));
+        let answer = match self.helper("fill", &user.unwrap_or_default()).await {
+            Ok(answer) => answer,
+            // No helper knows one: that is no error of the helper, and asking a person is off.
+            Err(error) => {
+                tracing::debug!(%error, "git's credential helpers know no credential");
+                return Ok(None);
+            }
+        };
+        let field = |name: &str| {
+            answer
+                .lines()
+                .filter_map(|line| line.split_once('='))
+                .find_map(|(key, value)| (key == name).then(|| value.to_owned()))
+        };
+        Ok(field("username")
+            .zip(field("password"))
+            .map(|(user, secret)| Login { user, secret }))
+    }
+
+    async fn helper(&self, verb: &str, lines: &str) -> Result<String, GitError> {
+        let failed = |detail: String| GitError::Program {
+            program: format!("git credential {verb}"),
+            url: self.url.clone(),
+            detail,
+        };
+        let url = url::Url::parse(&self.url).map_err(|error| failed(error.to_string()))?;
+        let host = url.host_str().unwrap_or_default();
+        let port = url
+            .port()
+            .map(|port| format!(":{port}"))
+            .unwrap_or_default();
+        let path = url.path().trim_start_matches('/');
+        let scheme = url.scheme();
+        let question = format!("protocol={scheme}\nhost={host}{port}\npath={path}\n{lines}\n");
+        let mut child = Command::new("git")
+            .args(["-c", "core.askPass=", "credential", verb])
+            .env("GIT_TERMINAL_PROMPT", "0")
+            .env_remove("GIT_ASKPASS")
+            .env_remove("SSH_ASKPASS")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(|error| failed(error.to_string()))?;
+        let mut stdin = child.stdin.take();
+        let work = async {
+            if let Some(stdin) = &mut stdin {
+                stdin.write_all(question.as_bytes()).await?;
+            }
+            drop(stdin);
+            child.wait_with_output().await
+        };
+        let output = tokio::time::timeout(HELPER_TIMEOUT, work)
+            .await
+            .map_err(|_| failed(format!("no answer within {} s", HELPER_TIMEOUT.as_secs())))?
+            .map_err(|error| failed(error.to_string()))?;
+        if !output.status.success() || output.stdout.len() > ANSWER_BYTES_MAX {
+            return Err(failed(output.status.to_string()));
+        }
+        String::from_utf8(output.stdout).map_err(|_| failed("the answer is not UTF-8".to_owned()))
+    }
+
+    fn error(&self, detail: String) -> GitError {
+        GitError::Credential {
+            url: self.url.clone(),
+            detail: printable(detail.as_bytes()),
+        }
+    }
+}
