@@ -6,13 +6,13 @@ use std::collections::BTreeMap;
 use gix::ObjectId;
 use jiff::Timestamp;
 
-use super::message::{self, Author};
+use super::message;
 use super::{Failure, Happened, Order, Outcome};
 use crate::event::EventKind;
 use crate::git::notes::{NotesDraft, NotesError, records_ref};
 use crate::git::{CommitDraft, Draft, GitError, Push, Refs, Repository};
 use crate::model::record::{Cause, Record, Statement, Verdict};
-use crate::model::{CommitId, EnvironmentName, Follow, Release, proposal_branch};
+use crate::model::{Author, CommitId, EnvironmentName, Follow, Release, proposal_branch};
 use crate::plan::{PlannedOn, Propose, Statements, Step, Withdraw, Write};
 
 /// The refs of the repository at a moment.
@@ -100,7 +100,7 @@ impl<'a> Batch<'a> {
 
     /// The push.
     pub(super) fn finish(mut self) -> Result<Push, GitError> {
-        let signature = self.author.at(self.now);
+        let signature = message::signature(self.author, self.now);
         for (environment, notes) in std::mem::take(&mut self.notes) {
             let commit = notes.commit(&mut self.draft, &signature)?;
             self.after.insert(records_ref(&environment), Some(commit.0));
@@ -314,7 +314,7 @@ impl<'a> Batch<'a> {
             edits.push((file.path.clone(), Some(file.after.clone().into())));
         }
         let tree = self.draft.edit(Some(tree), edits)?;
-        let signature = self.author.at(self.now);
+        let signature = message::signature(self.author, self.now);
         Ok(self.draft.commit(&CommitDraft {
             tree,
             parents: vec![onto],

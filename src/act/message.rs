@@ -4,26 +4,11 @@ use jiff::Timestamp;
 
 use crate::git::Signature;
 use crate::model::record::{Record, Statement, Verdict};
-use crate::model::{ApplicationName, EnvironmentName, Release};
+use crate::model::{ApplicationName, Author, EnvironmentName, Release};
 
-/// Who Towpath's commits are by.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Author {
-    /// The name.
-    pub name: String,
-    /// The address.
-    pub email: String,
-}
-
-impl Author {
-    /// The author at a moment.
-    pub fn at(&self, time: Timestamp) -> Signature {
-        Signature {
-            name: self.name.clone(),
-            email: self.email.clone(),
-            time,
-        }
-    }
+/// The author at a moment.
+pub(super) fn signature(author: &Author, time: Timestamp) -> Signature {
+    Signature { name: author.name.clone(), email: author.email.clone(), time }
 }
 
 /// The message of a commit that sets a release.

@@ -8,7 +8,6 @@ mod writer;
 
 use std::time::Duration;
 
-pub use message::Author;
 pub use writer::{Order, Writer};
 
 use crate::event::EventKind;

@@ -99,7 +99,7 @@ impl Writer {
         };
         let mut draft = self.repository.draft();
         let mut notes = NotesDraft::begin(&draft, Some(head))?;
-        let signature = self.author.at(now);
+        let signature = message::signature(&self.author, now);
         let mut push = Push::new();
         let mut happened = Vec::new();
         for (open, note) in &ended {

@@ -10,10 +10,9 @@ use jiff::Timestamp;
 use tokio::sync::oneshot;
 
 use super::batch::{Batch, Heads, heads};
-use super::message::Author;
 use super::{Failure, Outcome};
 use crate::git::{GitError, Pushed, Repository};
-use crate::model::{ApplicationName, Environment, EnvironmentName, Pipeline};
+use crate::model::{ApplicationName, Author, Environment, EnvironmentName, Pipeline};
 use crate::plan::Step;
 
 /// A step and the unit it is for.

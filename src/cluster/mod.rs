@@ -4,6 +4,7 @@
 //! anything by construction. What is applied was decided before; a cluster decides nothing.
 
 pub mod simulated;
+pub mod unsupported;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -12,7 +12,7 @@ use super::form::{At, Flag, a_second_or_more};
 use super::list::Table;
 use super::section::{Fields, Section};
 use super::terms;
-use crate::model::Credential;
+use crate::model::{Author, Credential};
 
 /// What holds for the whole process.
 #[derive(Debug, Clone, PartialEq)]
@@ -43,15 +43,6 @@ pub struct RegistrySettings {
     pub credential: Credential,
     /// Whether it is spoken to without TLS. Loopback always may be.
     pub plain_http: bool,
-}
-
-/// An author as git writes it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Author {
-    /// The name.
-    pub name: String,
-    /// The e-mail address, without `<` and `>`.
-    pub email: String,
 }
 
 /// How often sources are looked at. At least a second each.

@@ -3,6 +3,7 @@
 //! Outside data is parsed into these small types at the edge, so that whatever holds one holds a
 //! checked value.
 
+mod author;
 mod branch;
 pub mod catalogue;
 mod commit;
@@ -19,6 +20,7 @@ mod template;
 mod url;
 mod version;
 
+pub use author::Author;
 pub use branch::{BranchFilter, InvalidFilter};
 pub use commit::{CommitId, InvalidCommit};
 pub use credential::Credential;

@@ -19,10 +19,10 @@ use tokio_util::task::TaskTracker;
 
 pub use board::{Board, Posted};
 
-use crate::act::{Author, Writer};
+use crate::act::Writer;
 use crate::clock;
 use crate::event::Event;
-use crate::model::{Digests, EnvironmentName, Pipeline, RepositoryUrl};
+use crate::model::{Author, Digests, EnvironmentName, Pipeline, RepositoryUrl};
 use crate::observe::{Intervals, Observatory, Outside};
 use crate::plan::{self, Decision, Plan, Reason, Step, Unreadable, Waiting, World};
 

@@ -1,0 +1,213 @@
+//! From a configuration to the outside systems it names.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result, bail};
+use jiff::Timestamp;
+
+use crate::cluster::SharedCluster;
+use crate::cluster::simulated::SimulatedCluster;
+use crate::cluster::unsupported::UnsupportedCluster;
+use crate::config::{Config, Location, Problems, default_cache, files};
+use crate::git::{self, Access, Reach, Repository};
+use crate::http::{self, HttpSettings};
+use crate::model::{
+    ClusterSpec, CommitId, Credential, Digest, Environment, EnvironmentName, RepositoryUrl,
+};
+use crate::observe::{Intervals, Outside};
+use crate::registry::{CredentialSource, HostSettings, HttpRegistry, RegistrySettings};
+
+/// Where the configuration is read from, and what was read.
+pub struct Setup {
+    /// Where from.
+    pub location: Location,
+    /// What was read.
+    pub config: Config,
+}
+
+/// Why there is no configuration to work with.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// It has mistakes.
+    #[error("{0}")]
+    Problems(Problems),
+    /// It could not be read at all.
+    #[error("the configuration at {location} cannot be read")]
+    Unreadable {
+        /// Where.
+        location: String,
+        /// Why.
+        #[source]
+        source: anyhow::Error,
+    },
+}
+
+impl Setup {
+    /// Reads the configuration.
+    ///
+    /// # Errors
+    /// [`SetupError`] holds every mistake, or why it cannot be read.
+    pub async fn load(location: Location) -> Result<Self, SetupError> {
+        let config = match &location {
+            Location::Folder(folder) => Config::load(folder),
+            Location::Git { url, reference, path } => {
+                let files = from_git(url, reference.as_deref(), path).await.map_err(|source| {
+                    SetupError::Unreadable { location: location.to_string(), source }
+                })?;
+                Config::parse(&files)
+            }
+        };
+        let config = config.map_err(SetupError::Problems)?;
+        Ok(Self { location, config })
+    }
+
+    /// How often sources are read.
+    pub fn intervals(&self) -> Intervals {
+        let poll = &self.config.settings.poll;
+        Intervals { git: poll.git, registry: poll.registry, ..Intervals::default() }
+    }
+
+    /// The outside systems, acting for these environments alone (for all where none is named).
+    ///
+    /// # Errors
+    /// Where the HTTP client, a mirror or a cluster's file cannot be made, or an environment that is
+    /// named does not exist.
+    pub fn outside(&self, only: &[EnvironmentName], now: Timestamp) -> Result<Outside> {
+        let settings = &self.config.settings;
+        for name in only {
+            if !self.config.environments.contains(name) {
+                let known: Vec<_> = self.config.environments.iter().map(ToString::to_string).collect();
+                bail!("there is no environment `{name}`: there are {}", known.join(", "));
+            }
+        }
+        let client = http::client(&HttpSettings {
+            ca_file: settings.ca_file.clone(),
+            proxy: settings.proxy.clone(),
+            ..HttpSettings::default()
+        })?;
+        let cache = self.cache();
+        let registry = HttpRegistry::new(client.clone(), self.registries());
+        let mut repositories = BTreeMap::new();
+        let mut clusters = BTreeMap::new();
+        for pipeline in &self.config.pipelines {
+            if let Some(source) = &pipeline.application.source {
+                add(&mut repositories, &client, &cache, &source.url, &source.credential)?;
+            }
+            for environment in &pipeline.environments {
+                let (url, credential) = (&environment.repository, &environment.credential);
+                add(&mut repositories, &client, &cache, url, credential)?;
+                let acts = only.is_empty() || only.contains(&environment.name);
+                if acts && !clusters.contains_key(&environment.name) {
+                    clusters.insert(environment.name.clone(), cluster(environment, &cache, now)?);
+                }
+            }
+        }
+        Ok(Outside { registry: Arc::new(registry), repositories, clusters })
+    }
+
+    fn cache(&self) -> PathBuf {
+        let variable = |name: &str| std::env::var_os(name).map(PathBuf::from);
+        self.config.settings.cache.clone().unwrap_or_else(|| default_cache(variable))
+    }
+
+    fn registries(&self) -> RegistrySettings {
+        let hosts = self.config.settings.registries.iter().map(|(host, settings)| {
+            let credential = match &settings.credential {
+                Credential::Default => CredentialSource::default(),
+                Credential::Environment { variable, user } => {
+                    CredentialSource::Variable { variable: variable.clone(), user: user.clone() }
+                }
+                Credential::File { path, user } => {
+                    CredentialSource::File { path: path.clone(), user: user.clone() }
+                }
+            };
+            let plain_http = settings.plain_http.then_some(true);
+            (host.clone(), HostSettings { credential, plain_http, ..HostSettings::default() })
+        });
+        RegistrySettings { hosts: hosts.collect(), ..RegistrySettings::default() }
+    }
+}
+
+fn add(
+    repositories: &mut BTreeMap<RepositoryUrl, Repository>,
+    client: &reqwest::Client,
+    cache: &Path,
+    url: &RepositoryUrl,
+    credential: &Credential,
+) -> Result<()> {
+    if repositories.contains_key(url) {
+        return Ok(());
+    }
+    let remote = git::remote(url, &access(client, credential))?;
+    let folder = cache.join("mirrors").join(Digest::of(url.as_str().as_bytes()).short());
+    let repository = Repository::on_disk(remote, &folder)
+        .with_context(|| format!("the mirror of {url} cannot be kept in {}", folder.display()))?;
+    repositories.insert(url.clone(), repository);
+    Ok(())
+}
+
+fn access(client: &reqwest::Client, credential: &Credential) -> Access {
+    let (credential, user) = match credential {
+        Credential::Default => (git::Credential::Helper, None),
+        Credential::Environment { variable, user } => {
+            (git::Credential::Environment(variable.clone()), user.clone())
+        }
+        Credential::File { path, user } => (git::Credential::File(path.clone()), user.clone()),
+    };
+    Access { credential, user, ..Access::new(client.clone()) }
+}
+
+fn cluster(environment: &Environment, cache: &Path, _now: Timestamp) -> Result<SharedCluster> {
+    match &environment.cluster {
+        ClusterSpec::Simulated(simulated) => {
+            let file = simulated.state.clone().unwrap_or_else(|| {
+                cache.join("clusters").join(format!("{}.json", environment.name))
+            });
+            let cluster = SimulatedCluster::open(&environment.name, simulated.clone(), Some(file.clone()))
+                .with_context(|| {
+                    format!("the state of the simulated cluster of {} cannot be read from {}", environment.name, file.display())
+                })?;
+            Ok(Arc::new(cluster))
+        }
+        ClusterSpec::Context { context, .. } => Ok(Arc::new(UnsupportedCluster::new(context))),
+    }
+}
+
+/// The configuration's files at a commit of a repository.
+async fn from_git(
+    url: &RepositoryUrl,
+    reference: Option<&str>,
+    path: &str,
+) -> Result<Vec<(PathBuf, Vec<u8>)>> {
+    let client = http::client(&HttpSettings::default())?;
+    let remote = git::remote(url, &access(&client, &Credential::Default))?;
+    let repository = Repository::in_memory(remote);
+    let names: Vec<String> = match reference {
+        Some(reference) => {
+            vec![format!("refs/heads/{reference}"), format!("refs/tags/{reference}")]
+        }
+        None => vec!["refs/heads/main".to_owned(), "refs/heads/master".to_owned()],
+    };
+    let refs = repository.look(&names).await?;
+    let Some(found) = names.iter().find_map(|name| refs.get(name)) else {
+        bail!("{url} has none of {}", names.join(", "));
+    };
+    repository.fetch(&[found.id], Reach::Tip).await?;
+    let commit = repository.commit(CommitId(found.commit().0))?;
+    let Some(folder) = repository.lookup(commit.tree, path.trim_matches('/'))? else {
+        bail!("{url} has no folder `{path}`");
+    };
+    let mut read = Vec::new();
+    for change in repository.changed(None, Some(folder.id))? {
+        let file = PathBuf::from(&change.path);
+        if let Some((mode, blob)) = change.new
+            && mode.is_blob()
+            && files::is_wanted(&file)
+        {
+            read.push((file, repository.blob(blob)?.to_vec()));
+        }
+    }
+    Ok(read)
+}

@@ -1,0 +1,51 @@
+//! Stands where a Kubernetes cluster is configured that this version cannot reach: it says so in
+//! every status, and nothing is applied.
+
+use std::collections::BTreeSet;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+
+use super::{Cluster, ClusterError, ReadCluster, UnitScope};
+use crate::model::{ApplicationName, ObjectRef};
+use crate::plan::{Apply, Live};
+
+/// See the module.
+pub struct UnsupportedCluster {
+    name: String,
+}
+
+impl UnsupportedCluster {
+    /// Stands for the cluster of this context.
+    pub fn new(context: &str) -> Self {
+        Self { name: format!("the cluster of context `{context}`") }
+    }
+
+    fn error(&self) -> ClusterError {
+        ClusterError::Unsupported(
+            "this version applies to simulated clusters only: Kubernetes comes with the next one".to_owned(),
+        )
+    }
+}
+
+#[async_trait]
+impl ReadCluster for UnsupportedCluster {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    async fn live(&self, _: &UnitScope, _: &[ObjectRef], _: Timestamp) -> Result<Live, ClusterError> {
+        Err(self.error())
+    }
+
+    async fn changed(&self, _: Timestamp) -> BTreeSet<ApplicationName> {
+        std::future::pending().await
+    }
+}
+
+#[async_trait]
+impl Cluster for UnsupportedCluster {
+    async fn apply(&self, _: &UnitScope, _: &Apply, _: Timestamp) -> Result<(), ClusterError> {
+        Err(self.error())
+    }
+}
