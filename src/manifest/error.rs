@@ -130,9 +130,7 @@ pub enum Problem {
     #[error("the patch's target ({0}) matches no object — correct the target or remove the patch")]
     PatchMatchesNothing(String),
     /// A patch that does not apply.
-    #[error(
-        "the patch fails on {object}: {reason} — correct the path (a missing parent is made by `merge:`, not by `patch:`)"
-    )]
+    #[error("the patch fails on {object}: {reason} — correct the patch")]
     PatchFails {
         /// The object.
         object: crate::model::ObjectRef,
@@ -140,7 +138,7 @@ pub enum Problem {
         reason: String,
     },
     /// A patch whose result is no longer an object.
-    #[error("after the patch {object} is no valid object: {reason} — correct the patch")]
+    #[error("after the patch {object} is no valid object: {reason}")]
     PatchBreaks {
         /// The object.
         object: crate::model::ObjectRef,

@@ -16,6 +16,7 @@ mod file;
 mod images_yaml;
 mod limits;
 mod patch;
+mod reader;
 mod render;
 mod resolve;
 mod scope;

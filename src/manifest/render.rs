@@ -186,7 +186,8 @@ fn set_images(
 
 /// The new tag and digest behind the repository as the field spells it.
 fn respell(text: &str, reference: &ImageReference) -> String {
-    let (repository, _, _) = ImageReference::split(text);
+    let word = text.split_whitespace().next().unwrap_or_default();
+    let (repository, _, _) = ImageReference::split(word);
     let tag = reference.tag.iter().map(|tag| format!(":{tag}"));
     let digest = reference.digest.iter().map(|digest| format!("@{digest}"));
     [repository.to_owned()]

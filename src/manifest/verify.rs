@@ -60,6 +60,8 @@ fn same_events(before: &str, after: &str, splices: &[Splice<'_>]) -> Result<(), 
 
 /// The documents as the second reader sees them, empty ones left out.
 pub(super) fn documents(text: &str) -> Result<Vec<serde_yaml::Value>, Refused> {
+    // This reader takes a byte order mark in bytes, not in a `str`.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let documents = serde_yaml::Deserializer::from_str(text)
         .map(serde_yaml::Value::deserialize)
         .filter(|document| !matches!(document, Ok(serde_yaml::Value::Null)));
