@@ -114,7 +114,7 @@ fn add_layer(
         if let Some(other) = own.get(&reference) {
             let other = other.place.clone();
             return Err(object.place.error(Problem::DuplicateObject {
-                object: reference,
+                object: Box::new(reference),
                 other,
             }));
         }
@@ -221,7 +221,7 @@ fn apply(
 
 impl Draft {
     fn patch(&mut self, patch: &Patch, rendering: Rendering<'_>) -> Result<(), Problem> {
-        let object = || self.reference.clone();
+        let object = || Box::new(self.reference.clone());
         let value = Arc::make_mut(&mut self.value);
         patch.apply(value).map_err(|reason| Problem::PatchFails {
             object: object(),
@@ -261,7 +261,7 @@ fn finish(mut drafts: Vec<Draft>) -> Result<Rendered, ManifestError> {
         .array_windows()
         .find(|[a, b]| a.reference == b.reference)
     {
-        let (object, other) = (b.reference.clone(), a.place.clone());
+        let (object, other) = (Box::new(b.reference.clone()), a.place.clone());
         return Err(b.place.error(Problem::DuplicateObject { object, other }));
     }
     let objects: Vec<Object> = drafts.into_iter().map(Object::from).collect();
