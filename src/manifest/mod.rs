@@ -25,7 +25,6 @@ mod site;
 mod verify;
 mod yaml;
 
-pub use canonical::hash;
 pub use carries::{Difference, carries};
 pub use edit::{Edited, ImageChange, ImageVersion, has_image, set_image};
 pub use error::{ManifestError, Place, Problem, Refused};

@@ -146,7 +146,8 @@ fn known_keys(map: &Map<String, Value>, known: &[&str]) -> Result<(), String> {
 }
 
 impl Target {
-    pub(super) fn matches(&self, reference: &ObjectRef, object: &Value) -> bool {
+    /// The object itself is asked for only where labels decide.
+    pub(super) fn matches(&self, reference: &ObjectRef, object: impl FnOnce() -> Value) -> bool {
         let same = |wanted: &Option<String>, actual: Option<&str>| {
             wanted
                 .as_deref()
@@ -164,7 +165,7 @@ impl Target {
             && self
                 .labels
                 .as_ref()
-                .is_none_or(|(_, selector)| selector.matches(object))
+                .is_none_or(|(_, selector)| selector.matches(&object()))
     }
 
     pub(super) fn describe(&self) -> String {

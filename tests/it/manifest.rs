@@ -306,7 +306,7 @@ fn describe(rendered: &Rendered) -> String {
         writeln!(
             text,
             "{}",
-            serde_json::to_string_pretty(&*object.value).unwrap()
+            serde_json::to_string_pretty(&object.value()).unwrap()
         )
         .unwrap();
     }

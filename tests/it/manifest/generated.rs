@@ -1,7 +1,6 @@
 //! Generated manifests: the generator knows where it put each image, which makes it an oracle that
 //! shares nothing with the readers.
 
-use std::fmt::Write as _;
 use std::ops::Range;
 
 use proptest::prelude::*;
@@ -203,12 +202,11 @@ impl Writer {
         for (index, document) in stream.documents.iter().enumerate() {
             // A stream cannot begin with the end of a document.
             let marker = if index == 0 { "---" } else { document.marker };
-            writeln!(self.text, "{marker}").unwrap();
-            writeln!(
-                self.text,
-                "apiVersion: v1\nkind: Pod # kind\nmetadata: {{name: p{index}}}\nspec:\n  containers:"
-            )
-            .unwrap();
+            self.line(marker);
+            self.line(&format!(
+                "apiVersion: v1\nkind: Pod # kind\nmetadata: {{name: p{index}}}"
+            ));
+            self.line("spec:\n  containers:");
             for container in &document.containers {
                 self.container(container);
             }
@@ -234,6 +232,11 @@ impl Writer {
         (dress(self.text), dress(after))
     }
 
+    fn line(&mut self, text: &str) {
+        self.text.push_str(text);
+        self.text.push('\n');
+    }
+
     /// The text as it should be after the edit.
     fn edited(&self) -> String {
         let mut text = self.text.clone();
@@ -252,14 +255,15 @@ impl Writer {
             self.image(&container.image);
             self.text.push_str(" , after: ");
             self.flow(&Filler::Map(true, container.after.clone()));
-            writeln!(self.text, "}}{}", container.comment).unwrap();
+            self.text.push('}');
+            self.line(container.comment);
             return;
         }
         self.text.push_str("    - before:");
         self.block(&Filler::Map(false, container.before.clone()), 8);
         self.text.push_str("      image: ");
         self.image(&container.image);
-        writeln!(self.text, "{}", container.comment).unwrap();
+        self.line(container.comment);
         self.text.push_str("      after:");
         self.block(&Filler::Map(false, container.after.clone()), 8);
     }
@@ -267,7 +271,7 @@ impl Writer {
     fn image(&mut self, image: &Image) {
         if image.anchored {
             self.anchors += 1;
-            write!(self.text, "&a{} ", self.anchors).unwrap();
+            self.text.push_str(&format!("&a{} ", self.anchors));
         }
         self.text.push_str(image.quote);
         let start = self.text.len();
@@ -295,7 +299,7 @@ impl Writer {
                 self.text.push_str("{ ");
                 for (index, (key, value)) in entries.iter().enumerate() {
                     self.text.push_str(if index > 0 { "," } else { "" });
-                    write!(self.text, "{key}: ").unwrap();
+                    self.text.push_str(&format!("{key}: "));
                     self.flow(value);
                 }
                 self.text.push('}');
@@ -310,23 +314,24 @@ impl Writer {
             Filler::List(false, entries) if !entries.is_empty() => {
                 self.text.push('\n');
                 for entry in entries {
-                    write!(self.text, "{space}-").unwrap();
+                    self.text.push_str(&format!("{space}-"));
                     self.block(entry, indent + 2);
                 }
             }
             Filler::Map(false, entries) if !entries.is_empty() => {
                 self.text.push('\n');
                 for (key, value) in entries {
-                    write!(self.text, "{space}# about {key}\n{space}{key}:").unwrap();
+                    self.text
+                        .push_str(&format!("{space}# about {key}\n{space}{key}:"));
                     self.block(value, indent + 2);
                 }
             }
             Filler::Block(indicator, lines) => {
                 // An explicit indentation is relative to the parent, which stands two to the left.
-                writeln!(self.text, " {indicator}").unwrap();
+                self.line(&format!(" {indicator}"));
                 for line in lines {
                     // A first line with more spaces would set the indentation.
-                    writeln!(self.text, "{space}{}", line.trim_start()).unwrap();
+                    self.line(&format!("{space}{}", line.trim_start()));
                 }
             }
             flow => {
@@ -355,7 +360,7 @@ proptest! {
         let (before, after) = Writer::default().stream(&stream);
         let file = manifest::parse("p.yaml", before.as_bytes(), &fields())
             .map_err(|error| TestCaseError::fail(format!("{error}\n{before}")))?;
-        let values: Vec<_> = file.objects.iter().map(|object| (*object.value).clone()).collect();
+        let values: Vec<_> = file.objects.iter().map(|object| object.value()).collect();
         prop_assert_eq!(&values, &second_opinion(&before));
         match manifest::set_image(&file, &images()) {
             Ok(None) => prop_assert_eq!(&before, &after),
