@@ -47,7 +47,7 @@ impl ManifestObject {
     }
 }
 
-/// Whether a file of this name is read as a manifest.
+/// Whether a file is read as a manifest, by its path below one of an environment's directories.
 ///
 /// `.yaml`, `.yml` and `.json` files are, and a `Kustomization`, so that it is refused with a reason
 /// instead of passed over. Hidden files are not. Which `images.yaml` is Towpath's own is for the
