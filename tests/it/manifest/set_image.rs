@@ -14,6 +14,7 @@ use super::{cases, expect, fixtures};
 /// Runs the command: exit code, stdout, stderr.
 fn set_image(arguments: &[&str]) -> (u8, String, String) {
     let command = SetImage::augment_args(clap::Command::new("set-image").no_binary_name(true));
+    command.clone().debug_assert();
     let matches = command.try_get_matches_from(arguments).unwrap();
     let arguments = SetImage::from_arg_matches(&matches).unwrap();
     let (mut out, mut err) = (Vec::new(), Vec::new());
