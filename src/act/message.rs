@@ -8,7 +8,11 @@ use crate::model::{ApplicationName, Author, EnvironmentName, Release};
 
 /// The author at a moment.
 pub(super) fn signature(author: &Author, time: Timestamp) -> Signature {
-    Signature { name: author.name.clone(), email: author.email.clone(), time }
+    Signature {
+        name: author.name.clone(),
+        email: author.email.clone(),
+        time,
+    }
 }
 
 /// The message of a commit that sets a release.

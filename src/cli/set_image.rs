@@ -27,14 +27,14 @@ use crate::model::{ImageReference, ImageRepository, ImageVersion};
 ///
 /// What cannot be edited safely (aliases, block scalars, files that do not parse …) is reported as
 /// `file:line:column: reason — what to do` on stderr; then nothing is written and the exit code is 1.
-/// So is a repository that stands nowhere in these files.
+/// The same holds for a repository that stands nowhere in these files.
 #[derive(Debug, clap::Args)]
 #[command(
     override_usage = "towpath set-image [OPTIONS] <REPOSITORY=REFERENCE>... <FILE_OR_DIR>..."
 )]
 pub struct SetImage {
     /// Images as REPOSITORY=REFERENCE, then files and directories
-    #[arg(required = true, num_args = 2.., value_name = "REPOSITORY=REFERENCE|FILE_OR_DIR")]
+    #[arg(required = true, value_name = "IMAGE_OR_PATH")]
     arguments: Vec<PathBuf>,
 
     /// Write the files, besides printing the diff

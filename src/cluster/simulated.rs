@@ -267,7 +267,7 @@ impl State {
         stored.mark = Some(StoredMark {
             application: unit.application.to_string(),
             environment: unit.environment.to_string(),
-            hash: object.hash.to_string(),
+            hash: object.hash().to_string(),
             commit: apply.commit.to_string(),
         });
         let key = object.reference.to_string();

@@ -18,12 +18,15 @@ pub struct UnsupportedCluster {
 impl UnsupportedCluster {
     /// Stands for the cluster of this context.
     pub fn new(context: &str) -> Self {
-        Self { name: format!("the cluster of context `{context}`") }
+        Self {
+            name: format!("the cluster of context `{context}`"),
+        }
     }
 
     fn error(&self) -> ClusterError {
         ClusterError::Unsupported(
-            "this version applies to simulated clusters only: Kubernetes comes with the next one".to_owned(),
+            "this version applies to simulated clusters only: Kubernetes comes with the next one"
+                .to_owned(),
         )
     }
 }
@@ -34,7 +37,12 @@ impl ReadCluster for UnsupportedCluster {
         &self.name
     }
 
-    async fn live(&self, _: &UnitScope, _: &[ObjectRef], _: Timestamp) -> Result<Live, ClusterError> {
+    async fn live(
+        &self,
+        _: &UnitScope,
+        _: &[ObjectRef],
+        _: Timestamp,
+    ) -> Result<Live, ClusterError> {
         Err(self.error())
     }
 

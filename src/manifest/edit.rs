@@ -109,7 +109,7 @@ pub(super) fn splice_sites<'a>(
 }
 
 pub(super) fn refusal(site: &ImageSite, why: Refused) -> ManifestError {
-    let what = site.image.text.clone();
+    let what = site.image.text.trim().escape_debug().to_string();
     site.place.error(Problem::Refused { what, why })
 }
 

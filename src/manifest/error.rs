@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::limits;
+use crate::model::{ImageRepository, ObjectRef};
 
 /// A file that Towpath cannot read, render or edit. Shown as `file:line:column: reason — what to do`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -114,7 +115,7 @@ pub enum Problem {
     #[error("{object} also stands at {other} — remove one")]
     DuplicateObject {
         /// The object.
-        object: crate::model::ObjectRef,
+        object: Box<ObjectRef>,
         /// Where it stands as well.
         other: Place,
     },
@@ -130,20 +131,18 @@ pub enum Problem {
     #[error("the patch's target ({0}) matches no object — correct the target or remove the patch")]
     PatchMatchesNothing(String),
     /// A patch that does not apply.
-    #[error(
-        "the patch fails on {object}: {reason} — correct the path (a missing parent is made by `merge:`, not by `patch:`)"
-    )]
+    #[error("the patch fails on {object}: {reason} — correct the patch")]
     PatchFails {
         /// The object.
-        object: crate::model::ObjectRef,
+        object: Box<ObjectRef>,
         /// What the patch met.
         reason: String,
     },
     /// A patch whose result is no longer an object.
-    #[error("after the patch {object} is no valid object: {reason} — correct the patch")]
+    #[error("after the patch {object} is no valid object: {reason}")]
     PatchBreaks {
         /// The object.
-        object: crate::model::ObjectRef,
+        object: Box<ObjectRef>,
         /// What is wrong with the result.
         reason: String,
     },
@@ -151,7 +150,7 @@ pub enum Problem {
     #[error(
         "{0} stands in no object of an earlier directory — remove the entry, or set the image where it stands"
     )]
-    ImageSetsNothing(crate::model::ImageRepository),
+    ImageSetsNothing(ImageRepository),
     /// An image that cannot be changed in place.
     #[error("{what} is not edited: {why}")]
     Refused {

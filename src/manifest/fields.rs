@@ -138,6 +138,19 @@ pub struct ObjectImage {
 }
 
 impl ObjectImage {
+    pub(super) fn new(pointer: String, text: String) -> Self {
+        // Of a reference with white space around or in it (a block scalar, a folded line) the
+        // repository is still told, so that the image is refused instead of passed over.
+        let word = text.split_whitespace().next().unwrap_or_default();
+        let (repository, _, _) = ImageReference::split(word);
+        let repository = repository.parse().ok();
+        Self {
+            pointer,
+            text,
+            repository,
+        }
+    }
+
     /// The image, if the text is a valid reference.
     pub fn reference(&self) -> Option<ImageReference> {
         self.text.parse().ok()
@@ -161,12 +174,7 @@ fn collect(value: &Value, path: &[Step], pointer: &mut String, images: &mut Vec<
     let length = pointer.len();
     match (path, value) {
         ([], Value::String(text)) => {
-            let (repository, _, _) = ImageReference::split(text);
-            images.push(ObjectImage {
-                pointer: pointer.clone(),
-                text: text.clone(),
-                repository: repository.parse().ok(),
-            });
+            images.push(ObjectImage::new(pointer.clone(), text.clone()));
         }
         ([Step::Key(key), rest @ ..], Value::Object(map)) => {
             if let Some(value) = map.get(key) {

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
+use super::canonical::Canonical;
 use super::error::{ManifestError, Place, Problem};
 use super::fields::{ImageFields, ObjectImage};
 use super::site::{self, ImageSite};
-use super::{canonical, yaml};
-use crate::model::{Digest, ObjectRef};
+use super::yaml;
+use crate::model::ObjectRef;
 
 /// One manifest file as read from a tree: parsed once per blob, shared by `Arc`.
 #[derive(Debug)]
@@ -27,9 +28,7 @@ pub struct ManifestObject {
     /// Which object; without a namespace where the file names none.
     pub reference: ObjectRef,
     /// The object, without what only a cluster writes (`status`, `metadata.uid` and the like).
-    pub value: Arc<Value>,
-    /// The hash of its canonical JSON (keys sorted).
-    pub hash: Digest,
+    pub(super) content: Canonical,
     /// Where it begins.
     pub place: Place,
     /// Its images, and how each is written.
@@ -37,13 +36,18 @@ pub struct ManifestObject {
 }
 
 impl ManifestObject {
+    /// The object as a value.
+    pub fn value(&self) -> Value {
+        self.content.value()
+    }
+
     /// The images of the object.
-    pub fn images(&self) -> impl Iterator<Item = &ObjectImage> {
+    pub fn images(&self) -> impl Iterator<Item = &Arc<ObjectImage>> {
         self.images.iter().map(|site| &site.image)
     }
 }
 
-/// Whether a file of this name is read as a manifest.
+/// Whether a file is read as a manifest, by its path below one of an environment's directories.
 ///
 /// `.yaml`, `.yml` and `.json` files are, and a `Kustomization`, so that it is refused with a reason
 /// instead of passed over. Hidden files are not. Which `images.yaml` is Towpath's own is for the
@@ -165,11 +169,9 @@ fn object(
         .into_iter()
         .map(|image| site::locate(image, prefix, document))
         .collect();
-    let hash = canonical::hash(&value);
     Ok(ManifestObject {
         reference,
-        value: Arc::new(value),
-        hash,
+        content: Canonical::new(&value),
         place,
         images,
     })

@@ -21,7 +21,7 @@ use super::edit::{self, Edited, ImageChange};
 use super::error::{ManifestError, Place, Problem, Refused};
 use super::fields::ObjectImage;
 use super::site::{self, ImageSite};
-use super::yaml;
+use super::{verify, yaml};
 use crate::model::{ImageReference, ImageRepository, ImageVersion};
 
 /// The name of the file at the top of a directory.
@@ -110,12 +110,7 @@ fn sites(document: &yaml::RawDocument) -> Result<Vec<ImageSite>, ManifestError> 
         let Value::String(text) = entry else {
             return Err(refuse());
         };
-        let (repository, _, _) = ImageReference::split(text);
-        let image = ObjectImage {
-            pointer: format!("/images/{index}"),
-            text: text.clone(),
-            repository: repository.parse().ok(),
-        };
+        let image = ObjectImage::new(format!("/images/{index}"), text.clone());
         Ok(site::locate(image, "", document))
     });
     sites.collect()
@@ -210,12 +205,13 @@ fn add(path: &str, before: Edited, reference: String) -> Result<Edited, Manifest
         .into_iter()
         .chain([reference.clone()])
         .collect();
-    let second: serde_yaml::Value =
-        serde_yaml::from_str(&text).map_err(|_| refuse(Refused::SecondReader))?;
-    let second = second.get("images").and_then(|list| list.as_sequence());
+    let second = verify::documents(&text).map_err(refuse)?;
+    let second = second
+        .first()
+        .and_then(|document| document.get("images")?.as_sequence());
     let second = second.is_some_and(|list| {
         list.iter()
-            .map(|entry| entry.as_str())
+            .map(serde_yaml::Value::as_str)
             .eq(expected.iter().map(|text| Some(text.as_str())))
     });
     if written(&new) != expected || !second {
@@ -236,22 +232,22 @@ fn addition(file: &ImagesFile, reference: &str) -> Option<(usize, String)> {
     let text: &str = &file.text;
     let newline = if text.contains("\r\n") { "\r\n" } else { "\n" };
     let Some(last) = file.entries.last() else {
-        // Nothing but comments: a list may begin at the end.
-        let empty = text.trim_start_matches('\u{feff}').lines();
-        let empty = empty
-            .map(str::trim_start)
-            .all(|line| line.is_empty() || line.starts_with('#'));
+        // A list may begin where there is nothing but comments, or an `images:` without entries.
+        let lines = text.trim_start_matches('\u{feff}').lines();
+        let content = lines.map(|line| line.split('#').next().unwrap_or_default().trim());
+        let mut content = content.filter(|line| !line.is_empty());
+        let head = match content.next() {
+            None => format!("images:{newline}"),
+            Some("images:") => String::new(),
+            Some(_) => return None,
+        };
         let gap = if text.is_empty() || text.ends_with('\n') {
             ""
         } else {
             newline
         };
-        return empty.then(|| {
-            (
-                text.len(),
-                format!("{gap}images:{newline}  - {reference}{newline}"),
-            )
-        });
+        let lines = format!("{gap}{head}  - {reference}{newline}");
+        return content.next().is_none().then_some((text.len(), lines));
     };
     let range = &last.site.written.as_ref().ok()?.range;
     let start = text[..range.start]

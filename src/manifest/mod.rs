@@ -6,6 +6,11 @@
 //! nothing in a file makes it panic or grow without bound.
 //!
 //! [`parse`] once per blob → [`render`] per unit → [`carries`] says whether a release is in it.
+//!
+//! A manifest means here what it means to `kubectl apply`: YAML 1.1's `yes` and `0644`, merge keys and
+//! aliases included. What `kubectl` passes over in silence is an error: duplicate keys, unknown tags,
+//! files of kustomize and Helm, one object twice. Objects are kept as canonical JSON, which is what is
+//! hashed, compared and sent.
 
 mod canonical;
 mod carries;
@@ -16,6 +21,7 @@ mod file;
 mod images_yaml;
 mod limits;
 mod patch;
+mod reader;
 mod render;
 mod resolve;
 mod scope;
@@ -24,7 +30,6 @@ mod site;
 mod verify;
 mod yaml;
 
-pub use canonical::hash;
 pub use carries::{Difference, carries};
 pub use edit::{Edited, ImageChange, has_image, set_image};
 pub use error::{ManifestError, Place, Problem, Refused};

@@ -16,7 +16,7 @@
 
 use std::sync::Arc;
 
-use json_patch::PatchOperation;
+use json_patch::{PatchErrorKind, PatchOperation};
 use serde_json::{Map, Value};
 
 use super::error::{ManifestError, Place, Problem};
@@ -146,7 +146,8 @@ fn known_keys(map: &Map<String, Value>, known: &[&str]) -> Result<(), String> {
 }
 
 impl Target {
-    pub(super) fn matches(&self, reference: &ObjectRef, object: &Value) -> bool {
+    /// The object itself is asked for only where labels decide.
+    pub(super) fn matches(&self, reference: &ObjectRef, object: impl FnOnce() -> Value) -> bool {
         let same = |wanted: &Option<String>, actual: Option<&str>| {
             wanted
                 .as_deref()
@@ -164,7 +165,7 @@ impl Target {
             && self
                 .labels
                 .as_ref()
-                .is_none_or(|(_, selector)| selector.matches(object))
+                .is_none_or(|(_, selector)| selector.matches(&object()))
     }
 
     pub(super) fn describe(&self) -> String {
@@ -190,8 +191,15 @@ impl Patch {
             Change::Operations(operations) => {
                 for (index, operation) in operations.iter().enumerate() {
                     let at = || format!("operation {}, `{}`", index + 1, operation.path());
-                    json_patch::patch(object, std::slice::from_ref(operation))
-                        .map_err(|error| format!("{}: {}", at(), error.kind))?;
+                    json_patch::patch(object, std::slice::from_ref(operation)).map_err(
+                        |error| match error.kind {
+                            PatchErrorKind::InvalidPointer => format!(
+                                "{}: there is no such path (`merge` makes missing parents, `patch` does not)",
+                                at()
+                            ),
+                            kind => format!("{}: {kind}", at()),
+                        },
+                    )?;
                     // `copy` can double an object with every operation.
                     if !bounded(object, limits::DEPTH, &mut limits::NODES.clone()) {
                         return Err(format!("{}: the object grows beyond all bounds", at()));

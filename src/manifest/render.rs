@@ -6,12 +6,13 @@ use std::sync::Arc;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
+use super::canonical::Canonical;
 use super::error::{ManifestError, Place, Problem};
 use super::fields::{ImageFields, ObjectImage};
 use super::file::{self, ManifestFile};
 use super::images_yaml::ImagesFile;
 use super::patch::{Patch, PatchFile};
-use super::{canonical, scope};
+use super::scope;
 use crate::model::{Digest, ImageReference, ImageRepository, ObjectRef};
 
 /// One of an environment's directories.
@@ -41,21 +42,36 @@ pub struct Object {
     /// one of Kubernetes' own that live in none. Whether a custom resource lives in none only the
     /// cluster knows.
     pub reference: ObjectRef,
-    /// The object as it is sent. The default namespace is not written into it.
-    pub value: Arc<Value>,
-    /// The hash of its canonical JSON (keys sorted).
-    pub hash: Digest,
+    content: Canonical,
     /// The file it comes from, and where it begins there.
     pub place: Place,
     /// Its images.
     pub images: Vec<RenderedImage>,
 }
 
+impl Object {
+    /// The object as it is sent: JSON without white space, keys sorted. The default namespace is not
+    /// written into it.
+    pub fn json(&self) -> &str {
+        &self.content.json
+    }
+
+    /// The object as a value, read from [`Self::json`].
+    pub fn value(&self) -> Value {
+        self.content.value()
+    }
+
+    /// The hash of [`Self::json`].
+    pub fn hash(&self) -> Digest {
+        self.content.hash
+    }
+}
+
 /// An image field of a rendered object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RenderedImage {
     /// The field and what stands there.
-    pub image: ObjectImage,
+    pub image: Arc<ObjectImage>,
     /// The patch or `images.yaml` entry that set it, if it is not the object's own file.
     pub set_by: Option<Place>,
 }
@@ -95,9 +111,9 @@ pub fn render(
 /// An object on its way.
 struct Draft {
     reference: ObjectRef,
-    value: Arc<Value>,
-    /// `None` once something changed it.
-    hash: Option<Digest>,
+    content: Canonical,
+    /// The object as a value, once something changed it.
+    changed: Option<Value>,
     place: Place,
     images: Vec<RenderedImage>,
 }
@@ -114,7 +130,7 @@ fn add_layer(
         if let Some(other) = own.get(&reference) {
             let other = other.place.clone();
             return Err(object.place.error(Problem::DuplicateObject {
-                object: reference,
+                object: Box::new(reference),
                 other,
             }));
         }
@@ -124,8 +140,8 @@ fn add_layer(
         });
         let draft = Draft {
             reference: reference.clone(),
-            value: Arc::clone(&object.value),
-            hash: Some(object.hash),
+            content: object.content.clone(),
+            changed: None,
             place: object.place.clone(),
             images: images.collect(),
         };
@@ -164,12 +180,12 @@ fn set_images(
             };
             used.insert(&entry.reference.repository);
             let text = respell(&image.text, &entry.reference);
-            if let Some(field) = Arc::make_mut(&mut draft.value).pointer_mut(&image.pointer) {
+            let value = draft.changed.get_or_insert_with(|| draft.content.value());
+            if let Some(field) = value.pointer_mut(&image.pointer) {
                 *field = Value::String(text.clone());
             }
-            image.text = text;
+            *image = Arc::new(ObjectImage::new(image.pointer.clone(), text));
             *set_by = Some(entry.site.place.clone());
-            draft.hash = None;
         }
     }
     match entries
@@ -186,7 +202,8 @@ fn set_images(
 
 /// The new tag and digest behind the repository as the field spells it.
 fn respell(text: &str, reference: &ImageReference) -> String {
-    let (repository, _, _) = ImageReference::split(text);
+    let word = text.split_whitespace().next().unwrap_or_default();
+    let (repository, _, _) = ImageReference::split(word);
     let tag = reference.tag.iter().map(|tag| format!(":{tag}"));
     let digest = reference.digest.iter().map(|digest| format!("@{digest}"));
     [repository.to_owned()]
@@ -203,7 +220,7 @@ fn apply(
 ) -> Result<(), ManifestError> {
     let mut matched = false;
     for draft in drafts.iter_mut() {
-        if patch.target.matches(&draft.reference, &draft.value) {
+        if patch.target.matches(&draft.reference, || draft.value()) {
             matched = true;
             draft
                 .patch(patch, rendering)
@@ -219,9 +236,13 @@ fn apply(
 }
 
 impl Draft {
+    fn value(&self) -> Value {
+        self.changed.clone().unwrap_or_else(|| self.content.value())
+    }
+
     fn patch(&mut self, patch: &Patch, rendering: Rendering<'_>) -> Result<(), Problem> {
-        let object = || self.reference.clone();
-        let value = Arc::make_mut(&mut self.value);
+        let object = || Box::new(self.reference.clone());
+        let value = self.changed.get_or_insert_with(|| self.content.value());
         patch.apply(value).map_err(|reason| Problem::PatchFails {
             object: object(),
             reason,
@@ -239,16 +260,16 @@ impl Draft {
         self.images = images
             .into_iter()
             .map(|image| {
-                let same = before.iter().find(|before| before.image == image);
+                let same = before.iter().find(|before| *before.image == image);
                 let set_by = match same {
                     Some(same) => same.set_by.clone(),
                     None => Some(patch.place.clone()),
                 };
+                let image = Arc::new(image);
                 RenderedImage { image, set_by }
             })
             .collect();
         self.reference = reference;
-        self.hash = None;
         Ok(())
     }
 }
@@ -260,7 +281,7 @@ fn finish(mut drafts: Vec<Draft>) -> Result<Rendered, ManifestError> {
         .array_windows()
         .find(|[a, b]| a.reference == b.reference)
     {
-        let (object, other) = (b.reference.clone(), a.place.clone());
+        let (object, other) = (Box::new(b.reference.clone()), a.place.clone());
         return Err(b.place.error(Problem::DuplicateObject { object, other }));
     }
     let objects: Vec<Object> = drafts.into_iter().map(Object::from).collect();
@@ -274,9 +295,8 @@ fn finish(mut drafts: Vec<Draft>) -> Result<Rendered, ManifestError> {
 impl From<Draft> for Object {
     fn from(draft: Draft) -> Self {
         Self {
-            hash: draft.hash.unwrap_or_else(|| canonical::hash(&draft.value)),
+            content: draft.changed.as_ref().map_or(draft.content, Canonical::new),
             reference: draft.reference,
-            value: draft.value,
             place: draft.place,
             images: draft.images,
         }
@@ -285,20 +305,15 @@ impl From<Draft> for Object {
 
 fn state(objects: &[Object]) -> Digest {
     let mut hasher = Sha256::new();
-    for Object {
-        reference:
-            ObjectRef {
-                group,
-                kind,
-                namespace,
-                name,
-            },
-        hash,
-        ..
-    } in objects
-    {
+    for object in objects {
+        let ObjectRef {
+            group,
+            kind,
+            namespace,
+            name,
+        } = &object.reference;
         // As JSON, so that no text can pass for a boundary.
-        let line = serde_json::json!([group, kind, namespace, name, hash.to_string()]);
+        let line = serde_json::json!([group, kind, namespace, name, object.hash().to_string()]);
         hasher.update(line.to_string());
     }
     Digest::from_sha256(hasher.finalize().into())

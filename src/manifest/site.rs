@@ -1,6 +1,7 @@
 //! An image field and how it is written in its file.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use granit_parser::ScalarStyle;
 
@@ -11,7 +12,7 @@ use super::yaml::{RawDocument, WrittenScalar};
 /// An image field of an object, with the bytes that state it.
 #[derive(Debug)]
 pub(super) struct ImageSite {
-    pub(super) image: ObjectImage,
+    pub(super) image: Arc<ObjectImage>,
     pub(super) place: Place,
     /// Which of the file's documents it stands in, empty ones not counted.
     pub(super) document: usize,
@@ -36,7 +37,7 @@ pub(super) fn locate(image: ObjectImage, prefix: &str, document: &RawDocument) -
         None => origin(&pointer, document),
     };
     ImageSite {
-        image,
+        image: Arc::new(image),
         place,
         document: document.index,
         pointer,

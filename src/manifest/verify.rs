@@ -60,6 +60,12 @@ fn same_events(before: &str, after: &str, splices: &[Splice<'_>]) -> Result<(), 
 
 /// The documents as the second reader sees them, empty ones left out.
 pub(super) fn documents(text: &str) -> Result<Vec<serde_yaml::Value>, Refused> {
+    // This reader takes a byte order mark in bytes, not in a `str`.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    // JSON has escapes that this reader of YAML does not know (surrogate pairs).
+    if let Ok(document) = serde_json::from_str(text) {
+        return Ok(vec![document]);
+    }
     let documents = serde_yaml::Deserializer::from_str(text)
         .map(serde_yaml::Value::deserialize)
         .filter(|document| !matches!(document, Ok(serde_yaml::Value::Null)));
@@ -80,4 +86,50 @@ fn at<'a>(value: &'a mut serde_yaml::Value, pointer: &str) -> Option<&'a mut ser
             }
             _ => None,
         })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::manifest::{ImageFields, parse};
+
+    /// What the splice itself can never do, and what a wrong byte range would.
+    #[test]
+    fn a_change_anywhere_else_is_seen() {
+        let before = "apiVersion: v1\nkind: Pod\nmetadata: {name: a, labels: {x: '1'}}\nspec: {containers: [{image: r.io/a:1}, {image: r.io/a:1}]}\n";
+        let file = parse("p.yaml", before.as_bytes(), &ImageFields::default()).unwrap();
+        let site = &file.objects[0].images[0];
+        let range = site.written.as_ref().unwrap().range.clone();
+        let value = "r.io/a:2".to_owned();
+        let splice = Splice {
+            site,
+            range,
+            token: value.clone(),
+            value,
+        };
+        let check = |after: &str| only_these_changed(before, after, std::slice::from_ref(&splice));
+
+        let good = before.replacen("r.io/a:1", "r.io/a:2", 1);
+        assert_eq!(check(&good), Ok(()));
+        for (from, to) in [
+            ("r.io/a:2", "r.io/a:1"),
+            ("r.io/a:2", "r.io/a:3"),
+            ("r.io/a:1", "r.io/a:2"),
+            ("r.io/a:2", "\"r.io/a:2\""),
+            ("r.io/a:2", "&a r.io/a:2"),
+            ("r.io/a:2", "!!str r.io/a:2"),
+            ("'1'", "1"),
+            ("'1'", "\"1\""),
+            ("x:", "y:"),
+            ("{name: a,", "{"),
+            ("]}\n", "]}\n---\na: b\n"),
+            ("]}\n", "]\n"),
+        ] {
+            assert_eq!(
+                check(&good.replacen(from, to, 1)),
+                Err(Refused::Differs),
+                "{from} → {to}"
+            );
+        }
+    }
 }

@@ -55,7 +55,7 @@ fn difference(ready: &Ready<'_>, live: &Live) -> (Vec<Change>, Vec<Prune>) {
             .objects
             .get(&object.reference)
             .and_then(|found| found.mark.as_ref());
-        mark.is_none_or(|mark| mark.hash != object.hash || !is_ours(ready, mark))
+        mark.is_none_or(|mark| mark.hash != object.hash() || !is_ours(ready, mark))
     };
     let change = desired.iter().filter(changed).map(|object| Change {
         reference: object.reference.clone(),

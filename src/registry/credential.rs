@@ -65,13 +65,14 @@ pub(super) async fn find(
     };
     let login = match source {
         CredentialSource::Anonymous => Login::Anonymous,
-        CredentialSource::Password { user, password } => Login::Password {
-            user: variable(user)?,
-            password: Secret::new(variable(password)?),
-        },
-        CredentialSource::Token { variable: name } => Login::Bearer(Secret::new(variable(name)?)),
-        CredentialSource::File { path } => line(&read(path).await.map_err(unreadable)?)
-            .ok_or_else(|| unreadable("it is empty: write one line, user:password".to_owned()))?,
+        CredentialSource::Variable {
+            variable: name,
+            user,
+        } => line(&variable(name)?, user.as_deref()).ok_or_else(|| unreadable(EMPTY.to_owned()))?,
+        CredentialSource::File { path, user } => {
+            line(&read(path).await.map_err(unreadable)?, user.as_deref())
+                .ok_or_else(|| unreadable(EMPTY.to_owned()))?
+        }
         CredentialSource::DockerConfig { path } => {
             return docker(path.as_deref(), host, environment).await;
         }
@@ -79,16 +80,22 @@ pub(super) async fn find(
     Ok(Credential { login, origin })
 }
 
-/// `user:password`, or a token.
-fn line(text: &str) -> Option<Login> {
+const EMPTY: &str = "it is empty: write one line, user:password";
+
+/// The password of a user that is named; else `user:password`, or a token.
+fn line(text: &str, user: Option<&str>) -> Option<Login> {
     let line = text.trim();
-    match line.split_once(':') {
+    match (user, line.split_once(':')) {
         _ if line.is_empty() => None,
-        Some((user, password)) => Some(Login::Password {
+        (Some(user), _) => Some(Login::Password {
+            user: user.to_owned(),
+            password: Secret::new(line),
+        }),
+        (None, Some((user, password))) => Some(Login::Password {
             user: user.to_owned(),
             password: Secret::new(password),
         }),
-        None => Some(Login::Bearer(Secret::new(line))),
+        (None, None) => Some(Login::Bearer(Secret::new(line))),
     }
 }
 

@@ -56,22 +56,20 @@ impl Default for HostSettings {
 pub enum CredentialSource {
     /// None is sent.
     Anonymous,
-    /// Two environment variables.
-    Password {
-        /// The variable that holds the user's name.
-        user: String,
-        /// The variable that holds the password.
-        password: String,
-    },
-    /// An environment variable that holds a token, sent as it is.
-    Token {
+    /// An environment variable that holds a password or token.
+    Variable {
         /// The variable.
         variable: String,
+        /// The user it is the password of; without one it holds `user:password`, or a token that is
+        /// sent as it is.
+        user: Option<String>,
     },
-    /// A file of one line: `user:password`, or a token, sent as it is.
+    /// A file of one line that holds a password or token.
     File {
         /// Its place.
         path: PathBuf,
+        /// As with a variable.
+        user: Option<String>,
     },
     /// What `docker login` left: `auths`, `credHelpers` and `credsStore` of docker's configuration.
     DockerConfig {
@@ -91,11 +89,8 @@ impl fmt::Display for CredentialSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Anonymous => f.write_str("no credential"),
-            Self::Password { user, password } => {
-                write!(f, "the environment variables {user} and {password}")
-            }
-            Self::Token { variable } => write!(f, "the environment variable {variable}"),
-            Self::File { path } => write!(f, "the file {}", path.display()),
+            Self::Variable { variable, .. } => write!(f, "the environment variable {variable}"),
+            Self::File { path, .. } => write!(f, "the file {}", path.display()),
             Self::DockerConfig { path: Some(path) } => {
                 write!(f, "the docker configuration {}", path.display())
             }

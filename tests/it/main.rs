@@ -8,4 +8,5 @@
 
 mod config;
 mod git;
+mod manifest;
 mod registry;

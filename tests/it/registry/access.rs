@@ -10,15 +10,16 @@ use towpath::registry::{
 use super::{settings_for, stocked, tokens, user, variables, with};
 
 fn token_variable() -> CredentialSource {
-    CredentialSource::Token {
+    CredentialSource::Variable {
         variable: "TOKEN".to_owned(),
+        user: None,
     }
 }
 
 fn password() -> CredentialSource {
-    CredentialSource::Password {
-        user: "USER".to_owned(),
-        password: "PASSWORD".to_owned(),
+    CredentialSource::Variable {
+        variable: "PASSWORD".to_owned(),
+        user: Some("ci".to_owned()),
     }
 }
 
@@ -76,9 +77,10 @@ async fn each_form_of_credential_is_used_and_named() {
     let file = |name: &str, text: &str| {
         let path = directory.path().join(name);
         std::fs::write(&path, text).unwrap();
-        CredentialSource::File { path }
+        CredentialSource::File { path, user: None }
     };
     let missing = CredentialSource::File {
+        user: None,
         path: directory.path().join("missing"),
     };
     let basic = || Access::Basic(user());

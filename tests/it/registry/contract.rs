@@ -32,9 +32,9 @@ impl Subject {
     }
 
     fn reader_as(&self, password: &str) -> HttpRegistry {
-        let source = CredentialSource::Password {
-            user: "REGISTRY_USER".to_owned(),
-            password: "REGISTRY_PASSWORD".to_owned(),
+        let source = CredentialSource::Variable {
+            variable: "REGISTRY_PASSWORD".to_owned(),
+            user: Some("ci".to_owned()),
         };
         let settings = RegistrySettings {
             environment: variables(&[("REGISTRY_USER", "ci"), ("REGISTRY_PASSWORD", password)]),

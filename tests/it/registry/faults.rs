@@ -431,9 +431,9 @@ async fn a_proxy_is_asked_for_other_machines_only() {
 async fn a_redirect_takes_no_credential_along() {
     let (registry, repository, digest) = stocked().await;
     let (storage, _, _) = stocked().await;
-    let source = towpath::registry::CredentialSource::Password {
-        user: "USER".to_owned(),
-        password: "PASSWORD".to_owned(),
+    let source = towpath::registry::CredentialSource::Variable {
+        variable: "PASSWORD".to_owned(),
+        user: Some("ci".to_owned()),
     };
     let settings = RegistrySettings {
         environment: super::variables(&[("USER", "ci"), ("PASSWORD", "s3cret")]),
@@ -489,7 +489,10 @@ async fn a_known_user_without_rights_is_told_apart() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("credential");
     std::fs::write(&path, "ci:s3cret\n").unwrap();
-    let source = towpath::registry::CredentialSource::File { path: path.clone() };
+    let source = towpath::registry::CredentialSource::File {
+        user: None,
+        path: path.clone(),
+    };
     let error = reader(&registry.url(), super::with(source))
         .tags(&repository)
         .await

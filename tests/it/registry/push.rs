@@ -234,7 +234,7 @@ async fn copied_by(skopeo: &std::path::Path, registry: &url::Url, access: &Acces
 
         let path = directory.path().join("credential");
         std::fs::write(&path, "ci:s3cret").unwrap();
-        let source = towpath::registry::CredentialSource::File { path };
+        let source = towpath::registry::CredentialSource::File { path, user: None };
         let reader = reader(registry, super::with(source));
         let web = repository(registry, "acme/web");
         let digest = spec.build().digest();
