@@ -101,6 +101,16 @@ impl Reconciler {
         }
     }
 
+    /// How many pipelines there are.
+    pub fn len(&self) -> usize {
+        self.pipelines.len()
+    }
+
+    /// Whether there is nothing to tow.
+    pub fn is_empty(&self) -> bool {
+        self.pipelines.is_empty()
+    }
+
     /// What happens, from now on.
     pub fn events(&self) -> broadcast::Receiver<Event> {
         self.events.subscribe()
