@@ -257,6 +257,17 @@ fn settled(posted: &[Arc<Posted>], now: Timestamp, deadline: Timestamp) -> Optio
     });
     let (mut stopped, mut pending, mut unreadable) = (false, false, false);
     for waiting in waiting {
+        if matches!(
+            waiting.reason,
+            Reason::Converging { .. } | Reason::Behind { .. }
+        ) {
+            // The cluster may be done at any moment, long before the deadline.
+            if now < deadline {
+                return None;
+            }
+            pending = true;
+            continue;
+        }
         if let Reason::Unreadable(it) = &waiting.reason {
             // Without a moment to ask again it is being read right now.
             it.retry?;

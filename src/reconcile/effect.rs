@@ -127,25 +127,32 @@ impl Reconciler {
         }
     }
 
-    /// Whether deployments may have ended that have no tag yet, with nothing else going on.
+    /// Whether a deployment of this pipeline's environments waits for nothing but its tag.
     pub(super) fn has_tags_to_make(&self, towed: &Towed, world: &World, plan: &Plan) -> bool {
         towed.pipeline.environments.iter().any(|environment| {
             let view = world.units.get(&environment.name);
-            let open = view.filter(|view| view.live.is_some()).is_some_and(|view| {
-                view.infra
-                    .read()
-                    .is_ok_and(|infra| !infra.standing.open.is_empty())
+            let judged = view.filter(|view| view.live.is_some()).is_some_and(|view| {
+                view.infra.read().is_ok_and(|infra| {
+                    let records = infra.records.as_ref().ok();
+                    let newest = records.and_then(|records| records.deployment.as_ref());
+                    let judged = newest.is_some_and(|newest| newest.verdict.is_some());
+                    judged && !infra.standing.open.is_empty()
+                })
             });
             let waits = plan.units.iter().any(|unit| {
                 unit.environment == environment.name
                     && matches!(unit.decision, Decision::Waiting(_))
             });
-            open && waits && self.is_quiet(&environment.name)
+            let writer = || self.writers.get(&environment.repository);
+            judged
+                && waits
+                && self.is_quiet(&environment.name)
+                && writer().is_some_and(|writer| writer.has_tags_to_make(environment))
         })
     }
 
-    /// Makes the deployment tags that are missing.
-    pub(super) async fn make_tags(&self, towed: &Arc<Towed>, now: Timestamp) {
+    /// Makes the deployment tags that are missing; says whether all could be made.
+    pub(super) async fn make_tags(&self, towed: &Arc<Towed>, now: Timestamp) -> bool {
         let Ok(_alone) = self.tagging.try_lock() else {
             return;
         };
@@ -172,11 +179,13 @@ impl Reconciler {
                 Outcome::Lost => {}
                 Outcome::Failed(failure) => {
                     tracing::warn!(environment = %environment.name, why = %failure.why, "no tag was made");
+                    made = false;
                     continue;
                 }
             }
             source.catch_up(now).await;
         }
+        made
     }
 
     fn say(&self, towed: &Towed, environment: &Environment, happened: Happened, at: Timestamp) {
