@@ -10,3 +10,4 @@ mod config;
 mod git;
 mod manifest;
 mod registry;
+mod scenarios;
