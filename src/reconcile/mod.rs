@@ -167,16 +167,18 @@ impl Reconciler {
         for (environment, step) in self.due(towed, &plan) {
             let (this, towed) = (self.clone(), towed.clone());
             effects.spawn(async move {
-                this.act(&towed, &environment, step, clock::now()).await;
+                let happened = this.act(&towed, &environment, step, clock::now()).await;
                 towed.memory().in_flight.remove(&environment);
+                this.tell_all(happened, clock::now());
                 towed.wake.notify_one();
             });
         }
         if self.has_tags_to_make(towed, &world, &plan) && towed.memory().begin_tagging(now) {
             let (this, towed) = (self.clone(), towed.clone());
             effects.spawn(async move {
-                let made = this.make_tags(&towed, clock::now()).await;
-                towed.memory().end_tagging(made, clock::now());
+                let (happened, all) = this.make_tags(&towed, clock::now()).await;
+                this.tell_all(happened, clock::now());
+                towed.memory().end_tagging(all, clock::now());
                 towed.wake.notify_one();
             });
         }
@@ -195,12 +197,14 @@ impl Reconciler {
             let due = self.due(towed, &plan);
             steps += due.len();
             let acts = due.into_iter().map(|(environment, step)| async move {
-                self.act(towed, &environment, step, now).await;
+                let happened = self.act(towed, &environment, step, now).await;
                 towed.memory().in_flight.remove(&environment);
+                self.tell_all(happened, now);
             });
             futures_util::future::join_all(acts).await;
             if self.has_tags_to_make(towed, &world, &plan) {
-                self.make_tags(towed, now).await;
+                let (happened, _) = self.make_tags(towed, now).await;
+                self.tell_all(happened, now);
             }
             self.post(towed, world, plan);
         }

@@ -4,7 +4,6 @@
     clippy::print_stdout,
     reason = "a helper of tests fails as the tests themselves do"
 )]
-
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
@@ -15,3 +14,4 @@ mod config;
 mod git;
 mod manifest;
 mod registry;
+mod scenarios;
