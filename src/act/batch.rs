@@ -234,13 +234,9 @@ impl<'a> Batch<'a> {
 
     fn withdraw(&mut self, order: &Order, withdraw: &Withdraw) -> Result<Vec<Happened>, Unfit> {
         let names = Names::of(order);
-        let proposal = withdraw
-            .planned_on
-            .proposal
-            .unwrap_or(withdraw.planned_on.head);
         let statement = Statement::Withdrawn {
             release: withdraw.release.clone(),
-            proposal: Some(proposal),
+            proposal: Some(withdraw.proposal),
             reason: withdraw.reason.clone(),
         };
         self.note(order, withdraw.planned_on.head, vec![statement])?;

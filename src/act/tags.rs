@@ -11,28 +11,10 @@ use crate::git::{GitError, Push, TagDraft};
 use crate::model::record::{OpenDeployment, Record, Statement};
 use crate::model::{CommitId, Environment, KeepTags};
 
-/// Enough for people to sort by; longer numbers take the room they need.
-const DIGITS: usize = 4;
-
-/// The name of a deployment's tag.
-pub(crate) fn tag_name(environment: &Environment, number: u64) -> String {
-    format!("{}{number:0DIGITS$}", environment.tags.prefix)
-}
-
-/// The number that a tag's name says, if it is one of the environment's deployment tags.
-pub(crate) fn tag_number(environment: &Environment, reference: &str) -> Option<u64> {
-    let digits = reference
-        .strip_prefix("refs/tags/")?
-        .strip_prefix(&environment.tags.prefix)?;
-    digits
-        .bytes()
-        .all(|byte| byte.is_ascii_digit())
-        .then(|| digits.parse().ok())?
-}
-
 impl Writer {
-    /// Makes the tags of all deployments of the environment whose verdicts are in.
-    pub async fn tag(&self, environment: &Environment, now: Timestamp) -> Outcome {
+    /// Makes the tags of all deployments of the environment whose verdicts are in. `None`: there are
+    /// none, and nothing was asked or written.
+    pub async fn tag(&self, environment: &Environment, now: Timestamp) -> Option<Outcome> {
         let failed = |why: String| {
             Outcome::Failed(Failure {
                 source: self.repository.address().to_owned(),
@@ -42,8 +24,10 @@ impl Writer {
         };
         match self.try_tag(environment, now).await {
             Ok(outcome) => outcome,
-            Err(NotesError::Git(error)) => self::outcome(self.repository.address(), Err(error)),
-            Err(error) => failed(error.to_string()),
+            Err(NotesError::Git(error)) => {
+                Some(self::outcome(self.repository.address(), Err(error)))
+            }
+            Err(error) => Some(failed(error.to_string())),
         }
     }
 
@@ -51,7 +35,7 @@ impl Writer {
         &self,
         environment: &Environment,
         now: Timestamp,
-    ) -> Result<Outcome, NotesError> {
+    ) -> Result<Option<Outcome>, NotesError> {
         let records = records_ref(&environment.name);
         let Some(head) = self
             .repository
@@ -59,7 +43,7 @@ impl Writer {
             .get(&records)
             .map(|shown| CommitId(shown.id))
         else {
-            return Ok(Outcome::Done(Vec::new()));
+            return Ok(None);
         };
         let tree = self.repository.commit(head)?.tree;
         let mut ended = Vec::new();
@@ -69,10 +53,10 @@ impl Writer {
                 ended.push((open, note));
             }
         }
-        if ended.is_empty() {
-            return Ok(Outcome::Done(Vec::new()));
+        match ended.is_empty() {
+            true => Ok(None),
+            false => Ok(Some(self.push_tags(environment, head, ended, now).await?)),
         }
-        self.push_tags(environment, head, ended, now).await
     }
 
     async fn push_tags(
@@ -91,7 +75,7 @@ impl Writer {
                 };
                 [Some(open.number), surplus].into_iter().flatten()
             })
-            .map(|number| format!("refs/tags/{}", tag_name(environment, number)))
+            .map(|number| format!("refs/tags/{}", environment.tags.name(number)))
             .collect();
         let there = match environment.tags.keep {
             KeepTags::None => crate::git::Refs::new(),
@@ -102,11 +86,19 @@ impl Writer {
         let signature = message::signature(&self.author, now);
         let mut push = Push::new();
         let mut happened = Vec::new();
+        let newest = ended.iter().map(|(open, _)| open.number).max();
         for (open, note) in &ended {
             notes.close(open.number);
-            let name = tag_name(environment, open.number);
+            let name = environment.tags.name(open.number);
             let reference = format!("refs/tags/{name}");
-            if environment.tags.keep == KeepTags::None || there.contains_key(&reference) {
+            let kept = match environment.tags.keep {
+                KeepTags::All => true,
+                KeepTags::Newest(keep) => newest < Some(open.number + keep as u64),
+                KeepTags::None => false,
+            };
+            // A deployment that never reached the branch has no commit to mark.
+            let landed = self.repository.commit(open.commit).is_ok();
+            if !kept || !landed || there.contains_key(&reference) {
                 continue;
             }
             let verdicts: Vec<_> = note
@@ -124,7 +116,7 @@ impl Writer {
             if let KeepTags::Newest(keep) = environment.tags.keep
                 && let Some(surplus) = open.number.checked_sub(keep as u64)
             {
-                let surplus = format!("refs/tags/{}", tag_name(environment, surplus));
+                let surplus = format!("refs/tags/{}", environment.tags.name(surplus));
                 if let Some(old) = there.get(&surplus) {
                     push = push.delete(surplus, old.id);
                 }
@@ -151,7 +143,7 @@ impl Writer {
         let refs = self.repository.look(&[prefix]).await?;
         Ok(refs
             .keys()
-            .filter_map(|name| tag_number(environment, name))
+            .filter_map(|name| environment.tags.number(name))
             .max()
             .unwrap_or(0))
     }

@@ -104,7 +104,14 @@ fn promoted(
     let mut proven: Option<Vec<Release>> = None;
     let mut waiting: Option<Waiting> = None;
     for environment in all {
-        let upstream = Upstream::read(ready.unit, environment)?;
+        let mut upstream = Upstream::read(ready.unit, environment)?;
+        // What is proposed was proven when it was: health lost after the soak takes no proof away.
+        let proposed = ready.records.proposal.as_ref();
+        if let (Some(proposed), Some(running)) = (proposed, upstream.records.running())
+            && proposed.release.is(&running.digests())
+        {
+            upstream.failing = None;
+        }
         let mut here = upstream.proven(soak, ready.unit.now);
         if let Some(before) = &proven {
             here.retain(|release| before.iter().any(|it| it.is(&release.digests())));

@@ -163,7 +163,10 @@ impl Reconciler {
             {
                 continue;
             }
-            match writer.tag(environment, now).await {
+            let Some(outcome) = writer.tag(environment, now).await else {
+                continue;
+            };
+            match outcome {
                 Outcome::Done(happened) => made.extend(events(towed, environment, happened, now)),
                 Outcome::Lost => {}
                 Outcome::Failed(failure) => {

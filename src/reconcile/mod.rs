@@ -56,6 +56,8 @@ struct Memory {
     in_flight: BTreeMap<EnvironmentName, ()>,
     /// Units whose last effect failed, and when it may be tried again.
     failing: BTreeMap<EnvironmentName, Failing>,
+    /// When tags that only manifests name may be looked up again.
+    look_up_next: Option<Timestamp>,
     /// Releases already told of; `None` before the first look.
     told: Option<Vec<Digests>>,
     /// The reason each unit was last told to be stopped for.
@@ -163,7 +165,8 @@ impl Reconciler {
                 this.tell_all(made, clock::now());
             });
         }
-        let rest = rest(&plan, now);
+        let look_up = self.look_up(towed, &world, effects, now);
+        let rest = rest(&plan, now).min(look_up);
         self.post(towed, world, plan);
         rest
     }
