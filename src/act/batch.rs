@@ -384,7 +384,7 @@ fn happened(order: &Order, record: &Record) -> Vec<Happened> {
         Statement::Deployment {
             number,
             release,
-            cause: Cause::Merge,
+            cause: Cause::Merge | Cause::Rollback,
             ..
         } => {
             let mut happened = vec![tell(EventKind::Merged, release, Some(*number), None)];

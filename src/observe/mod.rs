@@ -617,7 +617,7 @@ impl LiveSource {
             why: error.to_string(),
             retry_after: retry_after(&error),
         });
-        let since = self.source.answering_since();
+        let since = self.source.answering_since(now);
         let read = read.map(|live| {
             Arc::new(Live {
                 answering_since: since,

@@ -3,16 +3,20 @@
 use super::edit::Edit;
 use super::{Propose, Ready, Reason, Step, Waiting, Walk, Write, next, settle, step};
 use crate::model::record::{Cause, Proposed};
-use crate::model::{Follow, Release};
+use crate::model::{Follow, Release, Rollback};
 
 /// Commits the release to the branch.
 pub(super) fn write(ready: &Ready<'_>, release: &Release) -> Walk<Waiting> {
     commit(ready, release, Cause::Automation)
 }
 
-/// Goes back to a release that was healthy here.
+/// Goes back to a release that was healthy here, through the gate where there is one.
 pub(super) fn roll_back(ready: &Ready<'_>, release: &Release) -> Walk<Waiting> {
-    commit(ready, release, Cause::Rollback)
+    let direct = ready.unit.environment.rollback == Rollback::Direct;
+    match ready.unit.is_gated() && !direct {
+        true => propose(ready, release),
+        false => commit(ready, release, Cause::Rollback),
+    }
 }
 
 fn commit(ready: &Ready<'_>, release: &Release, cause: Cause) -> Walk<Waiting> {

@@ -84,6 +84,7 @@ pub(super) fn head(ready: &Ready<'_>) -> Walk {
     let mut statements = supersede(ready);
     let cause = match (recorded, merged) {
         (None, _) => Cause::Baseline,
+        (_, true) if is_older(release.as_ref(), previous) => Cause::Rollback,
         (_, true) => Cause::Merge,
         _ => Cause::Hand,
     };
@@ -97,6 +98,10 @@ pub(super) fn head(ready: &Ready<'_>) -> Walk {
     let changed = ready.infra.changed.as_ref();
     let commit = changed.map_or(ready.infra.head, |changed| changed.commit);
     record(ready, commit, merged, statements)
+}
+
+fn is_older(release: Option<&Release>, than: Option<&Release>) -> bool {
+    matches!((release, than), (Some(release), Some(than)) if than.is_newer_than(release))
 }
 
 /// Whether the registry can tell what the head's images are.

@@ -261,7 +261,7 @@ impl Towed {
 impl Failing {
     fn waiting(&self) -> Waiting {
         Waiting {
-            reason: Reason::Unreadable(self.unreadable.clone()),
+            reason: Reason::Retrying(self.unreadable.clone()),
             since: Some(self.unreadable.since),
             next: self.unreadable.retry,
         }

@@ -545,12 +545,12 @@ impl Teller {
                         && name == *unit
                     {
                         let unblock = waiting.reason.unblock();
-                        let since = waiting.since.map(show::clock);
-                        output.push_str(&format!(
-                            "    since {}; unblocked by: {}\n",
-                            since.as_deref().unwrap_or("?"),
-                            unblock.as_deref().unwrap_or("nothing is blocked")
-                        ));
+                        if let Some(since) = waiting.since {
+                            output.push_str(&format!("    since {}\n", show::clock(since)));
+                        }
+                        if let Some(unblock) = unblock {
+                            output.push_str(&format!("    unblocked by: {unblock}\n"));
+                        }
                     }
                 }
                 output
