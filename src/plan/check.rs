@@ -96,8 +96,12 @@ impl Subject<'_> {
                 }
             }
             Step::Propose(propose) => {
-                self.proven(&propose.release, false, records, &mut broken);
-                self.forward(&propose.release, false, records, &mut broken);
+                let rollback = records.deployment.as_ref().is_some_and(|deployment| {
+                    deployment.failed().is_some()
+                        && ran_healthy(records, &propose.release.digests())
+                });
+                self.proven(&propose.release, rollback, records, &mut broken);
+                self.forward(&propose.release, rollback, records, &mut broken);
             }
             Step::Apply(apply) => {
                 let release = records.running();

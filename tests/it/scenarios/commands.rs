@@ -231,8 +231,8 @@ impl Teller {
                 };
                 self.merge(environment, application, how);
             }
-            ["decline", environment] => {
-                let branch = self.proposal(environment, "shop");
+            ["decline", environment, application @ ..] => {
+                let branch = self.proposal(environment, application.first().unwrap_or(&"shop"));
                 self.site.person(environment).delete(&branch);
             }
             ["delete-branch", environment, branch] => self.site.person(environment).delete(branch),
@@ -545,12 +545,12 @@ impl Teller {
                         && name == *unit
                     {
                         let unblock = waiting.reason.unblock();
-                        let since = waiting.since.map(show::clock);
-                        output.push_str(&format!(
-                            "    since {}; unblocked by: {}\n",
-                            since.as_deref().unwrap_or("?"),
-                            unblock.as_deref().unwrap_or("nothing is blocked")
-                        ));
+                        if let Some(since) = waiting.since {
+                            output.push_str(&format!("    since {}\n", show::clock(since)));
+                        }
+                        if let Some(unblock) = unblock {
+                            output.push_str(&format!("    unblocked by: {unblock}\n"));
+                        }
                     }
                 }
                 output
@@ -559,8 +559,8 @@ impl Teller {
                 let branch = self.branch(environment);
                 show::log(self.site.remote(environment), &branch).await
             }
-            ["proposal", environment] => {
-                let branch = self.proposal(environment, "shop");
+            ["proposal", environment, application @ ..] => {
+                let branch = self.proposal(environment, application.first().unwrap_or(&"shop"));
                 match self.site.person(environment).head(&branch) {
                     Some(_) => show::log(self.site.remote(environment), &branch).await,
                     None => "  there is none\n".to_owned(),
