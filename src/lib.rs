@@ -24,3 +24,4 @@ pub mod plan;
 pub mod reconcile;
 pub mod registry;
 pub mod secret;
+pub mod serve;

@@ -1,3 +1,7 @@
-//! The `towpath` binary.
+//! The `towpath` binary: parse, run, print the error chain, exit code; nothing else.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    towpath::cli::main()
+}

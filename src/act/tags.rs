@@ -30,6 +30,9 @@ pub(crate) fn tag_number(environment: &Environment, reference: &str) -> Option<u
         .then(|| digits.parse().ok())?
 }
 
+/// Deployments and the notes of their commits.
+type Ended = Vec<(OpenDeployment, Vec<Record>)>;
+
 impl Writer {
     /// Makes the tags of all deployments of the environment whose verdicts are in.
     pub async fn tag(&self, environment: &Environment, now: Timestamp) -> Outcome {
@@ -47,39 +50,51 @@ impl Writer {
         }
     }
 
+    /// Whether any deployment of the environment waits for nothing but its tag. No request.
+    pub fn has_tags_to_make(&self, environment: &Environment) -> bool {
+        self.ended(environment)
+            .is_ok_and(|(_, ended)| !ended.is_empty())
+    }
+
     async fn try_tag(
         &self,
         environment: &Environment,
         now: Timestamp,
     ) -> Result<Outcome, NotesError> {
-        let records = records_ref(&environment.name);
-        let Some(head) = self
-            .repository
-            .seen()
-            .get(&records)
-            .map(|shown| CommitId(shown.id))
-        else {
-            return Ok(Outcome::Done(Vec::new()));
+        match self.ended(environment)? {
+            (Some(head), ended) if !ended.is_empty() => {
+                self.push_tags(environment, head, ended, now).await
+            }
+            _ => Ok(Outcome::Done(Vec::new())),
+        }
+    }
+
+    /// The head of the records, and the deployments without a tag whose verdicts are all in.
+    fn ended(&self, environment: &Environment) -> Result<(Option<CommitId>, Ended), NotesError> {
+        let seen = self.repository.seen();
+        let Some(shown) = seen.get(&records_ref(&environment.name)) else {
+            return Ok((None, Vec::new()));
         };
-        let tree = self.repository.commit(head)?.tree;
+        let head = CommitId(shown.id);
+        // Somebody else's records that were seen a moment ago and are still on their way here.
+        let Ok(commit) = self.repository.commit(head) else {
+            return Ok((None, Vec::new()));
+        };
         let mut ended = Vec::new();
-        for open in read_standing(&self.repository, tree)?.open {
-            let note = read_note(&self.repository, tree, open.commit)?;
+        for open in read_standing(&self.repository, commit.tree)?.open {
+            let note = read_note(&self.repository, commit.tree, open.commit)?;
             if is_ended(&note, open.number) {
                 ended.push((open, note));
             }
         }
-        if ended.is_empty() {
-            return Ok(Outcome::Done(Vec::new()));
-        }
-        self.push_tags(environment, head, ended, now).await
+        Ok((Some(head), ended))
     }
 
     async fn push_tags(
         &self,
         environment: &Environment,
         head: CommitId,
-        ended: Vec<(OpenDeployment, Vec<Record>)>,
+        ended: Ended,
         now: Timestamp,
     ) -> Result<Outcome, NotesError> {
         let names: Vec<String> = ended

@@ -3,8 +3,91 @@
 //! Owns words and layout for people and scripts. Decides nothing.
 
 pub mod check;
+pub mod completions;
+pub mod explain;
+pub mod plan;
+pub mod run;
 pub mod schema;
 pub mod set_image;
+pub mod setup;
+pub mod status;
+mod view;
+
+use std::io::{self, IsTerminal as _, Write};
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+use crate::config::Location;
+use setup::{Setup, SetupError};
+
+/// Tow a release from the tag that made it to the cluster that runs it
+///
+/// Towpath watches image registries, commits new image digests into per-environment infra
+/// repositories, proposes production, applies what was merged, watches it become healthy, and only
+/// then lets the release go on.
+#[derive(Debug, Parser)]
+#[command(
+    name = "towpath",
+    version,
+    max_term_width = 100,
+    propagate_version = true
+)]
+pub struct Cli {
+    /// Where the configuration is: a folder, or `URL?ref=REF&path=DIRECTORY` of a git repository
+    #[arg(
+        short,
+        long,
+        global = true,
+        value_name = "WHERE",
+        default_value = "environments",
+        env = "TOWPATH_CONFIG"
+    )]
+    config: Location,
+
+    /// When to use colours
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    color: Color,
+
+    /// Say more on stderr; twice for every request
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    verbose: u8,
+
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Watch, commit, propose, apply and record, until stopped
+    Run(run::Args),
+    /// Show what the next round would do; write nothing
+    Plan(plan::Args),
+    /// Show what runs where, and why
+    Status(status::Args),
+    /// Name the one thing that blocks
+    Explain(explain::Args),
+    /// Report every mistake in the configuration
+    Check(check::Args),
+    /// Set images in manifest files, byte-exactly
+    SetImage(set_image::SetImage),
+    /// Print the JSON Schemas of the configuration
+    Schema(schema::Args),
+    /// Print a shell's completion script
+    Completions(completions::Args),
+}
+
+/// When to use colours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Color {
+    /// On a terminal that can, unless NO_COLOR is set
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
 
 /// How an answer is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
@@ -16,4 +99,116 @@ pub enum Output {
     Json,
     /// One YAML document.
     Yaml,
+}
+
+impl Output {
+    /// Writes a value as JSON or YAML; a table is the caller's own.
+    ///
+    /// # Errors
+    /// The writer's.
+    pub fn write(self, value: &impl serde::Serialize, out: &mut dyn Write) -> io::Result<()> {
+        match self {
+            Self::Table | Self::Json => writeln!(out, "{:#}", serde_json::to_value(value)?),
+            Self::Yaml => {
+                let text = serde_yaml::to_string(value).map_err(io::Error::other)?;
+                out.write_all(text.as_bytes())
+            }
+        }
+    }
+}
+
+/// The exit codes that commands share; `docs/cli.md` lists them all.
+pub mod exit {
+    /// It is done, or settled.
+    pub const OK: u8 = 0;
+    /// It could not be done.
+    pub const ERROR: u8 = 1;
+    /// Something is held or failed, and only a person lifts it.
+    pub const STOPPED: u8 = 3;
+    /// Time alone will go on with it.
+    pub const PENDING: u8 = 4;
+}
+
+/// Runs the program: what `main` does.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let choice = match cli.color {
+        Color::Auto => anstream::ColorChoice::Auto,
+        Color::Always => anstream::ColorChoice::Always,
+        Color::Never => anstream::ColorChoice::Never,
+    };
+    choice.write_global();
+    log_to_stderr(cli.verbose, &cli.command);
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&anyhow::Error::new(error).context("no threads can be started")),
+    };
+    match runtime.block_on(dispatch(cli)) {
+        Ok(code) => ExitCode::from(code),
+        // Whoever closed our stdout has seen enough.
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => fail(&error),
+    }
+}
+
+async fn dispatch(cli: Cli) -> anyhow::Result<u8> {
+    let mut out = anstream::stdout();
+    let mut err = anstream::stderr();
+    let location = cli.config;
+    let code = match cli.command {
+        Command::Run(args) => run::run(&args, location, &mut out).await?,
+        Command::Plan(args) => plan::run(&args, &Setup::load(location).await?, &mut out).await?,
+        Command::Status(args) => {
+            status::run(&args, &Setup::load(location).await?, &mut out).await?
+        }
+        Command::Explain(args) => {
+            explain::run(&args, &Setup::load(location).await?, &mut out, &mut err).await?
+        }
+        Command::Check(args) => {
+            let config = match Setup::load(location).await {
+                Ok(setup) => Ok(setup.config),
+                Err(SetupError::Problems(problems)) => Err(problems),
+                Err(error) => return Err(error.into()),
+            };
+            check::run(&args, &config, &mut out)?
+        }
+        Command::SetImage(args) => set_image::run(&args, &mut out, &mut err)?,
+        Command::Schema(args) => schema::run(&args, &mut out)?,
+        Command::Completions(args) => completions::run(&args, &mut Cli::command(), &mut out)?,
+    };
+    out.flush()?;
+    Ok(code)
+}
+
+/// Status and hints go to stderr: only `run` tells what it does unasked.
+fn log_to_stderr(verbose: u8, command: &Command) {
+    let level = match (verbose, command) {
+        (0, Command::Run(_)) => "towpath=info,warn",
+        (0, _) => "towpath=error,off",
+        (1, _) => "towpath=debug,info",
+        (_, _) => "towpath=trace,debug",
+    };
+    let filter = EnvFilter::try_from_env("TOWPATH_LOG").unwrap_or_else(|_| EnvFilter::new(level));
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
+        .with_target(false);
+    // Only a second call could fail, and there is none.
+    drop(subscriber.try_init());
+}
+
+fn fail(error: &anyhow::Error) -> ExitCode {
+    let mut err = anstream::stderr();
+    let red = anstyle::AnsiColor::Red.on_default().bold();
+    drop(writeln!(err, "{red}error{red:#}: {error}"));
+    for cause in error.chain().skip(1) {
+        drop(writeln!(err, "  because {cause}"));
+    }
+    ExitCode::from(exit::ERROR)
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let io = error.downcast_ref::<io::Error>();
+    io.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }

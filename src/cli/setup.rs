@@ -52,10 +52,17 @@ impl Setup {
     pub async fn load(location: Location) -> Result<Self, SetupError> {
         let config = match &location {
             Location::Folder(folder) => Config::load(folder),
-            Location::Git { url, reference, path } => {
-                let files = from_git(url, reference.as_deref(), path).await.map_err(|source| {
-                    SetupError::Unreadable { location: location.to_string(), source }
-                })?;
+            Location::Git {
+                url,
+                reference,
+                path,
+            } => {
+                let files = from_git(url, reference.as_deref(), path)
+                    .await
+                    .map_err(|source| SetupError::Unreadable {
+                        location: location.to_string(),
+                        source,
+                    })?;
                 Config::parse(&files)
             }
         };
@@ -66,7 +73,11 @@ impl Setup {
     /// How often sources are read.
     pub fn intervals(&self) -> Intervals {
         let poll = &self.config.settings.poll;
-        Intervals { git: poll.git, registry: poll.registry, ..Intervals::default() }
+        Intervals {
+            git: poll.git,
+            registry: poll.registry,
+            ..Intervals::default()
+        }
     }
 
     /// The outside systems, acting for these environments alone (for all where none is named).
@@ -78,8 +89,16 @@ impl Setup {
         let settings = &self.config.settings;
         for name in only {
             if !self.config.environments.contains(name) {
-                let known: Vec<_> = self.config.environments.iter().map(ToString::to_string).collect();
-                bail!("there is no environment `{name}`: there are {}", known.join(", "));
+                let known: Vec<_> = self
+                    .config
+                    .environments
+                    .iter()
+                    .map(ToString::to_string)
+                    .collect();
+                bail!(
+                    "there is no environment `{name}`: there are {}",
+                    known.join(", ")
+                );
             }
         }
         let client = http::client(&HttpSettings {
@@ -93,7 +112,13 @@ impl Setup {
         let mut clusters = BTreeMap::new();
         for pipeline in &self.config.pipelines {
             if let Some(source) = &pipeline.application.source {
-                add(&mut repositories, &client, &cache, &source.url, &source.credential)?;
+                add(
+                    &mut repositories,
+                    &client,
+                    &cache,
+                    &source.url,
+                    &source.credential,
+                )?;
             }
             for environment in &pipeline.environments {
                 let (url, credential) = (&environment.repository, &environment.credential);
@@ -104,29 +129,54 @@ impl Setup {
                 }
             }
         }
-        Ok(Outside { registry: Arc::new(registry), repositories, clusters })
+        Ok(Outside {
+            registry: Arc::new(registry),
+            repositories,
+            clusters,
+        })
     }
 
     fn cache(&self) -> PathBuf {
         let variable = |name: &str| std::env::var_os(name).map(PathBuf::from);
-        self.config.settings.cache.clone().unwrap_or_else(|| default_cache(variable))
+        self.config
+            .settings
+            .cache
+            .clone()
+            .unwrap_or_else(|| default_cache(variable))
     }
 
     fn registries(&self) -> RegistrySettings {
-        let hosts = self.config.settings.registries.iter().map(|(host, settings)| {
-            let credential = match &settings.credential {
-                Credential::Default => CredentialSource::default(),
-                Credential::Environment { variable, user } => {
-                    CredentialSource::Variable { variable: variable.clone(), user: user.clone() }
-                }
-                Credential::File { path, user } => {
-                    CredentialSource::File { path: path.clone(), user: user.clone() }
-                }
-            };
-            let plain_http = settings.plain_http.then_some(true);
-            (host.clone(), HostSettings { credential, plain_http, ..HostSettings::default() })
-        });
-        RegistrySettings { hosts: hosts.collect(), ..RegistrySettings::default() }
+        let hosts = self
+            .config
+            .settings
+            .registries
+            .iter()
+            .map(|(host, settings)| {
+                let credential = match &settings.credential {
+                    Credential::Default => CredentialSource::default(),
+                    Credential::Environment { variable, user } => CredentialSource::Variable {
+                        variable: variable.clone(),
+                        user: user.clone(),
+                    },
+                    Credential::File { path, user } => CredentialSource::File {
+                        path: path.clone(),
+                        user: user.clone(),
+                    },
+                };
+                let plain_http = settings.plain_http.then_some(true);
+                (
+                    host.clone(),
+                    HostSettings {
+                        credential,
+                        plain_http,
+                        ..HostSettings::default()
+                    },
+                )
+            });
+        RegistrySettings {
+            hosts: hosts.collect(),
+            ..RegistrySettings::default()
+        }
     }
 }
 
@@ -141,7 +191,9 @@ fn add(
         return Ok(());
     }
     let remote = git::remote(url, &access(client, credential))?;
-    let folder = cache.join("mirrors").join(Digest::of(url.as_str().as_bytes()).short());
+    let folder = cache
+        .join("mirrors")
+        .join(Digest::of(url.as_str().as_bytes()).short());
     let repository = Repository::on_disk(remote, &folder)
         .with_context(|| format!("the mirror of {url} cannot be kept in {}", folder.display()))?;
     repositories.insert(url.clone(), repository);
@@ -156,19 +208,30 @@ fn access(client: &reqwest::Client, credential: &Credential) -> Access {
         }
         Credential::File { path, user } => (git::Credential::File(path.clone()), user.clone()),
     };
-    Access { credential, user, ..Access::new(client.clone()) }
+    Access {
+        credential,
+        user,
+        ..Access::new(client.clone())
+    }
 }
 
 fn cluster(environment: &Environment, cache: &Path, _now: Timestamp) -> Result<SharedCluster> {
     match &environment.cluster {
         ClusterSpec::Simulated(simulated) => {
             let file = simulated.state.clone().unwrap_or_else(|| {
-                cache.join("clusters").join(format!("{}.json", environment.name))
+                cache
+                    .join("clusters")
+                    .join(format!("{}.json", environment.name))
             });
-            let cluster = SimulatedCluster::open(&environment.name, simulated.clone(), Some(file.clone()))
-                .with_context(|| {
-                    format!("the state of the simulated cluster of {} cannot be read from {}", environment.name, file.display())
-                })?;
+            let cluster =
+                SimulatedCluster::open(&environment.name, simulated.clone(), Some(file.clone()))
+                    .with_context(|| {
+                        format!(
+                            "the state of the simulated cluster of {} cannot be read from {}",
+                            environment.name,
+                            file.display()
+                        )
+                    })?;
             Ok(Arc::new(cluster))
         }
         ClusterSpec::Context { context, .. } => Ok(Arc::new(UnsupportedCluster::new(context))),
@@ -186,7 +249,10 @@ async fn from_git(
     let repository = Repository::in_memory(remote);
     let names: Vec<String> = match reference {
         Some(reference) => {
-            vec![format!("refs/heads/{reference}"), format!("refs/tags/{reference}")]
+            vec![
+                format!("refs/heads/{reference}"),
+                format!("refs/tags/{reference}"),
+            ]
         }
         None => vec!["refs/heads/main".to_owned(), "refs/heads/master".to_owned()],
     };

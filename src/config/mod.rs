@@ -63,6 +63,11 @@ struct Stated {
 }
 
 impl Config {
+    /// Whether both say the same, wherever it stands.
+    pub fn says_same(&self, other: &Self) -> bool {
+        self.settings == other.settings && self.pipelines == other.pipelines
+    }
+
     /// Reads the folder `directory` and everything in it that is configuration.
     ///
     /// # Errors

@@ -26,6 +26,9 @@ use tokio::sync::{broadcast, watch};
 
 pub use fault::Fault;
 
+use crate::git::{Access, CommitDraft, GitError, Push, Pushed, Repository, Signature};
+use crate::model::{CommitId, RepositoryUrl};
+
 /// How long open connections may take to end when the server stops.
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -190,6 +193,43 @@ impl Drop for GitServer {
         if let Some(task) = &self.task {
             task.abort();
         }
+    }
+}
+
+/// Commits first files (path, content) onto a bare repository's `master`, which must not exist yet.
+///
+/// # Errors
+/// Where it exists, or any [`GitError`] of the way there.
+pub async fn commit_first(
+    path: &Path,
+    files: Vec<(String, Vec<u8>)>,
+    message: &str,
+    by: &Signature,
+) -> Result<CommitId, GitError> {
+    let malformed = |detail: String| GitError::Malformed(detail);
+    let url = path.display().to_string().parse::<RepositoryUrl>();
+    let url = url.map_err(|error| malformed(error.to_string()))?;
+    let remote = crate::git::remote(&url, &Access::new(reqwest::Client::new()))?;
+    let repository = Repository::in_memory(remote);
+    let mut draft = repository.draft();
+    let edits = files
+        .into_iter()
+        .map(|(path, content)| (path, Some(content.into())));
+    let tree = draft.edit(None, edits)?;
+    let id = draft.commit(&CommitDraft {
+        tree,
+        parents: Vec::new(),
+        author: by.clone(),
+        committer: by.clone(),
+        message: message.to_owned(),
+    });
+    let push = Push::new()
+        .update("refs/heads/master", None, id.0)
+        .with(&draft)?;
+    match repository.push(push).await? {
+        Pushed::Landed => Ok(id),
+        Pushed::Lost { .. } => Err(malformed(format!("{url} has a `master` already"))),
+        Pushed::Refused { messages, .. } => Err(malformed(format!("{url} refuses: {messages}"))),
     }
 }
 

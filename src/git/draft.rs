@@ -83,9 +83,12 @@ impl Draft {
         CommitId(self.add(commit.build()))
     }
 
-    /// Makes an annotated tag; the ref is moved by a push.
-    pub fn tag(&mut self, tag: &TagDraft) -> ObjectId {
-        self.add(tag.build())
+    /// Makes an annotated tag; its ref is made by a push.
+    ///
+    /// # Errors
+    /// [`GitError::Malformed`] where the name cannot be a tag's.
+    pub fn tag(&mut self, tag: &TagDraft) -> Result<ObjectId, GitError> {
+        Ok(self.add(tag.build()?))
     }
 
     /// Takes a ready object, such as a commit signed elsewhere.

@@ -184,7 +184,9 @@ impl GitError {
         match self {
             Self::Network { .. } | Self::Stalled { .. } | Self::Missing { .. } => true,
             Self::Status { status, .. } => matches!(status, 408 | 425 | 429 | 500..),
-            Self::Disk { .. } | Self::Program { .. } => true,
+            // A server's own words are not read for their meaning: what it misses may come, such as a
+            // commit that a rewritten branch no longer leads to, after the next look.
+            Self::Disk { .. } | Self::Program { .. } | Self::Server { .. } => true,
             _ => false,
         }
     }

@@ -110,7 +110,11 @@ impl Mirror {
     pub(super) fn ingest(&self, pack: SpooledTempFile) -> Result<(), GitError> {
         let bases = locked(&self.reader).clone();
         let _writing = locked(&self.writer);
-        index(pack, &self.directory.join("objects/pack"), bases).map_err(disk(&self.directory))?;
+        let take = || {
+            index(pack, &self.directory.join("objects/pack"), bases)?;
+            open_store(&self.directory)
+        };
+        *locked(&self.reader) = take().map_err(disk(&self.directory))?;
         Ok(())
     }
 
@@ -333,7 +337,10 @@ fn open_store(directory: &Path) -> io::Result<HandleArc> {
         &mut std::iter::empty(),
         options,
     )?;
-    Ok(Arc::new(store).to_cache_arc())
+    let mut reader = Arc::new(store).to_cache_arc();
+    // Only we write here, and open anew when we did: what is missing now will not come by itself.
+    reader.refresh_never();
+    Ok(reader)
 }
 
 /// Checks a pack, resolves its deltas and puts it with an index into the directory.

@@ -169,7 +169,13 @@ pub struct TagDraft {
 }
 
 impl TagDraft {
-    pub(super) fn build(&self) -> Object {
+    pub(super) fn build(&self) -> Result<Object, GitError> {
+        if gix::validate::tag::name(self.name.as_str().into()).is_err() {
+            return Err(GitError::Malformed(format!(
+                "`{}` is no tag's name",
+                self.name
+            )));
+        }
         let tag = gix::objs::Tag {
             target: self.target.0,
             target_kind: Kind::Commit,
@@ -178,7 +184,7 @@ impl TagDraft {
             message: terminated(&self.message).into(),
             signature: None,
         };
-        serialised(Kind::Tag, &tag)
+        Ok(serialised(Kind::Tag, &tag))
     }
 }
 
@@ -230,7 +236,7 @@ fn serialised(kind: Kind, object: &dyn gix::objs::WriteTo) -> Object {
     let mut data = Vec::new();
     object
         .write_to(&mut data)
-        .expect("writing to memory does not fail and our fields hold no delimiters");
+        .expect("writing to memory does not fail, and the fields were cleaned and checked");
     Object::new(kind, data)
 }
 

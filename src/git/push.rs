@@ -4,6 +4,7 @@
 //! after anything but a clean report; a server's words are only passed on. Never forces a ref.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use gix::ObjectId;
@@ -17,7 +18,7 @@ use super::{Draft, GitError};
 pub struct Push {
     updates: Vec<RefUpdate>,
     objects: Vec<NewObject>,
-    parsed: Vec<std::sync::Arc<super::Tree>>,
+    parsed: Vec<Arc<super::Tree>>,
     in_order: bool,
 }
 
@@ -160,7 +161,7 @@ impl Repository {
                 pushed => pushed?,
             }
         };
-        self.remember(push, &pushed).await;
+        self.remember(push, &pushed);
         Ok(pushed)
     }
 
@@ -199,8 +200,8 @@ impl Repository {
         settle(updates, refs, outcome)
     }
 
-    /// For servers without atomic push. What is only verified is read first, and again before each
-    /// step it is not safe to rely on the reading: the step's own expectation is.
+    /// For servers without atomic push. What is only verified can only be read before the first step;
+    /// what moves is expected by its own step.
     async fn push_stepwise(&self, push: &Push) -> Result<Pushed, GitError> {
         let names: Vec<String> = push
             .updates
@@ -261,7 +262,7 @@ impl Repository {
     }
 
     /// Puts what landed where the next edit finds it without asking.
-    async fn remember(&self, push: Push, pushed: &Pushed) {
+    fn remember(&self, push: Push, pushed: &Pushed) {
         let landed = |name: &String| match pushed {
             Pushed::Landed => true,
             Pushed::Lost { landed, .. } | Pushed::Refused { landed, .. } => landed.contains(name),
@@ -283,12 +284,26 @@ impl Repository {
         for update in moved {
             self.moved(&update.name, update.new);
         }
-        if self.inner.objects.is_full()
-            && let Err(error) = self.blocking(|inner| inner.objects.settle()).await
-        {
-            // The push itself is done; what could not be kept is fetched when it is needed.
-            tracing::warn!(repository = self.address(), %error, "own objects stay in memory");
+        self.settle_soon();
+    }
+
+    /// Puts own objects to disk where they are many, without holding up the push that is done.
+    fn settle_soon(&self) {
+        if !self.inner.objects.is_full() {
+            return;
         }
+        let inner = Arc::clone(&self.inner);
+        // Whoever fetches does the same first.
+        let Ok(alone) = Arc::clone(&inner.fetching).try_lock_owned() else {
+            return;
+        };
+        tokio::task::spawn_blocking(move || {
+            let _alone = alone;
+            if let Err(error) = inner.objects.settle() {
+                // What could not be kept is fetched when it is needed.
+                tracing::warn!(repository = inner.remote.address(), %error, "own objects stay in memory");
+            }
+        });
     }
 }
 

@@ -20,6 +20,9 @@ use crate::model::CommitId;
 /// Commits named to the server as "already here". More would cost more than they save.
 const HAVES_MAX: usize = 128;
 
+/// Refs remembered before those that are gone from the server are forgotten.
+const TIPS_MAX: usize = 20_000;
+
 /// A depth that no history has (git's own `INFINITE_DEPTH`).
 const DEPTH_ALL: u32 = 0x7fff_ffff;
 
@@ -47,7 +50,7 @@ pub(super) struct Inner {
     /// Refs whose commit is here with all it leads to: what the server need not send again.
     tips: Mutex<BTreeMap<String, ObjectId>>,
     /// One fetch at a time: a second that wants the same finds it done.
-    fetching: tokio::sync::Mutex<()>,
+    pub(super) fetching: Arc<tokio::sync::Mutex<()>>,
     /// Known once a push was refused for it.
     pub(super) not_atomic: std::sync::atomic::AtomicBool,
 }
@@ -76,7 +79,7 @@ impl Repository {
                 objects: Arc::new(objects),
                 seen: Mutex::default(),
                 tips: Mutex::new(tips),
-                fetching: tokio::sync::Mutex::default(),
+                fetching: Arc::default(),
                 not_atomic: std::sync::atomic::AtomicBool::new(false),
             }),
         }
@@ -224,19 +227,21 @@ impl Repository {
     }
 
     /// Whether a commit (or a tag of one) is here, with its directory where that is asked. What is
-    /// below a directory came with it.
+    /// below a directory came with it, too.
     fn is_complete(&self, id: &ObjectId, with_tree: bool) -> bool {
         let objects = &self.inner.objects;
+        // What a commit or tag alone leads to came with it.
+        if !with_tree {
+            return objects.contains(id);
+        }
         let Some(object) = objects.find(id) else {
             return false;
         };
         match object.kind {
-            Kind::Commit if with_tree => {
-                Commit::parse(&object).is_ok_and(|commit| objects.find(&commit.tree).is_some())
+            Kind::Commit => {
+                Commit::parse(&object).is_ok_and(|commit| objects.contains(&commit.tree))
             }
-            Kind::Tag => {
-                Tag::parse(&object).is_ok_and(|tag| self.is_complete(&tag.target, with_tree))
-            }
+            Kind::Tag => Tag::parse(&object).is_ok_and(|tag| self.is_complete(&tag.target, true)),
             _ => true,
         }
     }
@@ -280,12 +285,16 @@ impl Repository {
     /// Notes which of the refs seen are here.
     fn remember_tips(&self, filter: Filter) {
         let seen = locked(&self.inner.seen).clone();
+        let names: HashSet<String> = seen.keys().cloned().collect();
         let mut tips = locked(&self.inner.tips);
         for (name, shown) in seen {
             let known = tips.get(&name) == Some(&shown.id);
             if !known && self.is_complete(&shown.id, filter == Filter::None) {
                 tips.insert(name, shown.id);
             }
+        }
+        if tips.len() > TIPS_MAX {
+            tips.retain(|name, _| names.contains(name));
         }
     }
 

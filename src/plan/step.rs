@@ -1,5 +1,6 @@
 //! A step: one effect, with everything it was planned on.
 
+use std::fmt;
 use std::sync::Arc;
 
 use super::edit::FileEdit;
@@ -131,4 +132,38 @@ pub struct Prune {
     pub reference: ObjectRef,
     /// The server's id of the very object that was seen.
     pub uid: String,
+}
+
+/// One line for people: what would be done.
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Write(write) => match write.cause {
+                Cause::Rollback => write!(f, "roll back to {}", write.release),
+                _ => write!(f, "write {}", write.release),
+            },
+            Self::Propose(propose) => write!(f, "propose {}", propose.release),
+            Self::Withdraw(withdraw) => {
+                let Withdraw {
+                    release, reason, ..
+                } = withdraw;
+                write!(f, "withdraw the proposal of {release}: {reason}")
+            }
+            Self::Record(record) => {
+                let statements = record.statements.iter().map(ToString::to_string);
+                write!(f, "record {}", statements.collect::<Vec<_>>().join(", "))
+            }
+            Self::Apply(apply) => {
+                let objects = |count: usize| match count {
+                    1 => "1 object".to_owned(),
+                    count => format!("{count} objects"),
+                };
+                write!(f, "apply {}", objects(apply.change.len()))?;
+                if !apply.prune.is_empty() {
+                    write!(f, ", delete {}", objects(apply.prune.len()))?;
+                }
+                Ok(())
+            }
+        }
+    }
 }

@@ -193,42 +193,66 @@ impl Waiting {
 }
 
 impl Reason {
+    /// The names of all reasons, in the order in which they are shown.
+    pub const NAMES: [&str; 24] = [
+        "not-ours",
+        "unreadable",
+        "unreadable-records",
+        "broken-manifests",
+        "went-back",
+        "behind",
+        "held",
+        "adopting",
+        "prune-limit",
+        "pinned",
+        "failed",
+        "line-stopped",
+        "unwritable",
+        "declined",
+        "incomplete",
+        "soaking",
+        "upstream",
+        "paced",
+        "gate",
+        "outpaced",
+        "converging",
+        "drifted",
+        "nothing-released",
+        "up-to-date",
+    ];
+
     /// The name of the reason, stable for scripts.
     pub fn name(&self) -> &'static str {
-        self.entry().1
+        Self::NAMES[self.order()]
     }
 
     /// Where it stands among reasons: the lowest is shown.
-    fn order(&self) -> u8 {
-        self.entry().0
-    }
-
-    fn entry(&self) -> (u8, &'static str) {
+    fn order(&self) -> usize {
         match self {
-            Self::NotOurs => (0, "not-ours"),
-            Self::Unreadable(_) => (1, "unreadable"),
-            Self::UnreadableRecords(_) => (2, "unreadable-records"),
-            Self::BrokenManifests(_) => (3, "broken-manifests"),
-            Self::WentBack => (4, "went-back"),
-            Self::Behind { .. } => (5, "behind"),
-            Self::Held { .. } => (6, "held"),
-            Self::Adopting { .. } => (7, "adopting"),
-            Self::PruneLimit { .. } => (8, "prune-limit"),
-            Self::Pinned { .. } => (9, "pinned"),
-            Self::Failed { .. } => (10, "failed"),
-            Self::LineStopped { .. } => (11, "line-stopped"),
-            Self::Unwritable { .. } => (12, "unwritable"),
-            Self::Declined { .. } => (13, "declined"),
-            Self::Incomplete { .. } => (14, "incomplete"),
-            Self::Soaking { .. } => (15, "soaking"),
-            Self::Upstream { .. } => (16, "upstream"),
-            Self::Paced { .. } => (17, "paced"),
-            Self::Gate { .. } => (18, "gate"),
-            Self::Outpaced { .. } => (19, "outpaced"),
-            Self::Converging { .. } => (20, "converging"),
-            Self::Drifted { .. } => (21, "drifted"),
-            Self::NothingReleased => (22, "nothing-released"),
-            Self::UpToDate { .. } => (23, "up-to-date"),
+            Self::NotOurs => 0,
+            Self::Unreadable(_) => 1,
+            Self::UnreadableRecords(_) => 2,
+            Self::BrokenManifests(_) => 3,
+            Self::WentBack => 4,
+            Self::Behind { .. } => 5,
+            Self::Held { .. } => 6,
+            Self::Adopting { .. } => 7,
+            Self::PruneLimit { .. } => 8,
+            Self::Pinned { .. } => 9,
+            Self::Failed { .. } => 10,
+            Self::LineStopped { .. } => 11,
+            Self::Unwritable { .. } => 12,
+            Self::Declined { .. } => 13,
+            Self::Incomplete { .. } => 14,
+            Self::Soaking { .. } => 15,
+            Self::Upstream { .. } => 16,
+            Self::Paced { .. } => 17,
+            Self::Gate { .. } => 18,
+            Self::Outpaced { .. } => 19,
+            Self::Converging { .. } => 20,
+            Self::Drifted { .. } => 21,
+            Self::NothingReleased => 22,
+            Self::UpToDate { .. } => 23,
         }
     }
 

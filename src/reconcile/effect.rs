@@ -17,16 +17,16 @@ const RETRY_MIN: Duration = Duration::from_secs(1);
 const RETRY_MAX: Duration = Duration::from_secs(60);
 
 impl Reconciler {
-    /// Carries one step out.
+    /// Carries one step out. Gives what happened by it.
     pub(super) async fn act(
         &self,
         towed: &Arc<Towed>,
         environment: &EnvironmentName,
         step: Step,
         now: Timestamp,
-    ) {
+    ) -> Vec<Event> {
         let Some(environment) = towed.pipeline.environment(environment) else {
-            return;
+            return Vec::new();
         };
         let outcome = match step {
             Step::Apply(apply) => self.apply(towed, environment, &apply, now).await,
@@ -37,11 +37,9 @@ impl Reconciler {
             Outcome::Done(happened) => {
                 memory.failing.remove(&environment.name);
                 drop(memory);
-                for happened in happened {
-                    self.say(towed, environment, happened, crate::clock::now().max(now));
-                }
+                events(towed, environment, happened, now)
             }
-            Outcome::Lost => drop(memory),
+            Outcome::Lost => Vec::new(),
             Outcome::Failed(failure) => {
                 tracing::warn!(
                     application = %towed.pipeline.application.name,
@@ -53,6 +51,7 @@ impl Reconciler {
                 let before = memory.failing.remove(&environment.name);
                 let failing = Failing::next(before, failure, now);
                 memory.failing.insert(environment.name.clone(), failing);
+                Vec::new()
             }
         }
     }
@@ -127,28 +126,35 @@ impl Reconciler {
         }
     }
 
-    /// Whether deployments may have ended that have no tag yet, with nothing else going on.
+    /// Whether a deployment of this pipeline's environments waits for nothing but its tag.
     pub(super) fn has_tags_to_make(&self, towed: &Towed, world: &World, plan: &Plan) -> bool {
         towed.pipeline.environments.iter().any(|environment| {
             let view = world.units.get(&environment.name);
-            let open = view.filter(|view| view.live.is_some()).is_some_and(|view| {
-                view.infra
-                    .read()
-                    .is_ok_and(|infra| !infra.standing.open.is_empty())
+            let judged = view.filter(|view| view.live.is_some()).is_some_and(|view| {
+                view.infra.read().is_ok_and(|infra| {
+                    let records = infra.records.as_ref().ok();
+                    let newest = records.and_then(|records| records.deployment.as_ref());
+                    let judged = newest.is_some_and(|newest| newest.verdict.is_some());
+                    judged && !infra.standing.open.is_empty()
+                })
             });
             let waits = plan.units.iter().any(|unit| {
                 unit.environment == environment.name
                     && matches!(unit.decision, Decision::Waiting(_))
             });
-            open && waits && self.is_quiet(&environment.name)
+            let writer = || self.writers.get(&environment.repository);
+            judged
+                && waits
+                && self.is_quiet(&environment.name)
+                && writer().is_some_and(|writer| writer.has_tags_to_make(environment))
         })
     }
 
-    /// Makes the deployment tags that are missing.
-    pub(super) async fn make_tags(&self, towed: &Arc<Towed>, now: Timestamp) {
-        let Ok(_alone) = self.tagging.try_lock() else {
-            return;
-        };
+    /// Makes the deployment tags that are missing. Gives what happened by it, and whether all could
+    /// be made.
+    pub(super) async fn make_tags(&self, towed: &Arc<Towed>, now: Timestamp) -> (Vec<Event>, bool) {
+        let (mut happened, mut all) = (Vec::new(), true);
+        let _alone = self.tagging.lock().await;
         for environment in &towed.pipeline.environments {
             let (Some(writer), Some(source)) = (
                 self.writers.get(&environment.repository),
@@ -164,33 +170,24 @@ impl Reconciler {
                 continue;
             }
             match writer.tag(environment, now).await {
-                Outcome::Done(happened) => {
-                    for happened in happened {
-                        self.say(towed, environment, happened, crate::clock::now().max(now));
-                    }
-                }
+                Outcome::Done(done) => happened.extend(events(towed, environment, done, now)),
                 Outcome::Lost => {}
                 Outcome::Failed(failure) => {
                     tracing::warn!(environment = %environment.name, why = %failure.why, "no tag was made");
+                    all = false;
                     continue;
                 }
             }
             source.catch_up(now).await;
         }
+        (happened, all)
     }
 
-    fn say(&self, towed: &Towed, environment: &Environment, happened: Happened, at: Timestamp) {
-        let event = Event {
-            at,
-            kind: happened.kind,
-            environment: Some(environment.name.clone()),
-            application: towed.pipeline.application.name.clone(),
-            release: happened.release,
-            commit: happened.commit,
-            number: happened.number,
-            reason: happened.reason,
-        };
-        self.emit(event);
+    /// Tells of what happened by an effect, which ended at this moment.
+    pub(super) fn tell_all(&self, events: Vec<Event>, at: Timestamp) {
+        events
+            .into_iter()
+            .for_each(|event| self.emit(Event { at, ..event }));
     }
 
     fn emit(&self, event: Event) {
@@ -259,6 +256,25 @@ impl Reconciler {
         drop(memory);
         news.into_iter().for_each(|event| self.emit(event));
     }
+}
+
+fn events(
+    towed: &Towed,
+    environment: &Environment,
+    happened: Vec<Happened>,
+    at: Timestamp,
+) -> Vec<Event> {
+    let event = |happened: Happened| Event {
+        at,
+        kind: happened.kind,
+        environment: Some(environment.name.clone()),
+        application: towed.pipeline.application.name.clone(),
+        release: happened.release,
+        commit: happened.commit,
+        number: happened.number,
+        reason: happened.reason,
+    };
+    happened.into_iter().map(event).collect()
 }
 
 impl Failing {

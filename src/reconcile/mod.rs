@@ -29,6 +29,9 @@ use crate::plan::{self, Decision, Plan, Reason, Step, Unreadable, Waiting, World
 /// Events kept for a watcher that is slow to take them.
 const EVENTS: usize = 4096;
 
+/// Nothing waits for tags: those that could not be made are left alone for a while.
+const TAGS_AGAIN: Duration = Duration::from_secs(60);
+
 /// The longest a pipeline rests: a timer that cannot be represented still ends.
 const REST_MAX: Duration = Duration::from_secs(3600);
 
@@ -54,6 +57,10 @@ struct Towed {
 struct Memory {
     /// Units with an effect on its way.
     in_flight: BTreeMap<EnvironmentName, ()>,
+    /// Whether deployment tags are being made.
+    tagging: bool,
+    /// When tags that could not be made may be tried again.
+    tags_again: Option<Timestamp>,
     /// Units whose last effect failed, and when it may be tried again.
     failing: BTreeMap<EnvironmentName, Failing>,
     /// Releases already told of; `None` before the first look.
@@ -99,6 +106,16 @@ impl Reconciler {
             events: broadcast::channel(EVENTS).0,
             tagging: tokio::sync::Mutex::default(),
         }
+    }
+
+    /// How many pipelines there are.
+    pub fn len(&self) -> usize {
+        self.pipelines.len()
+    }
+
+    /// Whether there is nothing to tow.
+    pub fn is_empty(&self) -> bool {
+        self.pipelines.is_empty()
     }
 
     /// What happens, from now on.
@@ -150,14 +167,20 @@ impl Reconciler {
         for (environment, step) in self.due(towed, &plan) {
             let (this, towed) = (self.clone(), towed.clone());
             effects.spawn(async move {
-                this.act(&towed, &environment, step, clock::now()).await;
+                let happened = this.act(&towed, &environment, step, clock::now()).await;
                 towed.memory().in_flight.remove(&environment);
+                this.tell_all(happened, clock::now());
                 towed.wake.notify_one();
             });
         }
-        if self.has_tags_to_make(towed, &world, &plan) {
+        if self.has_tags_to_make(towed, &world, &plan) && towed.memory().begin_tagging(now) {
             let (this, towed) = (self.clone(), towed.clone());
-            effects.spawn(async move { this.make_tags(&towed, clock::now()).await });
+            effects.spawn(async move {
+                let (happened, all) = this.make_tags(&towed, clock::now()).await;
+                this.tell_all(happened, clock::now());
+                towed.memory().end_tagging(all, clock::now());
+                towed.wake.notify_one();
+            });
         }
         let rest = rest(&plan, now);
         self.post(towed, world, plan);
@@ -174,12 +197,14 @@ impl Reconciler {
             let due = self.due(towed, &plan);
             steps += due.len();
             let acts = due.into_iter().map(|(environment, step)| async move {
-                self.act(towed, &environment, step, now).await;
+                let happened = self.act(towed, &environment, step, now).await;
                 towed.memory().in_flight.remove(&environment);
+                self.tell_all(happened, now);
             });
             futures_util::future::join_all(acts).await;
             if self.has_tags_to_make(towed, &world, &plan) {
-                self.make_tags(towed, now).await;
+                let (happened, _) = self.make_tags(towed, now).await;
+                self.tell_all(happened, now);
             }
             self.post(towed, world, plan);
         }
@@ -231,7 +256,7 @@ impl Reconciler {
     }
 
     fn post(&self, towed: &Towed, world: World, plan: Plan) {
-        let busy = !towed.memory().in_flight.is_empty();
+        let busy = towed.memory().is_busy();
         let tried = self.observatory.is_tried(&towed.pipeline);
         self.board.post(Posted {
             pipeline: towed.pipeline.clone(),
@@ -246,6 +271,29 @@ impl Reconciler {
 impl Towed {
     fn memory(&self) -> MutexGuard<'_, Memory> {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Memory {
+    fn is_busy(&self) -> bool {
+        self.tagging || !self.in_flight.is_empty()
+    }
+
+    /// Whether nobody makes tags yet, and none just failed; somebody does from here on.
+    fn begin_tagging(&mut self, now: Timestamp) -> bool {
+        if self.tags_again.is_some_and(|again| now < again) {
+            return false;
+        }
+        !std::mem::replace(&mut self.tagging, true)
+    }
+
+    fn end_tagging(&mut self, made: bool, now: Timestamp) {
+        self.tagging = false;
+        self.tags_again = if made {
+            None
+        } else {
+            now.checked_add(TAGS_AGAIN).ok()
+        };
     }
 }
 

@@ -1,5 +1,9 @@
 //! The one integration binary: a module per feature.
-
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a helper of tests fails as the tests themselves do"
+)]
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
@@ -10,3 +14,4 @@ mod config;
 mod git;
 mod manifest;
 mod registry;
+mod scenarios;

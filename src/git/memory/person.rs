@@ -143,19 +143,28 @@ impl Person {
     }
 
     /// Marks a commit with an annotated tag.
-    pub fn tag(&self, name: &str, target: CommitId, message: &str, now: Timestamp) -> ObjectId {
+    ///
+    /// # Errors
+    /// [`GitError::Malformed`] where the name cannot be a tag's.
+    pub fn tag(
+        &self,
+        name: &str,
+        target: CommitId,
+        message: &str,
+        now: Timestamp,
+    ) -> Result<ObjectId, GitError> {
         let mut draft = self.draft();
         let id = draft.tag(&TagDraft {
             name: name.to_owned(),
             target,
             tagger: self.signature(now),
             message: message.to_owned(),
-        });
-        self.keep(&draft, id);
+        })?;
+        self.keep(&draft, id)?;
         locked(&self.remote.state)
             .refs
             .insert(format!("refs/tags/{name}"), id);
-        id
+        Ok(id)
     }
 
     /// Deletes a branch.
@@ -228,16 +237,17 @@ impl Person {
             committer: self.signature(now),
             message: message.to_owned(),
         });
-        self.keep(&draft, id.0);
+        self.keep(&draft, id.0)?;
         self.set(branch, Some(id));
         Ok(id)
     }
 
-    fn keep(&self, draft: &Draft, tip: ObjectId) {
-        let objects = draft.reachable([tip]).unwrap_or_default();
+    fn keep(&self, draft: &Draft, tip: ObjectId) -> Result<(), GitError> {
+        let objects = draft.reachable([tip])?;
         self.remote
             .objects
             .keep(objects.into_iter().map(|new| new.object));
+        Ok(())
     }
 
     /// The commit and all before it, nearest first.

@@ -104,7 +104,7 @@ impl Record {
 fn line_of(record: &Record) -> Line {
     let mut line = Line {
         v: VERSION,
-        record: String::new(),
+        record: record.statement.kind().to_owned(),
         at: record.at,
         environment: record.environment.to_string(),
         application: record.application.as_ref().map(ToString::to_string),
@@ -120,10 +120,9 @@ fn line_of(record: &Record) -> Line {
         by: record.by.clone(),
     };
     let optional = |release: &Option<Release>| release.as_ref().map(release_line);
-    let kind = match &record.statement {
+    match &record.statement {
         Statement::Adopted { release } => {
             line.release = optional(release);
-            "adopted"
         }
         Statement::Deployment {
             number,
@@ -135,7 +134,6 @@ fn line_of(record: &Record) -> Line {
             line.release = optional(release);
             line.state = Some(state.to_string());
             line.cause = Some(cause.as_str().to_owned());
-            "deployment"
         }
         Statement::Verdict {
             number,
@@ -150,7 +148,6 @@ fn line_of(record: &Record) -> Line {
             if let Verdict::Failed { reason } = verdict {
                 line.reason = Some(reason.clone());
             }
-            "verdict"
         }
         Statement::Degraded {
             number,
@@ -160,12 +157,10 @@ fn line_of(record: &Record) -> Line {
             line.number = Some(*number);
             line.release = optional(release);
             line.reason = Some(reason.clone());
-            "degraded"
         }
         Statement::Proposed { release, proposal } => {
             line.release = Some(release_line(release));
             line.proposal = Some(proposal.to_string());
-            "proposed"
         }
         Statement::Withdrawn {
             release,
@@ -175,11 +170,9 @@ fn line_of(record: &Record) -> Line {
             line.release = Some(release_line(release));
             line.proposal = proposal.map(|proposal| proposal.to_string());
             line.reason = Some(reason.clone());
-            "withdrawn"
         }
         Statement::Declined { release } => {
             line.release = Some(release_line(release));
-            "declined"
         }
         Statement::Pinned {
             release,
@@ -189,30 +182,23 @@ fn line_of(record: &Record) -> Line {
             line.release = optional(release);
             line.over = optional(over);
             line.reason = Some(reason.clone());
-            "pinned"
         }
         Statement::Unpinned { reason } => {
             line.reason = Some(reason.clone());
-            "unpinned"
         }
         Statement::Held { reason } => {
             line.reason = Some(reason.clone());
-            "held"
         }
         Statement::Resumed { reason } => {
             line.reason = Some(reason.clone());
-            "resumed"
         }
         Statement::Retried { release } => {
             line.release = Some(release_line(release));
-            "retried"
         }
         Statement::Ungated { release } => {
             line.release = optional(release);
-            "ungated"
         }
-    };
-    kind.clone_into(&mut line.record);
+    }
     line
 }
 
@@ -347,6 +333,27 @@ fn release_of(mut line: ReleaseLine) -> Result<Release, InvalidRecord> {
         },
         commit: line.commit,
     })
+}
+
+impl Statement {
+    /// The word in records.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Adopted { .. } => "adopted",
+            Self::Deployment { .. } => "deployment",
+            Self::Verdict { .. } => "verdict",
+            Self::Degraded { .. } => "degraded",
+            Self::Proposed { .. } => "proposed",
+            Self::Withdrawn { .. } => "withdrawn",
+            Self::Declined { .. } => "declined",
+            Self::Pinned { .. } => "pinned",
+            Self::Unpinned { .. } => "unpinned",
+            Self::Held { .. } => "held",
+            Self::Resumed { .. } => "resumed",
+            Self::Retried { .. } => "retried",
+            Self::Ungated { .. } => "ungated",
+        }
+    }
 }
 
 impl Cause {

@@ -7,6 +7,8 @@ mod line;
 mod present;
 mod standing;
 
+use std::fmt;
+
 use jiff::Timestamp;
 
 pub use line::InvalidRecord;
@@ -157,4 +159,43 @@ pub enum Verdict {
     },
     /// A newer deployment came before it was judged.
     Superseded,
+}
+
+/// One line for people: what is stated, without where and when.
+impl fmt::Display for Statement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = |release: &Option<Release>| {
+            release
+                .as_ref()
+                .map_or_else(|| "an unknown image".to_owned(), |it| it.name.clone())
+        };
+        match self {
+            Self::Adopted { release } => write!(f, "adopted {}", shown(release)),
+            Self::Deployment { release, cause, .. } => {
+                write!(f, "deployment of {} ({})", shown(release), cause.as_str())
+            }
+            Self::Verdict {
+                release, verdict, ..
+            } => match verdict {
+                Verdict::Failed { reason } => write!(f, "{} failed: {reason}", shown(release)),
+                other => write!(f, "{} {}", shown(release), other.as_str()),
+            },
+            Self::Degraded {
+                release, reason, ..
+            } => write!(f, "{} degraded: {reason}", shown(release)),
+            Self::Proposed { release, .. } => write!(f, "proposed {release}"),
+            Self::Withdrawn {
+                release, reason, ..
+            } => write!(f, "withdrawn {release}: {reason}"),
+            Self::Declined { release } => write!(f, "declined {release}"),
+            Self::Pinned {
+                release, reason, ..
+            } => write!(f, "pinned {}: {reason}", shown(release)),
+            Self::Unpinned { reason } => write!(f, "unpinned: {reason}"),
+            Self::Held { reason } => write!(f, "held: {reason}"),
+            Self::Resumed { reason } => write!(f, "resumed: {reason}"),
+            Self::Retried { release } => write!(f, "retried {release}"),
+            Self::Ungated { release } => write!(f, "ungated {}", shown(release)),
+        }
+    }
 }

@@ -100,12 +100,14 @@ async fn branch_records_and_tag_land_as_one(site: &Site) {
         committer: sign.clone(),
         message: "records".to_owned(),
     });
-    let tag = draft.tag(&TagDraft {
-        name: "deployment-0001".to_owned(),
-        target: head,
-        tagger: sign,
-        message: "Successfully Deployed".to_owned(),
-    });
+    let tag = draft
+        .tag(&TagDraft {
+            name: "deployment-0001".to_owned(),
+            target: head,
+            tagger: sign,
+            message: "Successfully Deployed".to_owned(),
+        })
+        .unwrap();
     let names = ["refs/notes/towpath/qa", "refs/tags/deployment-0001"];
     let all = |verified: CommitId| {
         Push::new()

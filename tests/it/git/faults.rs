@@ -120,7 +120,7 @@ async fn statuses_say_what_to_do() {
     let site = Site::http().await.unwrap();
     let server = site.server();
     let fail = |status, headers, text| {
-        server.fail_next(Endpoint::Discover, Fault::Status(status, headers, text))
+        server.fail_next(Endpoint::Discover, Fault::Status(status, headers, text));
     };
     let repository = over(&site, &access());
     fail(429, vec![("retry-after", "7".to_owned())], "slow down");

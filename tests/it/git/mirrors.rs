@@ -56,10 +56,11 @@ async fn a_damaged_mirror_is_made_anew() {
     let (mut head, _) = commit(&writer, "d/web", &content, 1).await.unwrap();
     let mirror = site.directory.path().join("mirror");
     let slot = mirror.join("0.git");
-    let damages: [(&str, fn(&Path)); 5] = [
+    type Damage = (&'static str, fn(&Path));
+    let damages: [Damage; 5] = [
         ("deleted", |slot| std::fs::remove_dir_all(slot).unwrap()),
         ("packs deleted", |slot| {
-            std::fs::remove_dir_all(slot.join("objects/pack")).unwrap()
+            std::fs::remove_dir_all(slot.join("objects/pack")).unwrap();
         }),
         ("packs overwritten", |slot| overwrite(slot, "pack")),
         ("indices overwritten", |slot| overwrite(slot, "idx")),

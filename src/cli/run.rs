@@ -1,0 +1,308 @@
+//! `towpath run`: the loop, until stopped or until settled.
+
+use std::io::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use jiff::{SignedDuration, Timestamp};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use super::setup::Setup;
+use super::{Output, exit, view};
+use crate::clock;
+use crate::config::{Location, watch};
+use crate::model::EnvironmentName;
+use crate::observe::Outside;
+use crate::plan::{Decision, Reason};
+use crate::reconcile::{Posted, Reconciler};
+use crate::serve;
+
+/// How long effects on their way may take to end once the program is told to stop.
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How often a configuration that lives in git is read again.
+const CONFIG_POLL: Duration = Duration::from_secs(30);
+
+/// Watch, commit, propose, apply and record, until stopped
+///
+/// With `--once`, until only a person, or a timer beyond `--wait`, is left. Exit codes then: 0 settled,
+/// 3 something is held or failed, 4 a timer is pending, 1 a source cannot be read.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// End once everything is settled
+    #[arg(long)]
+    once: bool,
+
+    /// How long `--once` waits for timers: soak, rollouts, retries
+    #[arg(long, value_name = "DURATION", default_value = "0s", requires = "once", value_parser = duration)]
+    wait: Duration,
+
+    /// Act for these environments alone, with their credentials alone
+    #[arg(long, value_name = "ENVIRONMENT", num_args = 1..)]
+    only: Vec<EnvironmentName>,
+
+    /// Take webhooks at this address; they only shorten the wait
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<std::net::SocketAddr>,
+
+    /// Print what happens: lines, or one JSON object per event
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORM")]
+    output: Output,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let span: SignedDuration = text
+        .parse()
+        .map_err(|_| format!("`{text}` is no duration: write 30s, 2m or 1h30m"))?;
+    Duration::try_from(span).map_err(|_| format!("`{text}` is negative"))
+}
+
+/// Runs until stopped or settled.
+///
+/// # Errors
+/// Where the configuration has mistakes at the start, or the outside cannot be set up.
+pub async fn run(args: &Args, location: Location, out: &mut dyn Write) -> Result<u8> {
+    let stop = CancellationToken::new();
+    stop_on_signals(&stop)?;
+    let mut setup = Setup::load(location.clone()).await?;
+    let hooks = serve::Hooks::default();
+    let address = args.listen.or(setup.config.settings.listen);
+    if let Some(address) = address {
+        let bound = serve::listen(address, hooks.clone(), stop.clone())
+            .await
+            .with_context(|| format!("cannot listen at {address}"))?;
+        tracing::info!(address = %bound, "listens for webhooks");
+    }
+    loop {
+        let now = clock::now();
+        let outside = setup.outside(&args.only, now)?;
+        let reconciler = reconciler(&setup, &outside, now);
+        hooks.serve(&reconciler);
+        let end = if args.once {
+            tow_once(args, &reconciler, &stop, out).await?
+        } else {
+            tow(args, &reconciler, &location, &stop, out).await?
+        };
+        match end {
+            End::Code(code) => return Ok(code),
+            End::Changed(changed) => setup = *changed,
+        }
+    }
+}
+
+/// Why a reconciler's run ended.
+enum End {
+    Code(u8),
+    Changed(Box<Setup>),
+}
+
+fn reconciler(setup: &Setup, outside: &Outside, now: Timestamp) -> Arc<Reconciler> {
+    let pipelines = setup
+        .config
+        .pipelines
+        .iter()
+        .cloned()
+        .map(Arc::new)
+        .collect();
+    let author = &setup.config.settings.author;
+    Arc::new(Reconciler::new(
+        pipelines,
+        outside,
+        author,
+        setup.intervals(),
+        now,
+    ))
+}
+
+/// Tows until stopped, or until the configuration is a good other one.
+async fn tow(
+    args: &Args,
+    reconciler: &Arc<Reconciler>,
+    location: &Location,
+    stop: &CancellationToken,
+    out: &mut dyn Write,
+) -> Result<End> {
+    let mut events = reconciler.events();
+    let ending = stop.child_token();
+    let mut towing = tokio::spawn(reconciler.clone().run(ending.clone()));
+    let start = clock::now();
+    let changed = changed(location);
+    tokio::pin!(changed);
+    let end = loop {
+        tokio::select! {
+            event = events.recv() => {
+                if let (Ok(event), Output::Json) = (event, args.output) {
+                    writeln!(out, "{}", event.to_json(start))?;
+                    out.flush()?;
+                }
+            }
+            setup = &mut changed => break End::Changed(Box::new(setup)),
+            () = stop.cancelled() => break End::Code(exit::OK),
+            ended = &mut towing => {
+                ended.context("the loop ended by itself")?;
+                return Ok(End::Code(exit::ERROR));
+            }
+        }
+    };
+    ending.cancel();
+    if tokio::time::timeout(STOP_TIMEOUT, towing).await.is_err() {
+        tracing::warn!("an effect did not end in time: the next start finishes it");
+    }
+    Ok(end)
+}
+
+/// Resolves once the configuration is another one without mistakes. One with mistakes is reported,
+/// and the last good one goes on.
+async fn changed(location: &Location) -> Setup {
+    let mut watched = match location {
+        Location::Folder(folder) => watch::watch(folder)
+            .inspect_err(|error| tracing::warn!(%error, "the configuration is not watched"))
+            .ok(),
+        Location::Git { .. } => None,
+    };
+    let mut before = Setup::load(location.clone())
+        .await
+        .ok()
+        .map(|setup| setup.config);
+    loop {
+        match &mut watched {
+            Some(watched) => watched.changed().await,
+            None => tokio::time::sleep(CONFIG_POLL).await,
+        }
+        match Setup::load(location.clone()).await {
+            Ok(setup)
+                if before
+                    .as_ref()
+                    .is_some_and(|before| before.says_same(&setup.config)) =>
+            {
+                before = Some(setup.config);
+            }
+            Ok(setup) => {
+                tracing::info!(%location, "the configuration changed");
+                return setup;
+            }
+            Err(error) => {
+                tracing::error!(
+                    "the changed configuration is not used, the last good one goes on: {error}"
+                );
+            }
+        }
+    }
+}
+
+/// Tows until nothing but a person, or a timer beyond `--wait`, is left.
+async fn tow_once(
+    args: &Args,
+    reconciler: &Arc<Reconciler>,
+    stop: &CancellationToken,
+    out: &mut dyn Write,
+) -> Result<End> {
+    let mut events = reconciler.events();
+    let mut changes = reconciler.board().changes();
+    let ending = stop.child_token();
+    let towing = tokio::spawn(reconciler.clone().run(ending.clone()));
+    let start = clock::now();
+    let deadline = start.checked_add(args.wait).unwrap_or(Timestamp::MAX);
+    let code = loop {
+        let now = clock::now();
+        let posted = reconciler.board().all();
+        if posted.len() == reconciler.len()
+            && let Some(code) = settled(&posted, now, deadline)
+        {
+            break code;
+        }
+        tokio::select! {
+            event = events.recv() => {
+                if let (Ok(event), Output::Json) = (event, args.output) {
+                    writeln!(out, "{}", event.to_json(start))?;
+                }
+            }
+            _ = changes.changed() => {}
+            () = tokio::time::sleep(Duration::from_millis(200)) => {}
+            () = stop.cancelled() => break exit::PENDING,
+        }
+    };
+    ending.cancel();
+    tokio::time::timeout(STOP_TIMEOUT, towing)
+        .await
+        .context("an effect did not end in time")??;
+    while let Ok(event) = events.try_recv() {
+        if args.output == Output::Json {
+            writeln!(out, "{}", event.to_json(start))?;
+        }
+    }
+    if args.output == Output::Table {
+        for posted in reconciler.board().all() {
+            for unit in &posted.plan.units {
+                let name = format!("{} {}", posted.plan.application, unit.environment);
+                let style = view::style(unit);
+                writeln!(out, "{style}·{style:#} {name}: {}", view::sentence(unit))?;
+            }
+        }
+    }
+    Ok(End::Code(code))
+}
+
+/// The exit code, if all that is left is a person's or a later moment's.
+fn settled(posted: &[Arc<Posted>], now: Timestamp, deadline: Timestamp) -> Option<u8> {
+    if !posted.iter().all(|posted| posted.is_idle()) {
+        return None;
+    }
+    let units = || posted.iter().flat_map(|posted| &posted.plan.units);
+    let waiting = units().filter_map(|unit| match &unit.decision {
+        Decision::Waiting(waiting) => Some(waiting),
+        Decision::Step(_) => None,
+    });
+    let (mut stopped, mut pending, mut unreadable) = (false, false, false);
+    for waiting in waiting {
+        if matches!(
+            waiting.reason,
+            Reason::Converging { .. } | Reason::Behind { .. }
+        ) {
+            // The cluster may be done at any moment, long before the deadline.
+            if now < deadline {
+                return None;
+            }
+            pending = true;
+            continue;
+        }
+        if let Reason::Unreadable(it) = &waiting.reason {
+            // Without a moment to ask again it is being read right now.
+            it.retry?;
+            unreadable = true;
+        }
+        stopped |= waiting.reason.is_stopped();
+        if let Some(next) = waiting.next {
+            if next <= deadline {
+                return None;
+            }
+            pending = true;
+        }
+    }
+    if unreadable && now < deadline {
+        return None;
+    }
+    Some(match () {
+        () if unreadable => exit::ERROR,
+        () if stopped => exit::STOPPED,
+        () if pending => exit::PENDING,
+        () => exit::OK,
+    })
+}
+
+fn stop_on_signals(stop: &CancellationToken) -> Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
+    let stop = stop.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("stops once the steps at hand are done");
+        stop.cancel();
+    });
+    Ok(())
+}

@@ -1,0 +1,137 @@
+//! `towpath status`: what runs where, and why.
+
+use std::io::Write;
+use std::sync::Arc;
+
+use anyhow::{Result, bail};
+use comfy_table::{Table, presets};
+use jiff::Timestamp;
+
+use super::setup::Setup;
+use super::view::{self, UnitView};
+use super::{Output, exit};
+use crate::clock;
+use crate::model::{ApplicationName, EnvironmentName, Pipeline};
+use crate::observe::Observatory;
+use crate::plan::{self, Plan, Reason};
+
+/// Show what runs where, and why
+///
+/// Reads every source once; needs no running Towpath. Exit code 3 with `--exit-code` where anything
+/// is held or failed, 1 where a source cannot be read.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Only this application
+    application: Option<ApplicationName>,
+
+    /// Let the exit code tell whether anything is held, failed or unreadable
+    #[arg(long)]
+    exit_code: bool,
+
+    /// How the answer is written
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORM")]
+    output: Output,
+}
+
+/// Looks at everything once and plans, without anything to write with.
+pub(super) async fn look(
+    setup: &Setup,
+    application: Option<&ApplicationName>,
+    only: &[EnvironmentName],
+    now: Timestamp,
+) -> Result<Vec<(Arc<Pipeline>, Plan)>> {
+    let mut pipelines: Vec<_> = setup
+        .config
+        .pipelines
+        .iter()
+        .cloned()
+        .map(Arc::new)
+        .collect();
+    if let Some(name) = application {
+        pipelines.retain(|pipeline| pipeline.application.name == *name);
+        if pipelines.is_empty() {
+            bail!("there is no application `{name}`: {}", known(setup));
+        }
+    }
+    let outside = setup.outside(only, now)?;
+    let observatory = Observatory::new(&pipelines, &outside, now);
+    observatory.read_all(&pipelines, now).await;
+    let planned = pipelines.into_iter().map(|pipeline| {
+        let now = clock::now();
+        let world = observatory.world(&pipeline, now);
+        let plan = plan::plan(&pipeline, &world, now);
+        (pipeline, plan)
+    });
+    Ok(planned.collect())
+}
+
+/// The nearest names are not guessed at: there are few, and all are listed.
+fn known(setup: &Setup) -> String {
+    let names = setup
+        .config
+        .pipelines
+        .iter()
+        .map(|it| it.application.name.to_string());
+    format!("there are {}", names.collect::<Vec<_>>().join(", "))
+}
+
+/// Writes the answer.
+///
+/// # Errors
+/// Where the outside cannot be set up, or the writer's.
+pub async fn run(args: &Args, setup: &Setup, out: &mut dyn Write) -> Result<u8> {
+    let now = clock::now();
+    let looked = look(setup, args.application.as_ref(), &[], now).await?;
+    let units = || {
+        looked
+            .iter()
+            .flat_map(|(_, plan)| plan.units.iter().map(move |unit| (plan, unit)))
+    };
+    match args.output {
+        Output::Table => {
+            let mut table = Table::new();
+            table.load_preset(presets::NOTHING).set_header([
+                "APPLICATION",
+                "ENVIRONMENT",
+                "RELEASE",
+                "DEPLOYMENT",
+                "STATE",
+                "SINCE",
+                "REASON",
+            ]);
+            for (plan, unit) in units() {
+                let style = view::style(unit);
+                let since = view::waiting(unit).and_then(|waiting| waiting.since);
+                let state = view::state(unit);
+                table.add_row([
+                    plan.application.to_string(),
+                    unit.environment.to_string(),
+                    unit.release
+                        .as_ref()
+                        .map_or_else(|| "–".to_owned(), ToString::to_string),
+                    unit.number
+                        .map_or_else(|| "–".to_owned(), |number| number.to_string()),
+                    format!("{style}{state}{style:#}"),
+                    since.map_or_else(|| "–".to_owned(), |since| view::ago(since, clock::now())),
+                    view::sentence(unit),
+                ]);
+            }
+            writeln!(out, "{}", table.trim_fmt())?;
+        }
+        form => {
+            let views: Vec<_> = units()
+                .map(|(plan, unit)| UnitView::of(plan, unit))
+                .collect();
+            form.write(&views, out)?;
+        }
+    }
+    if !args.exit_code {
+        return Ok(exit::OK);
+    }
+    let reasons = || units().filter_map(|(_, unit)| Some(&view::waiting(unit)?.reason));
+    Ok(match () {
+        () if reasons().any(|reason| matches!(reason, Reason::Unreadable(_))) => exit::ERROR,
+        () if reasons().any(Reason::is_stopped) => exit::STOPPED,
+        () => exit::OK,
+    })
+}

@@ -1,0 +1,177 @@
+//! What commands show of a plan: one set of words for tables, JSON and YAML.
+
+use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+
+use crate::model::{EnvironmentName, ObjectRef, Release};
+use crate::plan::{Decision, Plan, Reason, Step, UnitPlan, Waiting};
+
+/// A unit, as scripts read it.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct UnitView {
+    application: String,
+    environment: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    release: Option<ReleaseView>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deployment: Option<u64>,
+    /// `step` or the reason's name.
+    state: String,
+    /// The sentence for people.
+    reason: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    since: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unblock: Option<String>,
+}
+
+/// A release, as scripts read it.
+#[derive(Debug, Serialize)]
+pub(super) struct ReleaseView {
+    name: String,
+    images: std::collections::BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    commit: Option<String>,
+}
+
+impl ReleaseView {
+    pub(super) fn of(release: &Release) -> Self {
+        let images = release.images.iter();
+        Self {
+            name: release.name.clone(),
+            images: images
+                .map(|(at, image)| (at.to_string(), image.digest.to_string()))
+                .collect(),
+            commit: release.commit.clone(),
+        }
+    }
+}
+
+impl UnitView {
+    pub(super) fn of(plan: &Plan, unit: &UnitPlan) -> Self {
+        let waiting = waiting(unit);
+        Self {
+            application: plan.application.to_string(),
+            environment: unit.environment.to_string(),
+            release: unit.release.as_ref().map(ReleaseView::of),
+            deployment: unit.number,
+            state: state(unit).to_owned(),
+            reason: sentence(unit),
+            since: waiting.and_then(|waiting| waiting.since),
+            next: waiting.and_then(|waiting| waiting.next),
+            unblock: waiting.and_then(|waiting| waiting.reason.unblock()),
+        }
+    }
+}
+
+/// What a unit waits for, if it waits.
+pub(super) fn waiting(unit: &UnitPlan) -> Option<&Waiting> {
+    match &unit.decision {
+        Decision::Waiting(waiting) => Some(waiting),
+        Decision::Step(_) => None,
+    }
+}
+
+/// The word for the state of a unit.
+pub(super) fn state(unit: &UnitPlan) -> &'static str {
+    waiting(unit).map_or("step", |waiting| waiting.reason.name())
+}
+
+/// The sentence that says what a unit does or waits for.
+pub(super) fn sentence(unit: &UnitPlan) -> String {
+    match &unit.decision {
+        Decision::Step(step) => step_sentence(step),
+        Decision::Waiting(waiting) => waiting.reason.to_string(),
+    }
+}
+
+fn step_sentence(step: &Step) -> String {
+    match step {
+        Step::Write(write) => format!("commit {} ({})", write.release, write.cause.as_str()),
+        Step::Propose(propose) => format!("propose {}", propose.release),
+        Step::Withdraw(withdraw) => {
+            format!(
+                "withdraw the proposal of {}: {}",
+                withdraw.release, withdraw.reason
+            )
+        }
+        Step::Record(statements) => {
+            let kinds: Vec<_> = statements.statements.iter().map(|it| it.kind()).collect();
+            format!(
+                "record {} at {}",
+                kinds.join(", "),
+                statements.commit.short()
+            )
+        }
+        Step::Apply(apply) => {
+            let mut parts = vec![format!("apply {}", counted(apply.change.len()))];
+            if !apply.prune.is_empty() {
+                parts.push(format!("prune {}", counted(apply.prune.len())));
+            }
+            format!("{} of deployment {}", parts.join(", "), apply.number)
+        }
+    }
+}
+
+/// The objects and files that a step touches, a line each.
+pub(super) fn details(step: &Step) -> Vec<String> {
+    let path = |path: &String| path.clone();
+    let object = |verb: &str, reference: &ObjectRef| format!("{verb} {reference}");
+    match step {
+        Step::Write(write) => write.files.iter().map(|file| path(&file.path)).collect(),
+        Step::Propose(propose) => propose.files.iter().map(|file| path(&file.path)).collect(),
+        Step::Apply(apply) => {
+            let changes = apply.change.iter().map(|it| object("apply", &it.reference));
+            changes
+                .chain(apply.prune.iter().map(|it| object("prune", &it.reference)))
+                .collect()
+        }
+        Step::Withdraw(_) | Step::Record(_) => Vec::new(),
+    }
+}
+
+fn counted(objects: usize) -> String {
+    if objects == 1 {
+        "1 object".to_owned()
+    } else {
+        format!("{objects} objects")
+    }
+}
+
+/// How long ago, in the largest unit that says enough.
+pub(super) fn ago(at: Timestamp, now: Timestamp) -> String {
+    span(now.duration_since(at))
+}
+
+fn span(duration: SignedDuration) -> String {
+    let seconds = duration.as_secs().max(0);
+    match seconds {
+        0..60 => format!("{seconds}s"),
+        60..3600 => format!("{}m", seconds / 60),
+        3600..86_400 => format!("{}h", seconds / 3600),
+        _ => format!("{}d", seconds / 86_400),
+    }
+}
+
+/// The colour that a state is shown in.
+pub(super) fn style(unit: &UnitPlan) -> anstyle::Style {
+    use anstyle::AnsiColor::{Cyan, Green, Red, Yellow};
+    let color = match waiting(unit).map(|waiting| &waiting.reason) {
+        None => Cyan,
+        Some(Reason::UpToDate { .. }) => Green,
+        Some(reason) if reason.is_stopped() => Red,
+        Some(Reason::Unreadable(_)) => Red,
+        Some(_) => Yellow,
+    };
+    color.on_default()
+}
+
+/// The unit of this environment.
+pub(super) fn unit<'a>(plan: &'a Plan, environment: &EnvironmentName) -> Option<&'a UnitPlan> {
+    plan.units
+        .iter()
+        .find(|unit| unit.environment == *environment)
+}

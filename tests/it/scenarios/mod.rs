@@ -1,0 +1,99 @@
+//! Scenarios: stories told to the real loop, with a simulated outside and a clock of their own.
+//!
+//! Each `fixtures/scenarios/<name>.txt` has its recorded output beside it (`<name>.out`, written
+//! anew with `TOWPATH_UPDATE=1`; `TOWPATH_SCENARIO=<name>` runs one). To every scenario the runner adds: no plan breaks an
+//! invariant in any round; when all is settled one more round writes nothing, as counted at the
+//! servers, and neither does a process that starts anew; no number, verdict or proposal is double.
+
+mod commands;
+mod ending;
+mod registry;
+mod show;
+mod site;
+mod story;
+
+use std::path::{Path, PathBuf};
+
+use commands::Teller;
+use story::Line;
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/scenarios")
+}
+
+fn names() -> Vec<String> {
+    let entries = std::fs::read_dir(folder()).unwrap();
+    let paths = entries.map(|entry| entry.unwrap().path());
+    let mut names: Vec<String> = paths
+        .filter(|path| path.extension().is_some_and(|it| it == "txt"))
+        .map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned())
+        .collect();
+    names.sort();
+    names
+}
+
+async fn tell(text: String) -> String {
+    let mut teller = Teller::new();
+    let mut output = String::new();
+    for line in story::read(&text) {
+        match line {
+            Line::Prose(text) => output.push_str(&format!("{text}\n")),
+            Line::Command(command) => {
+                output.push_str(&format!("> {}\n", command.text));
+                output.push_str(&teller.run(&command).await);
+            }
+        }
+    }
+    teller.end().await;
+    output
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_scenario_ends_as_recorded() {
+    let chosen = std::env::var("TOWPATH_SCENARIO").ok();
+    let update = std::env::var("TOWPATH_UPDATE").is_ok();
+    let mut names = names();
+    names.retain(|name| chosen.as_ref().is_none_or(|chosen| chosen == name));
+    assert!(!names.is_empty(), "there is no scenario");
+    let told = names.into_iter().map(|name| {
+        let text = std::fs::read_to_string(folder().join(format!("{name}.txt"))).unwrap();
+        (name, tokio::spawn(tell(text)))
+    });
+    let mut wrong = Vec::new();
+    for (name, told) in told.collect::<Vec<_>>() {
+        let Ok(output) = told.await else {
+            wrong.push(format!("{name}: see above"));
+            continue;
+        };
+        let path = folder().join(format!("{name}.out"));
+        let recorded = std::fs::read_to_string(&path).unwrap_or_default();
+        if update {
+            std::fs::write(&path, &output).unwrap();
+        } else if recorded != output {
+            let diff = similar::TextDiff::from_lines(&recorded, &output);
+            let diff = diff.unified_diff().context_radius(3).to_string();
+            wrong.push(format!("{name} differs from what is recorded:\n{diff}"));
+        }
+    }
+    assert!(
+        wrong.is_empty(),
+        "{}\nTOWPATH_UPDATE=1 records what is now",
+        wrong.join("\n")
+    );
+}
+
+/// Every reason is seen in at least one recorded output.
+#[test]
+fn every_reason_is_told_somewhere() {
+    let outputs: Vec<String> = names()
+        .iter()
+        .map(|name| std::fs::read_to_string(folder().join(format!("{name}.out"))).unwrap())
+        .collect();
+    for name in towpath::plan::Reason::NAMES {
+        let told = format!(" [{name}] ");
+        assert!(
+            outputs.iter().any(|output| output.contains(&told)),
+            "no scenario shows `{name}`"
+        );
+    }
+}

@@ -1,0 +1,135 @@
+//! A registry that keeps its state and can be told to misbehave.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use towpath::model::{Digest, ImageRepository};
+use towpath::registry::{ImageConfig, Outage, Registry, RegistryError, Said};
+
+/// How it answers.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mood {
+    Up,
+    Down,
+    TooMany,
+    Unauthorized,
+}
+
+/// See the module. A clone is the same registry.
+#[derive(Clone)]
+pub(super) struct SimulatedRegistry {
+    state: Arc<Mutex<State>>,
+}
+
+struct State {
+    mood: Mood,
+    tags: BTreeMap<ImageRepository, BTreeMap<String, Digest>>,
+    images: BTreeMap<Digest, ImageConfig>,
+}
+
+impl SimulatedRegistry {
+    pub(super) fn new() -> Self {
+        let state = State {
+            mood: Mood::Up,
+            tags: BTreeMap::new(),
+            images: BTreeMap::new(),
+        };
+        Self {
+            state: Arc::new(Mutex::new(state)),
+        }
+    }
+
+    pub(super) fn set(&self, mood: Mood) {
+        self.state().mood = mood;
+    }
+
+    /// Pushes an image under a tag, which moves there.
+    pub(super) fn push(
+        &self,
+        repository: &ImageRepository,
+        tag: &str,
+        digest: Digest,
+        created: Option<Timestamp>,
+        revision: Option<String>,
+    ) {
+        let mut state = self.state();
+        let tags = state.tags.entry(repository.clone()).or_default();
+        tags.insert(tag.to_owned(), digest);
+        state.images.entry(digest).or_insert(ImageConfig {
+            created,
+            revision,
+            ..ImageConfig::default()
+        });
+    }
+
+    pub(super) fn digest(&self, repository: &ImageRepository, tag: &str) -> Option<Digest> {
+        self.state().tags.get(repository)?.get(tag).copied()
+    }
+
+    pub(super) fn untag(&self, repository: &ImageRepository, tag: &str) {
+        if let Some(tags) = self.state().tags.get_mut(repository) {
+            tags.remove(tag);
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+
+    fn answer(&self, repository: &ImageRepository) -> Result<MutexGuard<'_, State>, RegistryError> {
+        let state = self.state();
+        let repository = repository.clone();
+        match state.mood {
+            Mood::Up => Ok(state),
+            Mood::Down => Err(RegistryError::Unavailable {
+                repository,
+                outage: Outage::Connect("connection refused".to_owned()),
+            }),
+            Mood::TooMany => Err(RegistryError::TooManyRequests {
+                host: "registry.example.com".to_owned(),
+                retry_after: Some(Duration::from_secs(20)),
+            }),
+            Mood::Unauthorized => Err(RegistryError::Unauthorized {
+                repository,
+                credential: "no credential".to_owned(),
+                said: Said::default(),
+            }),
+        }
+    }
+}
+
+#[async_trait]
+impl Registry for SimulatedRegistry {
+    async fn tags(&self, repository: &ImageRepository) -> Result<Vec<String>, RegistryError> {
+        let state = self.answer(repository)?;
+        let tags = state.tags.get(repository).into_iter().flatten();
+        Ok(tags.map(|(tag, _)| tag.clone()).collect())
+    }
+
+    async fn resolve(
+        &self,
+        repository: &ImageRepository,
+        tag: &str,
+    ) -> Result<Option<Digest>, RegistryError> {
+        let state = self.answer(repository)?;
+        let tags = state.tags.get(repository);
+        Ok(tags.and_then(|tags| tags.get(tag)).copied())
+    }
+
+    async fn image(
+        &self,
+        repository: &ImageRepository,
+        digest: &Digest,
+    ) -> Result<ImageConfig, RegistryError> {
+        let state = self.answer(repository)?;
+        let image = state.images.get(digest).cloned();
+        image.ok_or_else(|| RegistryError::NotFound {
+            repository: repository.clone(),
+            what: digest.to_string(),
+            said: Said::default(),
+        })
+    }
+}

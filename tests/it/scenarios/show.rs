@@ -1,0 +1,147 @@
+//! What a scenario's output shows of things.
+
+use jiff::{SignedDuration, Timestamp};
+use towpath::git::memory::MemoryRemote;
+use towpath::git::notes::records_ref;
+use towpath::git::{Reach, Repository};
+use towpath::model::record::{Record, Statement};
+use towpath::model::{CommitId, EnvironmentName};
+use towpath::plan::{Decision, Waiting};
+
+/// Shortens digests, so that lines can be read.
+pub(super) fn short(text: &str) -> String {
+    let mut short = String::new();
+    let mut rest = text;
+    while let Some(at) = rest.find("sha256:") {
+        let (before, digest) = rest.split_at(at + "sha256:".len());
+        short.push_str(before);
+        let hex = digest.bytes().take_while(u8::is_ascii_hexdigit).count();
+        short.push_str(&digest[..hex.min(6)]);
+        rest = &digest[hex..];
+    }
+    short + rest
+}
+
+/// A moment, counted from the beginning of 2026 when all scenarios begin.
+pub(super) fn clock(at: Timestamp) -> String {
+    let begin: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+    let passed: SignedDuration = at.duration_since(begin);
+    let seconds = passed.as_secs();
+    let sign = if seconds < 0 { "-" } else { "" };
+    let seconds = seconds.abs();
+    format!(
+        "{sign}{:02}:{:02}:{:02}",
+        seconds / 3600,
+        seconds / 60 % 60,
+        seconds % 60
+    )
+}
+
+pub(super) fn waiting(waiting: &Waiting) -> String {
+    let mut text = format!("[{}] {}", waiting.reason.name(), waiting.reason);
+    if let Some(next) = waiting.next {
+        text.push_str(&format!("; next at {}", clock(next)));
+    }
+    short(&text)
+}
+
+pub(super) fn decision(decision: &Decision) -> String {
+    match decision {
+        Decision::Step(step) => short(&step.to_string()),
+        Decision::Waiting(it) => waiting(it),
+    }
+}
+
+/// Everything a server holds.
+pub(super) async fn mirror(remote: &MemoryRemote) -> Repository {
+    let mirror = Repository::in_memory(std::sync::Arc::new(remote.clone()));
+    let refs = mirror.look(&["refs/".to_owned()]).await.unwrap();
+    let tips: Vec<_> = refs.values().map(|held| held.id).collect();
+    mirror.fetch(&tips, Reach::Depth(10_000)).await.unwrap();
+    mirror
+}
+
+/// The branch's first parents, newest first.
+pub(super) async fn log(remote: &MemoryRemote, branch: &str) -> String {
+    let mirror = mirror(remote).await;
+    let mut shown = String::new();
+    let mut next = remote.person("").head(branch);
+    while let Some(id) = next {
+        let commit = mirror.commit(id).unwrap();
+        let merge = match commit.parents.len() {
+            0 | 1 => "",
+            _ => " (a merge)",
+        };
+        let by = &commit.committer.name;
+        let line = format!("  {} {by}: {}{merge}\n", id.short(), commit.subject());
+        shown.push_str(&line);
+        next = commit.parents.first().copied();
+    }
+    shown
+}
+
+/// Every record of the environment, oldest first: from the notes, never from what sums them up.
+pub(super) async fn records(remote: &MemoryRemote, environment: &EnvironmentName) -> Vec<Record> {
+    let Some(head) = remote.refs().get(&records_ref(environment)).copied() else {
+        return Vec::new();
+    };
+    let mirror = mirror(remote).await;
+    let tree = mirror.commit(CommitId(head.id)).unwrap().tree;
+    let mut records = Vec::new();
+    for file in mirror.changed(None, Some(tree)).unwrap() {
+        if file.path.starts_with("present/") {
+            continue;
+        }
+        let text = mirror.blob(file.new.unwrap().1).unwrap();
+        let text = String::from_utf8(text.to_vec()).unwrap();
+        let lines = text.lines().enumerate();
+        records.extend(lines.map(|(line, text)| (line, Record::from_line(text).unwrap())));
+    }
+    records.sort_by_key(|(line, record)| (record.at, record.commit, *line));
+    records.into_iter().map(|(_, record)| record).collect()
+}
+
+pub(super) fn record(record: &Record) -> String {
+    let number = match &record.statement {
+        Statement::Deployment { number, .. }
+        | Statement::Verdict { number, .. }
+        | Statement::Degraded { number, .. } => format!(" #{number}"),
+        _ => String::new(),
+    };
+    let application = record
+        .application
+        .as_ref()
+        .map_or_else(String::new, |it| format!(" {it}"));
+    let by = match record.by.as_str() {
+        "towpath" => String::new(),
+        by => format!(" (by {by})"),
+    };
+    short(&format!(
+        "{} {}{application}{number} {}{by}",
+        clock(record.at),
+        record.commit.short(),
+        record.statement
+    ))
+}
+
+/// The environment's deployment tags: names, where they point and what they say.
+pub(super) async fn tags(remote: &MemoryRemote) -> String {
+    let mirror = mirror(remote).await;
+    let mut shown = String::new();
+    for (name, held) in remote.refs() {
+        if let Some(name) = name.strip_prefix("refs/tags/") {
+            let message = mirror
+                .tag(held.id)
+                .map(|tag| tag.message)
+                .unwrap_or_default();
+            let mut lines = message.lines().filter(|line| !line.is_empty());
+            let subject = lines.next().unwrap_or_default();
+            let verdict = lines.next().unwrap_or_default();
+            shown.push_str(&format!(
+                "  {name} -> {}: {subject} | {verdict}\n",
+                held.commit().short()
+            ));
+        }
+    }
+    short(&shown)
+}

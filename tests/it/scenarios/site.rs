@@ -1,0 +1,273 @@
+//! The outside of a scenario: servers, clusters and the clock; and the Towpaths that work on it.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_yaml::{Mapping, Value};
+use towpath::cluster::SharedCluster;
+use towpath::cluster::simulated::SimulatedCluster;
+use towpath::config::Config;
+use towpath::event::Event;
+use towpath::git::Repository;
+use towpath::git::memory::{Call, MemoryRemote, Person};
+use towpath::model::{Author, ClusterSpec, Environment, EnvironmentName, Pipeline, RepositoryUrl};
+use towpath::observe::{Intervals, Outside};
+use towpath::plan::{Decision, check, plan};
+use towpath::reconcile::Reconciler;
+
+use super::registry::SimulatedRegistry;
+
+const APPLICATIONS: &str = "
+applications:
+  - name: shop
+    images:
+      - repository: registry.example.com/acme/shop
+        branch-tag: '{branch}-{commit:7}'
+        release-tag: '{tag}'
+    environments: [staging, qa, production]
+";
+
+const ENVIRONMENTS: [(&str, &str); 3] = [
+    ("staging", "follow: { branches: ['*', '!master'] }"),
+    ("qa", "follow: { tags: '>=1.0.0' }"),
+    (
+        "production",
+        "{ follow: { environment: qa, soak: 10m }, gate: branch }",
+    ),
+];
+
+pub(super) struct Site {
+    pub(super) applications: String,
+    environments: BTreeMap<String, Mapping>,
+    pub(super) registry: SimulatedRegistry,
+    pub(super) remotes: BTreeMap<RepositoryUrl, MemoryRemote>,
+    pub(super) clusters: BTreeMap<EnvironmentName, Arc<SimulatedCluster>>,
+    pub(super) pipelines: Vec<Arc<Pipeline>>,
+    pub(super) towpaths: Vec<Towpath>,
+    pub(super) only: Vec<EnvironmentName>,
+    pub(super) now: Timestamp,
+    pub(super) labels: BTreeMap<String, String>,
+}
+
+/// One process.
+pub(super) struct Towpath {
+    pub(super) reconciler: Arc<Reconciler>,
+    events: tokio::sync::broadcast::Receiver<Event>,
+}
+
+/// What a round did.
+pub(super) struct Round {
+    pub(super) steps: Vec<(String, String)>,
+    pub(super) events: Vec<Event>,
+}
+
+impl Site {
+    pub(super) fn new() -> Self {
+        let mapping = |text: &str| serde_yaml::from_str::<Mapping>(text).unwrap();
+        let environments = ENVIRONMENTS.iter().map(|(name, text)| {
+            let mut environment = base(name);
+            environment.extend(mapping(text));
+            ((*name).to_owned(), environment)
+        });
+        Self {
+            applications: APPLICATIONS.to_owned(),
+            environments: environments.collect(),
+            registry: SimulatedRegistry::new(),
+            remotes: BTreeMap::new(),
+            clusters: BTreeMap::new(),
+            pipelines: Vec::new(),
+            towpaths: Vec::new(),
+            only: Vec::new(),
+            now: "2026-01-01T00:00:00Z".parse().unwrap(),
+            labels: BTreeMap::new(),
+        }
+    }
+
+    /// Sets keys of an environment, which begins where it does not exist.
+    pub(super) fn configure(&mut self, environment: &str, keys: &str) {
+        let known = self.environments.entry(environment.to_owned());
+        let mapping = known.or_insert_with(|| base(environment));
+        mapping.extend(serde_yaml::from_str::<Mapping>(keys).unwrap());
+        mapping.retain(|_, value| !value.is_null());
+    }
+
+    /// Reads the configuration, and opens what it names.
+    pub(super) fn open(&mut self) {
+        let mut files = vec![(
+            PathBuf::from("applications/shop.yaml"),
+            self.applications.clone().into_bytes(),
+        )];
+        for (name, mapping) in &self.environments {
+            // An environment that no application runs in would be refused.
+            if self.applications.contains(name.as_str()) {
+                let text = serde_yaml::to_string(&Value::Mapping(mapping.clone())).unwrap();
+                files.push((
+                    PathBuf::from(format!("{name}/environment.yaml")),
+                    text.into_bytes(),
+                ));
+            }
+        }
+        let config = Config::parse(&files).unwrap_or_else(|problems| panic!("{problems}"));
+        self.pipelines = config.pipelines.into_iter().map(Arc::new).collect();
+        for pipeline in &self.pipelines {
+            if let Some(source) = &pipeline.application.source {
+                remote(&mut self.remotes, &source.url);
+            }
+            for environment in &pipeline.environments {
+                remote(&mut self.remotes, &environment.repository);
+                let ClusterSpec::Simulated(simulated) = &environment.cluster else {
+                    panic!("scenarios simulate their clusters");
+                };
+                self.clusters
+                    .entry(environment.name.clone())
+                    .or_insert_with(|| {
+                        let simulated = simulated.clone();
+                        let cluster = SimulatedCluster::open(&environment.name, simulated, None);
+                        Arc::new(cluster.unwrap())
+                    });
+            }
+        }
+    }
+
+    /// Starts a process that knows nothing.
+    pub(super) fn start(&mut self) {
+        let repositories = self
+            .remotes
+            .iter()
+            .map(|(url, remote)| (url.clone(), Repository::in_memory(Arc::new(remote.clone()))));
+        let acted_for = |name: &EnvironmentName| self.only.is_empty() || self.only.contains(name);
+        let clusters = self
+            .clusters
+            .iter()
+            .filter(|(name, _)| acted_for(name))
+            .map(|(name, cluster)| (name.clone(), cluster.clone() as SharedCluster));
+        let outside = Outside {
+            registry: Arc::new(self.registry.clone()),
+            repositories: repositories.collect(),
+            clusters: clusters.collect(),
+        };
+        let author = Author {
+            name: "Towpath".to_owned(),
+            email: "towpath@example.com".to_owned(),
+        };
+        let pipelines = self.pipelines.clone();
+        let reconciler =
+            Reconciler::new(pipelines, &outside, &author, Intervals::default(), self.now);
+        let reconciler = Arc::new(reconciler);
+        let events = reconciler.events();
+        self.towpaths.push(Towpath { reconciler, events });
+    }
+
+    /// Throws all processes away and starts as many anew.
+    pub(super) fn restart(&mut self) {
+        let count = self.towpaths.len();
+        self.towpaths.clear();
+        (0..count.max(1)).for_each(|_| self.start());
+    }
+
+    /// One round of every process. Every plan is checked against the invariants.
+    pub(super) async fn round(&mut self) -> Round {
+        let mut done = Round {
+            steps: Vec::new(),
+            events: Vec::new(),
+        };
+        for towpath in &self.towpaths {
+            let observatory = towpath.reconciler.observatory();
+            observatory.read_all(&self.pipelines, self.now).await;
+        }
+        let several = self.towpaths.len() > 1;
+        let alone = self.pipelines.len() == 1;
+        for (index, towpath) in self.towpaths.iter_mut().enumerate() {
+            towpath.reconciler.round(self.now).await;
+            for posted in towpath.reconciler.board().all() {
+                let planned = plan(&posted.pipeline, &posted.world, self.now);
+                let findings = check::check(&posted.pipeline, &posted.world, &planned);
+                assert!(findings.is_empty(), "the plan breaks {findings:?}");
+                for unit in &posted.plan.units {
+                    if let Decision::Step(step) = &unit.decision {
+                        let whose = match several {
+                            true => format!("towpath {}: ", index + 1),
+                            false => String::new(),
+                        };
+                        let unit = unit_name(alone, &unit.environment, &posted.pipeline);
+                        done.steps
+                            .push((format!("{whose}{unit}"), step.to_string()));
+                    }
+                }
+            }
+            while let Ok(event) = towpath.events.try_recv() {
+                done.events.push(event);
+            }
+        }
+        done
+    }
+
+    /// A unit as the output names it: without the application where there is only one.
+    pub(super) fn unit_name(&self, environment: &EnvironmentName, pipeline: &Pipeline) -> String {
+        unit_name(self.pipelines.len() == 1, environment, pipeline)
+    }
+
+    /// How often servers were written to.
+    pub(super) fn writes(&self) -> (usize, u64) {
+        let pushes = self.remotes.values().map(|it| it.calls(Call::Push)).sum();
+        let applied = self.clusters.values().map(|cluster| cluster.writes()).sum();
+        (pushes, applied)
+    }
+
+    pub(super) fn environment(&self, name: &str) -> &Environment {
+        let mut all = self.pipelines.iter().flat_map(|it| &it.environments);
+        all.find(|environment| environment.name.as_str() == name)
+            .unwrap_or_else(|| panic!("there is no environment `{name}`"))
+    }
+
+    pub(super) fn remote(&self, environment: &str) -> &MemoryRemote {
+        &self.remotes[&self.environment(environment).repository]
+    }
+
+    pub(super) fn person(&self, environment: &str) -> Person {
+        self.remote(environment).person("Ann")
+    }
+
+    pub(super) fn cluster(&self, environment: &str) -> &SimulatedCluster {
+        let name: EnvironmentName = environment.parse().unwrap();
+        &self.clusters[&name]
+    }
+
+    pub(super) fn pipeline(&self, application: &str) -> &Arc<Pipeline> {
+        let mut all = self.pipelines.iter();
+        all.find(|pipeline| pipeline.application.name.as_str() == application)
+            .unwrap_or_else(|| panic!("there is no application `{application}`"))
+    }
+
+    pub(super) fn pass(&mut self, time: Duration) {
+        self.now = self.now.checked_add(time).unwrap();
+    }
+}
+
+fn unit_name(alone: bool, environment: &EnvironmentName, pipeline: &Pipeline) -> String {
+    match alone {
+        true => environment.to_string(),
+        false => format!("{environment}/{}", pipeline.application.name),
+    }
+}
+
+fn remote<'a>(
+    remotes: &'a mut BTreeMap<RepositoryUrl, MemoryRemote>,
+    url: &RepositoryUrl,
+) -> &'a MemoryRemote {
+    remotes
+        .entry(url.clone())
+        .or_insert_with(|| MemoryRemote::new(&url.to_string()))
+}
+
+fn base(name: &str) -> Mapping {
+    let text = format!(
+        "repository: {{ url: 'https://git.example.com/infra-{name}', branch: master }}\n\
+         manifests: [kubernetes]\n\
+         cluster: {{ simulated: {{ ready-after: 10s }} }}\n"
+    );
+    serde_yaml::from_str(&text).unwrap()
+}
