@@ -133,7 +133,7 @@ impl Writer {
                 target: open.commit,
                 tagger: signature.clone(),
                 message: message::tag(&verdicts, &head.to_string()),
-            });
+            })?;
             push = push.update(reference, None, id);
             happened.extend(verdicts.iter().map(|record| recorded(record, open, &name)));
             if let KeepTags::Newest(keep) = environment.tags.keep

@@ -14,7 +14,7 @@ use crate::clock;
 use crate::model::Digest;
 
 /// The branch whose build goes to staging.
-const BRANCH: &str = "faster-checkout";
+const BRANCH: &str = "basket";
 
 /// An image that CI built and pushed.
 #[derive(Debug, Clone)]
@@ -53,7 +53,7 @@ impl<'a> Application<'a> {
     /// Says what `git` or the registry answers.
     pub async fn branch(&self) -> anyhow::Result<Build> {
         self.checkout.git(&["checkout", "--quiet", "-b", BRANCH]).await?;
-        let commit = self.change("A faster checkout", "checkout, but faster").await?;
+        let commit = self.change("A basket", "a shop with a basket").await?;
         self.checkout.git(&["push", "--quiet", "origin", BRANCH]).await?;
         let tag = format!("{BRANCH}-{}", commit.get(..7).unwrap_or(&commit));
         self.build(tag, format!("refs/heads/{BRANCH}"), commit).await

@@ -11,7 +11,6 @@ pub mod judge;
 pub mod manifests;
 pub mod moment;
 pub mod place;
-pub mod receiver;
 pub mod registry;
 pub mod stage;
 pub mod story;

@@ -107,7 +107,7 @@ fn note(decision: &Decision) -> (String, Option<Timestamp>) {
             Some(release) => format!("{release} is not proven in {environment}"),
             None => format!("waits for {environment}"),
         },
-        Reason::Gate { release, .. } => format!("{release} waits for a person to merge it"),
+        Reason::Gate { release, .. } => format!("waits for a person to merge {release}"),
         Reason::Failed { reason, .. } => format!("held: {reason}"),
         Reason::Converging { progress, .. } => progress.clone(),
         other => other.to_string(),

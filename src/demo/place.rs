@@ -1,19 +1,22 @@
 //! Where the demo happens: a directory with bare repositories, clones and configuration, a git
 //! server and a registry over them. All of it is gone with this, unless it is kept.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
+use url::Url;
 
 use super::checkout::Checkout;
 use super::example::{self, Addresses};
 use super::git_server::GitServer;
 use super::manifests::{self, APPLICATION};
-use super::receiver::Receiver;
 use super::registry::{Access, DemoRegistry, Notify};
 use crate::http::{self, HttpSettings};
 use crate::model::ImageRepository;
+use crate::serve::{self, Hooks};
 
 /// The environments of the example, upstream first.
 pub const ENVIRONMENTS: [&str; 3] = ["staging", "qa", "production"];
@@ -38,8 +41,11 @@ pub struct Place {
     pub git: GitServer,
     /// The registry.
     pub registry: DemoRegistry,
-    /// Takes the registry's notifications.
-    pub receiver: Receiver,
+    /// Takes the servers' webhooks, as it does for `run`.
+    pub hooks: Hooks,
+    /// Where it takes them: `http://127.0.0.1:6000/hooks/`.
+    pub hooks_url: Url,
+    stop: CancellationToken,
     /// What CI and people ask the registry with.
     pub client: reqwest::Client,
 }
@@ -54,14 +60,17 @@ impl Place {
         let client = http::client(&HttpSettings::default())?;
         let no_port = "no port of 127.0.0.1 can be had";
         let git = GitServer::start(&root.join("git")).await.context(no_port)?;
-        let receiver = Receiver::start().await.context(no_port)?;
+        let (hooks, stop) = (Hooks::default(), CancellationToken::new());
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let bound = serve::listen(any, hooks.clone(), stop.clone()).await.context(no_port)?;
+        let hooks_url: Url = format!("http://{bound}/hooks/").parse()?;
         let notify = Notify {
             client: client.clone(),
-            url: receiver.url().clone(),
+            url: hooks_url.join("registry")?,
             authorization: None,
         };
         let registry = DemoRegistry::start(Access::Open, Some(notify)).await.context(no_port)?;
-        let this = Self { root, temporary, git, registry, receiver, client };
+        let this = Self { root, temporary, git, registry, hooks, hooks_url, stop, client };
         example::write(&this.configuration(), &this.addresses())?;
         Ok(this)
     }
@@ -117,6 +126,7 @@ impl Place {
 
     /// Stops the servers; the directory stays until this is dropped.
     pub async fn stop(self) -> Option<TempDir> {
+        self.stop.cancel();
         self.git.stop().await;
         self.temporary
     }

@@ -1,13 +1,16 @@
 //! The running Towpath of the demo: the same set-up as always, woken by the demo's servers, and
 //! watched until what the story tells of has happened.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use serde_json::json;
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use url::Url;
 
 use super::moment::{Moment, ladder};
 use super::place::Place;
@@ -15,17 +18,20 @@ use crate::cli::setup::Setup;
 use crate::clock;
 use crate::config::Location;
 use crate::event::{Event, EventKind};
-use crate::model::RepositoryUrl;
 use crate::plan::Decision;
 use crate::reconcile::Reconciler;
 
 /// How long any one thing of the story may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// How long effects on their way may take to end.
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// See the module.
 pub struct Stage {
     reconciler: Arc<Reconciler>,
-    tasks: Vec<JoinHandle<()>>,
+    towing: JoinHandle<()>,
+    telling: JoinHandle<()>,
     stop: CancellationToken,
     events: broadcast::Receiver<Event>,
     board: watch::Receiver<u64>,
@@ -39,7 +45,11 @@ impl Stage {
     ///
     /// # Errors
     /// The configuration's mistakes, or what cannot be set up.
-    pub async fn start(place: &Place, audience: mpsc::Sender<Moment>) -> anyhow::Result<Self> {
+    pub async fn start(
+        place: &Place,
+        audience: mpsc::Sender<Moment>,
+        stop: &CancellationToken,
+    ) -> anyhow::Result<Self> {
         let mut setup = Setup::load(Location::Folder(place.configuration())).await?;
         setup.config.settings.cache = Some(place.cache());
         let now = clock::now();
@@ -48,14 +58,24 @@ impl Stage {
         let author = &setup.config.settings.author;
         let reconciler =
             Arc::new(Reconciler::new(pipelines, &outside, author, setup.intervals(), now));
-        let stop = CancellationToken::new();
+        let stop = stop.child_token();
         let (events, board) = (reconciler.events(), reconciler.board().changes());
-        let tasks = vec![
-            tokio::spawn(wake_by_git(reconciler.clone(), place, stop.clone())),
-            tokio::spawn(wake_by_registry(reconciler.clone(), place, stop.clone())),
-            tokio::spawn(reconciler.clone().run(stop.clone())),
-        ];
-        Ok(Self { reconciler, tasks, stop, events, board, audience, log: Vec::new() })
+        place.hooks.serve(&reconciler);
+        let told = Told {
+            client: place.client.clone(),
+            receiver: place.hooks_url.join("git")?,
+            git: place.git.address(),
+        };
+        Ok(Self {
+            telling: tokio::spawn(tell_of_pushes(told, place.git.pushes())),
+            towing: tokio::spawn(reconciler.clone().run(stop.clone())),
+            reconciler,
+            stop,
+            events,
+            board,
+            audience,
+            log: Vec::new(),
+        })
     }
 
     /// Waits until something has happened, and shows everything that happens meanwhile.
@@ -101,6 +121,7 @@ impl Stage {
                     self.log.push(event.clone());
                     self.show(Moment::Event(event)).await;
                 }
+                () = self.stop.cancelled() => bail!("stopped before the end"),
                 changed = self.board.changed() => {
                     changed.context("towing ended")?;
                     for posted in self.reconciler.board().all() {
@@ -133,11 +154,10 @@ impl Stage {
     }
 
     /// Lets effects on their way end.
-    pub async fn stop(self) {
+    pub async fn stop(mut self) {
         self.stop.cancel();
-        for task in self.tasks {
-            // A task that panicked has said so.
-            let _ended = task.await;
+        if tokio::time::timeout(STOP_TIMEOUT, &mut self.towing).await.is_err() {
+            tracing::warn!("an effect did not end in time");
         }
     }
 }
@@ -145,60 +165,33 @@ impl Stage {
 impl Drop for Stage {
     fn drop(&mut self) {
         self.stop.cancel();
+        self.telling.abort();
     }
 }
 
-/// Each push to the git server wakes, as a webhook would.
-fn wake_by_git(
-    reconciler: Arc<Reconciler>,
-    place: &Place,
-    stop: CancellationToken,
-) -> impl Future<Output = ()> + Send + 'static {
-    let mut pushes = place.git.pushes();
-    let address = place.git.address();
-    async move {
-        while let Some(repository) = next(&mut pushes, &stop).await {
-            let url = format!("http://{address}/{repository}.git");
-            if let Ok(url) = url.parse::<RepositoryUrl>() {
-                reconciler.git_may_have_changed(&url);
-            }
-        }
-    }
-}
-
-/// Each notification of the registry wakes.
-fn wake_by_registry(
-    reconciler: Arc<Reconciler>,
-    place: &Place,
-    stop: CancellationToken,
-) -> impl Future<Output = ()> + Send + 'static {
-    let mut pushes = place.receiver.pushes();
-    let host = place.registry.address();
-    async move {
-        while let Some(path) = next(&mut pushes, &stop).await {
-            if let Ok(repository) = format!("{host}/{path}").parse() {
-                reconciler.images_may_have_changed(&repository);
-            }
-        }
-    }
-}
-
-async fn next(
-    news: &mut broadcast::Receiver<String>,
-    stop: &CancellationToken,
-) -> Option<String> {
+/// Tells the receiver of webhooks of each push to the git server, as a forge does.
+async fn tell_of_pushes(hook: Told, mut pushes: broadcast::Receiver<String>) {
     loop {
-        let received = tokio::select! {
-            received = news.recv() => received,
-            () = stop.cancelled() => return None,
-        };
-        match received {
-            Ok(name) => return Some(name),
-            Err(broadcast::error::RecvError::Closed) => return None,
+        let repository = match pushes.recv().await {
+            Ok(repository) => repository,
+            Err(broadcast::error::RecvError::Closed) => return,
             // What was missed is found by polling.
-            Err(broadcast::error::RecvError::Lagged(_)) => {}
+            Err(broadcast::error::RecvError::Lagged(_)) => continue,
+        };
+        let url = format!("http://{}/{repository}.git", hook.git);
+        let body = json!({ "repository": { "clone_url": url } });
+        let sent = hook.client.post(hook.receiver.clone()).body(body.to_string()).send().await;
+        if let Err(error) = sent {
+            tracing::warn!(%error, "a webhook is lost");
         }
     }
+}
+
+/// Who is told of pushes, and from where.
+struct Told {
+    client: reqwest::Client,
+    receiver: Url,
+    git: SocketAddr,
 }
 
 /// Whether an event of this kind happened to a release in an environment.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use super::builds::{Application, Build};
 use super::checkout::Checkout;
@@ -25,8 +26,6 @@ const SOAK: Duration = Duration::from_secs(2);
 
 /// What the demo came to.
 pub struct Played {
-    /// When it began.
-    pub start: Timestamp,
     /// When the last thing had happened.
     pub end: Timestamp,
     /// Every release, in order.
@@ -47,13 +46,12 @@ pub async fn play(
     place: &Place,
     audience: mpsc::Sender<Moment>,
     pause: bool,
+    stop: &CancellationToken,
 ) -> anyhow::Result<Played> {
-    let start = clock::now();
-    let begins = |chapter| audience.send(Moment::Chapter(chapter));
     // A watcher that is gone has seen enough.
-    let _seen = begins("v1.3.0 runs everywhere").await;
+    let _seen = audience.send(Moment::Chapter("three clusters are found running v1.3.0")).await;
     let application = Application::begin(place).await?;
-    let baseline = application.tag("v1.3.0", "A checkout").await?;
+    let baseline = application.tag("v1.3.0", "A shop").await?;
     let image = format!("{}:{}", place.image_repository()?, baseline.tag);
     let infra = futures_util::future::try_join_all(
         ENVIRONMENTS.map(|environment| place.infra(environment, &image)),
@@ -61,12 +59,12 @@ pub async fn play(
     let [_, _, production] = <[Checkout; 3]>::try_from(infra.await?)
         .expect("there is one for each of three environments");
     let mut scene = Scene {
-        stage: Stage::start(place, audience.clone()).await?,
+        stage: Stage::start(place, audience, stop).await?,
         application,
         production,
         pause,
     };
-    let played = scene.chapters(place, start, baseline).await;
+    let played = scene.chapters(place, baseline).await;
     scene.stage.stop().await;
     played
 }
@@ -82,15 +80,14 @@ impl Scene<'_> {
     async fn chapters(
         &mut self,
         place: &Place,
-        start: Timestamp,
         baseline: Build,
     ) -> anyhow::Result<Played> {
         self.adopted(&baseline).await?;
         let branch = self.branch().await?;
         self.application.merge().await?;
-        let good = self.good("v1.4.0", "CI pushes the tag v1.4.0", "The faster checkout").await?;
+        let good = self.good("v1.4.0", "CI pushes the tag v1.4.0", "The basket").await?;
         let bad = self.bad().await?;
-        let fixed = self.good("v1.5.1", "CI pushes the tag v1.5.1", "The express checkout, mended");
+        let fixed = self.good("v1.5.1", "CI pushes the tag v1.5.1", "An express checkout, mended");
         let fixed = fixed.await?;
         self.stage.until_settled(9).await?;
         let end = clock::now();
@@ -122,7 +119,7 @@ impl Scene<'_> {
         let log = std::mem::take(&mut self.stage.log);
         let found = judge(place, &story, &log).await?;
         let builds = story.builds.into_iter().cloned().collect();
-        Ok(Played { start, end, builds, log, found, soak: SOAK })
+        Ok(Played { end, builds, log, found, soak: SOAK })
     }
 
     /// What runs is adopted as it was found.
@@ -133,16 +130,16 @@ impl Scene<'_> {
             ENVIRONMENTS.into_iter().all(recorded)
         };
         self.stage.until("the adoption of v1.3.0", everywhere).await?;
-        self.done("adopted as it was found, healthy in all three").await;
+        self.done("v1.3.0 adopted as it was found in all three environments").await;
         Ok(())
     }
 
     /// A branch's image goes to staging.
     async fn branch(&mut self) -> anyhow::Result<Build> {
-        self.begins("CI pushes the image of a branch").await;
+        self.begins("CI pushes an image of the branch basket").await;
         let build = self.application.branch().await?;
         self.until(EventKind::Healthy, "staging", &build).await?;
-        self.done("committed to staging, applied, healthy").await;
+        self.done("branch basket → staging: committed, applied, healthy").await;
         Ok(build)
     }
 
@@ -159,17 +156,17 @@ impl Scene<'_> {
         self.until(EventKind::Proposed, "production", &build).await?;
         self.merged(&build).await?;
         self.until(EventKind::Healthy, "production", &build).await?;
-        self.done("healthy in qa, soaked, proposed, merged, healthy in production").await;
+        self.done(&format!("tag {tag} → qa: healthy, soaked → production: proposed, merged, healthy")).await;
         Ok(build)
     }
 
     /// A tag's image that fails goes no further.
     async fn bad(&mut self) -> anyhow::Result<Build> {
         self.begins("CI pushes the tag v1.5.0, a bad one").await;
-        let build = self.application.tag(BAD, "The express checkout").await?;
+        let build = self.application.tag(BAD, "An express checkout").await?;
         self.until(EventKind::Failed, "qa", &build).await?;
         self.until(EventKind::Held, "qa", &build).await?;
-        self.done("failed in qa, held there, never proposed").await;
+        self.done("tag v1.5.0 → qa: failed, held, never proposed").await;
         Ok(build)
     }
 
@@ -218,8 +215,8 @@ impl Scene<'_> {
     }
 }
 
-/// A word of a command line.
-fn quoted(text: &str) -> String {
+/// A text as one word of a command line.
+pub fn quoted(text: &str) -> String {
     let plain = |character: char| character.is_ascii_alphanumeric() || "/._-".contains(character);
     match text.chars().all(plain) {
         true => text.to_owned(),
