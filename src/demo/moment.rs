@@ -108,11 +108,16 @@ fn note(decision: &Decision) -> (String, Option<Timestamp>) {
             None => format!("waits for {environment}"),
         },
         Reason::Gate { release, .. } => format!("waits for a person to merge {release}"),
-        Reason::Failed { reason, .. } => format!("held: {reason}"),
-        Reason::Converging { progress, .. } => progress.clone(),
+        Reason::Failed { reason, .. } => format!("held: {}", without_object(reason)),
+        Reason::Converging { progress, .. } => without_object(progress).to_owned(),
         other => other.to_string(),
     };
     (text, None)
+}
+
+/// There is one workload: its name says nothing new.
+fn without_object(text: &str) -> &str {
+    text.split_once(": ").map_or(text, |(_, rest)| rest)
 }
 
 fn doing(step: &Step) -> String {

@@ -15,7 +15,7 @@ use super::example::BAD;
 use super::judge::{Found, Story, Told, judge};
 use super::manifests::APPLICATION;
 use super::moment::Moment;
-use super::place::{ENVIRONMENTS, Place, infra_name};
+use super::place::{ENVIRONMENTS, Place};
 use super::stage::{Stage, happened};
 use crate::clock;
 use crate::event::{Event, EventKind};
@@ -130,7 +130,7 @@ impl Scene<'_> {
             ENVIRONMENTS.into_iter().all(recorded)
         };
         self.stage.until("the adoption of v1.3.0", everywhere).await?;
-        self.done("v1.3.0 adopted as it was found in all three environments").await;
+        self.done("v1.3.0 → adopted in all three environments").await;
         Ok(())
     }
 
@@ -139,7 +139,7 @@ impl Scene<'_> {
         self.begins("CI pushes an image of the branch basket").await;
         let build = self.application.branch().await?;
         self.until(EventKind::Healthy, "staging", &build).await?;
-        self.done("branch basket → staging: committed, applied, healthy").await;
+        self.done(&format!("{} → staging: committed, applied, healthy", build.tag)).await;
         Ok(build)
     }
 
@@ -156,7 +156,7 @@ impl Scene<'_> {
         self.until(EventKind::Proposed, "production", &build).await?;
         self.merged(&build).await?;
         self.until(EventKind::Healthy, "production", &build).await?;
-        self.done(&format!("tag {tag} → qa: healthy, soaked → production: proposed, merged, healthy")).await;
+        self.done(&format!("{tag} → qa: soaked → production: proposed, merged, healthy")).await;
         Ok(build)
     }
 
@@ -166,7 +166,7 @@ impl Scene<'_> {
         let build = self.application.tag(BAD, "An express checkout").await?;
         self.until(EventKind::Failed, "qa", &build).await?;
         self.until(EventKind::Held, "qa", &build).await?;
-        self.done("tag v1.5.0 → qa: failed, held, never proposed").await;
+        self.done("v1.5.0 → qa: failed, held, never proposed").await;
         Ok(build)
     }
 
@@ -179,7 +179,7 @@ impl Scene<'_> {
         let merged = |log: &[Event]| happened(log, EventKind::Merged, "production", &build.tag);
         if !self.pause {
             self.production.git(&["pull", "--quiet", "--ff-only"]).await?;
-            let message = format!("Merge {}: {APPLICATION} {}", infra_name("production"), build.tag);
+            let message = format!("Release {APPLICATION} {} to production", build.tag);
             self.production
                 .git(&["merge", "--quiet", "--no-ff", "-m", &message, &branch])
                 .await?;

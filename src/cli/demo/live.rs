@@ -73,8 +73,8 @@ impl Live {
             Moment::Done(text) => {
                 let seconds = since(self.began, now) as f64 / 1000.0;
                 let tick = self.paint.apply(AnsiColor::Green.on_default(), "✓");
-                let took = self.paint.apply(Style::new().dimmed(), &format!("{seconds:.1} s"));
-                self.all.println(format!("  {tick} {text}  {took}"))?;
+                let took = self.paint.apply(Style::new().dimmed(), &format!("{seconds:6.1} s"));
+                self.all.println(format!("  {tick} {text:<62}{took}"))?;
             }
             Moment::Event(event) => self.happened(&event),
             Moment::Ladder(rungs) => self.rungs = rungs,
@@ -94,7 +94,6 @@ impl Live {
         };
         let text = match (event.kind, &event.reason) {
             (EventKind::Recorded, Some(tag)) => format!("recorded as {tag}"),
-            (EventKind::Held, Some(reason)) => format!("held: {reason}"),
             (kind, _) => kind.name().to_owned(),
         };
         self.last.insert(environment.clone(), text);

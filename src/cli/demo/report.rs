@@ -14,6 +14,12 @@ use crate::demo::manifests::APPLICATION;
 use crate::demo::story::Played;
 use crate::demo::timeline::{Times, since};
 
+/// The indent of everything that is shown.
+const INDENT: u16 = 2;
+
+/// Where a terminal is as wide as this, the table's columns stand further apart.
+const WIDE: u16 = 92;
+
 /// Everything that the demo says of its repositories, for a script to find there again.
 pub(super) fn summary(played: &Played, start: Timestamp, root: &Path) -> Value {
     let releases = played.builds.iter().map(|build| {
@@ -74,8 +80,8 @@ pub(super) fn table(
     writeln!(out)?;
     for (index, line) in times(played).lines().enumerate() {
         match index {
-            0 => writeln!(out, "{dim} {}{dim:#}", line.trim_end())?,
-            _ => writeln!(out, " {}", line.trim_end())?,
+            0 => writeln!(out, "{dim}{}{dim:#}", line.trim_end())?,
+            _ => writeln!(out, "{}", line.trim_end())?,
         }
     }
     writeln!(out, "\n{dim}  milliseconds since the registry had the image{dim:#}\n")?;
@@ -116,8 +122,9 @@ fn times(played: &Played) -> Table {
             table.add_row(row.into_iter().map(Cell::new));
         }
     }
+    let gap = if table.width().is_none_or(|width| width >= WIDE) { 2 } else { 1 };
     for (index, column) in table.column_iter_mut().enumerate() {
-        column.set_padding((1, 0));
+        column.set_padding((if index == 0 { INDENT } else { gap }, 0));
         if index >= 2 {
             column.set_cell_alignment(CellAlignment::Right);
         }
@@ -133,7 +140,7 @@ fn checked(played: &Played, start: Timestamp, out: &mut dyn Write) -> io::Result
         let green = AnsiColor::Green.on_default();
         writeln!(
             out,
-            "  {green}✓{green:#} {bold}all as told{bold:#}: {checked} facts checked in the repositories and the registry, {seconds:.1} s in all"
+            "  {green}✓{green:#} {bold}all as told{bold:#}: {checked} facts in the repositories and the registry, {seconds:.1} s"
         )?;
         return Ok(());
     }
