@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
+use axum::serve::ListenerExt as _;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use tokio::net::TcpListener;
@@ -61,6 +63,7 @@ impl Endpoint {
 pub struct GitServer {
     shared: Arc<Shared>,
     address: SocketAddr,
+    connections: Arc<AtomicUsize>,
     task: Option<tokio::task::JoinHandle<io::Result<()>>>,
     stop: watch::Sender<bool>,
 }
@@ -96,6 +99,15 @@ impl GitServer {
         tokio::fs::create_dir_all(root).await?;
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
+        // Small answers at once: waiting for more to send would cost 40 ms each.
+        let connections = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&connections);
+        let listener = listener.tap_io(move |stream| {
+            counted.fetch_add(1, Ordering::Relaxed);
+            if let Err(error) = stream.set_nodelay(true) {
+                tracing::debug!(%error, "the socket keeps its delay");
+            }
+        });
         let (stop, stopped) = watch::channel(false);
         let shared = Arc::new(Shared {
             root: root.to_owned(),
@@ -111,6 +123,7 @@ impl GitServer {
         Ok(Self {
             shared,
             address,
+            connections,
             task,
             stop,
         })
@@ -169,6 +182,11 @@ impl GitServer {
             .get(&(repository.to_owned(), endpoint))
             .copied()
             .unwrap_or_default()
+    }
+
+    /// How many connections were made to it.
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
     }
 
     /// Names of repositories, each time a push to one ended.

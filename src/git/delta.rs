@@ -6,7 +6,8 @@
 use bytes::Bytes;
 use gix::ObjectId;
 
-use super::object::{Kind, Object, Tree};
+use super::object::{Kind, Object};
+use super::tree::Tree;
 
 /// Objects smaller than this are sent whole: a delta would save little.
 const BYTES_MIN: usize = 4096;

@@ -10,9 +10,10 @@ use gix::ObjectId;
 
 use super::GitError;
 use super::delta::Delta;
-use super::object::{Commit, CommitDraft, Kind, Mode, Object, Tag, TagDraft, Tree};
+use super::object::{Commit, CommitDraft, Kind, Object, Tag, TagDraft};
 use super::objects::{Found, Objects};
 use super::remote::NewObject;
+use super::tree::{Mode, Tree};
 use crate::model::CommitId;
 
 /// New objects over those of a repository. Reading goes through: own objects first.

@@ -21,6 +21,7 @@ mod pipe;
 mod push;
 pub mod remote;
 mod repository;
+mod tree;
 mod walk;
 mod wire;
 
@@ -31,11 +32,12 @@ pub use credential::Credential;
 pub use delta::Delta;
 pub use draft::{Draft, Edit};
 pub use error::{GitError, MESSAGE_BYTES_MAX, printable};
-pub use object::{Commit, CommitDraft, Entry, Kind, Mode, Object, Signature, Tag, TagDraft, Tree};
+pub use object::{Commit, CommitDraft, Kind, Object, Signature, Tag, TagDraft};
 pub use objects::{Change, Found};
 pub use push::{Push, Pushed};
 pub use remote::{Ref, RefUpdate, Refs, Remote};
 pub use repository::{Reach, Repository};
+pub use tree::{Entry, Mode, Tree};
 pub use walk::{End, Walk};
 
 use crate::model::{RepositoryUrl, Scheme};

@@ -12,8 +12,9 @@ use bytes::Bytes;
 use gix::ObjectId;
 
 use super::mirror::Mirror;
-use super::object::{Commit, Entry, Kind, Mode, Object, Tag, Tree};
+use super::object::{Commit, Kind, Object, Tag};
 use super::remote::{Fetched, Received};
+use super::tree::{Entry, Mode, Tree};
 use super::{GitError, locked, read, written};
 use crate::model::CommitId;
 

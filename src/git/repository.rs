@@ -11,9 +11,10 @@ use bytes::Bytes;
 use gix::ObjectId;
 
 use super::draft::Draft;
-use super::object::{Commit, Kind, Object, Tag, Tree};
+use super::object::{Commit, Kind, Object, Tag};
 use super::objects::{Change, Found, Objects};
 use super::remote::{Depth, FetchRequest, Filter, Ref, Refs, Remote};
+use super::tree::Tree;
 use super::{GitError, locked};
 use crate::model::CommitId;
 

@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt as _};
@@ -13,6 +14,9 @@ pub(in crate::git) type ByteStream = Pin<Box<dyn Stream<Item = Result<Bytes, Git
 
 /// The longest payload of one frame.
 const PAYLOAD_MAX: usize = 65_516;
+
+/// How long a complete answer may take to end.
+const FINISH_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// One frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +43,15 @@ impl Packets {
             stream,
             buffer: BytesMut::new(),
             left: limit,
+        }
+    }
+
+    /// Reads over what is left, so that the connection can be used again and the server ends its work in
+    /// peace. A server that does not end soon is left.
+    pub(in crate::git) async fn finish(mut self) {
+        let rest = async { while let Some(Ok(_)) = self.stream.next().await {} };
+        if tokio::time::timeout(FINISH_TIMEOUT, rest).await.is_err() {
+            tracing::debug!(url = %self.url, "an answer that was complete did not end");
         }
     }
 

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use towpath::demo::git_server::{Endpoint, Fault};
+use towpath::demo::git_server::{Endpoint, Fault, GitServer, commit_first};
 use towpath::git::memory::{Call, MemoryRemote, Strike};
 use towpath::git::{Access, Credential, GitError, Push, Pushed, Reach, Repository};
 
-use super::site::{MASTER, Site, access, commit, commit_on, git};
+use super::site::{MASTER, Site, access, commit, commit_on, git, signature};
 
 fn over(site: &Site, access: &Access) -> Repository {
     Repository::in_memory(site.remote_with(access))
@@ -41,6 +41,7 @@ async fn a_warm_edit_is_one_request() {
             assert_eq!((pushed, requests() - before), (Pushed::Landed, 1));
             head = next;
         }
+        assert_eq!(server.connections(), 1, "one connection stays open");
     }
     // A look at a server of version 2 is one request, too.
     let site = Site::http().await.unwrap();
@@ -349,4 +350,30 @@ async fn the_memory_server_fails_as_it_is_told() {
     assert_eq!(three(&repository, second).await.unwrap(), Pushed::Landed);
     // One that is refused for not being atomic, then one for each ref that moves.
     assert_eq!(remote.calls(Call::Push) - before, 4);
+}
+
+#[tokio::test]
+async fn the_loopback_server_tells_of_pushes_and_stops() {
+    let directory = tempfile::TempDir::new().unwrap();
+    let server = GitServer::start(directory.path()).await.unwrap();
+    let bare = server.create("acme/infra").await.unwrap();
+    let files = vec![("k/web.yaml".to_owned(), b"image: a:1\n".to_vec())];
+    let by = signature(0);
+    let first = commit_first(&bare, files.clone(), "first", &by)
+        .await
+        .unwrap();
+    assert!(commit_first(&bare, files, "again", &by).await.is_err());
+    let mut pushes = server.pushes();
+    let url = server.url("acme/infra").parse().unwrap();
+    let repository = Repository::in_memory(towpath::git::remote(&url, &access()).unwrap());
+    repository.fetch(&[first.0], Reach::Tip).await.unwrap();
+    let (_, pushed) = commit_on(&repository, Some(first), "k/web.yaml", "2", 2)
+        .await
+        .unwrap();
+    assert_eq!(pushed, Pushed::Landed);
+    assert_eq!(pushes.recv().await.unwrap(), "acme/infra");
+    assert_eq!(git(&bare, &["show", "master:k/web.yaml"]), "2");
+    server.stop().await;
+    let error = look(&repository).await.unwrap_err();
+    assert!(matches!(error, GitError::Network { .. }), "{error}");
 }

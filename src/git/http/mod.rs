@@ -4,6 +4,8 @@
 //! is known is not asked again, so a warm look, fetch or push is one request. Connections belong to the
 //! process's one HTTP client.
 
+mod answer;
+
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -11,17 +13,16 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream;
-use reqwest::header::{
-    ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, LOCATION, RETRY_AFTER,
-};
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, LOCATION};
 use reqwest::{Response, StatusCode};
 use url::Url;
 
 use super::credential::{Login, Source};
-use super::error::{chain, printable};
+use super::error::printable;
 use super::remote::{FetchRequest, Fetched, PushReport, PushRequest, Refs, Remote};
 use super::wire::{self, Advertisement, ByteStream, Capabilities, Dialect, Packets};
-use super::{Access, GitError, MESSAGE_BYTES_MAX, locked};
+use super::{Access, GitError, locked};
+use answer::{header, network, stalled};
 
 /// Redirects followed for one question.
 const REDIRECTS_MAX: usize = 5;
@@ -93,10 +94,12 @@ impl HttpRemote {
         let response = self.get(service).await?;
         let expected = format!("application/x-{service}-advertisement");
         if header(response.headers(), CONTENT_TYPE) != expected {
-            return Err(self.not_smart(&response));
+            return Err(answer::not_smart(&self.address, &response));
         }
         let mut packets = self.packets(response, REFS_BYTES_MAX);
-        Advertisement::read(&mut packets, prefixes).await
+        let advertisement = Advertisement::read(&mut packets, prefixes).await?;
+        packets.finish().await;
+        Ok(advertisement)
     }
 
     /// What the server speaks, with the refs under the prefixes where they came along (version 0).
@@ -142,7 +145,8 @@ impl HttpRemote {
             let target = match response.status() {
                 status if status.is_redirection() => {
                     let target = header(response.headers(), LOCATION);
-                    url.join(&target).map_err(|_| self.not_smart(&response))?
+                    url.join(&target)
+                        .map_err(|_| answer::not_smart(&self.address, &response))?
                 }
                 // A client that follows redirects by itself has come to another address.
                 _ if *response.url() != url => response.url().clone(),
@@ -202,7 +206,7 @@ impl HttpRemote {
         match header(response.headers(), CONTENT_TYPE) == format!("application/x-{service}-result")
         {
             true => Ok(response),
-            false => Err(self.not_smart(&response)),
+            false => Err(answer::not_smart(&self.address, &response)),
         }
     }
 
@@ -227,14 +231,14 @@ impl HttpRemote {
         }
         let again = self.source.login().await?;
         if again.is_none() || again == login {
-            return Err(self.unauthorized(response).await);
+            return Err(self.refusal(response).await);
         }
         let response = self.send(&request, again.as_ref()).await?;
         if response.status() == StatusCode::UNAUTHORIZED {
             if let Some(refused) = &again {
                 self.source.judge(refused, false).await;
             }
-            return Err(self.unauthorized(response).await);
+            return Err(self.refusal(response).await);
         }
         if let Some(good) = &again
             && response.status().is_success()
@@ -273,60 +277,12 @@ impl HttpRemote {
         }
     }
 
-    /// A response that is one, or the error it stands for.
     async fn accept(&self, response: Response) -> Result<Response, GitError> {
-        let status = response.status();
-        if status.is_success() {
-            return Ok(response);
-        }
-        let url = self.address.to_string();
-        if status.is_redirection() {
-            let to = printable(header(response.headers(), LOCATION).as_bytes());
-            return Err(GitError::Redirected { url, to });
-        }
-        let retry_after = retry_after(response.headers());
-        let message = self.text(response).await;
-        Err(match status {
-            StatusCode::UNAUTHORIZED => GitError::Unauthorized {
-                url,
-                credential: self.source.credential.to_string(),
-                message,
-            },
-            // Forges limit rates with 403, too; only these say when to come back.
-            StatusCode::FORBIDDEN if retry_after.is_none() => GitError::Forbidden { url, message },
-            StatusCode::NOT_FOUND | StatusCode::GONE => GitError::NotFound { url, message },
-            status => GitError::Status {
-                url,
-                status: if status == StatusCode::FORBIDDEN {
-                    429
-                } else {
-                    status.as_u16()
-                },
-                retry_after,
-                message,
-            },
-        })
+        answer::accept(&self.address, &self.source.credential, self.idle, response).await
     }
 
-    async fn unauthorized(&self, response: Response) -> GitError {
-        match self.accept(response).await {
-            Err(error) => error,
-            Ok(response) => self.not_smart(&response),
-        }
-    }
-
-    /// The beginning of an answer's text, where it is text.
-    async fn text(&self, mut response: Response) -> String {
-        if !header(response.headers(), CONTENT_TYPE).starts_with("text/plain") {
-            return String::new();
-        }
-        let mut text = Vec::new();
-        while text.len() <= MESSAGE_BYTES_MAX
-            && let Ok(Ok(Some(chunk))) = tokio::time::timeout(self.idle, response.chunk()).await
-        {
-            text.extend_from_slice(&chunk);
-        }
-        printable(&text)
+    async fn refusal(&self, response: Response) -> GitError {
+        answer::refusal(&self.address, &self.source.credential, self.idle, response).await
     }
 
     fn packets(&self, response: Response, limit: u64) -> Packets {
@@ -344,14 +300,6 @@ impl HttpRemote {
             }
         }));
         Packets::new(&self.address, stream, limit)
-    }
-
-    fn not_smart(&self, response: &Response) -> GitError {
-        let kind = header(response.headers(), CONTENT_TYPE);
-        GitError::NotSmart {
-            url: self.address.to_string(),
-            detail: printable(format!("{} with `{kind}`", response.status()).as_bytes()),
-        }
     }
 }
 
@@ -376,7 +324,9 @@ impl Remote for HttpRemote {
         let response = self
             .post(UPLOAD, wire::ls_refs(capabilities, prefixes).into())
             .await?;
-        let refs = wire::read_refs(&mut self.packets(response, REFS_BYTES_MAX), prefixes).await;
+        let mut packets = self.packets(response, REFS_BYTES_MAX);
+        let refs = wire::read_refs(&mut packets, prefixes).await;
+        packets.finish().await;
         self.forget_dialect(&refs);
         refs
     }
@@ -390,6 +340,7 @@ impl Remote for HttpRemote {
         let response = self.post(UPLOAD, dialect.request(request).into()).await?;
         let mut packets = self.packets(response, PACK_BYTES_MAX);
         let fetched = dialect.read(&mut packets, request).await;
+        packets.finish().await;
         self.forget_dialect(&fetched);
         fetched
     }
@@ -400,6 +351,7 @@ impl Remote for HttpRemote {
         let response = self.post(RECEIVE, body.into()).await?;
         let mut packets = self.packets(response, PACK_BYTES_MAX);
         let report = wire::read_report(&mut packets, &capabilities).await;
+        packets.finish().await;
         if matches!(report, Err(GitError::Protocol { .. })) {
             locked(&self.known).receive = None;
         }
@@ -421,43 +373,6 @@ fn versioned(request: reqwest::RequestBuilder, service: &str) -> reqwest::Reques
         UPLOAD => request.header("Git-Protocol", "version=2"),
         _ => request,
     }
-}
-
-fn header(headers: &HeaderMap, name: reqwest::header::HeaderName) -> String {
-    headers
-        .get(name)
-        .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
-        .unwrap_or_default()
-}
-
-/// Seconds, or a date (RFC 9110, 10.2.3) that is taken relative to the answer's own date.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let value = header(headers, RETRY_AFTER);
-    if let Ok(seconds) = value.trim().parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let date = |text: &str| {
-        jiff::fmt::rfc2822::parse(text.trim())
-            .ok()
-            .map(|date| date.timestamp())
-    };
-    let (until, now) = (
-        date(&value)?,
-        date(&header(headers, reqwest::header::DATE))?,
-    );
-    Duration::try_from(until - now).ok()
-}
-
-fn network(url: &str, error: reqwest::Error) -> GitError {
-    GitError::Network {
-        url: url.to_owned(),
-        detail: chain(&error.without_url()),
-    }
-}
-
-fn stalled(url: &str, idle: Duration) -> GitError {
-    let url = url.to_owned();
-    GitError::Stalled { url, idle }
 }
 
 fn pieces(body: Bytes, sent: &Arc<AtomicU64>) -> reqwest::Body {

@@ -5,9 +5,12 @@
 //! directory never share a repository. All in it may be deleted at any time: what is missing or
 //! unreadable is made anew from the server. Never talks to a server.
 
+mod ingest;
+mod slot;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File, TryLockError};
-use std::io::{self, BufReader, Seek as _, SeekFrom, Write as _};
+use std::fs;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -15,13 +18,13 @@ use std::sync::{Arc, Mutex};
 use gix::ObjectId;
 use gix::objs::Find as _;
 use gix::odb::{HandleArc, Store};
-use tempfile::{NamedTempFile, SpooledTempFile, TempDir};
+use tempfile::{NamedTempFile, SpooledTempFile};
+
+use ingest::index;
+pub(super) use ingest::unpack;
 
 use super::object::Object;
 use super::{GitError, locked, pack};
-
-/// Slots tried before a mirror goes to a temporary directory.
-const SLOTS: usize = 16;
 
 /// Packs after which they are put together into one.
 const PACKS_MAX: usize = 50;
@@ -40,13 +43,7 @@ pub(super) struct Mirror {
     reader: Mutex<HandleArc>,
     writer: Mutex<Boundary>,
     distrusted: AtomicBool,
-    _slot: Slot,
-}
-
-/// What keeps the slot ours.
-enum Slot {
-    Locked { _lock: File },
-    Temporary { _directory: TempDir },
+    _slot: slot::Slot,
 }
 
 #[derive(Default)]
@@ -58,7 +55,7 @@ struct Boundary {
 impl Mirror {
     /// Takes a slot below the directory, which is made where it is missing.
     pub(super) fn open(directory: &Path) -> Result<Self, GitError> {
-        let (directory, slot) = take_slot(directory).map_err(disk(directory))?;
+        let (directory, slot) = slot::take(directory).map_err(disk(directory))?;
         let reader = match open_store(&directory) {
             Ok(reader) => reader,
             Err(_) => initialise(&directory).map_err(disk(&directory))?,
@@ -279,30 +276,6 @@ fn disk(directory: &Path) -> impl FnOnce(io::Error) -> GitError {
     move |source| GitError::Disk { directory, source }
 }
 
-fn take_slot(directory: &Path) -> io::Result<(PathBuf, Slot)> {
-    fs::create_dir_all(directory)?;
-    for number in 0..SLOTS {
-        let lock = File::create(directory.join(format!("{number}.lock")))?;
-        match lock.try_lock() {
-            Ok(()) => {
-                let slot = directory.join(format!("{number}.git"));
-                return Ok((slot, Slot::Locked { _lock: lock }));
-            }
-            Err(TryLockError::WouldBlock) => {}
-            // A file system without locks cannot be shared safely.
-            Err(TryLockError::Error(_)) => break,
-        }
-    }
-    let temporary = TempDir::with_prefix("towpath-mirror-")?;
-    let path = temporary.path().join("mirror.git");
-    Ok((
-        path,
-        Slot::Temporary {
-            _directory: temporary,
-        },
-    ))
-}
-
 fn initialise(directory: &Path) -> io::Result<HandleArc> {
     match fs::remove_dir_all(directory) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -341,102 +314,4 @@ fn open_store(directory: &Path) -> io::Result<HandleArc> {
     // Only we write here, and open anew when we did: what is missing now will not come by itself.
     reader.refresh_never();
     Ok(reader)
-}
-
-/// Checks a pack, resolves its deltas and puts it with an index into the directory.
-fn index(
-    mut pack: SpooledTempFile,
-    directory: &Path,
-    bases: impl gix::objs::Find,
-) -> io::Result<gix_pack::bundle::write::Outcome> {
-    pack.seek(SeekFrom::Start(0))?;
-    let options = gix_pack::bundle::write::Options {
-        thread_limit: Some(1),
-        alloc_limit_bytes: Some(OBJECT_BYTES_MAX),
-        ..Default::default()
-    };
-    let outcome = gix_pack::Bundle::write_to_directory(
-        &mut BufReader::new(pack),
-        Some(directory),
-        &mut gix::progress::Discard,
-        &AtomicBool::new(false),
-        Some(bases),
-        gix::hash::Kind::Sha1,
-        options,
-    )
-    .map_err(io_error)?;
-    if let Some(keep) = &outcome.keep_path {
-        fs::remove_file(keep)?;
-    }
-    Ok(outcome)
-}
-
-/// The file system's own error where one is the cause, so that a full disk is told as one.
-fn io_error(error: gix::error::Error) -> io::Error {
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
-    while let Some(current) = cause {
-        if let Some(io) = current.downcast_ref::<io::Error>() {
-            return io::Error::new(io.kind(), io.to_string());
-        }
-        cause = current.source();
-    }
-    io::Error::new(io::ErrorKind::InvalidData, super::error::chain(&error))
-}
-
-/// The objects of a pack one by one, for repositories without a disk.
-pub(super) fn unpack(
-    pack: SpooledTempFile,
-    find: impl Fn(&ObjectId) -> Option<Object>,
-) -> Result<Vec<Object>, GitError> {
-    let temporary = std::env::temp_dir();
-    let directory = TempDir::with_prefix("towpath-pack-").map_err(disk(&temporary))?;
-    let outcome = index(pack, directory.path(), Lookup(find)).map_err(disk(&temporary))?;
-    let read = || -> gix::error::Result<Vec<Object>> {
-        let mut objects = Vec::new();
-        let Some(bundle) = outcome.to_bundle().transpose()? else {
-            return Ok(objects);
-        };
-        let mut inflate = Default::default();
-        for entry in bundle.index.iter() {
-            let mut data = Vec::new();
-            let found = bundle.find(
-                &entry.oid,
-                &mut data,
-                &mut inflate,
-                &mut gix_pack::cache::Never,
-            )?;
-            if let Some((found, _)) = found {
-                let kind = found.kind;
-                objects.push(Object {
-                    id: entry.oid,
-                    kind,
-                    data: data.into(),
-                });
-            }
-        }
-        Ok(objects)
-    };
-    read().map_err(|error| disk(&temporary)(io_error(error)))
-}
-
-/// Bases of thin packs from memory.
-struct Lookup<F>(F);
-
-impl<F: Fn(&ObjectId) -> Option<Object>> gix::objs::Find for Lookup<F> {
-    fn try_find<'a>(
-        &self,
-        id: &gix::hash::oid,
-        buffer: &'a mut Vec<u8>,
-    ) -> gix::error::Result<Option<gix::objs::Data<'a>>> {
-        let Some(object) = (self.0)(&id.to_owned()) else {
-            return Ok(None);
-        };
-        buffer.clear();
-        buffer.extend_from_slice(&object.data);
-        Ok(Some(gix::objs::Data::new(
-            buffer,
-            object.kind,
-            gix::hash::Kind::Sha1,
-        )))
-    }
 }
