@@ -82,13 +82,20 @@ pub async fn run(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> Resul
         Ok(played) => played,
         Err(_) if stop.is_cancelled() => {
             if let Some(root) = kept {
-                writeln!(err, "stopped; what there is so far is kept in {}", root.display())?;
+                writeln!(
+                    err,
+                    "stopped; what there is so far is kept in {}",
+                    root.display()
+                )?;
             }
             return Ok(INTERRUPTED);
         }
         Err(error) => {
             return Err(error.context(match kept {
-                Some(root) => format!("the demo did not end well; it is kept in {}", root.display()),
+                Some(root) => format!(
+                    "the demo did not end well; it is kept in {}",
+                    root.display()
+                ),
                 None => "the demo did not end well".to_owned(),
             }));
         }
@@ -104,5 +111,9 @@ pub async fn run(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> Resul
         Output::Json => writeln!(out, "{summary}")?,
         Output::Yaml => write!(out, "---\n{}", serde_yaml::to_string(&summary)?)?,
     }
-    Ok(if played.found.wrong.is_empty() { exit::OK } else { exit::ERROR })
+    Ok(if played.found.wrong.is_empty() {
+        exit::OK
+    } else {
+        exit::ERROR
+    })
 }

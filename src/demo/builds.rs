@@ -52,11 +52,16 @@ impl<'a> Application<'a> {
     /// # Errors
     /// Says what `git` or the registry answers.
     pub async fn branch(&self) -> anyhow::Result<Build> {
-        self.checkout.git(&["checkout", "--quiet", "-b", BRANCH]).await?;
+        self.checkout
+            .git(&["checkout", "--quiet", "-b", BRANCH])
+            .await?;
         let commit = self.change("A basket", "a shop with a basket").await?;
-        self.checkout.git(&["push", "--quiet", "origin", BRANCH]).await?;
+        self.checkout
+            .git(&["push", "--quiet", "origin", BRANCH])
+            .await?;
         let tag = format!("{BRANCH}-{}", commit.get(..7).unwrap_or(&commit));
-        self.build(tag, format!("refs/heads/{BRANCH}"), commit).await
+        self.build(tag, format!("refs/heads/{BRANCH}"), commit)
+            .await
     }
 
     /// Merges the branch into `master`. Nothing is built of that.
@@ -64,9 +69,13 @@ impl<'a> Application<'a> {
     /// # Errors
     /// Says what `git` answers.
     pub async fn merge(&self) -> anyhow::Result<()> {
-        self.checkout.git(&["checkout", "--quiet", "master"]).await?;
+        self.checkout
+            .git(&["checkout", "--quiet", "master"])
+            .await?;
         let message = format!("Merge {BRANCH}");
-        self.checkout.git(&["merge", "--quiet", "--no-ff", "-m", &message, BRANCH]).await?;
+        self.checkout
+            .git(&["merge", "--quiet", "--no-ff", "-m", &message, BRANCH])
+            .await?;
         Ok(())
     }
 
@@ -76,22 +85,24 @@ impl<'a> Application<'a> {
     /// Says what `git` or the registry answers.
     pub async fn tag(&self, tag: &str, what: &str) -> anyhow::Result<Build> {
         let commit = self.change(what, what).await?;
-        self.checkout.git(&["tag", "--annotate", "--message", tag, tag]).await?;
-        self.checkout.git(&["push", "--quiet", "--atomic", "origin", "master", tag]).await?;
-        self.build(tag.to_owned(), format!("refs/tags/{tag}"), commit).await
+        self.checkout
+            .git(&["tag", "--annotate", "--message", tag, tag])
+            .await?;
+        self.checkout
+            .git(&["push", "--quiet", "--atomic", "origin", "master", tag])
+            .await?;
+        self.build(tag.to_owned(), format!("refs/tags/{tag}"), commit)
+            .await
     }
 
     async fn change(&self, message: &str, content: &str) -> anyhow::Result<String> {
-        self.checkout.commit(&[("README.md", format!("{content}\n"))], message).await
+        self.checkout
+            .commit(&[("README.md", format!("{content}\n"))], message)
+            .await
     }
 
     /// What CI does: build the image of a commit and push it.
-    async fn build(
-        &self,
-        tag: String,
-        reference: String,
-        commit: String,
-    ) -> anyhow::Result<Build> {
+    async fn build(&self, tag: String, reference: String, commit: String) -> anyhow::Result<Build> {
         let repository = self.place.git.url(APPLICATION);
         let label = |name: &str| format!("org.opencontainers.image.{name}");
         let labels = BTreeMap::from([
@@ -115,7 +126,13 @@ impl<'a> Application<'a> {
         };
         let digest = image.push(&self.place.client, &target).await?;
         let pushed = clock::now();
-        Ok(Build { tag, reference, commit, digest, pushed })
+        Ok(Build {
+            tag,
+            reference,
+            commit,
+            digest,
+            pushed,
+        })
     }
 
     /// The registry ends with the demo; what was pushed to it stays here as OCI layouts.

@@ -32,7 +32,12 @@ pub async fn git(directory: &Path, arguments: &[&str]) -> anyhow::Result<String>
         .stdin(Stdio::null())
         .kill_on_drop(true);
     // Set where the demo is started by a git hook.
-    for name in ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY"] {
+    for name in [
+        "GIT_DIR",
+        "GIT_WORK_TREE",
+        "GIT_INDEX_FILE",
+        "GIT_OBJECT_DIRECTORY",
+    ] {
         command.env_remove(name);
     }
     let output = tokio::time::timeout(DEADLINE, command.output())
@@ -60,8 +65,11 @@ impl Checkout {
         tokio::fs::create_dir_all(directory)
             .await
             .with_context(|| format!("{} cannot be made", directory.display()))?;
-        let this = Self { directory: directory.to_owned() };
-        this.git(&["init", "--quiet", "--template=", "--initial-branch=master"]).await?;
+        let this = Self {
+            directory: directory.to_owned(),
+        };
+        this.git(&["init", "--quiet", "--template=", "--initial-branch=master"])
+            .await?;
         let email = format!("{}@example.com", person.to_lowercase());
         // Kept in the clone, so that a person at the keyboard finds it ready.
         let configuration = format!(
@@ -104,10 +112,13 @@ impl Checkout {
                 tokio::fs::create_dir_all(parent).await?;
                 tokio::fs::write(&file, text).await
             };
-            written.await.with_context(|| format!("{} cannot be written", file.display()))?;
+            written
+                .await
+                .with_context(|| format!("{} cannot be written", file.display()))?;
         }
         self.git(&["add", "--all"]).await?;
-        self.git(&["commit", "--quiet", "--message", message]).await?;
+        self.git(&["commit", "--quiet", "--message", message])
+            .await?;
         self.head().await
     }
 

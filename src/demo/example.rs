@@ -11,14 +11,26 @@ pub const BAD: &str = "v1.5.0";
 
 /// The files of `environments/`.
 const EXAMPLE: [(&str, &str); 5] = [
-    ("towpath.yaml", include_str!("../../environments/towpath.yaml")),
+    (
+        "towpath.yaml",
+        include_str!("../../environments/towpath.yaml"),
+    ),
     (
         "applications/pipeline.yaml",
         include_str!("../../environments/applications/pipeline.yaml"),
     ),
-    ("staging/environment.yaml", include_str!("../../environments/staging/environment.yaml")),
-    ("qa/environment.yaml", include_str!("../../environments/qa/environment.yaml")),
-    ("production/environment.yaml", include_str!("../../environments/production/environment.yaml")),
+    (
+        "staging/environment.yaml",
+        include_str!("../../environments/staging/environment.yaml"),
+    ),
+    (
+        "qa/environment.yaml",
+        include_str!("../../environments/qa/environment.yaml"),
+    ),
+    (
+        "production/environment.yaml",
+        include_str!("../../environments/production/environment.yaml"),
+    ),
 ];
 
 /// Where the demo's servers are.
@@ -53,8 +65,10 @@ pub fn write(folder: &Path, addresses: &Addresses) -> anyhow::Result<()> {
 }
 
 fn files(addresses: &Addresses) -> anyhow::Result<Vec<(&'static str, String)>> {
-    let mut files: Vec<(&str, String)> =
-        EXAMPLE.iter().map(|(path, text)| (*path, (*text).to_owned())).collect();
+    let mut files: Vec<(&str, String)> = EXAMPLE
+        .iter()
+        .map(|(path, text)| (*path, (*text).to_owned()))
+        .collect();
     for Replacement { file, from, to } in replacements(addresses) {
         let text = files.iter_mut().find(|(path, _)| *path == file);
         match text {
@@ -72,7 +86,11 @@ fn replacements(addresses: &Addresses) -> Vec<Replacement> {
         let name = str::trim_start_matches(repository, "url: https://github.com/acme/");
         [
             replace(file, repository, format!("url: {git}/{name}.git")),
-            replace(file, cluster, format!("cluster: {{ simulated: {simulated} }}")),
+            replace(
+                file,
+                cluster,
+                format!("cluster: {{ simulated: {simulated} }}"),
+            ),
         ]
     };
     let mut all = vec![
@@ -86,7 +104,11 @@ fn replacements(addresses: &Addresses) -> Vec<Replacement> {
             "registry.example.com/acme/pipeline-application",
             format!("{registry}/acme/pipeline-application"),
         ),
-        replace("production/environment.yaml", "soak: 10m", "soak: 2s".to_owned()),
+        replace(
+            "production/environment.yaml",
+            "soak: 10m",
+            "soak: 2s".to_owned(),
+        ),
     ];
     all.extend(environment(
         "staging/environment.yaml",
@@ -170,7 +192,10 @@ staging/environment.yaml
         for ((path, before), (_, after)) in original.iter().zip(&replaced) {
             let lines: Vec<_> = before.split('\n').zip(after.split('\n')).collect();
             assert_eq!(before.split('\n').count(), after.split('\n').count());
-            let changed: Vec<_> = lines.iter().filter(|(before, after)| before != after).collect();
+            let changed: Vec<_> = lines
+                .iter()
+                .filter(|(before, after)| before != after)
+                .collect();
             if !changed.is_empty() {
                 difference.push_str(&format!("{path}\n"));
             }

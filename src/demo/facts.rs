@@ -113,9 +113,15 @@ pub async fn environment(
 /// # Errors
 /// Says what `git` answers.
 pub async fn refs(directory: &Path) -> anyhow::Result<BTreeMap<String, String>> {
-    let listed = git(directory, &["for-each-ref", "--format=%(refname) %(objectname)"]).await?;
+    let listed = git(
+        directory,
+        &["for-each-ref", "--format=%(refname) %(objectname)"],
+    )
+    .await?;
     let pairs = listed.lines().filter_map(|line| line.split_once(' '));
-    Ok(pairs.map(|(name, id)| (name.to_owned(), id.to_owned())).collect())
+    Ok(pairs
+        .map(|(name, id)| (name.to_owned(), id.to_owned()))
+        .collect())
 }
 
 /// A deployment tag: what it names, and how its message begins.
@@ -130,7 +136,8 @@ async fn tags(directory: &Path) -> anyhow::Result<BTreeMap<String, Tag>> {
     let mut tags = BTreeMap::new();
     for line in listed.lines() {
         let mut parts = line.splitn(3, ' ').map(str::to_owned);
-        if let (Some(name), Some(commit), Some(message)) = (parts.next(), parts.next(), parts.next())
+        if let (Some(name), Some(commit), Some(message)) =
+            (parts.next(), parts.next(), parts.next())
         {
             tags.insert(name, Tag { commit, message });
         }
@@ -141,7 +148,11 @@ async fn tags(directory: &Path) -> anyhow::Result<BTreeMap<String, Tag>> {
 /// Every record of an environment: each line of each note.
 async fn records(directory: &Path, environment: &str) -> anyhow::Result<Vec<Value>> {
     let notes = format!("refs/notes/towpath/{environment}");
-    let written = git(directory, &["grep", "-h", "-e", ".", &notes, "--", ":!present"]).await?;
+    let written = git(
+        directory,
+        &["grep", "-h", "-e", ".", &notes, "--", ":!present"],
+    )
+    .await?;
     let records = written.lines().map(|line| {
         serde_json::from_str(line).with_context(|| format!("{notes} holds no record: {line}"))
     });
@@ -154,16 +165,18 @@ async fn deployment(
     records: &[Value],
     tags: &BTreeMap<String, Tag>,
 ) -> anyhow::Result<Deployment> {
-    let number = record["number"].as_u64().context("a deployment without number")?;
+    let number = record["number"]
+        .as_u64()
+        .context("a deployment without number")?;
     let verdict = records.iter().find(|other| {
         kind(other) == "verdict"
             && other["number"] == record["number"]
             && other["application"] == record["application"]
     });
     let commit = text(record, "commit")?;
-    let tag = tags.iter().find(|(name, tag)| {
-        tag.commit == commit && name.ends_with(&format!("-{number:04}"))
-    });
+    let tag = tags
+        .iter()
+        .find(|(name, tag)| tag.commit == commit && name.ends_with(&format!("-{number:04}")));
     let of_verdict = |key: &str| verdict.and_then(|verdict| text(verdict, key).ok());
     Ok(Deployment {
         number,
@@ -192,9 +205,13 @@ fn proposal(record: &Value) -> anyhow::Result<Proposal> {
 /// The image that the Deployment names at a commit.
 async fn image(directory: &Path, commit: &str) -> anyhow::Result<String> {
     let manifest = git(directory, &["show", &format!("{commit}:{DEPLOYMENT}")]).await?;
-    let line = manifest.lines().find_map(|line| line.trim().strip_prefix("image: "));
+    let line = manifest
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("image: "));
     let image = line.and_then(|rest| rest.split_whitespace().next());
-    Ok(image.with_context(|| format!("{DEPLOYMENT} at {commit} names no image"))?.to_owned())
+    Ok(image
+        .with_context(|| format!("{DEPLOYMENT} at {commit} names no image"))?
+        .to_owned())
 }
 
 fn kind(record: &Value) -> &str {
@@ -204,7 +221,9 @@ fn kind(record: &Value) -> &str {
 fn digest(record: &Value) -> anyhow::Result<String> {
     let images = record["release"]["images"].as_object();
     let first = images.and_then(|images| images.values().next()?.as_str());
-    Ok(first.with_context(|| format!("a record without digest: {record}"))?.to_owned())
+    Ok(first
+        .with_context(|| format!("a record without digest: {record}"))?
+        .to_owned())
 }
 
 fn text(value: &Value, key: &str) -> anyhow::Result<String> {
@@ -217,7 +236,11 @@ fn text(value: &Value, key: &str) -> anyhow::Result<String> {
 /// # Errors
 /// Says what `git` answers.
 pub async fn history(directory: &Path) -> anyhow::Result<Vec<String>> {
-    let listed = git(directory, &["rev-list", "--first-parent", "refs/heads/master"]).await?;
+    let listed = git(
+        directory,
+        &["rev-list", "--first-parent", "refs/heads/master"],
+    )
+    .await?;
     Ok(listed.lines().map(str::to_owned).collect())
 }
 
@@ -230,5 +253,9 @@ pub async fn holding(directory: &Path, wanted: &str) -> anyhow::Result<Vec<Strin
     let grep = format!("--grep={wanted}");
     let brought = git(directory, &["log", "--all", "-m", "--format=%H", &pickaxe]).await?;
     let said = git(directory, &["log", "--all", "-F", "--format=%H", &grep]).await?;
-    Ok(brought.lines().chain(said.lines()).map(str::to_owned).collect())
+    Ok(brought
+        .lines()
+        .chain(said.lines())
+        .map(str::to_owned)
+        .collect())
 }

@@ -96,10 +96,16 @@ pub async fn judge(place: &Place, story: &Story<'_>, events: &[Event]) -> anyhow
         environments.push(found);
     }
     proposals(&mut judge, &environments, story);
-    let production = place.root().join(format!("git/{}.git", infra_name(ENVIRONMENTS[2])));
+    let production = place
+        .root()
+        .join(format!("git/{}.git", infra_name(ENVIRONMENTS[2])));
     for text in [story.bad.digest.to_string(), story.bad.tag.clone()] {
         let holding = facts::holding(&production, &text).await?;
-        judge.same(format!("commits of production with {text}"), holding, Vec::new());
+        judge.same(
+            format!("commits of production with {text}"),
+            holding,
+            Vec::new(),
+        );
     }
     let repository = format!("git/{APPLICATION}.git");
     let refs = facts::refs(&place.root().join(&repository)).await?;
@@ -109,7 +115,12 @@ pub async fn judge(place: &Place, story: &Story<'_>, events: &[Event]) -> anyhow
     }
     let source = Source { repository, refs };
     let Judge { checked, wrong } = judge;
-    Ok(Found { environments, source, checked, wrong })
+    Ok(Found {
+        environments,
+        source,
+        checked,
+        wrong,
+    })
 }
 
 /// The branch's head runs the last release, and no other branch is left.
@@ -120,15 +131,33 @@ async fn branch(
     told: &[Told<'_>],
 ) -> anyhow::Result<()> {
     let environment = &found.environment;
-    let branches = found.refs.keys().filter_map(|name| name.strip_prefix("refs/heads/"));
-    judge.same(format!("branches of {environment}"), branches.collect(), vec!["master"]);
+    let branches = found
+        .refs
+        .keys()
+        .filter_map(|name| name.strip_prefix("refs/heads/"));
+    judge.same(
+        format!("branches of {environment}"),
+        branches.collect(),
+        vec!["master"],
+    );
     if let Some(last) = told.last() {
         let image = pinned(place, last.build)?;
-        judge.same(format!("image at the head of {environment}"), &found.image, &image);
+        judge.same(
+            format!("image at the head of {environment}"),
+            &found.image,
+            &image,
+        );
     }
-    let running = found.deployments.last().map(|deployment| deployment.commit.as_str());
+    let running = found
+        .deployments
+        .last()
+        .map(|deployment| deployment.commit.as_str());
     let head = Some(found.head.as_str());
-    judge.same(format!("head of {environment}, against its last deployment"), head, running);
+    judge.same(
+        format!("head of {environment}, against its last deployment"),
+        head,
+        running,
+    );
     Ok(())
 }
 
@@ -140,19 +169,44 @@ async fn deployments(
     told: &[Told<'_>],
 ) -> anyhow::Result<()> {
     let environment = &found.environment;
-    let numbers: Vec<u64> = found.deployments.iter().map(|deployment| deployment.number).collect();
+    let numbers: Vec<u64> = found
+        .deployments
+        .iter()
+        .map(|deployment| deployment.number)
+        .collect();
     let consecutive: Vec<u64> = (1_u64..).take(told.len()).collect();
-    judge.same(format!("deployment numbers of {environment}"), numbers, consecutive);
-    let tags = found.refs.keys().filter(|name| name.starts_with("refs/tags/"));
-    judge.same(format!("number of tags of {environment}"), tags.count(), told.len());
+    judge.same(
+        format!("deployment numbers of {environment}"),
+        numbers,
+        consecutive,
+    );
+    let tags = found
+        .refs
+        .keys()
+        .filter(|name| name.starts_with("refs/tags/"));
+    judge.same(
+        format!("number of tags of {environment}"),
+        tags.count(),
+        told.len(),
+    );
     let history = facts::history(&root.join(&found.repository)).await?;
     for (deployment, told) in found.deployments.iter().zip(told) {
-        let Deployment { number, release, digest, commit, .. } = deployment;
+        let Deployment {
+            number,
+            release,
+            digest,
+            commit,
+            ..
+        } = deployment;
         let of = |fact: &str| format!("{fact} of {environment}'s deployment {number}");
         judge.same(of("release"), release, &told.build.tag);
         judge.same(of("digest"), digest, &told.build.digest.to_string());
         judge.same(of("cause"), deployment.cause.as_str(), told.cause);
-        judge.same(of("verdict"), deployment.verdict.as_deref(), Some(told.verdict));
+        judge.same(
+            of("verdict"),
+            deployment.verdict.as_deref(),
+            Some(told.verdict),
+        );
         judge.holds(history.contains(commit), || {
             format!("{}: {commit} is not on the branch", of("commit"))
         });
@@ -167,7 +221,11 @@ async fn deployments(
         };
         let tag = format!("deployment-{number:04}");
         judge.same(of("tag"), deployment.tag.as_deref(), Some(tag.as_str()));
-        judge.same(of("tag's message"), deployment.message.as_deref(), Some(message));
+        judge.same(
+            of("tag's message"),
+            deployment.message.as_deref(),
+            Some(message),
+        );
     }
     Ok(())
 }
@@ -175,7 +233,10 @@ async fn deployments(
 /// What `run` said while it ran is what the repositories say.
 fn heard(judge: &mut Judge, found: &EnvironmentFacts, events: &[Event]) {
     let is_here = |event: &&Event| {
-        event.environment.as_ref().is_some_and(|it| it.as_str() == found.environment)
+        event
+            .environment
+            .as_ref()
+            .is_some_and(|it| it.as_str() == found.environment)
     };
     for event in events.iter().filter(is_here) {
         let named = matches!(
@@ -190,8 +251,14 @@ fn heard(judge: &mut Judge, found: &EnvironmentFacts, events: &[Event]) {
         if !named {
             continue;
         }
-        let deployment = found.deployments.iter().find(|it| Some(it.number) == event.number);
-        let digest = event.release.as_ref().and_then(|release| release.images.values().next());
+        let deployment = found
+            .deployments
+            .iter()
+            .find(|it| Some(it.number) == event.number);
+        let digest = event
+            .release
+            .as_ref()
+            .and_then(|release| release.images.values().next());
         let said = (
             event.commit.map(|commit| commit.to_string()),
             digest.map(|image| image.digest.to_string()),
@@ -209,33 +276,60 @@ fn heard(judge: &mut Judge, found: &EnvironmentFacts, events: &[Event]) {
 fn proposals(judge: &mut Judge, environments: &[EnvironmentFacts], story: &Story<'_>) {
     for found in environments {
         let told: Vec<&str> = match found.environment == ENVIRONMENTS[2] {
-            true => story.proposed.iter().map(|build| build.tag.as_str()).collect(),
+            true => story
+                .proposed
+                .iter()
+                .map(|build| build.tag.as_str())
+                .collect(),
             false => Vec::new(),
         };
-        let proposed = found.proposals.iter().map(|proposal| proposal.release.as_str());
-        judge.same(format!("proposals to {}", found.environment), proposed.collect(), told);
+        let proposed = found
+            .proposals
+            .iter()
+            .map(|proposal| proposal.release.as_str());
+        judge.same(
+            format!("proposals to {}", found.environment),
+            proposed.collect(),
+            told,
+        );
     }
-    let qa = environments.iter().find(|found| found.environment == ENVIRONMENTS[1]);
+    let qa = environments
+        .iter()
+        .find(|found| found.environment == ENVIRONMENTS[1]);
     for proposal in environments.iter().flat_map(|found| &found.proposals) {
         let mut runs = qa.iter().flat_map(|found| &found.deployments);
-        let healthy = runs.find(|run| {
-            run.digest == proposal.digest && run.verdict.as_deref() == Some("healthy")
-        });
+        let healthy = runs
+            .find(|run| run.digest == proposal.digest && run.verdict.as_deref() == Some("healthy"));
         let proven = healthy.and_then(|run| run.judged?.checked_add(story.soak).ok());
         judge.holds(proven.is_some_and(|proven| proven <= proposal.at), || {
-            format!("{}: proposed before it was healthy in qa for {:?}", proposal.release, story.soak)
+            format!(
+                "{}: proposed before it was healthy in qa for {:?}",
+                proposal.release, story.soak
+            )
         });
     }
 }
 
 /// The registry's tag points to what was built.
 async fn registry(judge: &mut Judge, place: &Place, build: &Build) -> anyhow::Result<()> {
-    let url = place.registry.url().join(&format!("v2/acme/{APPLICATION}/manifests/{}", build.tag))?;
-    let asked = place.client.head(url).header(ACCEPT, "application/vnd.oci.image.manifest.v1+json");
+    let url = place
+        .registry
+        .url()
+        .join(&format!("v2/acme/{APPLICATION}/manifests/{}", build.tag))?;
+    let asked = place
+        .client
+        .head(url)
+        .header(ACCEPT, "application/vnd.oci.image.manifest.v1+json");
     let answer = asked.send().await?;
     let digest = answer.headers().get("docker-content-digest");
-    let digest = digest.and_then(|value| value.to_str().ok()).map(str::to_owned);
-    judge.same(format!("digest of the image {}", build.tag), digest, Some(build.digest.to_string()));
+    let digest = digest
+        .and_then(|value| value.to_str().ok())
+        .map(str::to_owned);
+    judge.same(
+        format!("digest of the image {}", build.tag),
+        digest,
+        Some(build.digest.to_string()),
+    );
     Ok(())
 }
 
@@ -244,9 +338,18 @@ async fn source(judge: &mut Judge, directory: &Path, build: &Build) {
     let commit = format!("{}^{{commit}}", build.reference);
     let found = super::checkout::git(directory, &["rev-parse", &commit]).await;
     let found = found.unwrap_or_else(|error| error.to_string());
-    judge.same(format!("commit of {}", build.reference), found.trim(), &build.commit);
+    judge.same(
+        format!("commit of {}", build.reference),
+        found.trim(),
+        &build.commit,
+    );
 }
 
 fn pinned(place: &Place, build: &Build) -> anyhow::Result<String> {
-    Ok(format!("{}:{}@{}", place.image_repository()?, build.tag, build.digest))
+    Ok(format!(
+        "{}:{}@{}",
+        place.image_repository()?,
+        build.tag,
+        build.digest
+    ))
 }

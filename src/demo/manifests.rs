@@ -14,8 +14,14 @@ pub fn files(environment: &str, image: &str) -> Vec<(&'static str, String)> {
     };
     let mut files = vec![
         (DEPLOYMENT, deployment(image)),
-        ("kubernetes/services/pipeline-application.yaml", SERVICE.to_owned()),
-        ("kubernetes/ingresses/pipeline-application.yaml", INGRESS.replace("HOST", &host)),
+        (
+            "kubernetes/services/pipeline-application.yaml",
+            SERVICE.to_owned(),
+        ),
+        (
+            "kubernetes/ingresses/pipeline-application.yaml",
+            INGRESS.replace("HOST", &host),
+        ),
     ];
     if environment == "production" {
         files.push(("patches/replicas.yaml", REPLICAS.to_owned()));

@@ -15,7 +15,7 @@ pub enum Moment {
     /// The chapter came to its end.
     Done(String),
     /// Something happened.
-    Event(Event),
+    Event(Box<Event>),
     /// Where every environment stands now.
     Ladder(Vec<Rung>),
     /// A person is asked to merge, with this command.
@@ -81,7 +81,9 @@ pub fn ladder(world: &World, plan: &Plan) -> Vec<Rung> {
         let (note, until) = note(&unit.decision);
         Rung {
             environment: unit.environment.clone(),
-            release: deployment.and_then(|it| it.release.as_ref()).map(ToString::to_string),
+            release: deployment
+                .and_then(|it| it.release.as_ref())
+                .map(ToString::to_string),
             number: unit.number,
             state,
             note,
@@ -100,10 +102,18 @@ fn note(decision: &Decision) -> (String, Option<Timestamp>) {
     let text = match &waiting.reason {
         Reason::UpToDate { .. } | Reason::NothingReleased => String::new(),
         Reason::Unreadable(_) => "looking".to_owned(),
-        Reason::Soaking { release, environment, until } => {
+        Reason::Soaking {
+            release,
+            environment,
+            until,
+        } => {
             return (format!("{release} soaks in {environment}"), Some(*until));
         }
-        Reason::Upstream { environment, release, .. } => match release {
+        Reason::Upstream {
+            environment,
+            release,
+            ..
+        } => match release {
             Some(release) => format!("{release} is not proven in {environment}"),
             None => format!("waits for {environment}"),
         },

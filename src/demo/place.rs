@@ -62,15 +62,28 @@ impl Place {
         let git = GitServer::start(&root.join("git")).await.context(no_port)?;
         let (hooks, stop) = (Hooks::default(), CancellationToken::new());
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        let bound = serve::listen(any, hooks.clone(), stop.clone()).await.context(no_port)?;
+        let bound = serve::listen(any, hooks.clone(), stop.clone())
+            .await
+            .context(no_port)?;
         let hooks_url: Url = format!("http://{bound}/hooks/").parse()?;
         let notify = Notify {
             client: client.clone(),
             url: hooks_url.join("registry")?,
             authorization: None,
         };
-        let registry = DemoRegistry::start(Access::Open, Some(notify)).await.context(no_port)?;
-        let this = Self { root, temporary, git, registry, hooks, hooks_url, stop, client };
+        let registry = DemoRegistry::start(Access::Open, Some(notify))
+            .await
+            .context(no_port)?;
+        let this = Self {
+            root,
+            temporary,
+            git,
+            registry,
+            hooks,
+            hooks_url,
+            stop,
+            client,
+        };
         example::write(&this.configuration(), &this.addresses())?;
         Ok(this)
     }
@@ -108,7 +121,10 @@ impl Place {
     /// # Errors
     /// Says what `git` answers.
     pub async fn repository(&self, name: &str, person: &str) -> anyhow::Result<Checkout> {
-        self.git.create(name).await.with_context(|| format!("{name} cannot be made"))?;
+        self.git
+            .create(name)
+            .await
+            .with_context(|| format!("{name} cannot be made"))?;
         Checkout::begin(&self.checkout(name), &self.git.url(name), person).await
     }
 
@@ -119,8 +135,12 @@ impl Place {
     pub async fn infra(&self, environment: &str, image: &str) -> anyhow::Result<Checkout> {
         let checkout = self.repository(&infra_name(environment), "Kim").await?;
         let files = manifests::files(environment, image);
-        checkout.commit(&files, &format!("The manifests of {environment}")).await?;
-        checkout.git(&["push", "--quiet", "origin", "master"]).await?;
+        checkout
+            .commit(&files, &format!("The manifests of {environment}"))
+            .await?;
+        checkout
+            .git(&["push", "--quiet", "origin", "master"])
+            .await?;
         Ok(checkout)
     }
 

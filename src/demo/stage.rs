@@ -54,10 +54,21 @@ impl Stage {
         setup.config.settings.cache = Some(place.cache());
         let now = clock::now();
         let outside = setup.outside(&[], now)?;
-        let pipelines = setup.config.pipelines.iter().cloned().map(Arc::new).collect();
+        let pipelines = setup
+            .config
+            .pipelines
+            .iter()
+            .cloned()
+            .map(Arc::new)
+            .collect();
         let author = &setup.config.settings.author;
-        let reconciler =
-            Arc::new(Reconciler::new(pipelines, &outside, author, setup.intervals(), now));
+        let reconciler = Arc::new(Reconciler::new(
+            pipelines,
+            &outside,
+            author,
+            setup.intervals(),
+            now,
+        ));
         let stop = stop.child_token();
         let (events, board) = (reconciler.events(), reconciler.board().changes());
         place.hooks.serve(&reconciler);
@@ -82,11 +93,18 @@ impl Stage {
     ///
     /// # Errors
     /// It does not happen in time: says what every environment waits for.
-    pub async fn until(&mut self, what: &str, done: impl Fn(&[Event]) -> bool) -> anyhow::Result<()> {
+    pub async fn until(
+        &mut self,
+        what: &str,
+        done: impl Fn(&[Event]) -> bool,
+    ) -> anyhow::Result<()> {
         let waited = tokio::time::timeout(PATIENCE, self.watch(&done)).await;
         match waited {
             Ok(watched) => watched,
-            Err(_) => bail!("{what} did not happen within {PATIENCE:?}:\n{}", self.reasons()),
+            Err(_) => bail!(
+                "{what} did not happen within {PATIENCE:?}:\n{}",
+                self.reasons()
+            ),
         }
     }
 
@@ -104,11 +122,20 @@ impl Stage {
     /// As [`Self::until`].
     pub async fn until_settled(&mut self, deployments: usize) -> anyhow::Result<()> {
         let recorded = |log: &[Event]| {
-            log.iter().filter(|event| event.kind == EventKind::Recorded).count() >= deployments
+            log.iter()
+                .filter(|event| event.kind == EventKind::Recorded)
+                .count()
+                >= deployments
         };
         self.until("the last deployment's tag", recorded).await?;
         let reconciler = self.reconciler.clone();
-        let idle = move |_: &[Event]| reconciler.board().all().iter().all(|posted| posted.is_idle());
+        let idle = move |_: &[Event]| {
+            reconciler
+                .board()
+                .all()
+                .iter()
+                .all(|posted| posted.is_idle())
+        };
         self.until("rest", idle).await
     }
 
@@ -119,7 +146,7 @@ impl Stage {
                 event = self.events.recv() => {
                     let event = event.context("towing ended")?;
                     self.log.push(event.clone());
-                    self.show(Moment::Event(event)).await;
+                    self.show(Moment::Event(Box::new(event))).await;
                 }
                 () = self.stop.cancelled() => bail!("stopped before the end"),
                 changed = self.board.changed() => {
@@ -156,7 +183,10 @@ impl Stage {
     /// Lets effects on their way end.
     pub async fn stop(mut self) {
         self.stop.cancel();
-        if tokio::time::timeout(STOP_TIMEOUT, &mut self.towing).await.is_err() {
+        if tokio::time::timeout(STOP_TIMEOUT, &mut self.towing)
+            .await
+            .is_err()
+        {
             tracing::warn!("an effect did not end in time");
         }
     }
@@ -180,7 +210,12 @@ async fn tell_of_pushes(hook: Told, mut pushes: broadcast::Receiver<String>) {
         };
         let url = format!("http://{}/{repository}.git", hook.git);
         let body = json!({ "repository": { "clone_url": url } });
-        let sent = hook.client.post(hook.receiver.clone()).body(body.to_string()).send().await;
+        let sent = hook
+            .client
+            .post(hook.receiver.clone())
+            .body(body.to_string())
+            .send()
+            .await;
         if let Err(error) = sent {
             tracing::warn!(%error, "a webhook is lost");
         }
@@ -198,7 +233,10 @@ struct Told {
 pub fn happened(log: &[Event], kind: EventKind, environment: &str, release: &str) -> bool {
     log.iter().any(|event| {
         event.kind == kind
-            && event.environment.as_ref().is_some_and(|it| it.as_str() == environment)
+            && event
+                .environment
+                .as_ref()
+                .is_some_and(|it| it.as_str() == environment)
             && event.release.as_ref().is_some_and(|it| it.name == release)
     })
 }

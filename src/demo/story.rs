@@ -49,7 +49,9 @@ pub async fn play(
     stop: &CancellationToken,
 ) -> anyhow::Result<Played> {
     // A watcher that is gone has seen enough.
-    let _seen = audience.send(Moment::Chapter("three clusters are found running v1.3.0")).await;
+    let _seen = audience
+        .send(Moment::Chapter("three clusters are found running v1.3.0"))
+        .await;
     let application = Application::begin(place).await?;
     let baseline = application.tag("v1.3.0", "A shop").await?;
     let image = format!("{}:{}", place.image_repository()?, baseline.tag);
@@ -77,27 +79,36 @@ struct Scene<'a> {
 }
 
 impl Scene<'_> {
-    async fn chapters(
-        &mut self,
-        place: &Place,
-        baseline: Build,
-    ) -> anyhow::Result<Played> {
+    async fn chapters(&mut self, place: &Place, baseline: Build) -> anyhow::Result<Played> {
         self.adopted(&baseline).await?;
         let branch = self.branch().await?;
         self.application.merge().await?;
-        let good = self.good("v1.4.0", "CI pushes the tag v1.4.0", "The basket").await?;
+        let good = self
+            .good("v1.4.0", "CI pushes the tag v1.4.0", "The basket")
+            .await?;
         let bad = self.bad().await?;
-        let fixed = self.good("v1.5.1", "CI pushes the tag v1.5.1", "An express checkout, mended");
+        let fixed = self.good(
+            "v1.5.1",
+            "CI pushes the tag v1.5.1",
+            "An express checkout, mended",
+        );
         let fixed = fixed.await?;
         self.stage.until_settled(9).await?;
         let end = clock::now();
-        let told = |build, cause, verdict| Told { build, cause, verdict };
+        let told = |build, cause, verdict| Told {
+            build,
+            cause,
+            verdict,
+        };
         let first = || told(&baseline, "baseline", "healthy");
         let [staging, qa, production] = ENVIRONMENTS;
         let story = Story {
             builds: vec![&baseline, &branch, &good, &bad, &fixed],
             deployments: vec![
-                (staging, vec![first(), told(&branch, "automation", "healthy")]),
+                (
+                    staging,
+                    vec![first(), told(&branch, "automation", "healthy")],
+                ),
                 (
                     qa,
                     vec![
@@ -109,7 +120,11 @@ impl Scene<'_> {
                 ),
                 (
                     production,
-                    vec![first(), told(&good, "merge", "healthy"), told(&fixed, "merge", "healthy")],
+                    vec![
+                        first(),
+                        told(&good, "merge", "healthy"),
+                        told(&fixed, "merge", "healthy"),
+                    ],
                 ),
             ],
             proposed: vec![&good, &fixed],
@@ -119,7 +134,13 @@ impl Scene<'_> {
         let log = std::mem::take(&mut self.stage.log);
         let found = judge(place, &story, &log).await?;
         let builds = story.builds.into_iter().cloned().collect();
-        Ok(Played { end, builds, log, found, soak: SOAK })
+        Ok(Played {
+            end,
+            builds,
+            log,
+            found,
+            soak: SOAK,
+        })
     }
 
     /// What runs is adopted as it was found.
@@ -129,8 +150,11 @@ impl Scene<'_> {
                 |environment| happened(log, EventKind::Recorded, environment, &baseline.tag);
             ENVIRONMENTS.into_iter().all(recorded)
         };
-        self.stage.until("the adoption of v1.3.0", everywhere).await?;
-        self.done("v1.3.0 → adopted in all three environments").await;
+        self.stage
+            .until("the adoption of v1.3.0", everywhere)
+            .await?;
+        self.done("v1.3.0 → adopted in all three environments")
+            .await;
         Ok(())
     }
 
@@ -139,7 +163,11 @@ impl Scene<'_> {
         self.begins("CI pushes an image of the branch basket").await;
         let build = self.application.branch().await?;
         self.until(EventKind::Healthy, "staging", &build).await?;
-        self.done(&format!("{} → staging: committed, applied, healthy", build.tag)).await;
+        self.done(&format!(
+            "{} → staging: committed, applied, healthy",
+            build.tag
+        ))
+        .await;
         Ok(build)
     }
 
@@ -153,10 +181,14 @@ impl Scene<'_> {
         self.begins(chapter).await;
         let build = self.application.tag(tag, change).await?;
         self.until(EventKind::Healthy, "qa", &build).await?;
-        self.until(EventKind::Proposed, "production", &build).await?;
+        self.until(EventKind::Proposed, "production", &build)
+            .await?;
         self.merged(&build).await?;
         self.until(EventKind::Healthy, "production", &build).await?;
-        self.done(&format!("{tag} → qa: soaked → production: proposed, merged, healthy")).await;
+        self.done(&format!(
+            "{tag} → qa: soaked → production: proposed, merged, healthy"
+        ))
+        .await;
         Ok(build)
     }
 
@@ -178,12 +210,16 @@ impl Scene<'_> {
         );
         let merged = |log: &[Event]| happened(log, EventKind::Merged, "production", &build.tag);
         if !self.pause {
-            self.production.git(&["pull", "--quiet", "--ff-only"]).await?;
+            self.production
+                .git(&["pull", "--quiet", "--ff-only"])
+                .await?;
             let message = format!("Release {APPLICATION} {} to production", build.tag);
             self.production
                 .git(&["merge", "--quiet", "--no-ff", "-m", &message, &branch])
                 .await?;
-            self.production.git(&["push", "--quiet", "origin", "master"]).await?;
+            self.production
+                .git(&["push", "--quiet", "origin", "master"])
+                .await?;
             return self.stage.until("the merge", merged).await;
         }
         let command = format!(
@@ -192,7 +228,9 @@ impl Scene<'_> {
         );
         self.stage.show(Moment::Merge(command)).await;
         let declined = |log: &[Event]| happened(log, EventKind::Declined, "production", &build.tag);
-        self.stage.until_a_person(|log| merged(log) || declined(log)).await?;
+        self.stage
+            .until_a_person(|log| merged(log) || declined(log))
+            .await?;
         anyhow::ensure!(
             !declined(&self.stage.log),
             "the proposal of {} was declined: Towpath does not propose it again, and the story ends here",
@@ -201,9 +239,16 @@ impl Scene<'_> {
         Ok(())
     }
 
-    async fn until(&mut self, kind: EventKind, environment: &str, build: &Build) -> anyhow::Result<()> {
+    async fn until(
+        &mut self,
+        kind: EventKind,
+        environment: &str,
+        build: &Build,
+    ) -> anyhow::Result<()> {
         let what = format!("`{}` of {} in {environment}", kind.name(), build.tag);
-        self.stage.until(&what, |log| happened(log, kind, environment, &build.tag)).await
+        self.stage
+            .until(&what, |log| happened(log, kind, environment, &build.tag))
+            .await
     }
 
     async fn begins(&self, chapter: &'static str) {

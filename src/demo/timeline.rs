@@ -40,11 +40,18 @@ impl Times {
             release.is_some_and(|it| it.images.values().any(|image| image.digest == build.digest))
         };
         let here = |event: &Event| {
-            event.environment.as_ref().is_some_and(|it| it.as_str() == environment)
+            event
+                .environment
+                .as_ref()
+                .is_some_and(|it| it.as_str() == environment)
         };
         let first = |kind: EventKind, counts: &dyn Fn(&Event) -> bool| {
-            let mut events = log.iter().filter(|event| event.kind == kind && digest(event));
-            events.find(|event| counts(event)).map(|event| since(build.pushed, event.at))
+            let mut events = log
+                .iter()
+                .filter(|event| event.kind == kind && digest(event));
+            events
+                .find(|event| counts(event))
+                .map(|event| since(build.pushed, event.at))
         };
         let committed = first(EventKind::Committed, &here);
         Self {

@@ -1,8 +1,49 @@
 # Compares the demo's summary with what `verify.sh` read from the repositories.
 
-def images: $images[0];
-def infra: [$staging[0], $qa[0], $production[0]];
+def lines: split("\n") | map(select(. != ""));
+def text($kind): $ARGS.named[$kind];
+
+def documents_of($kind): text($kind) | lines | map(fromjson);
+
+def refs: [split("\u001e\n")[] | select(. != "") | split("\u001f")
+    | { name: .[0], id: .[1], tagged: .[2], message: .[3] }];
+
+# What was read of an infra repository.
+def repository($environment):
+    [text("\($environment)_named") | lines[]
+        | capture("^(?<commit>[0-9a-f]*):[^:]*: *image: (?<image>[^ ]*)")] as $named
+    | {
+        environment: $environment,
+        refs: (text("\($environment)_refs") | refs),
+        records: [text("\($environment)_records") | lines[]
+            | capture("^[^:]*:(?<note>[^:]*):(?<record>.*)$")
+            | { note: (.note | gsub("/"; "")), record: (.record | fromjson) }],
+        states: (text("\($environment)_states") | lines),
+        commits: [text("\($environment)_history") | lines[] as $commit
+            | { commit: $commit, image: (first($named[] | select(.commit == $commit) | .image) // null) }],
+    };
+
+def infra: ["staging", "qa", "production"] | map(repository(.));
+def source: text("application_refs") | refs;
+def traces: text("traces") | lines;
 def names: map({ key: .name, value: .id }) | from_entries;
+
+# Every image that was pushed: the digest of its manifest and the commit that its configuration names;
+# no digest where a blob is not what its name says.
+def images:
+    [text("blobs") | lines[] | capture("^(?<hash>[0-9a-f]+) +[^/]*/(?<layout>[^/]+)/blobs/sha256/(?<name>.*)$")] as $blobs
+    | (text("skopeo") | lines | map(split(" ") | { key: .[0], value: .[1] }) | from_entries) as $skopeo
+    | [documents_of("layouts")[] | .layout as $layout | .digest as $digest
+        | def document($digest): first(documents_of("documents")[]
+            | select(.path == "./\($layout)/blobs/\($digest | sub(":"; "/"))") | .document) // null;
+        document($digest) as $manifest
+        | {
+            release: $layout,
+            digest: (if all($blobs[] | select(.layout == $layout); .hash == .name)
+                    and $manifest != null and ($skopeo[$layout] // $digest) == $digest
+                then $digest else null end),
+            commit: document($manifest.config.digest // "").config.Labels["org.opencontainers.image.revision"],
+        }];
 
 # Milliseconds since 1970 of an RFC 3339 time.
 def ms: (.[0:19] + "Z" | fromdateiso8601) * 1000
@@ -44,13 +85,13 @@ def found:
     [infra[] | environment] as $environments
     | {
         environments: $environments,
-        source: { repository: "git/pipeline-application.git", refs: ($source[0] | names) },
+        source: { repository: "git/pipeline-application.git", refs: (source | names) },
         releases: [$summary[0].releases[] | . as $told
             | (first(images[] | select(.release == $told.release)) // null) as $image
             | {
                 release, digest: $image.digest,
                 ref,
-                commit: (first($source[0][] | select(.name == $told.ref)
+                commit: (first(source[] | select(.name == $told.ref)
                     | if .tagged == "" then .id else .tagged end) // null),
                 environments: [$environments[] | .environment as $environment | .deployments[]
                     | select(.digest == $image.digest)
@@ -106,7 +147,7 @@ def laws_of_environment:
 
 def laws:
     (infra[] | laws_of_environment),
-    law("production: the failed release left traces: \($traces[0])"; $traces[0] == []),
+    law("production: the failed release left traces: \(traces)"; traces == []),
     law("an image was built from another commit than its branch or tag points to";
         all(found.releases[]; . as $release
             | any(images[]; .release == $release.release and .commit == $release.commit))),
@@ -124,4 +165,4 @@ def laws:
     | "\(.): the summary says \($told[.] | tojson), the repositories say \($found[.] | tojson)"),
   ($laws[] | select(.holds | not) | .law),
   (if $summary[0].ok then empty else "the summary itself is not ok: \($summary[0].wrong)" end),
-  "checked \(($keys | length) + ($laws | length))"
+  "\(($keys | length) + ($laws | length)) facts, all as the summary says"

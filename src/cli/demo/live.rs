@@ -73,14 +73,19 @@ impl Live {
             Moment::Done(text) => {
                 let seconds = since(self.began, now) as f64 / 1000.0;
                 let tick = self.paint.apply(AnsiColor::Green.on_default(), "✓");
-                let took = self.paint.apply(Style::new().dimmed(), &format!("{seconds:6.1} s"));
+                let took = self
+                    .paint
+                    .apply(Style::new().dimmed(), &format!("{seconds:6.1} s"));
                 self.all.println(format!("  {tick} {text:<62}{took}"))?;
             }
             Moment::Event(event) => self.happened(&event),
             Moment::Ladder(rungs) => self.rungs = rungs,
             Moment::Merge(command) => {
                 let bold = Style::new().bold();
-                let ask = self.paint.apply(bold, "Your turn: merge the proposal, in another terminal, with");
+                let ask = self.paint.apply(
+                    bold,
+                    "Your turn: merge the proposal, in another terminal, with",
+                );
                 self.all.println(format!("\n  {ask}\n\n{command}\n"))?;
             }
         }
@@ -128,9 +133,18 @@ impl Live {
         };
         let color = color.on_default();
         let release = rung.release.as_deref().unwrap_or_default();
-        let number = rung.number.map_or_else(String::new, |number| format!("#{number}"));
-        let last = || self.last.get(&rung.environment).cloned().unwrap_or_default();
-        let left = rung.until.map(|until| since(now, until).max(0) as f64 / 1000.0);
+        let number = rung
+            .number
+            .map_or_else(String::new, |number| format!("#{number}"));
+        let last = || {
+            self.last
+                .get(&rung.environment)
+                .cloned()
+                .unwrap_or_default()
+        };
+        let left = rung
+            .until
+            .map(|until| since(now, until).max(0) as f64 / 1000.0);
         let note = match left {
             Some(left) => format!("{}, {left:.1} s left", rung.note),
             None if rung.note.is_empty() => last(),
@@ -140,7 +154,8 @@ impl Live {
             "  {} {:<10}  {release:<14}  {number:<3} {}  {}",
             self.paint.apply(color, mark),
             rung.environment,
-            self.paint.apply(color, &format!("{:<11}", rung.state.name())),
+            self.paint
+                .apply(color, &format!("{:<11}", rung.state.name())),
             self.paint.apply(Style::new().dimmed(), &note),
         )
     }

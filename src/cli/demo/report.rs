@@ -64,7 +64,10 @@ fn deployments<'a>(
     let digest = build.digest.to_string();
     played.found.environments.iter().flat_map(move |found| {
         let digest = digest.clone();
-        let of = found.deployments.iter().filter(move |deployment| deployment.digest == digest);
+        let of = found
+            .deployments
+            .iter()
+            .filter(move |deployment| deployment.digest == digest);
         of.map(|deployment| (found.environment.as_str(), deployment))
     })
 }
@@ -84,17 +87,30 @@ pub(super) fn table(
             _ => writeln!(out, "{}", line.trim_end())?,
         }
     }
-    writeln!(out, "\n{dim}  milliseconds since the registry had the image{dim:#}\n")?;
+    writeln!(
+        out,
+        "\n{dim}  milliseconds since the registry had the image{dim:#}\n"
+    )?;
     checked(played, start, out)?;
     match kept {
         Some(root) => look_around(root, out),
-        None => writeln!(out, "{dim}  `towpath demo --keep` leaves the repositories to look around in{dim:#}"),
+        None => writeln!(
+            out,
+            "{dim}  `towpath demo --keep` leaves the repositories to look around in{dim:#}"
+        ),
     }
 }
 
 fn times(played: &Played) -> Table {
     let headings = [
-        "release", "environment", "no.", "seen", "committed", "proposed", "merged", "applied",
+        "release",
+        "environment",
+        "no.",
+        "seen",
+        "committed",
+        "proposed",
+        "merged",
+        "applied",
         "healthy",
     ];
     let mut table = Table::new();
@@ -103,7 +119,8 @@ fn times(played: &Played) -> Table {
         let mut name = build.tag.as_str();
         for (environment, deployment) in deployments(played, build) {
             let times = Times::of(build, environment, &played.log);
-            let shown = |time: Option<i64>| time.map_or_else(|| "·".to_owned(), |ms| ms.to_string());
+            let shown =
+                |time: Option<i64>| time.map_or_else(|| "·".to_owned(), |ms| ms.to_string());
             // What was there before the demo began has no beginning that could be counted from.
             let baseline = deployment.cause == "baseline";
             let mut row = vec![
@@ -111,7 +128,13 @@ fn times(played: &Played) -> Table {
                 environment.to_owned(),
                 deployment.number.to_string(),
             ];
-            for time in [times.seen, times.committed, times.proposed, times.merged, times.applied] {
+            for time in [
+                times.seen,
+                times.committed,
+                times.proposed,
+                times.merged,
+                times.applied,
+            ] {
                 row.push(shown(time.filter(|_| !baseline)));
             }
             row.push(match (times.failed, baseline) {
@@ -122,7 +145,11 @@ fn times(played: &Played) -> Table {
             table.add_row(row.into_iter().map(Cell::new));
         }
     }
-    let gap = if table.width().is_none_or(|width| width >= WIDE) { 2 } else { 1 };
+    let gap = if table.width().is_none_or(|width| width >= WIDE) {
+        2
+    } else {
+        1
+    };
     for (index, column) in table.column_iter_mut().enumerate() {
         column.set_padding((if index == 0 { INDENT } else { gap }, 0));
         if index >= 2 {
@@ -146,7 +173,10 @@ fn checked(played: &Played, start: Timestamp, out: &mut dyn Write) -> io::Result
     }
     let red = AnsiColor::Red.on_default();
     let wrong = played.found.wrong.len();
-    writeln!(out, "  {red}✗{red:#} {bold}not as told{bold:#}: {wrong} of {checked} facts")?;
+    writeln!(
+        out,
+        "  {red}✗{red:#} {bold}not as told{bold:#}: {wrong} of {checked} facts"
+    )?;
     for fact in &played.found.wrong {
         writeln!(out, "    {fact}")?;
     }

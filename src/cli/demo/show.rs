@@ -7,8 +7,8 @@ use jiff::Timestamp;
 use tokio::sync::mpsc;
 
 use super::live::Live;
-use crate::clock;
 use crate::cli::Output;
+use crate::clock;
 use crate::demo::moment::Moment;
 use crate::demo::timeline::since;
 use crate::event::Event;
@@ -48,7 +48,12 @@ impl<'a> Show<'a> {
             Output::Json => Form::Json,
             Output::Yaml => Form::Yaml,
         };
-        Self { form, start, out, err }
+        Self {
+            form,
+            start,
+            out,
+            err,
+        }
     }
 
     /// Shows everything until there is nothing more to come.
@@ -75,7 +80,9 @@ impl<'a> Show<'a> {
     }
 
     fn one(&mut self, moment: Moment) -> io::Result<()> {
-        if let (Moment::Merge(command), Form::Lines | Form::Json | Form::Yaml) = (&moment, &self.form) {
+        if let (Moment::Merge(command), Form::Lines | Form::Json | Form::Yaml) =
+            (&moment, &self.form)
+        {
             return writeln!(self.err, "merge the proposal with:\n  {command}");
         }
         match (&mut self.form, moment) {
@@ -105,13 +112,24 @@ impl<'a> Show<'a> {
 
 /// One line of what happened.
 fn in_words(event: &Event) -> String {
-    let environment = event.environment.as_ref().map_or("", |environment| environment.as_str());
-    let release = event.release.as_ref().map_or("", |release| release.name.as_str());
-    let number = event.number.map_or_else(String::new, |number| format!("#{number}"));
-    let commit = event.commit.map_or_else(String::new, |commit| commit.short());
+    let environment = event
+        .environment
+        .as_ref()
+        .map_or("", |environment| environment.as_str());
+    let release = event
+        .release
+        .as_ref()
+        .map_or("", |release| release.name.as_str());
+    let number = event
+        .number
+        .map_or_else(String::new, |number| format!("#{number}"));
+    let commit = event
+        .commit
+        .map_or_else(String::new, |commit| commit.short());
     let reason = event.reason.as_deref().unwrap_or_default();
     let kind = event.kind.name();
-    let line =
-        format!("  {environment:<10}  {kind:<12}  {release:<15}  {number:<3}  {commit:<7}  {reason}");
+    let line = format!(
+        "  {environment:<10}  {kind:<12}  {release:<15}  {number:<3}  {commit:<7}  {reason}"
+    );
     line.trim_end().to_owned()
 }
