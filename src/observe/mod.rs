@@ -357,15 +357,14 @@ impl Observatory {
                 Observed::Unreadable(unreadable) => return Observed::Unreadable(unreadable),
             }
         }
-        let history = application.source.as_ref().and_then(|source| {
-            self.histories
-                .get(&source.url)?
-                .source
-                .observed()
-                .read()
-                .ok()
-                .cloned()
-        });
+        let history = match application.source.as_ref() {
+            Some(source) => match self.histories.get(&source.url).map(|it| it.known()) {
+                Some(Ok(history)) => Some(history),
+                Some(Err(unreadable)) => return Observed::Unreadable(unreadable),
+                None => None,
+            },
+            None => None,
+        };
         let mut kept = self
             .catalogues
             .lock()
@@ -577,6 +576,17 @@ impl HistorySource {
     pub async fn read(&self, now: Timestamp) -> bool {
         let read = self.reader.read().await;
         self.source.keep(read, now)
+    }
+}
+
+impl HistorySource {
+    /// What is known, if anything ever was: commits do not change, so what was once read still orders
+    /// builds when the repository cannot be read now.
+    fn known(&self) -> Result<Arc<History>, Unreadable> {
+        match self.source.observed() {
+            Observed::Seen { value, .. } => Ok(value),
+            Observed::Unreadable(unreadable) => self.reader.known().ok_or(unreadable),
+        }
     }
 }
 
