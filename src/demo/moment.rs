@@ -18,8 +18,8 @@ pub enum Moment {
     Event(Box<Event>),
     /// Where every environment stands now.
     Ladder(Vec<Rung>),
-    /// A person is asked to merge, with this command.
-    Merge(String),
+    /// A person is asked to merge, with the command of these lines.
+    Merge([String; 4]),
 }
 
 /// One environment of the ladder.
@@ -117,7 +117,7 @@ fn note(decision: &Decision) -> (String, Option<Timestamp>) {
             Some(release) => format!("{release} is not proven in {environment}"),
             None => format!("waits for {environment}"),
         },
-        Reason::Gate { release, .. } => format!("waits for a person to merge {release}"),
+        Reason::Gate { release, .. } => format!("{release} waits for its merge"),
         Reason::Failed { reason, .. } => format!("held: {}", without_object(reason)),
         Reason::Converging { progress, .. } => without_object(progress).to_owned(),
         other => other.to_string(),

@@ -222,10 +222,13 @@ impl Scene<'_> {
                 .await?;
             return self.stage.until("the merge", merged).await;
         }
-        let command = format!(
-            "cd {} && git pull -q --ff-only && git merge -q --no-ff --no-edit {branch} && git push -q",
-            quoted(&self.production.directory().display().to_string())
-        );
+        let directory = quoted(&self.production.directory().display().to_string());
+        let command = [
+            format!("cd {directory} &&"),
+            "git pull -q --ff-only &&".to_owned(),
+            format!("git merge --no-ff --no-edit {branch} &&"),
+            "git push -q".to_owned(),
+        ];
         self.stage.show(Moment::Merge(command)).await;
         let declined = |log: &[Event]| happened(log, EventKind::Declined, "production", &build.tag);
         self.stage

@@ -165,15 +165,19 @@ fn a_person_merges_and_what_is_not_as_told_is_named() {
         .unwrap();
     let mut asked = BufReader::new(child.stderr.take().unwrap()).lines();
     for merge in 0..2 {
-        let mut command = asked
-            .by_ref()
-            .map_while(Result::ok)
-            .find_map(|line| Some(format!("cd {}", line.trim().strip_prefix("cd ")?)))
-            .unwrap();
-        if merge == 1 {
-            command.push_str(" && git push -q origin HEAD:refs/heads/stray");
+        let mut command = String::new();
+        while !command.ends_with("git push -q\n") {
+            let line = asked.next().unwrap().unwrap();
+            command.push_str(line.strip_prefix("  ").unwrap_or("true &&"));
+            command.push('\n');
         }
-        let merged = Command::new("sh").args(["-c", &command]).output().unwrap();
+        if merge == 1 {
+            command.push_str("git push -q origin HEAD:refs/heads/stray");
+        }
+        let merged = Command::new("sh")
+            .args(["-euc", &command])
+            .output()
+            .unwrap();
         assert!(merged.status.success(), "{command}\n{}", all(&merged));
     }
     let output = child.wait_with_output().unwrap();

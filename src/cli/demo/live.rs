@@ -86,7 +86,8 @@ impl Live {
                     bold,
                     "Your turn: merge the proposal, in another terminal, with",
                 );
-                self.all.println(format!("\n  {ask}\n\n{command}\n"))?;
+                self.all
+                    .println(format!("\n  {ask}\n\n  {}\n", command.join("\n  ")))?;
             }
         }
         self.draw(now);

@@ -83,7 +83,11 @@ impl<'a> Show<'a> {
         if let (Moment::Merge(command), Form::Lines | Form::Json | Form::Yaml) =
             (&moment, &self.form)
         {
-            return writeln!(self.err, "merge the proposal with:\n  {command}");
+            return writeln!(
+                self.err,
+                "merge the proposal with:\n  {}",
+                command.join("\n  ")
+            );
         }
         match (&mut self.form, moment) {
             (Form::Live(live), moment) => live.take(moment, clock::now()),
