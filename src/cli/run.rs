@@ -27,8 +27,11 @@ const CONFIG_POLL: Duration = Duration::from_secs(30);
 
 /// Watch, commit, propose, apply and record, until stopped
 ///
+/// SIGTERM and SIGINT end it once the steps at hand are done, within seconds. A changed configuration
+/// takes effect without a restart; one with mistakes is reported, and the last good one goes on.
+///
 /// With `--once`, until only a person, or a timer beyond `--wait`, is left. Exit codes then: 0 settled,
-/// 3 something is held or failed, 4 a timer is pending, 1 a source cannot be read.
+/// 3 something is held or failed, 4 a timer is pending or it was stopped, 1 a source cannot be read.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// End once everything is settled
@@ -39,15 +42,15 @@ pub struct Args {
     #[arg(long, value_name = "DURATION", default_value = "0s", requires = "once", value_parser = duration)]
     wait: Duration,
 
-    /// Act for these environments alone, with their credentials alone
+    /// Act for these environments alone, with their credentials alone; others are known by their records
     #[arg(long, value_name = "ENVIRONMENT", num_args = 1..)]
     only: Vec<EnvironmentName>,
 
-    /// Take webhooks at this address; they only shorten the wait
+    /// Take webhooks at this address, such as 127.0.0.1:8080; they only shorten the wait
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<std::net::SocketAddr>,
 
-    /// Print what happens: lines, or one JSON object per event
+    /// What stdout tells: `json` one object per event; `table`, with `--once`, what each unit came to
     #[arg(short, long, value_enum, default_value_t, value_name = "FORM")]
     output: Output,
 }

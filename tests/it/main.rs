@@ -2,14 +2,10 @@
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
-    reason = "a helper of tests fails as the tests themselves do"
-)]
-#![allow(
-    clippy::unwrap_used,
-    clippy::print_stdout,
     reason = "helpers of tests fail the test, and say why one is skipped"
 )]
 
+mod cli;
 mod config;
 mod demo;
 mod git;
