@@ -10,7 +10,7 @@ use crate::model::{Environment, Follow, Gate, Pipeline};
 
 /// Report every mistake in the configuration, or what it says
 ///
-/// Reads the configuration alone: no repository, registry or cluster is asked. Exit code 1 where there
+/// Reads the configuration alone: no infra repository, registry or cluster is asked. Exit code 1 where there
 /// is a mistake; warnings leave it at 0.
 #[derive(Debug, clap::Args)]
 pub struct Args {
