@@ -30,6 +30,7 @@ pub(super) struct Teller {
     begun: bool,
     shown: BTreeMap<String, String>,
     events: Vec<String>,
+    pushes: BTreeMap<String, usize>,
 }
 
 impl Teller {
@@ -39,6 +40,7 @@ impl Teller {
             begun: false,
             shown: BTreeMap::new(),
             events: Vec::new(),
+            pushes: BTreeMap::new(),
         }
     }
 
@@ -174,6 +176,11 @@ impl Teller {
                     other => panic!("no moment `{other}`"),
                 };
                 remote.fail_next(call, strike, remote.cut());
+            }
+            ["cut-source"] => {
+                let url = &site.pipelines[0].application.source.as_ref().unwrap().url;
+                let remote = &site.remotes[url];
+                remote.fail_next(Call::Advertise, Strike::Before, remote.cut());
             }
             ["race", environment, path, old, new] => {
                 race(site, environment, path, old, new);
@@ -627,6 +634,11 @@ impl Teller {
                     .iter()
                     .map(|record| format!("  {}\n", show::record(record)))
                     .collect()
+            }
+            ["pushes", environment] => {
+                let count = self.site.remote(environment).calls(Call::Push);
+                let before = self.pushes.insert((*environment).to_owned(), count);
+                format!("  {}\n", count - before.unwrap_or_default())
             }
             ["branches", environment] => {
                 let refs = self.site.remote(environment).refs();
