@@ -21,8 +21,9 @@ use super::story::Command;
 /// Rounds within which all must settle.
 const ROUNDS: usize = 60;
 
-/// How far the clock goes on by itself where nothing is going on.
+/// How far the clock goes on by itself while something rolls out, and while nothing does.
 const TICK: Duration = Duration::from_secs(5);
+const REST: Duration = Duration::from_secs(30);
 
 /// See the module.
 pub(super) struct Teller {
@@ -457,7 +458,7 @@ impl Teller {
                     output.push_str(&self.changed());
                     if !busy {
                         let left = Duration::try_from(until.duration_since(self.site.now));
-                        self.site.pass(left.unwrap_or_default().min(TICK));
+                        self.site.pass(left.unwrap_or_default().min(self.rest()));
                     }
                 }
                 output.push_str(&self.rounds().await);
@@ -465,6 +466,25 @@ impl Teller {
             }
             _ => None,
         }
+    }
+
+    /// Until something may happen by itself.
+    fn rest(&self) -> Duration {
+        let mut rest = REST;
+        for (_, decision) in self.decisions() {
+            let Decision::Waiting(waiting) = &decision else {
+                return TICK;
+            };
+            // What is shown may stand before a rollout.
+            let progress = ["converging", "pinned", "failed", "outpaced"];
+            if progress.contains(&waiting.reason.name()) && waiting.next.is_some() {
+                return TICK;
+            }
+            let next = waiting.next.map(|next| next.duration_since(self.site.now));
+            let next = next.and_then(|next| Duration::try_from(next).ok());
+            rest = rest.min(next.unwrap_or(REST));
+        }
+        rest
     }
 
     /// The usual beginning: every unit runs v1.0.0, adopted and healthy.

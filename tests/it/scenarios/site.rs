@@ -200,9 +200,13 @@ impl Site {
                     }
                 }
             }
+            // Effects of one round end in any order.
+            let mut events = Vec::new();
             while let Ok(event) = towpath.events.try_recv() {
-                done.events.push(event);
+                events.push(event);
             }
+            events.sort_by_key(|event| (event.kind, event.environment.clone()));
+            done.events.extend(events);
         }
         done
     }
