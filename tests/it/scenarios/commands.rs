@@ -277,7 +277,9 @@ impl Teller {
             ["tag", environment, name] => {
                 let person = self.site.person(environment);
                 let head = person.head(&self.branch(environment)).unwrap();
-                person.tag(name, head, "made by another tool\n", now);
+                person
+                    .tag(name, head, "made by another tool\n", now)
+                    .unwrap();
             }
             ["rewrite-records", environment, count] => {
                 let name = records_ref(&environment.parse().unwrap());
