@@ -1,7 +1,7 @@
 //! One push made of several units' steps: each adds its commit, its records, its proposal. Every
 //! ref that was only read travels along unchanged, so that the push lands on what was planned on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use gix::ObjectId;
 use jiff::Timestamp;
@@ -35,7 +35,7 @@ pub(super) struct Batch<'a> {
     /// The refs as the push will leave them; `None`: deleted.
     after: BTreeMap<String, Option<ObjectId>>,
     /// Refs that were only read.
-    read: Vec<String>,
+    read: BTreeSet<String>,
     notes: BTreeMap<EnvironmentName, NotesDraft>,
     proposal_first: bool,
     author: &'a Author,
@@ -72,7 +72,7 @@ impl<'a> Batch<'a> {
             planned,
             base: heads(&repository.seen()),
             after: BTreeMap::new(),
-            read: Vec::new(),
+            read: BTreeSet::new(),
             notes: BTreeMap::new(),
             proposal_first: false,
             author,
@@ -160,7 +160,7 @@ impl<'a> Batch<'a> {
                 return Err(Unfit::Lost);
             }
         }
-        self.read.push(names.branch);
+        self.read.insert(names.branch);
         Ok(())
     }
 

@@ -19,6 +19,10 @@ const WALK_MAX: usize = 10_000;
 /// The furthest that records are walked back to what a tag names: it was made a few records ago.
 const ANCHOR_MAX: usize = 1_000;
 
+/// How many commits are at hand in any case: who changed what is then told for a unit that was not
+/// looked at for a while, too.
+const HISTORY_MIN: usize = 64;
+
 /// One environment of a repository.
 #[derive(Debug, PartialEq)]
 pub(super) struct EnvironmentSeen {
@@ -142,8 +146,17 @@ impl InfraReader {
         if walk.end == End::Limit {
             missing.clear();
         }
+        let oldest = walk.commits.last().map(|commit| commit.id);
+        if let Some(oldest) = oldest.filter(|_| walk.commits.len() < HISTORY_MIN) {
+            let left = HISTORY_MIN - walk.commits.len() + 1;
+            let more = self
+                .repository
+                .first_parents(oldest, &|_| false, left)
+                .await?;
+            walk.commits.extend(more.commits.into_iter().skip(1));
+        }
         if missing.is_empty() {
-            walk.commits.truncate(needed + 1);
+            walk.commits.truncate((needed + 1).max(HISTORY_MIN));
         }
         Ok(History {
             commits: walk.commits,

@@ -193,18 +193,23 @@ impl Reconciler {
     /// One round of every pipeline, each effect waited for: what a simulated clock needs. Gives how
     /// many steps there were.
     pub async fn round(self: &Arc<Self>, now: Timestamp) -> usize {
-        let mut steps = 0;
+        let mut planned = Vec::new();
+        let mut acts = Vec::new();
         for towed in &self.pipelines {
             let (world, plan) = self.plan(towed, now);
             self.tell(towed, &world, &plan, now);
-            let due = self.due(towed, &plan);
-            steps += due.len();
-            let acts = due.into_iter().map(|(environment, step)| async move {
-                let happened = self.act(towed, &environment, step, now).await;
-                towed.memory().in_flight.remove(&environment);
-                self.tell_all(happened, now);
-            });
-            futures_util::future::join_all(acts).await;
+            for (environment, step) in self.due(towed, &plan) {
+                acts.push(async move {
+                    let happened = self.act(towed, &environment, step, now).await;
+                    towed.memory().in_flight.remove(&environment);
+                    self.tell_all(happened, now);
+                });
+            }
+            planned.push((towed, world, plan));
+        }
+        let steps = acts.len();
+        futures_util::future::join_all(acts).await;
+        for (towed, world, plan) in planned {
             if self.has_tags_to_make(towed, &world, &plan) {
                 let (happened, _) = self.make_tags(towed, now).await;
                 self.tell_all(happened, now);

@@ -1,4 +1,5 @@
 //! The one integration binary: a module per feature.
+
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
