@@ -9,6 +9,7 @@
 mod cli;
 mod config;
 mod demo;
+mod docs;
 mod git;
 mod manifest;
 mod registry;
