@@ -14,7 +14,7 @@ use crate::clock;
 use crate::cluster::SharedCluster;
 use crate::model::{ApplicationName, EnvironmentName, ImageRepository, RepositoryUrl};
 use crate::observe::{Concerned, InfraSource};
-use crate::plan::World;
+use crate::plan::{Decision, Plan, Reason, World};
 
 /// How soon tags that could not be looked up are tried again.
 const LOOK_UP_AGAIN: Duration = Duration::from_secs(5);
@@ -159,6 +159,18 @@ impl Reconciler {
             let mut environments = towed.pipeline.environments.iter();
             environments.any(|it| concerned.is(it, &towed.pipeline.application.name))
         });
+    }
+
+    /// Has a branch looked at again at once that is behind what its cluster runs.
+    pub(super) fn look_again(&self, towed: &Towed, plan: &Plan) {
+        for unit in &plan.units {
+            if let Decision::Waiting(waiting) = &unit.decision
+                && let Reason::Behind { .. } = waiting.reason
+                && let Some(environment) = towed.pipeline.environment(&unit.environment)
+            {
+                self.git_may_have_changed(&environment.repository);
+            }
+        }
     }
 
     /// Has the tags looked up that only manifests name; a round follows. Gives how long the pipeline

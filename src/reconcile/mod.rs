@@ -165,6 +165,7 @@ impl Reconciler {
                 this.tell_all(made, clock::now());
             });
         }
+        self.look_again(towed, &plan);
         let look_up = self.look_up(towed, &world, effects, now);
         let rest = rest(&plan, now).min(look_up);
         self.post(towed, world, plan);

@@ -11,3 +11,4 @@ mod git;
 mod manifest;
 mod registry;
 mod scenarios;
+mod tidy;
