@@ -225,9 +225,12 @@ impl Observatory {
         let environments = || pipeline.environments.iter();
         let infra = environments().filter_map(|it| self.infra.get(&it.repository));
         let live = environments().filter_map(|it| self.live_of(pipeline, it));
+        let source = pipeline.application.source.iter();
+        let histories = source.filter_map(|it| self.histories.get(&it.url));
         tags.map(|it| it.source.is_tried())
             .chain(infra.map(|it| it.source.is_tried()))
             .chain(live.map(|it| it.source.is_tried()))
+            .chain(histories.map(|it| it.source.is_tried()))
             .all(|tried| tried)
     }
 

@@ -192,6 +192,7 @@ impl Reconciler {
             let (this, towed) = (self.clone(), towed.clone());
             tasks.spawn(async move {
                 this.observatory.resolve(&open, clock::now()).await;
+                towed.memory().looked_up = true;
                 towed.wake.notify_one();
             });
         }

@@ -58,6 +58,8 @@ struct Memory {
     failing: BTreeMap<EnvironmentName, Failing>,
     /// When tags that only manifests name may be looked up again.
     look_up_next: Option<Timestamp>,
+    /// Whether they were looked up at least once.
+    looked_up: bool,
     /// Releases already told of; `None` before the first look.
     told: Option<Vec<Digests>>,
     /// The reason each unit was last told to be stopped for.
@@ -247,7 +249,9 @@ impl Reconciler {
 
     fn post(&self, towed: &Towed, world: World, plan: Plan) {
         let busy = !towed.memory().in_flight.is_empty();
-        let tried = self.observatory.is_tried(&towed.pipeline);
+        let open = self.observatory.unresolved(&towed.pipeline, &world);
+        let looked_up = open.is_empty() || towed.memory().looked_up;
+        let tried = looked_up && self.observatory.is_tried(&towed.pipeline);
         self.board.post(Posted {
             pipeline: towed.pipeline.clone(),
             world,
