@@ -66,8 +66,14 @@ impl LiveSource {
                 ..live
             })
         });
-        *self.read_for.lock().unwrap_or_else(PoisonError::into_inner) = Some(named);
-        self.source.keep(read, now)
+        let read_for = self
+            .read_for
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .replace(named.clone());
+        // The same objects read for other names are news too: until now they could not be shown.
+        let for_others = read_for.as_ref() != Some(&named);
+        self.source.keep(read, now) || for_others
     }
 
     /// Tells which objects the unit's manifests name. If others than before, it is read again.

@@ -199,6 +199,12 @@ impl Reconciler {
         LOOK_UP_AGAIN
     }
 
+    /// Whether the tags that only manifests name were looked up at least once.
+    pub(super) fn is_looked_up(&self, towed: &Towed, world: &World) -> bool {
+        let open = self.observatory.unresolved(&towed.pipeline, world);
+        open.is_empty() || towed.memory().looked_up
+    }
+
     fn watch_cluster(
         self: &Arc<Self>,
         cluster: SharedCluster,

@@ -249,9 +249,8 @@ impl Reconciler {
 
     fn post(&self, towed: &Towed, world: World, plan: Plan) {
         let busy = !towed.memory().in_flight.is_empty();
-        let open = self.observatory.unresolved(&towed.pipeline, &world);
-        let looked_up = open.is_empty() || towed.memory().looked_up;
-        let tried = looked_up && self.observatory.is_tried(&towed.pipeline);
+        let tried = self.observatory.is_tried(&towed.pipeline);
+        let tried = tried && self.is_looked_up(towed, &world);
         self.board.post(Posted {
             pipeline: towed.pipeline.clone(),
             world,
