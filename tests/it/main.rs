@@ -12,3 +12,4 @@ mod git;
 mod manifest;
 mod registry;
 mod scenarios;
+mod tidy;
