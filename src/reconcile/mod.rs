@@ -65,6 +65,8 @@ struct Memory {
     failing: BTreeMap<EnvironmentName, Failing>,
     /// When tags that only manifests name may be looked up again.
     look_up_next: Option<Timestamp>,
+    /// Whether they were looked up at least once.
+    looked_up: bool,
     /// Releases already told of; `None` before the first look.
     told: Option<Vec<Digests>>,
     /// The reason each unit was last told to be stopped for.
@@ -184,6 +186,7 @@ impl Reconciler {
                 towed.wake.notify_one();
             });
         }
+        self.look_again(towed, &plan);
         let look_up = self.look_up(towed, &world, effects, now);
         let rest = rest(&plan, now).min(look_up);
         self.post(towed, world, plan);
@@ -266,6 +269,7 @@ impl Reconciler {
     fn post(&self, towed: &Towed, world: World, plan: Plan) {
         let busy = towed.memory().is_busy();
         let tried = self.observatory.is_tried(&towed.pipeline);
+        let tried = tried && self.is_looked_up(towed, &world);
         self.board.post(Posted {
             pipeline: towed.pipeline.clone(),
             world,

@@ -14,3 +14,4 @@ mod git;
 mod manifest;
 mod registry;
 mod scenarios;
+mod tidy;

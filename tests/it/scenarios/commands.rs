@@ -191,6 +191,7 @@ impl Teller {
                 self.shown.clear();
             }
             ["second", "towpath"] => site.start(),
+            ["slow-git", state] => site.slow_git = *state == "on",
             ["clock", change] => {
                 let change: SignedDuration = change.parse().unwrap();
                 site.now = site.now.checked_add(change).unwrap();

@@ -48,6 +48,8 @@ pub(super) struct Site {
     pub(super) pipelines: Vec<Arc<Pipeline>>,
     pub(super) towpaths: Vec<Towpath>,
     pub(super) only: Vec<EnvironmentName>,
+    /// Whether the last process does not get to look at git.
+    pub(super) slow_git: bool,
     pub(super) now: Timestamp,
     pub(super) labels: BTreeMap<String, String>,
 }
@@ -81,6 +83,7 @@ impl Site {
             pipelines: Vec::new(),
             towpaths: Vec::new(),
             only: Vec::new(),
+            slow_git: false,
             now: "2026-01-01T00:00:00Z".parse().unwrap(),
             labels: BTreeMap::new(),
         }
@@ -177,6 +180,12 @@ impl Site {
         for (index, towpath) in self.towpaths.iter().enumerate() {
             let observatory = towpath.reconciler.observatory();
             let now = moment(self.now, index);
+            if self.slow_git && index + 1 == self.towpaths.len() {
+                for source in observatory.live.values() {
+                    source.read(now).await;
+                }
+                continue;
+            }
             observatory.read_all(&self.pipelines, now).await;
         }
         let several = self.towpaths.len() > 1;
