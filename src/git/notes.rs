@@ -214,13 +214,18 @@ impl NotesDraft {
     ) -> Result<Vec<Record>, NotesError> {
         let mut numbered = Vec::new();
         for mut record in records {
-            if let Statement::Deployment { number, .. } = &mut record.statement {
-                *number = self.number(draft, record.commit)?;
+            if matches!(record.statement, Statement::Deployment { .. }) {
+                let taken = self.number(draft, &record)?;
+                if let Statement::Deployment { number, .. } = &mut record.statement {
+                    *number = taken;
+                }
             }
-            self.standing.take(&record);
             numbered.push(record);
         }
         self.write(draft, &numbered)?;
+        numbered
+            .iter()
+            .for_each(|record| self.standing.take(record));
         self.written.extend(numbered.iter().cloned());
         Ok(numbered)
     }
@@ -251,20 +256,22 @@ impl NotesDraft {
         }))
     }
 
-    /// The number a commit has, or the next one.
-    fn number(&self, draft: &Draft, commit: CommitId) -> Result<u64, NotesError> {
-        if let Some(number) = self.standing.number_of(commit) {
-            return Ok(number);
-        }
-        let Some(tree) = self.tree else {
-            return Ok(self.standing.number + 1);
+    /// The number that the commit has through another application's deployment, while that has no
+    /// tag; else the next one. A unit that comes back to a commit it had before is deployed anew.
+    fn number(&self, draft: &Draft, record: &Record) -> Result<u64, NotesError> {
+        let next = self.standing.number + 1;
+        let Some(number) = self.standing.number_of(record.commit) else {
+            return Ok(next);
         };
-        let note = read_lines(draft, tree, &note_path(commit))?;
-        let before = note.iter().find_map(|record| match record.statement {
-            Statement::Deployment { number, .. } => Some(number),
-            _ => None,
+        let note = match self.tree {
+            Some(tree) => read_lines(draft, tree, &note_path(record.commit))?,
+            None => Vec::new(),
+        };
+        let own = note.iter().any(|other| {
+            other.application == record.application
+                && matches!(other.statement, Statement::Deployment { number: it, .. } if it == number)
         });
-        Ok(before.unwrap_or(self.standing.number + 1))
+        Ok(if own { next } else { number })
     }
 
     fn write(&mut self, draft: &mut Draft, records: &[Record]) -> Result<(), NotesError> {
