@@ -14,7 +14,6 @@ use super::{Output, exit, view};
 use crate::clock;
 use crate::config::{Location, watch};
 use crate::model::EnvironmentName;
-use crate::observe::Outside;
 use crate::plan::{Decision, Reason};
 use crate::reconcile::{Posted, Reconciler};
 use crate::serve;
@@ -81,7 +80,7 @@ pub async fn run(args: &Args, location: Location, out: &mut dyn Write) -> Result
     loop {
         let now = clock::now();
         let outside = setup.outside(&args.only, now)?;
-        let reconciler = reconciler(&setup, &outside, now);
+        let reconciler = setup.reconciler(&outside, now);
         hooks.serve(&reconciler);
         let end = if args.once {
             tow_once(args, &reconciler, &stop, out).await?
@@ -99,24 +98,6 @@ pub async fn run(args: &Args, location: Location, out: &mut dyn Write) -> Result
 enum End {
     Code(u8),
     Changed(Box<Setup>),
-}
-
-fn reconciler(setup: &Setup, outside: &Outside, now: Timestamp) -> Arc<Reconciler> {
-    let pipelines = setup
-        .config
-        .pipelines
-        .iter()
-        .cloned()
-        .map(Arc::new)
-        .collect();
-    let author = &setup.config.settings.author;
-    Arc::new(Reconciler::new(
-        pipelines,
-        outside,
-        author,
-        setup.intervals(),
-        now,
-    ))
 }
 
 /// Tows until stopped, or until the configuration is a good other one.

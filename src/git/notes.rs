@@ -12,9 +12,10 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use gix::ObjectId;
 
-use super::{CommitDraft, Draft, GitError, Repository, Signature};
+use super::{CommitDraft, Draft, Found, GitError, Repository, Signature};
 use crate::model::record::{Record, Standing, Statement, UnitRecords};
 use crate::model::{ApplicationName, CommitId, EnvironmentName};
 
@@ -56,36 +57,32 @@ pub enum NotesError {
 
 /// Reads a file of the records' tree.
 trait Files {
-    fn file(
-        &self,
-        tree: ObjectId,
-        path: &str,
-    ) -> Result<Option<(ObjectId, bytes::Bytes)>, GitError>;
+    fn find(&self, tree: ObjectId, path: &str) -> Result<Option<Found>, GitError>;
+    fn read(&self, id: ObjectId) -> Result<Bytes, GitError>;
+
+    fn file(&self, tree: ObjectId, path: &str) -> Result<Option<Bytes>, GitError> {
+        let found = self.find(tree, path)?;
+        found.map(|found| self.read(found.id)).transpose()
+    }
 }
 
 impl Files for Repository {
-    fn file(
-        &self,
-        tree: ObjectId,
-        path: &str,
-    ) -> Result<Option<(ObjectId, bytes::Bytes)>, GitError> {
-        let Some(found) = self.lookup(tree, path)? else {
-            return Ok(None);
-        };
-        Ok(Some((found.id, self.blob(found.id)?)))
+    fn find(&self, tree: ObjectId, path: &str) -> Result<Option<Found>, GitError> {
+        self.lookup(tree, path)
+    }
+
+    fn read(&self, id: ObjectId) -> Result<Bytes, GitError> {
+        self.blob(id)
     }
 }
 
 impl Files for Draft {
-    fn file(
-        &self,
-        tree: ObjectId,
-        path: &str,
-    ) -> Result<Option<(ObjectId, bytes::Bytes)>, GitError> {
-        let Some(found) = self.lookup(tree, path)? else {
-            return Ok(None);
-        };
-        Ok(Some((found.id, self.blob(found.id)?)))
+    fn find(&self, tree: ObjectId, path: &str) -> Result<Option<Found>, GitError> {
+        self.lookup(tree, path)
+    }
+
+    fn read(&self, id: ObjectId) -> Result<Bytes, GitError> {
+        self.blob(id)
     }
 }
 
@@ -137,7 +134,7 @@ pub fn read_note(
 }
 
 fn standing(files: &impl Files, tree: ObjectId) -> Result<Standing, NotesError> {
-    let Some((_, bytes)) = files.file(tree, STANDING)? else {
+    let Some(bytes) = files.file(tree, STANDING)? else {
         return Ok(Standing::default());
     };
     Standing::from_json(&String::from_utf8_lossy(&bytes)).map_err(|error| NotesError::Invalid {
@@ -148,7 +145,7 @@ fn standing(files: &impl Files, tree: ObjectId) -> Result<Standing, NotesError> 
 }
 
 fn read_lines(files: &impl Files, tree: ObjectId, path: &str) -> Result<Vec<Record>, NotesError> {
-    let Some((_, bytes)) = files.file(tree, path)? else {
+    let Some(bytes) = files.file(tree, path)? else {
         return Ok(Vec::new());
     };
     let text = String::from_utf8_lossy(&bytes);
@@ -291,7 +288,7 @@ impl NotesDraft {
                 Some(tree) => draft.file(tree, &path)?,
                 None => None,
             };
-            let mut bytes = before.map(|(_, bytes)| bytes.to_vec()).unwrap_or_default();
+            let mut bytes = before.map(|bytes| bytes.to_vec()).unwrap_or_default();
             if bytes.last().is_some_and(|byte| *byte != b'\n') {
                 bytes.push(b'\n');
             }
