@@ -234,13 +234,9 @@ impl<'a> Batch<'a> {
 
     fn withdraw(&mut self, order: &Order, withdraw: &Withdraw) -> Result<Vec<Happened>, Unfit> {
         let names = Names::of(order);
-        let proposal = withdraw
-            .planned_on
-            .proposal
-            .unwrap_or(withdraw.planned_on.head);
         let statement = Statement::Withdrawn {
             release: withdraw.release.clone(),
-            proposal: Some(proposal),
+            proposal: Some(withdraw.proposal),
             reason: withdraw.reason.clone(),
         };
         self.note(order, withdraw.planned_on.head, vec![statement])?;
@@ -388,7 +384,7 @@ fn happened(order: &Order, record: &Record) -> Vec<Happened> {
         Statement::Deployment {
             number,
             release,
-            cause: Cause::Merge,
+            cause: Cause::Merge | Cause::Rollback,
             ..
         } => {
             let mut happened = vec![tell(EventKind::Merged, release, Some(*number), None)];

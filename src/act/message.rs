@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use crate::git::Signature;
 use crate::model::record::{Record, Statement, Verdict};
-use crate::model::{ApplicationName, Author, EnvironmentName, Release};
+use crate::model::{ApplicationName, Author, DeploymentTags, EnvironmentName, Release};
 
 /// The author at a moment.
 pub(super) fn signature(author: &Author, time: Timestamp) -> Signature {
@@ -66,7 +66,8 @@ pub(super) fn tag(verdicts: &[&Record], records: &str) -> String {
         (false, false) => "Superseded Deployment",
     };
     format!(
-        "{outcome}\n\n{}\n\nTowpath-Records: {records}\n",
-        lines.join("\n")
+        "{outcome}\n\n{}\n\n{} {records}\n",
+        lines.join("\n"),
+        DeploymentTags::RECORDS
     )
 }

@@ -11,31 +11,13 @@ use crate::git::{GitError, Push, TagDraft};
 use crate::model::record::{OpenDeployment, Record, Statement};
 use crate::model::{CommitId, Environment, KeepTags};
 
-/// Enough for people to sort by; longer numbers take the room they need.
-const DIGITS: usize = 4;
-
-/// The name of a deployment's tag.
-pub(crate) fn tag_name(environment: &Environment, number: u64) -> String {
-    format!("{}{number:0DIGITS$}", environment.tags.prefix)
-}
-
-/// The number that a tag's name says, if it is one of the environment's deployment tags.
-pub(crate) fn tag_number(environment: &Environment, reference: &str) -> Option<u64> {
-    let digits = reference
-        .strip_prefix("refs/tags/")?
-        .strip_prefix(&environment.tags.prefix)?;
-    digits
-        .bytes()
-        .all(|byte| byte.is_ascii_digit())
-        .then(|| digits.parse().ok())?
-}
-
 /// Deployments and the notes of their commits.
 type Ended = Vec<(OpenDeployment, Vec<Record>)>;
 
 impl Writer {
-    /// Makes the tags of all deployments of the environment whose verdicts are in.
-    pub async fn tag(&self, environment: &Environment, now: Timestamp) -> Outcome {
+    /// Makes the tags of all deployments of the environment whose verdicts are in. `None`: there are
+    /// none, and nothing was asked or written.
+    pub async fn tag(&self, environment: &Environment, now: Timestamp) -> Option<Outcome> {
         let failed = |why: String| {
             Outcome::Failed(Failure {
                 source: self.repository.address().to_owned(),
@@ -45,8 +27,10 @@ impl Writer {
         };
         match self.try_tag(environment, now).await {
             Ok(outcome) => outcome,
-            Err(NotesError::Git(error)) => self::outcome(self.repository.address(), Err(error)),
-            Err(error) => failed(error.to_string()),
+            Err(NotesError::Git(error)) => {
+                Some(self::outcome(self.repository.address(), Err(error)))
+            }
+            Err(error) => Some(failed(error.to_string())),
         }
     }
 
@@ -60,12 +44,13 @@ impl Writer {
         &self,
         environment: &Environment,
         now: Timestamp,
-    ) -> Result<Outcome, NotesError> {
+    ) -> Result<Option<Outcome>, NotesError> {
         match self.ended(environment)? {
-            (Some(head), ended) if !ended.is_empty() => {
-                self.push_tags(environment, head, ended, now).await
-            }
-            _ => Ok(Outcome::Done(Vec::new())),
+            (Some(head), ended) if !ended.is_empty() => self
+                .push_tags(environment, head, ended, now)
+                .await
+                .map(Some),
+            _ => Ok(None),
         }
     }
 
@@ -106,7 +91,7 @@ impl Writer {
                 };
                 [Some(open.number), surplus].into_iter().flatten()
             })
-            .map(|number| format!("refs/tags/{}", tag_name(environment, number)))
+            .map(|number| format!("refs/tags/{}", environment.tags.name(number)))
             .collect();
         let there = match environment.tags.keep {
             KeepTags::None => crate::git::Refs::new(),
@@ -117,11 +102,19 @@ impl Writer {
         let signature = message::signature(&self.author, now);
         let mut push = Push::new();
         let mut happened = Vec::new();
+        let newest = ended.iter().map(|(open, _)| open.number).max();
         for (open, note) in &ended {
             notes.close(open.number);
-            let name = tag_name(environment, open.number);
+            let name = environment.tags.name(open.number);
             let reference = format!("refs/tags/{name}");
-            if environment.tags.keep == KeepTags::None || there.contains_key(&reference) {
+            let kept = match environment.tags.keep {
+                KeepTags::All => true,
+                KeepTags::Newest(keep) => newest < Some(open.number + keep as u64),
+                KeepTags::None => false,
+            };
+            // A deployment that never reached the branch has no commit to mark.
+            let landed = self.repository.commit(open.commit).is_ok();
+            if !kept || !landed || there.contains_key(&reference) {
                 continue;
             }
             let verdicts: Vec<_> = note
@@ -139,7 +132,7 @@ impl Writer {
             if let KeepTags::Newest(keep) = environment.tags.keep
                 && let Some(surplus) = open.number.checked_sub(keep as u64)
             {
-                let surplus = format!("refs/tags/{}", tag_name(environment, surplus));
+                let surplus = format!("refs/tags/{}", environment.tags.name(surplus));
                 if let Some(old) = there.get(&surplus) {
                     push = push.delete(surplus, old.id);
                 }
@@ -166,7 +159,7 @@ impl Writer {
         let refs = self.repository.look(&[prefix]).await?;
         Ok(refs
             .keys()
-            .filter_map(|name| tag_number(environment, name))
+            .filter_map(|name| environment.tags.number(name))
             .max()
             .unwrap_or(0))
     }

@@ -150,12 +150,14 @@ pub(super) fn outcome(address: &str, pushed: Result<Pushed, GitError>) -> Outcom
         Ok(Pushed::Refused {
             reasons, messages, ..
         }) => {
-            let mut why: Vec<_> = reasons
-                .iter()
-                .map(|(name, reason)| format!("{name}: {reason}"))
-                .collect();
-            if !messages.trim().is_empty() {
-                why.push(messages.trim().replace('\n', " "));
+            // A hook that refuses says the same of every ref.
+            let mut why: Vec<String> = Vec::new();
+            let messages = messages.trim().replace('\n', " ");
+            let told = reasons.values().cloned().chain([messages]);
+            for text in told.filter(|text| !text.is_empty()) {
+                if !why.contains(&text) {
+                    why.push(text);
+                }
             }
             Outcome::Failed(Failure {
                 source: address.to_owned(),

@@ -4,6 +4,7 @@
 
 pub mod check;
 pub mod completions;
+pub mod demo;
 pub mod explain;
 pub mod plan;
 pub mod run;
@@ -74,6 +75,8 @@ enum Command {
     SetImage(set_image::SetImage),
     /// Print the JSON Schemas of the configuration
     Schema(schema::Args),
+    /// Watch a release travel from an image push to production, on this machine alone
+    Demo(demo::Args),
     /// Print a shell's completion script
     Completions(completions::Args),
 }
@@ -174,6 +177,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<u8> {
         }
         Command::SetImage(args) => set_image::run(&args, &mut out, &mut err)?,
         Command::Schema(args) => schema::run(&args, &mut out)?,
+        Command::Demo(args) => demo::run(&args, &mut out, &mut err).await?,
         Command::Completions(args) => completions::run(&args, &mut Cli::command(), &mut out)?,
     };
     out.flush()?;

@@ -292,7 +292,7 @@ fn settled(posted: &[Arc<Posted>], now: Timestamp, deadline: Timestamp) -> Optio
     })
 }
 
-fn stop_on_signals(stop: &CancellationToken) -> Result<()> {
+pub(super) fn stop_on_signals(stop: &CancellationToken) -> Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
     let stop = stop.clone();

@@ -129,6 +129,11 @@ impl GitServer {
         })
     }
 
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// Where a repository is served.
     pub fn url(&self, repository: &str) -> String {
         format!("http://{}/{repository}.git", self.address)

@@ -1,5 +1,17 @@
-//! Real servers in miniature for `towpath demo` and the tests. `run` never uses them.
+//! Real servers in miniature for `towpath demo` and the tests, and the story that the demo plays
+//! with them. `run` never uses them.
 
+pub mod builds;
+pub mod checkout;
+pub mod example;
+pub mod facts;
 pub mod git_server;
 pub mod image;
+pub mod judge;
+pub mod manifests;
+pub mod moment;
+pub mod place;
 pub mod registry;
+pub mod stage;
+pub mod story;
+pub mod timeline;

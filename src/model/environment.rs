@@ -228,6 +228,28 @@ pub struct DeploymentTags {
     pub prefix: String,
 }
 
+/// Enough for people to sort by; longer numbers take the room they need.
+const TAG_DIGITS: usize = 4;
+
+impl DeploymentTags {
+    /// The trailer of a tag's message that names the records head it was made from.
+    pub const RECORDS: &str = "Towpath-Records:";
+
+    /// The name of a deployment's tag.
+    pub fn name(&self, number: u64) -> String {
+        format!("{}{number:0TAG_DIGITS$}", self.prefix)
+    }
+
+    /// The number that a tag's full ref name says, if it is one of these tags.
+    pub fn number(&self, reference: &str) -> Option<u64> {
+        let digits = reference
+            .strip_prefix("refs/tags/")?
+            .strip_prefix(&self.prefix)?;
+        let all_digits = digits.bytes().all(|byte| byte.is_ascii_digit());
+        all_digits.then(|| digits.parse().ok())?
+    }
+}
+
 /// How many deployment tags are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeepTags {

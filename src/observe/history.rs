@@ -137,6 +137,12 @@ impl HistoryReader {
         }
     }
 
+    /// What was read so far; `None`: nothing.
+    pub fn known(&self) -> Option<Arc<History>> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        (!known.commits.is_empty()).then(|| known.clone())
+    }
+
     /// Looks at branches and tags and brings what is new.
     ///
     /// # Errors

@@ -4,10 +4,13 @@
 //! together from what is kept, without a request: a slow source keeps nobody waiting who does not
 //! need it.
 
+mod branch;
+mod concerned;
 mod history;
 mod infra;
 mod releases;
 mod source;
+mod unit;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,8 +19,9 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use jiff::Timestamp;
 
+pub use concerned::Concerned;
 pub use history::{History, HistoryReader};
-pub use infra::{Concerned, InfraReader, Snapshot};
+pub use infra::{InfraReader, Place, Snapshot};
 pub use releases::{TagReader, Tags};
 pub use source::{Failed, Source};
 
@@ -26,10 +30,10 @@ use crate::git::Repository;
 use crate::model::catalogue::{Catalogue, TagsSeen};
 use crate::model::{
     ApplicationName, CommitId, Digest, Environment, EnvironmentName, Gate, ImageReference,
-    ImageRepository, ObjectRef, Pipeline, RepositoryUrl, proposal_branch,
+    ImageRepository, ObjectRef, Pipeline, Release, RepositoryUrl, proposal_branch,
 };
 use crate::plan::{Infra, Live, Observed, Request, UnitView, Unreadable, World};
-use crate::registry::Registry;
+use crate::registry::{Registry, RegistryError};
 
 /// The outside systems that pipelines need.
 pub struct Outside {
@@ -109,8 +113,18 @@ pub struct Observatory {
     pub live: BTreeMap<(EnvironmentName, ApplicationName), Arc<LiveSource>>,
     registry: Arc<dyn Registry>,
     catalogues: Mutex<BTreeMap<ApplicationName, CatalogueKept>>,
-    resolved: Mutex<BTreeMap<ImageReference, Digest>>,
+    resolved: Mutex<BTreeMap<ImageReference, Looked>>,
 }
+
+/// What a tag outside the catalogue pointed to when it was looked up.
+#[derive(Clone, Copy)]
+struct Looked {
+    digest: Option<Digest>,
+    at: Timestamp,
+}
+
+/// How long a tag that does not exist is not looked up again.
+const ABSENT_FOR: Duration = Duration::from_secs(60);
 
 /// A catalogue and what it was made from.
 struct CatalogueKept {
@@ -122,8 +136,7 @@ struct CatalogueKept {
 impl Observatory {
     /// Observes what these pipelines need.
     pub fn new(pipelines: &[Arc<Pipeline>], outside: &Outside, now: Timestamp) -> Self {
-        let mut branches: BTreeMap<RepositoryUrl, BTreeMap<EnvironmentName, String>> =
-            BTreeMap::new();
+        let mut places: BTreeMap<RepositoryUrl, BTreeMap<EnvironmentName, Place>> = BTreeMap::new();
         let mut templates: BTreeMap<ImageRepository, Vec<_>> = BTreeMap::new();
         let mut histories = BTreeMap::new();
         let mut live = BTreeMap::new();
@@ -149,8 +162,12 @@ impl Observatory {
                 });
             }
             for environment in &pipeline.environments {
-                let of = branches.entry(environment.repository.clone()).or_default();
-                of.insert(environment.name.clone(), environment.branch.clone());
+                let of = places.entry(environment.repository.clone()).or_default();
+                let place = Place {
+                    branch: environment.branch.clone(),
+                    tags: environment.tags.clone(),
+                };
+                of.insert(environment.name.clone(), place);
                 if let Some(cluster) = outside.clusters.get(&environment.name) {
                     let key = (environment.name.clone(), application.name.clone());
                     live.insert(
@@ -160,10 +177,10 @@ impl Observatory {
                 }
             }
         }
-        let infra = branches.into_iter().filter_map(|(url, environments)| {
+        let infra = places.into_iter().filter_map(|(url, places)| {
             let repository = outside.repositories.get(&url)?.clone();
             let source = Source::new(url.to_string(), now);
-            let reader = InfraReader::new(repository, environments);
+            let reader = InfraReader::new(repository, places);
             Some((url, Arc::new(InfraSource { reader, source })))
         });
         let tags = templates.into_iter().map(|(repository, templates)| {
@@ -192,7 +209,7 @@ impl Observatory {
         for pipeline in pipelines {
             // Making the world tells each unit's source which objects its manifests name.
             let world = self.world(pipeline, now);
-            self.resolve(pipeline, &world).await;
+            self.resolve(&self.unresolved(pipeline, &world), now).await;
         }
         join_all(self.live.values().map(|source| source.read(now))).await;
     }
@@ -206,16 +223,20 @@ impl Observatory {
                 self.unit(pipeline, environment, now),
             )
         });
-        let resolved = self
-            .resolved
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
-        World {
+        let mut world = World {
             catalogue,
-            resolved,
+            resolved: BTreeMap::new(),
             units: units.collect(),
+        };
+        let kept = self.resolved.lock().unwrap_or_else(PoisonError::into_inner);
+        for reference in without_digest(pipeline, &world) {
+            if let Some(looked) = kept.get(&reference).filter(|looked| looked.holds(now)) {
+                world.resolved.insert(reference, looked.digest);
+            }
         }
+        drop(kept);
+        self.watch_tags(pipeline, &world);
+        world
     }
 
     /// Whether every source that a pipeline needs was tried at least once.
@@ -241,47 +262,59 @@ impl Observatory {
             .get(&(environment.name.clone(), pipeline.application.name.clone()))
     }
 
-    /// Looks up the tags that manifests name and the catalogue does not know, once each.
-    pub async fn resolve(&self, pipeline: &Pipeline, world: &World) {
-        for reference in self.unresolved(pipeline, world) {
+    /// Looks up these tags. One that cannot be looked up now is still unresolved afterwards.
+    pub async fn resolve(&self, references: &BTreeSet<ImageReference>, now: Timestamp) {
+        for reference in references {
             let Some(tag) = &reference.tag else { continue };
-            if let Ok(Some(digest)) = self.registry.resolve(&reference.repository, tag).await {
-                let mut resolved = self.resolved.lock().unwrap_or_else(PoisonError::into_inner);
-                resolved.insert(reference, digest);
-            }
+            let digest = match self.registry.resolve(&reference.repository, tag).await {
+                Ok(digest) => digest,
+                Err(RegistryError::NotFound { .. }) => None,
+                Err(error) => {
+                    tracing::warn!(%reference, %error, "the tag cannot be looked up");
+                    continue;
+                }
+            };
+            let mut resolved = self.resolved.lock().unwrap_or_else(PoisonError::into_inner);
+            resolved.insert(reference.clone(), Looked { digest, at: now });
         }
     }
 
-    /// References to a pipeline's images that have no digest and no tag in the catalogue.
+    /// Tags of a pipeline's images in its manifests that are neither in the catalogue nor looked up.
     pub fn unresolved(&self, pipeline: &Pipeline, world: &World) -> BTreeSet<ImageReference> {
-        let repositories = || {
-            pipeline
-                .application
-                .images
-                .iter()
-                .map(|image| &image.repository)
-        };
+        let mut open = without_digest(pipeline, world);
         let catalogue = world.catalogue.read().ok();
-        let known = |reference: &ImageReference| {
+        open.retain(|reference| {
             let tag = reference.tag.as_deref().unwrap_or_default();
-            reference.digest.is_some()
-                || world.resolved.contains_key(reference)
-                || catalogue.is_some_and(|it| it.tag(&reference.repository, tag).is_some())
-        };
-        let views = world
-            .units
-            .values()
-            .filter_map(|view| view.infra.read().ok());
-        let desired = views.filter_map(|infra| infra.desired.as_ref().ok());
-        let images = desired.flat_map(|desired| {
-            repositories()
-                .filter_map(|repository| desired.rendered.images.get(repository))
-                .flatten()
+            let known = catalogue.is_some_and(|it| it.tag(&reference.repository, tag).is_some());
+            !known && !world.resolved.contains_key(reference)
         });
-        images
-            .filter(|reference| !known(reference))
-            .cloned()
-            .collect()
+        open
+    }
+
+    /// Tags that decisions rest on are asked for each time: what runs, is proposed or comes next.
+    fn watch_tags(&self, pipeline: &Pipeline, world: &World) {
+        let mut releases: Vec<Release> = Vec::new();
+        let catalogue = world.catalogue.read().ok();
+        for environment in &pipeline.environments {
+            let newest = catalogue.and_then(|it| it.releases(&environment.follow).pop());
+            releases.extend(newest);
+            let view = world.units.get(&environment.name);
+            let infra = view.and_then(|view| view.infra.read().ok());
+            if let Some(Ok(records)) = infra.map(|infra| &infra.records) {
+                releases.extend(records.running().cloned());
+                releases.extend(records.proposal.iter().map(|it| it.release.clone()));
+            }
+        }
+        for image in &pipeline.application.images {
+            let tags = releases
+                .iter()
+                .filter_map(|release| release.images.get(&image.repository)?.tag.clone());
+            if let Some(source) = self.tags.get(&image.repository) {
+                source
+                    .reader
+                    .watch(&pipeline.application.name, tags.collect());
+            }
+        }
     }
 
     fn unit(&self, pipeline: &Pipeline, environment: &Environment, now: Timestamp) -> UnitView {
@@ -324,15 +357,14 @@ impl Observatory {
                 Observed::Unreadable(unreadable) => return Observed::Unreadable(unreadable),
             }
         }
-        let history = application.source.as_ref().and_then(|source| {
-            self.histories
-                .get(&source.url)?
-                .source
-                .observed()
-                .read()
-                .ok()
-                .cloned()
-        });
+        let history = match application.source.as_ref() {
+            Some(source) => match self.histories.get(&source.url).map(|it| it.known()) {
+                Some(Ok(history)) => Some(history),
+                Some(Err(unreadable)) => return Observed::Unreadable(unreadable),
+                None => None,
+            },
+            None => None,
+        };
         let mut kept = self
             .catalogues
             .lock()
@@ -357,6 +389,37 @@ impl Observatory {
         );
         Observed::Seen { value, at: seen_at }
     }
+}
+
+impl Looked {
+    /// What exists is asked for once; what does not may be pushed any time.
+    fn holds(&self, now: Timestamp) -> bool {
+        let age = Duration::try_from(now.duration_since(self.at)).unwrap_or_default();
+        self.digest.is_some() || age < ABSENT_FOR
+    }
+}
+
+/// References to a pipeline's images that name a tag and no digest.
+fn without_digest(pipeline: &Pipeline, world: &World) -> BTreeSet<ImageReference> {
+    let mut found = BTreeSet::new();
+    for view in world.units.values() {
+        let Ok(infra) = view.infra.read() else {
+            continue;
+        };
+        let Ok(desired) = &infra.desired else {
+            continue;
+        };
+        for image in &pipeline.application.images {
+            let named = desired.rendered.images.get(&image.repository);
+            let named = named.into_iter().flatten();
+            found.extend(
+                named
+                    .filter(|it| it.digest.is_none() && it.tag.is_some())
+                    .cloned(),
+            );
+        }
+    }
+    found
 }
 
 impl CatalogueKept {
@@ -516,6 +579,17 @@ impl HistorySource {
     }
 }
 
+impl HistorySource {
+    /// What is known, if anything ever was: commits do not change, so what was once read still orders
+    /// builds when the repository cannot be read now.
+    fn known(&self) -> Result<Arc<History>, Unreadable> {
+        match self.source.observed() {
+            Observed::Seen { value, .. } => Ok(value),
+            Observed::Unreadable(unreadable) => self.reader.known().ok_or(unreadable),
+        }
+    }
+}
+
 impl LiveSource {
     fn new(
         pipeline: &Pipeline,
@@ -553,14 +627,18 @@ impl LiveSource {
             why: error.to_string(),
             retry_after: retry_after(&error),
         });
-        let since = self.source.answering_since();
+        let since = self.source.answering_since(now);
         let read = read.map(|live| {
             Arc::new(Live {
                 answering_since: since,
                 ..live
             })
         });
-        let read_for = self.read_for.lock().unwrap_or_else(PoisonError::into_inner).replace(named.clone());
+        let read_for = self
+            .read_for
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .replace(named.clone());
         // The same objects read for other names are news too: until now they could not be shown.
         let for_others = read_for.as_ref() != Some(&named);
         self.source.keep(read, now) || for_others

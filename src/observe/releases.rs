@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use super::source::Failed;
 use crate::model::catalogue::TagSeen;
-use crate::model::{ImageRepository, TagTemplate};
+use crate::model::{ApplicationName, ImageRepository, TagTemplate};
 use crate::registry::{Registry, RegistryError};
 
 /// Tags looked up at a time; the registry client has its own limit per host.
@@ -23,7 +23,7 @@ pub struct TagReader {
     repository: ImageRepository,
     templates: Vec<TagTemplate>,
     /// Tags that decisions rest on: these are asked for again each time, so that a moved tag is noticed.
-    watched: Mutex<BTreeSet<String>>,
+    watched: Mutex<BTreeMap<ApplicationName, BTreeSet<String>>>,
 }
 
 impl TagReader {
@@ -41,12 +41,10 @@ impl TagReader {
         }
     }
 
-    /// Names the tags that decisions rest on now: running, proposed, newest.
-    pub fn watch(&self, tags: impl IntoIterator<Item = String>) {
-        self.watched
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .extend(tags);
+    /// Names the tags that an application's decisions rest on now: running, proposed, newest.
+    pub fn watch(&self, application: &ApplicationName, tags: BTreeSet<String>) {
+        let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        watched.insert(application.clone(), tags);
     }
 
     /// Lists the tags and looks up what is new or watched.
@@ -61,8 +59,10 @@ impl TagReader {
         };
         let fits = |tag: &String| self.templates.iter().any(|it| it.matches(tag).is_some());
         let tags: Vec<String> = listed.into_iter().filter(fits).collect();
-        let watched =
-            std::mem::take(&mut *self.watched.lock().unwrap_or_else(PoisonError::into_inner));
+        let watched: BTreeSet<String> = {
+            let watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+            watched.values().flatten().cloned().collect()
+        };
         let (mut seen, mut open) = (Tags::new(), Vec::new());
         for tag in tags {
             match before.and_then(|before| before.get(&tag)) {
@@ -94,8 +94,10 @@ impl TagReader {
         let Some(digest) = self.registry.resolve(&self.repository, tag).await? else {
             return Ok(None);
         };
-        if let Some(known) = known.filter(|known| known.digest == digest) {
-            return Ok(Some(known));
+        match known {
+            Some(known) if known.digest == digest => return Ok(Some(known)),
+            Some(_) => tracing::warn!(repository = %self.repository, tag, "the tag was moved"),
+            None => {}
         }
         let image = self.registry.image(&self.repository, &digest).await?;
         // Images without a date rank by their commit, where a source is given; else as the oldest.

@@ -79,9 +79,13 @@ impl<T: Clone + PartialEq> Source<T> {
         self.kept().tried
     }
 
-    /// Since when it answers again, if it failed before.
-    pub fn answering_since(&self) -> Option<Timestamp> {
-        self.kept().answering_since
+    /// Since when it answers again, if it failed before; where it answers now, at `now`.
+    pub fn answering_since(&self, now: Timestamp) -> Option<Timestamp> {
+        let kept = self.kept();
+        match kept.failures {
+            0 => kept.answering_since,
+            _ => Some(now),
+        }
     }
 
     /// Says that it may have changed. Carries no data: it is read again.

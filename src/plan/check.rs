@@ -96,8 +96,12 @@ impl Subject<'_> {
                 }
             }
             Step::Propose(propose) => {
-                self.proven(&propose.release, false, records, &mut broken);
-                self.forward(&propose.release, false, records, &mut broken);
+                let rollback = records.deployment.as_ref().is_some_and(|deployment| {
+                    deployment.failed().is_some()
+                        && ran_healthy(records, &propose.release.digests())
+                });
+                self.proven(&propose.release, rollback, records, &mut broken);
+                self.forward(&propose.release, rollback, records, &mut broken);
             }
             Step::Apply(apply) => {
                 let release = records.running();
@@ -111,8 +115,13 @@ impl Subject<'_> {
     }
 
     fn records(&self, environment: &EnvironmentName) -> Option<&UnitRecords> {
-        let view = self.world.units.get(environment)?;
-        view.infra.read().ok()?.records.as_ref().ok()
+        let infra = self.world.units.get(environment)?.infra.read().ok()?;
+        // What was recorded and never reached the branch does not run.
+        infra
+            .records
+            .as_ref()
+            .ok()
+            .map(|records| infra.unlanded.as_ref().unwrap_or(records))
     }
 
     /// I1: only what a healthy run upstream stands behind goes on.

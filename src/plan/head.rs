@@ -21,6 +21,8 @@ pub(super) enum Head {
     Unknown(Release),
     /// Images whose digests cannot be told: no manifest names them, or two name them differently.
     Unclear(String),
+    /// A tag is not looked up yet.
+    Open(ImageReference),
 }
 
 impl Head {
@@ -28,7 +30,7 @@ impl Head {
     pub(super) fn identify(unit: &Unit<'_>, records: &UnitRecords, rendered: &Rendered) -> Self {
         let images = match images(unit, rendered) {
             Ok(images) => images,
-            Err(why) => return Self::Unclear(why),
+            Err(unclear) => return unclear,
         };
         let digests: Digests = images
             .iter()
@@ -44,7 +46,7 @@ impl Head {
     pub(super) fn release(&self) -> Option<&Release> {
         match self {
             Self::Known(release) | Self::Unknown(release) => Some(release),
-            Self::Unclear(_) => None,
+            Self::Unclear(_) | Self::Open(_) => None,
         }
     }
 
@@ -58,7 +60,8 @@ impl Head {
 fn images(
     unit: &Unit<'_>,
     rendered: &Rendered,
-) -> Result<BTreeMap<ImageRepository, ImageVersion>, String> {
+) -> Result<BTreeMap<ImageRepository, ImageVersion>, Head> {
+    let unclear = |why: String| Err(Head::Unclear(why));
     let mut images = BTreeMap::new();
     for source in &unit.pipeline.application.images {
         let repository = &source.repository;
@@ -67,16 +70,21 @@ fn images(
             .get(repository)
             .map_or(&[][..], Vec::as_slice);
         let Some(first) = named.first() else {
-            return Err(format!("no manifest names an image of {repository}"));
+            return unclear(format!("no manifest names an image of {repository}"));
         };
-        let digest = digest(unit.world, first).ok_or_else(|| {
-            format!("`{first}` has no digest, and its tag is not in the registry")
-        })?;
+        if let Some(open) = named.iter().find(|it| is_open(unit.world, it)) {
+            return Err(Head::Open(open.clone()));
+        }
+        let Some(digest) = digest(unit.world, first) else {
+            return unclear(format!(
+                "`{first}` has no digest, and its tag is not in the registry"
+            ));
+        };
         if let Some(other) = named
             .iter()
             .find(|other| self::digest(unit.world, other) != Some(digest))
         {
-            return Err(format!("`{first}` and `{other}` name different images"));
+            return unclear(format!("`{first}` and `{other}` name different images"));
         }
         images.insert(
             repository.clone(),
@@ -97,7 +105,15 @@ fn digest(world: &World, reference: &ImageReference) -> Option<Digest> {
     reference
         .digest
         .or_else(by_tag)
-        .or_else(|| world.resolved.get(reference).copied())
+        .or_else(|| world.resolved.get(reference).copied().flatten())
+}
+
+/// Whether what a tag points to is still to be looked up.
+fn is_open(world: &World, reference: &ImageReference) -> bool {
+    reference.digest.is_none()
+        && reference.tag.is_some()
+        && digest(world, reference).is_none()
+        && !world.resolved.contains_key(reference)
 }
 
 /// The registry knows most releases; records and upstream environments also know those whose tags are gone.

@@ -26,7 +26,7 @@ pub use world::{
     Unreadable, World,
 };
 
-use crate::model::record::UnitRecords;
+use crate::model::record::{Deployment, UnitRecords};
 use crate::model::{ApplicationName, Environment, EnvironmentName, Pipeline, Release};
 use head::Head;
 
@@ -78,6 +78,8 @@ struct Ready<'a> {
     unit: &'a Unit<'a>,
     infra: &'a Infra,
     records: &'a UnitRecords,
+    /// A recorded deployment that never reached the branch: `records` is without it.
+    unlanded: Option<&'a Deployment>,
     desired: &'a Desired,
     head: Head,
 }
@@ -168,14 +170,29 @@ impl<'a> Unit<'a> {
             Ok(desired) => desired,
             Err(why) => return wait(Reason::BrokenManifests(why.clone())),
         };
+        let (records, unlanded) = match &infra.unlanded {
+            Some(without) if !self.is_applied(records) => (without, records.deployment.as_ref()),
+            _ => (records, None),
+        };
         let head = Head::identify(self, records, &desired.rendered);
         Walk::Continue(Ready {
             unit: self,
             infra,
             records,
+            unlanded,
             desired,
             head,
         })
+    }
+
+    /// Whether the cluster has objects of the newest deployment: then it was on the branch once.
+    fn is_applied(&self, records: &UnitRecords) -> bool {
+        let newest = records.deployment.as_ref().map(|it| it.commit);
+        let live = self.view.live.as_ref().and_then(|live| live.read().ok());
+        let marks = live.iter().flat_map(|live| live.objects.values());
+        marks
+            .filter_map(|found| found.mark.as_ref())
+            .any(|mark| Some(mark.commit) == newest)
     }
 
     fn is_gated(&self) -> bool {

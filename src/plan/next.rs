@@ -6,9 +6,7 @@ use super::head::Head;
 use super::waiting::after;
 use super::{Infra, Observed, Ready, Reason, Unit, Waiting, Walk, release, unreadable_waiting};
 use crate::model::record::{Run, UnitRecords, Verdict};
-use crate::model::{
-    EnvironmentName, Follow, Gate, Health, OnFailure, Pace, Release, Rollback, StopTheLine,
-};
+use crate::model::{EnvironmentName, Follow, Gate, Health, OnFailure, Pace, Release, StopTheLine};
 
 /// How many releases in a row may be superseded before somebody is told.
 const OUTPACED: usize = 3;
@@ -18,11 +16,18 @@ pub(super) fn release(ready: &Ready<'_>) -> Walk<Waiting> {
     let candidate = match candidate(ready) {
         Ok(candidate) => candidate,
         Err(waiting) => {
-            release::withdraw_unproven(ready)?;
-            return match rollback_target(ready) {
-                Some(run) => release::roll_back(ready, &run.release),
-                None => Walk::Continue(with_failure(ready, waiting)),
+            let target = rollback_target(ready);
+            let proposed = ready.records.proposal.as_ref();
+            let is_target =
+                |run: &Run| proposed.is_some_and(|it| it.release.is(&run.release.digests()));
+            if !target.is_some_and(is_target) {
+                release::withdraw_unproven(ready)?;
+            }
+            let waiting = match target {
+                Some(run) => release::roll_back(ready, &run.release)?,
+                None => waiting,
             };
+            return Walk::Continue(with_failure(ready, waiting));
         }
     };
     if let Some(waiting) = blocked(ready, &candidate) {
@@ -104,7 +109,14 @@ fn promoted(
     let mut proven: Option<Vec<Release>> = None;
     let mut waiting: Option<Waiting> = None;
     for environment in all {
-        let upstream = Upstream::read(ready.unit, environment)?;
+        let mut upstream = Upstream::read(ready.unit, environment)?;
+        // What is proposed was proven when it was: health lost after the soak takes no proof away.
+        let proposed = ready.records.proposal.as_ref();
+        if let (Some(proposed), Some(running)) = (proposed, upstream.records.running())
+            && proposed.release.is(&running.digests())
+        {
+            upstream.failing = None;
+        }
         let mut here = upstream.proven(soak, ready.unit.now);
         if let Some(before) = &proven {
             here.retain(|release| before.iter().any(|it| it.is(&release.digests())));
@@ -326,27 +338,31 @@ fn rollback_target<'a>(ready: &Ready<'a>) -> Option<&'a Run> {
     if environment.on_failure != OnFailure::Rollback {
         return None;
     }
-    if ready.unit.is_gated() && environment.rollback != Rollback::Direct {
-        return None;
-    }
     let deployment = ready.records.deployment.as_ref()?;
-    let failed = matches!(deployment.verdict.as_ref()?.verdict, Verdict::Failed { .. });
     let again = deployment.cause == crate::model::record::Cause::Rollback;
     let release = deployment.release.as_ref()?;
     let target = ready.records.last_healthy_but(&release.digests())?;
-    (failed && !again && target.spoiled.is_none()).then_some(target)
+    let declined = ready
+        .records
+        .declined
+        .iter()
+        .any(|it| target.release.is(&it.release.digests()));
+    let stands = target.spoiled.is_none() && !again && !declined;
+    (deployment.failed().is_some() && stands).then_some(target)
 }
 
-/// A failed deployment is the reason, whatever else would be waited for below it.
+/// A failed deployment is the reason, whatever else would be waited for below it. What a person
+/// could merge to end it is told with it.
 fn with_failure(ready: &Ready<'_>, waiting: Waiting) -> Waiting {
     let failed = ready.records.deployment.as_ref().and_then(|deployment| {
         let judged = deployment.verdict.as_ref()?;
-        let Verdict::Failed { reason } = &judged.verdict else {
-            return None;
-        };
+        let mut reason = deployment.failed()?.to_owned();
+        if let Reason::Gate { .. } = &waiting.reason {
+            reason = format!("{reason}; {}", waiting.reason);
+        }
         let reason = Reason::Failed {
             release: deployment.release.clone(),
-            reason: reason.clone(),
+            reason,
         };
         Some(Waiting::on(reason).since(judged.at))
     });

@@ -1,19 +1,22 @@
 //! Brings a release into an environment: writes its branch, or keeps its one living proposal.
 
 use super::edit::Edit;
-use super::settle::supersede;
-use super::{Proposal, Propose, Ready, Reason, Step, Waiting, Walk, Withdraw, Write, next, step};
+use super::{Propose, Ready, Reason, Step, Waiting, Walk, Write, next, settle, step};
 use crate::model::record::{Cause, Proposed};
-use crate::model::{Follow, Release};
+use crate::model::{Follow, Release, Rollback};
 
 /// Commits the release to the branch.
 pub(super) fn write(ready: &Ready<'_>, release: &Release) -> Walk<Waiting> {
     commit(ready, release, Cause::Automation)
 }
 
-/// Goes back to a release that was healthy here.
+/// Goes back to a release that was healthy here, through the gate where there is one.
 pub(super) fn roll_back(ready: &Ready<'_>, release: &Release) -> Walk<Waiting> {
-    commit(ready, release, Cause::Rollback)
+    let direct = ready.unit.environment.rollback == Rollback::Direct;
+    match ready.unit.is_gated() && !direct {
+        true => propose(ready, release),
+        false => commit(ready, release, Cause::Rollback),
+    }
 }
 
 fn commit(ready: &Ready<'_>, release: &Release, cause: Cause) -> Walk<Waiting> {
@@ -27,7 +30,7 @@ fn commit(ready: &Ready<'_>, release: &Release, cause: Cause) -> Walk<Waiting> {
         files: edit.files,
         cause,
         from: from(ready),
-        records: supersede(ready),
+        records: settle::supersede(ready),
         planned_on: ready.planned_on(),
     }))
 }
@@ -63,7 +66,7 @@ pub(super) fn propose(ready: &Ready<'_>, release: &Release) -> Walk<Waiting> {
     let recorded = ready.records.proposal.as_ref();
     if let (Some(branch), Some(recorded)) = (branch, recorded)
         && recorded.release.is(&release.digests())
-        && branch_asks_for(branch, release)
+        && branch.asks_for(release)
         && !branch.conflicts
     {
         return Walk::Continue(gate(ready, recorded, request.as_ref()));
@@ -100,12 +103,6 @@ pub(super) fn propose(ready: &Ready<'_>, release: &Release) -> Walk<Waiting> {
     }))
 }
 
-fn branch_asks_for(branch: &Proposal, release: &Release) -> bool {
-    branch.desired.as_ref().is_ok_and(|desired| {
-        crate::manifest::carries(&desired.rendered, &release.digests()).is_ok()
-    })
-}
-
 fn gate(ready: &Ready<'_>, recorded: &Proposed, request: Option<&super::Request>) -> Waiting {
     let environment = ready.unit.environment;
     let branch =
@@ -126,12 +123,8 @@ pub(super) fn withdraw_unproven(ready: &Ready<'_>) -> Walk {
     if ready.infra.proposal.is_none() || next::still_stands(ready, &recorded.release) {
         return Walk::Continue(());
     }
-    step(Step::Withdraw(Withdraw {
-        release: recorded.release.clone(),
-        reason: "it is no longer proven upstream".to_owned(),
-        request: ready.unit.view.request.read().ok().cloned().flatten(),
-        planned_on: ready.planned_on(),
-    }))
+    let reason = "it is no longer proven upstream";
+    settle::withdraw(ready, &recorded.release, recorded.commit, reason)
 }
 
 /// Where the release comes from, for people who read the message.

@@ -5,7 +5,8 @@ use std::ops::ControlFlow;
 
 use super::head::Head;
 use super::{
-    Decision, Ready, Reason, Statements, Step, Waiting, Walk, Withdraw, step, unreadable_source,
+    Decision, Ready, Reason, Statements, Step, Unreadable, Waiting, Walk, Withdraw, step,
+    unreadable_source,
 };
 use crate::model::record::{Cause, Pin, Statement, Verdict};
 use crate::model::{CommitId, Release};
@@ -16,9 +17,7 @@ pub(super) fn adopt(ready: &Ready<'_>) -> Walk {
         return Walk::Continue(());
     }
     // Without the registry a tag has no digest, and the baseline would be recorded as unknown.
-    if let Err(unreadable) = ready.unit.world.catalogue.read() {
-        return unreadable_source(unreadable);
-    }
+    recognisable(ready)?;
     let live = match ready.unit.view.live.as_ref().map(super::Observed::read) {
         Some(Ok(live)) => live,
         Some(Err(unreadable)) => return unreadable_source(unreadable),
@@ -64,7 +63,7 @@ pub(super) fn adopt(ready: &Ready<'_>) -> Walk {
 pub(super) fn head(ready: &Ready<'_>) -> Walk {
     let recorded = ready.records.deployment.as_ref();
     let state = ready.desired.rendered.state;
-    if recorded.is_some_and(|deployment| deployment.state == state) && !retried(ready) {
+    if recorded.is_some_and(|deployment| deployment.state == state) {
         return Walk::Continue(());
     }
     let release = ready.head.release().cloned();
@@ -80,13 +79,12 @@ pub(super) fn head(ready: &Ready<'_>) -> Walk {
         .is_some_and(|now| proposed.is_some_and(|proposed| proposed.release.is(&now.digests())));
     // What cannot be recognised without the registry is not called unknown while it cannot be asked.
     if !same_images && !merged && !matches!(ready.head, Head::Known(_)) {
-        if let Err(unreadable) = ready.unit.world.catalogue.read() {
-            return unreadable_source(unreadable);
-        }
+        recognisable(ready)?;
     }
     let mut statements = supersede(ready);
     let cause = match (recorded, merged) {
         (None, _) => Cause::Baseline,
+        (_, true) if is_older(release.as_ref(), previous) => Cause::Rollback,
         (_, true) => Cause::Merge,
         _ => Cause::Hand,
     };
@@ -102,23 +100,24 @@ pub(super) fn head(ready: &Ready<'_>) -> Walk {
     record(ready, commit, merged, statements)
 }
 
-/// A person asked for the running release to be tried again: a new deployment of the same state.
-fn retried(ready: &Ready<'_>) -> bool {
-    let Some(deployment) = &ready.records.deployment else {
-        return false;
-    };
-    let failed = deployment
-        .verdict
-        .as_ref()
-        .is_some_and(|judged| matches!(judged.verdict, Verdict::Failed { .. }));
-    let Some(release) = &deployment.release else {
-        return false;
-    };
-    failed
-        && ready
-            .records
-            .failure(&release.digests(), &deployment.state)
-            .is_none()
+fn is_older(release: Option<&Release>, than: Option<&Release>) -> bool {
+    matches!((release, than), (Some(release), Some(than)) if than.is_newer_than(release))
+}
+
+/// Whether the registry can tell what the head's images are.
+fn recognisable(ready: &Ready<'_>) -> Walk {
+    if let Err(unreadable) = ready.unit.world.catalogue.read() {
+        return unreadable_source(unreadable);
+    }
+    if let Head::Open(reference) = &ready.head {
+        return unreadable_source(&Unreadable {
+            source: reference.repository.to_string(),
+            why: format!("what `{reference}` points to is still to be looked up"),
+            since: ready.unit.now,
+            retry: None,
+        });
+    }
+    Walk::Continue(())
 }
 
 /// A hand edit is believed. It pins when it goes back or asks for what nobody knows.
@@ -151,7 +150,7 @@ fn by_hand(
             statements.push(pin("a person committed it over a pin"));
         }
         (Head::Known(_), _) => {}
-        (Head::Unknown(_) | Head::Unclear(_), _) => {
+        (Head::Unknown(_) | Head::Unclear(_) | Head::Open(_), _) => {
             statements.push(pin("a person committed an image that no release knows"));
         }
     }
@@ -179,19 +178,14 @@ fn unpin_for(ready: &Ready<'_>, release: Option<&Release>) -> Vec<Statement> {
 /// A proposal that is gone was declined; one that asks for what already runs has no purpose.
 pub(super) fn proposal(ready: &Ready<'_>) -> Walk {
     let Some(proposed) = &ready.records.proposal else {
-        return Walk::Continue(());
+        return leftover(ready);
     };
     let runs = ready
         .head
         .digests()
         .is_some_and(|digests| proposed.release.is(&digests));
     if runs {
-        return step(Step::Withdraw(Withdraw {
-            release: proposed.release.clone(),
-            reason: "it already runs".to_owned(),
-            request: ready.unit.view.request.read().ok().cloned().flatten(),
-            planned_on: ready.planned_on(),
-        }));
+        return withdraw(ready, &proposed.release, proposed.commit, RUNS);
     }
     if ready.infra.proposal.is_some() {
         return Walk::Continue(());
@@ -206,19 +200,53 @@ pub(super) fn proposal(ready: &Ready<'_>) -> Walk {
     )
 }
 
+const RUNS: &str = "it already runs";
+
+/// A branch whose proposal was taken back or merged, or that asks for what runs, has served: where a
+/// server has no atomic push it may have stayed.
+fn leftover(ready: &Ready<'_>) -> Walk {
+    let Some(branch) = &ready.infra.proposal else {
+        return Walk::Continue(());
+    };
+    let Some(release) = ready.head.release() else {
+        return Walk::Continue(());
+    };
+    if ready.records.served == Some(branch.head) {
+        return withdraw(ready, release, branch.head, "its proposal is closed");
+    }
+    match branch.asks_for(release) {
+        true => withdraw(ready, release, branch.head, RUNS),
+        false => Walk::Continue(()),
+    }
+}
+
+/// Takes a proposal back.
+pub(super) fn withdraw(
+    ready: &Ready<'_>,
+    release: &Release,
+    proposal: CommitId,
+    reason: &str,
+) -> Walk {
+    step(Step::Withdraw(Withdraw {
+        release: release.clone(),
+        proposal,
+        reason: reason.to_owned(),
+        request: ready.unit.view.request.read().ok().cloned().flatten(),
+        planned_on: ready.planned_on(),
+    }))
+}
+
 /// The deployment before, if it was never judged, is superseded by the one that is stated with this.
 pub(super) fn supersede(ready: &Ready<'_>) -> Vec<Statement> {
-    let unjudged = ready
-        .records
-        .deployment
-        .iter()
-        .filter(|before| before.verdict.is_none());
-    let verdict = unjudged.map(|before| Statement::Verdict {
-        number: before.number,
-        release: before.release.clone(),
-        state: before.state,
-        verdict: Verdict::Superseded,
-    });
+    let unjudged = ready.records.deployment.iter().chain(ready.unlanded);
+    let verdict = unjudged
+        .filter(|before| before.verdict.is_none())
+        .map(|before| Statement::Verdict {
+            number: before.number,
+            release: before.release.clone(),
+            state: before.state,
+            verdict: Verdict::Superseded,
+        });
     verdict.collect()
 }
 

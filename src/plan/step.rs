@@ -78,6 +78,8 @@ pub struct Propose {
 pub struct Withdraw {
     /// What was proposed.
     pub release: Release,
+    /// The proposal's commit.
+    pub proposal: CommitId,
     /// Why it is taken back.
     pub reason: String,
     /// The request to close.

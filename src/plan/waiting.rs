@@ -29,6 +29,8 @@ pub enum Reason {
     NotOurs,
     /// A source cannot be read.
     Unreadable(Unreadable),
+    /// A step was carried out and did not take effect.
+    Retrying(Unreadable),
     /// The records cannot be read.
     UnreadableRecords(String),
     /// The manifests cannot be rendered.
@@ -194,9 +196,10 @@ impl Waiting {
 
 impl Reason {
     /// The names of all reasons, in the order in which they are shown.
-    pub const NAMES: [&str; 24] = [
+    pub const NAMES: [&str; 25] = [
         "not-ours",
         "unreadable",
+        "retrying",
         "unreadable-records",
         "broken-manifests",
         "went-back",
@@ -231,28 +234,29 @@ impl Reason {
         match self {
             Self::NotOurs => 0,
             Self::Unreadable(_) => 1,
-            Self::UnreadableRecords(_) => 2,
-            Self::BrokenManifests(_) => 3,
-            Self::WentBack => 4,
-            Self::Behind { .. } => 5,
-            Self::Held { .. } => 6,
-            Self::Adopting { .. } => 7,
-            Self::PruneLimit { .. } => 8,
-            Self::Pinned { .. } => 9,
-            Self::Failed { .. } => 10,
-            Self::LineStopped { .. } => 11,
-            Self::Unwritable { .. } => 12,
-            Self::Declined { .. } => 13,
-            Self::Incomplete { .. } => 14,
-            Self::Soaking { .. } => 15,
-            Self::Upstream { .. } => 16,
-            Self::Paced { .. } => 17,
-            Self::Gate { .. } => 18,
-            Self::Outpaced { .. } => 19,
-            Self::Converging { .. } => 20,
-            Self::Drifted { .. } => 21,
-            Self::NothingReleased => 22,
-            Self::UpToDate { .. } => 23,
+            Self::Retrying(_) => 2,
+            Self::UnreadableRecords(_) => 3,
+            Self::BrokenManifests(_) => 4,
+            Self::WentBack => 5,
+            Self::Behind { .. } => 6,
+            Self::Held { .. } => 7,
+            Self::Adopting { .. } => 8,
+            Self::PruneLimit { .. } => 9,
+            Self::Pinned { .. } => 10,
+            Self::Failed { .. } => 11,
+            Self::LineStopped { .. } => 12,
+            Self::Unwritable { .. } => 13,
+            Self::Declined { .. } => 14,
+            Self::Incomplete { .. } => 15,
+            Self::Soaking { .. } => 16,
+            Self::Upstream { .. } => 17,
+            Self::Paced { .. } => 18,
+            Self::Gate { .. } => 19,
+            Self::Outpaced { .. } => 20,
+            Self::Converging { .. } => 21,
+            Self::Drifted { .. } => 22,
+            Self::NothingReleased => 23,
+            Self::UpToDate { .. } => 24,
         }
     }
 
@@ -297,6 +301,9 @@ impl Reason {
             Self::Unreadable(unreadable) => {
                 format!("make {} readable; it is asked again by itself", unreadable.source)
             }
+            Self::Retrying(unreadable) => {
+                format!("what {} says; it is tried again by itself", unreadable.source)
+            }
             Self::UnreadableRecords(_) => "use the Towpath that wrote them, or restore the records ref".to_owned(),
             Self::BrokenManifests(_) => "commit a fix to the infra repository".to_owned(),
             Self::Behind { .. } => "a fresh look at the branch".to_owned(),
@@ -338,6 +345,7 @@ impl fmt::Display for Reason {
         match self {
             Self::NotOurs => f.write_str("another Towpath acts for this environment"),
             Self::Unreadable(it) => write!(f, "{} cannot be read: {}", it.source, it.why),
+            Self::Retrying(it) => write!(f, "{}: {}", it.source, it.why),
             Self::UnreadableRecords(why) => write!(f, "the records cannot be read: {why}"),
             Self::BrokenManifests(why) => f.write_str(why),
             Self::Behind { commit } => {

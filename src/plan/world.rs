@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::edit::{Edit, Layers};
-use crate::manifest::Rendered;
+use crate::manifest::{Rendered, carries};
 use crate::model::catalogue::Catalogue;
 use crate::model::record::{Standing, UnitRecords};
 use crate::model::{
@@ -55,8 +55,9 @@ impl<T> Observed<T> {
 pub struct World {
     /// The releases that exist.
     pub catalogue: Observed<Arc<Catalogue>>,
-    /// What some tags named in manifests point to, where the catalogue does not know them.
-    pub resolved: BTreeMap<ImageReference, Digest>,
+    /// What some tags named in manifests point to, where the catalogue does not know them; `None`: they
+    /// do not exist. One that is not here was not looked up yet.
+    pub resolved: BTreeMap<ImageReference, Option<Digest>>,
     /// The units, by environment.
     pub units: BTreeMap<EnvironmentName, UnitView>,
 }
@@ -84,9 +85,12 @@ pub struct Infra {
     /// The head of the environment's records.
     pub records_head: Option<CommitId>,
     /// What the records say of the environment.
-    pub standing: Standing,
+    pub standing: Arc<Standing>,
     /// What the records say of the unit; or why they cannot be read.
     pub records: Result<UnitRecords, String>,
+    /// The same without the newest deployment, where its commit was not seen to reach the branch: the
+    /// push that recorded it broke off.
+    pub unlanded: Option<UnitRecords>,
     /// What the head asks for; or which file is at fault.
     pub desired: Result<Desired, String>,
     /// The commit that brought the unit's desired state, where it is not the recorded one.
@@ -127,6 +131,13 @@ pub struct Proposal {
 }
 
 impl Proposal {
+    /// Whether what its head asks for is this release.
+    pub fn asks_for(&self, release: &Release) -> bool {
+        self.desired
+            .as_ref()
+            .is_ok_and(|desired| carries(&desired.rendered, &release.digests()).is_ok())
+    }
+
     /// Sets a release in the files of the branch.
     ///
     /// # Errors

@@ -169,7 +169,10 @@ impl Reconciler {
             {
                 continue;
             }
-            match writer.tag(environment, now).await {
+            let Some(outcome) = writer.tag(environment, now).await else {
+                continue;
+            };
+            match outcome {
                 Outcome::Done(done) => happened.extend(events(towed, environment, done, now)),
                 Outcome::Lost => {}
                 Outcome::Failed(failure) => {

@@ -3,7 +3,9 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -12,6 +14,10 @@ use crate::clock;
 use crate::cluster::SharedCluster;
 use crate::model::{ApplicationName, EnvironmentName, ImageRepository, RepositoryUrl};
 use crate::observe::{Concerned, InfraSource};
+use crate::plan::World;
+
+/// How soon tags that could not be looked up are tried again.
+const LOOK_UP_AGAIN: Duration = Duration::from_secs(5);
 
 /// Runs `$read` whenever the source is due, until stopped; `$news` when it brought news.
 macro_rules! keep {
@@ -153,6 +159,31 @@ impl Reconciler {
             let mut environments = towed.pipeline.environments.iter();
             environments.any(|it| concerned.is(it, &towed.pipeline.application.name))
         });
+    }
+
+    /// Has the tags looked up that only manifests name; a round follows. Gives how long the pipeline
+    /// may rest for that.
+    pub(super) fn look_up(
+        self: &Arc<Self>,
+        towed: &Arc<Towed>,
+        world: &World,
+        tasks: &TaskTracker,
+        now: Timestamp,
+    ) -> Duration {
+        let open = self.observatory.unresolved(&towed.pipeline, world);
+        if open.is_empty() {
+            return Duration::MAX;
+        }
+        let mut memory = towed.memory();
+        if memory.look_up_next.is_none_or(|next| next <= now) {
+            memory.look_up_next = now.checked_add(LOOK_UP_AGAIN).ok();
+            let (this, towed) = (self.clone(), towed.clone());
+            tasks.spawn(async move {
+                this.observatory.resolve(&open, clock::now()).await;
+                towed.wake.notify_one();
+            });
+        }
+        LOOK_UP_AGAIN
     }
 
     fn watch_cluster(

@@ -63,6 +63,8 @@ struct Memory {
     tags_again: Option<Timestamp>,
     /// Units whose last effect failed, and when it may be tried again.
     failing: BTreeMap<EnvironmentName, Failing>,
+    /// When tags that only manifests name may be looked up again.
+    look_up_next: Option<Timestamp>,
     /// Releases already told of; `None` before the first look.
     told: Option<Vec<Digests>>,
     /// The reason each unit was last told to be stopped for.
@@ -182,7 +184,8 @@ impl Reconciler {
                 towed.wake.notify_one();
             });
         }
-        let rest = rest(&plan, now);
+        let look_up = self.look_up(towed, &world, effects, now);
+        let rest = rest(&plan, now).min(look_up);
         self.post(towed, world, plan);
         rest
     }
@@ -300,7 +303,7 @@ impl Memory {
 impl Failing {
     fn waiting(&self) -> Waiting {
         Waiting {
-            reason: Reason::Unreadable(self.unreadable.clone()),
+            reason: Reason::Retrying(self.unreadable.clone()),
             since: Some(self.unreadable.since),
             next: self.unreadable.retry,
         }

@@ -11,6 +11,7 @@
 )]
 
 mod config;
+mod demo;
 mod git;
 mod manifest;
 mod registry;

@@ -10,8 +10,15 @@ use jiff::Timestamp;
 use super::{Cause, Record, Statement, Verdict};
 use crate::model::{ApplicationName, CommitId, Digest, Digests, Release};
 
-/// How many ended runs are remembered: what a rollback may go back to without asking history.
+/// How many healthy runs are remembered: what a rollback may go back to without asking history.
 const RUNS: usize = 5;
+
+/// How many failed and how many declined releases are remembered. An older one than these is not
+/// taken by itself anyway: only what is newer than every one of them is.
+const STOPPED: usize = 10;
+
+/// The count of deployments superseded in a row ends here: more of them say nothing new.
+const OUTPACED_MAX: usize = 10;
 
 /// What the records say of a unit now.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -20,6 +27,9 @@ pub struct UnitRecords {
     pub adopted: bool,
     /// The newest deployment.
     pub deployment: Option<Deployment>,
+    /// The one before it, as long as the newest is not judged: it holds where the newest turns out
+    /// never to have reached the branch.
+    before: Option<Deployment>,
     /// Healthy runs, oldest first; the last one may still run.
     pub runs: Vec<Run>,
     /// Releases that failed here and may not be tried again by themselves.
@@ -28,6 +38,8 @@ pub struct UnitRecords {
     pub declined: Vec<Declined>,
     /// The proposal that is open.
     pub proposal: Option<Proposed>,
+    /// The commit of the last proposal that was taken back or merged: its branch has served.
+    pub served: Option<CommitId>,
     /// The pin that holds.
     pub pin: Option<Pin>,
     /// The hold on this unit.
@@ -114,6 +126,8 @@ pub struct Proposed {
     pub release: Release,
     /// The proposal's commit.
     pub commit: CommitId,
+    /// The commit of the environment's branch that it was made on.
+    pub base: CommitId,
     /// When it was recorded.
     pub at: Timestamp,
 }
@@ -166,6 +180,16 @@ pub struct OpenDeployment {
     pub commit: CommitId,
 }
 
+impl Deployment {
+    /// Why it failed, if it did.
+    pub fn failed(&self) -> Option<&str> {
+        match &self.verdict.as_ref()?.verdict {
+            Verdict::Failed { reason } => Some(reason),
+            Verdict::Healthy | Verdict::Superseded => None,
+        }
+    }
+}
+
 impl UnitRecords {
     /// Folds records, oldest first.
     pub fn fold(records: impl IntoIterator<Item = Record>) -> Self {
@@ -182,88 +206,38 @@ impl UnitRecords {
         self.records.push(record);
     }
 
-    /// The records that say what is true now, oldest first: those that no longer matter are left out.
+    /// The records that say what is true now, oldest first: those that no longer matter are left
+    /// out. Each is left out only if the others say the very same without it; as what a further
+    /// record does depends on nothing else, what follows is the same too.
     pub fn standing(&self) -> Vec<Record> {
-        let (mut adopted, mut pins, mut holds) = (None, None, None);
-        for (index, record) in self.records.iter().enumerate() {
-            match &record.statement {
-                Statement::Adopted { .. } => adopted = Some(index),
-                Statement::Pinned { .. } => pins = self.pin.as_ref().map(|_| index),
-                Statement::Held { .. } => holds = self.hold.as_ref().map(|_| index),
-                _ => {}
+        let present = Self {
+            records: Vec::new(),
+            ..self.clone()
+        };
+        let mut kept: Vec<&Record> = self.records.iter().collect();
+        let mut index = 0;
+        while let Some(record) = kept.get(index).copied() {
+            kept.remove(index);
+            let mut without = Self::default();
+            kept.iter().for_each(|record| without.apply(record));
+            if without != present {
+                kept.insert(index, record);
+                index += 1;
             }
         }
-        let outpaced = self.superseded_numbers();
-        let kept = |(index, record): (usize, &Record)| {
-            let keep = match &record.statement {
-                Statement::Adopted { .. } => adopted == Some(index),
-                Statement::Pinned { .. } => pins == Some(index),
-                Statement::Held { .. } => holds == Some(index),
-                Statement::Deployment { number, .. } | Statement::Degraded { number, .. } => {
-                    self.keeps_number(*number)
-                }
-                Statement::Verdict {
-                    number, verdict, ..
-                } => {
-                    self.keeps_number(*number)
-                        || (*verdict == Verdict::Superseded && outpaced.contains(number))
-                }
-                Statement::Proposed { proposal, .. } => self
-                    .proposal
-                    .as_ref()
-                    .is_some_and(|open| open.commit == *proposal),
-                Statement::Declined { release } => self
-                    .declined
-                    .iter()
-                    .any(|declined| declined.release == *release),
-                Statement::Withdrawn {
-                    release,
-                    proposal: None,
-                    ..
-                } => self
-                    .runs
-                    .iter()
-                    .any(|run| run.release.is(&release.digests())),
-                // Without it the fold would find the failure again.
-                Statement::Retried { release } => self
-                    .running()
-                    .is_some_and(|running| running.is(&release.digests())),
-                Statement::Withdrawn { .. }
-                | Statement::Ungated { .. }
-                | Statement::Unpinned { .. }
-                | Statement::Resumed { .. } => false,
-            };
-            keep.then(|| record.clone())
-        };
-        self.records.iter().enumerate().filter_map(kept).collect()
+        kept.into_iter().cloned().collect()
     }
 
-    fn keeps_number(&self, number: u64) -> bool {
-        self.deployment
-            .as_ref()
-            .is_some_and(|deployment| deployment.number == number)
-            || self
-                .runs
-                .iter()
-                .any(|run| run.number == number || run.ended.is_some_and(|(_, by)| by == number))
-            || self.failures.iter().any(|failure| failure.number == number)
-    }
-
-    /// The newest superseded deployments, as many as the count in a row.
-    fn superseded_numbers(&self) -> Vec<u64> {
-        let superseded = self
-            .records
-            .iter()
-            .rev()
-            .filter_map(|record| match record.statement {
-                Statement::Verdict {
-                    number,
-                    verdict: Verdict::Superseded,
-                    ..
-                } => Some(number),
-                _ => None,
-            });
-        superseded.take(self.outpaced).collect()
+    /// The same without the newest deployment, which never reached the branch.
+    pub fn without_newest(&self) -> Self {
+        let mut without = self.clone();
+        if let Some(newest) = &self.deployment {
+            for run in &mut without.runs {
+                run.ended = run.ended.filter(|(_, by)| *by != newest.number);
+            }
+        }
+        without.deployment = without.before.take();
+        without
     }
 
     /// Whether this release failed with this desired state.
@@ -317,9 +291,11 @@ impl UnitRecords {
                 }
             }
             Statement::Proposed { release, proposal } => {
+                self.served = None;
                 self.proposal = Some(Proposed {
                     release: release.clone(),
                     commit: *proposal,
+                    base: record.commit,
                     at,
                 });
                 self.declined
@@ -327,9 +303,12 @@ impl UnitRecords {
             }
             Statement::Withdrawn {
                 release,
-                proposal: Some(_),
+                proposal: Some(proposal),
                 ..
-            } => self.close_proposal(release),
+            } => {
+                self.served = Some(*proposal);
+                self.close_proposal(release);
+            }
             Statement::Withdrawn {
                 release,
                 proposal: None,
@@ -347,6 +326,8 @@ impl UnitRecords {
                     release: release.clone(),
                     at,
                 });
+                let surplus = self.declined.len().saturating_sub(STOPPED);
+                self.declined.drain(..surplus);
             }
             Statement::Pinned {
                 release,
@@ -371,6 +352,17 @@ impl UnitRecords {
             Statement::Resumed { .. } => self.hold = None,
             Statement::Retried { release } => {
                 let digests = release.digests();
+                // Its verdict is open again, and its time begins anew.
+                if let Some(deployment) = &mut self.deployment
+                    && deployment.failed().is_some()
+                    && deployment
+                        .release
+                        .as_ref()
+                        .is_some_and(|it| it.is(&digests))
+                {
+                    deployment.verdict = None;
+                    deployment.at = at;
+                }
                 self.failures
                     .retain(|failure| !failure.release.is(&digests));
                 self.declined
@@ -387,9 +379,10 @@ impl UnitRecords {
         if let (Some(open), Some(release)) = (&self.proposal, &deployment.release)
             && open.release.is(&release.digests())
         {
+            self.served = Some(open.commit);
             self.proposal = None;
         }
-        self.deployment = Some(deployment);
+        self.before = self.deployment.replace(deployment);
     }
 
     fn judge(
@@ -404,13 +397,17 @@ impl UnitRecords {
             && deployment.number == number
         {
             // The first verdict counts.
-            deployment.verdict.get_or_insert(Judged {
+            if deployment.verdict.is_some() {
+                return;
+            }
+            deployment.verdict = Some(Judged {
                 verdict: verdict.clone(),
                 at,
             });
+            self.before = None;
         }
         match verdict {
-            Verdict::Superseded => self.outpaced += 1,
+            Verdict::Superseded => self.outpaced = (self.outpaced + 1).min(OUTPACED_MAX),
             Verdict::Healthy => {
                 self.outpaced = 0;
                 let Some(release) = release else { return };
@@ -439,6 +436,8 @@ impl UnitRecords {
                     reason: reason.clone(),
                     at,
                 });
+                let surplus = self.failures.len().saturating_sub(STOPPED);
+                self.failures.drain(..surplus);
             }
         }
     }

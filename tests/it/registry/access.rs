@@ -97,9 +97,9 @@ async fn each_form_of_credential_is_used_and_named() {
             basic(),
             password(),
             &bad,
-            "not authorised with the environment variables USER and PASSWORD",
+            "not authorised with the environment variable PASSWORD",
         ),
-        (basic(), password(), &[], "USER is not set"),
+        (basic(), password(), &[], "PASSWORD is not set"),
         (basic(), file("good", "ci:s3cret\n"), &[], ""),
         (
             basic(),
@@ -138,7 +138,7 @@ async fn each_form_of_credential_is_used_and_named() {
             tokens(false),
             password(),
             &bad,
-            "not authorised with the environment variables",
+            "not authorised with the environment variable PASSWORD",
         ),
         (
             tokens(false),
@@ -151,7 +151,7 @@ async fn each_form_of_credential_is_used_and_named() {
             tokens(true),
             password(),
             &bad,
-            "not authorised with the environment variables",
+            "not authorised with the environment variable PASSWORD",
         ),
         (
             tokens(false),

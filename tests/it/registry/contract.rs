@@ -287,7 +287,7 @@ async fn passwords_are_checked(subject: &Subject) {
     for (reader, origin) in [
         (
             subject.reader_as("wrong"),
-            "variables REGISTRY_USER and REGISTRY_PASSWORD",
+            "variable REGISTRY_PASSWORD",
         ),
         (reader(&subject.url, anonymous()), "no credential"),
     ] {

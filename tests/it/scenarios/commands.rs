@@ -231,8 +231,8 @@ impl Teller {
                 };
                 self.merge(environment, application, how);
             }
-            ["decline", environment] => {
-                let branch = self.proposal(environment, "shop");
+            ["decline", environment, application @ ..] => {
+                let branch = self.proposal(environment, application.first().unwrap_or(&"shop"));
                 self.site.person(environment).delete(&branch);
             }
             ["delete-branch", environment, branch] => self.site.person(environment).delete(branch),
@@ -266,9 +266,36 @@ impl Teller {
                 self.site.labels.insert((*label).to_owned(), commit.short());
             }
             ["say", environment, what, rest @ ..] => self.say(environment, what, rest).await,
+            ["tag", environment, name] => {
+                let person = self.site.person(environment);
+                let head = person.head(&self.branch(environment)).unwrap();
+                person.tag(name, head, "made by another tool\n", now);
+            }
+            ["rewrite-records", environment, count] => {
+                let name = records_ref(&environment.parse().unwrap());
+                let mirror = show::mirror(self.site.remote(environment)).await;
+                let head = CommitId(mirror.seen()[&name].id);
+                let mut back = head;
+                for _ in 0..count.parse().unwrap() {
+                    back = mirror.commit(back).unwrap().parents[0];
+                }
+                force_ref(&self.site, environment, &name, Some(back)).await;
+                self.site
+                    .labels
+                    .insert("records".to_owned(), head.to_string());
+            }
+            ["restore-records", environment, id] => {
+                let name = records_ref(&environment.parse().unwrap());
+                force_ref(&self.site, environment, &name, Some(id.parse().unwrap())).await;
+            }
+            ["scribble-records", environment] => self.scribble(environment).await,
             ["forget-records", environment] => {
-                let name: EnvironmentName = environment.parse().unwrap();
-                force_ref(&self.site, environment, &records_ref(&name), None).await;
+                let name = records_ref(&environment.parse().unwrap());
+                let head = self.site.remote(environment).refs()[&name].id;
+                self.site
+                    .labels
+                    .insert("records".to_owned(), head.to_string());
+                force_ref(&self.site, environment, &name, None).await;
             }
             _ => return false,
         }
@@ -374,6 +401,33 @@ impl Teller {
         };
         let commit = notes.commit(&mut draft, &author).unwrap();
         let push = Push::new().update(records_ref(&name), held, commit.0);
+        mirror.push(push.with(&draft).unwrap()).await.unwrap();
+    }
+
+    /// A line that this version cannot read, as a newer Towpath would write it.
+    async fn scribble(&self, environment: &str) {
+        let name = records_ref(&environment.parse().unwrap());
+        let mirror = show::mirror(self.site.remote(environment)).await;
+        let head = mirror.seen()[&name].id;
+        let mut draft = mirror.draft();
+        let tree = mirror.commit(CommitId(head)).unwrap().tree;
+        let line = "{\"v\":2,\"record\":\"verdict\"}\n";
+        let tree = draft
+            .put(Some(tree), "present/applications/shop", line)
+            .unwrap();
+        let author = towpath::git::Signature {
+            name: "Towpath".to_owned(),
+            email: "towpath@example.com".to_owned(),
+            time: self.site.now,
+        };
+        let commit = draft.commit(&towpath::git::CommitDraft {
+            tree,
+            parents: vec![CommitId(head)],
+            author: author.clone(),
+            committer: author,
+            message: "of a newer version\n".to_owned(),
+        });
+        let push = Push::new().update(name, Some(head), commit.0);
         mirror.push(push.with(&draft).unwrap()).await.unwrap();
     }
 
@@ -545,12 +599,12 @@ impl Teller {
                         && name == *unit
                     {
                         let unblock = waiting.reason.unblock();
-                        let since = waiting.since.map(show::clock);
-                        output.push_str(&format!(
-                            "    since {}; unblocked by: {}\n",
-                            since.as_deref().unwrap_or("?"),
-                            unblock.as_deref().unwrap_or("nothing is blocked")
-                        ));
+                        if let Some(since) = waiting.since {
+                            output.push_str(&format!("    since {}\n", show::clock(since)));
+                        }
+                        if let Some(unblock) = unblock {
+                            output.push_str(&format!("    unblocked by: {unblock}\n"));
+                        }
                     }
                 }
                 output
@@ -559,8 +613,8 @@ impl Teller {
                 let branch = self.branch(environment);
                 show::log(self.site.remote(environment), &branch).await
             }
-            ["proposal", environment] => {
-                let branch = self.proposal(environment, "shop");
+            ["proposal", environment, application @ ..] => {
+                let branch = self.proposal(environment, application.first().unwrap_or(&"shop"));
                 match self.site.person(environment).head(&branch) {
                     Some(_) => show::log(self.site.remote(environment), &branch).await,
                     None => "  there is none\n".to_owned(),
@@ -710,10 +764,11 @@ fn race(site: &Site, environment: &str, path: &str, old: &str, new: &str) {
 
 async fn force_ref(site: &Site, environment: &str, name: &str, to: Option<CommitId>) {
     let mirror: Repository = show::mirror(site.remote(environment)).await;
-    let held = mirror.seen()[name].id;
-    let push = match to {
-        Some(to) => Push::new().update(name, Some(held), to.0),
-        None => Push::new().delete(name, held),
+    let held = mirror.seen().get(name).map(|held| held.id);
+    let push = match (to, held) {
+        (Some(to), held) => Push::new().update(name, held, to.0),
+        (None, Some(held)) => Push::new().delete(name, held),
+        (None, None) => return,
     };
     mirror.push(push).await.unwrap();
 }

@@ -13,6 +13,7 @@ mod site;
 mod story;
 
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 
 use commands::Teller;
 use story::Line;
@@ -32,20 +33,23 @@ fn names() -> Vec<String> {
     names
 }
 
-async fn tell(text: String) -> String {
+/// What is told so far, also when the scenario then panics.
+type Output = Arc<Mutex<String>>;
+
+async fn tell(text: String, output: Output) {
     let mut teller = Teller::new();
-    let mut output = String::new();
     for line in story::read(&text) {
         match line {
-            Line::Prose(text) => output.push_str(&format!("{text}\n")),
+            Line::Prose(text) => output.lock().unwrap().push_str(&format!("{text}\n")),
             Line::Command(command) => {
-                output.push_str(&format!("> {}\n", command.text));
-                output.push_str(&teller.run(&command).await);
+                let echo = format!("> {}\n", command.text);
+                output.lock().unwrap().push_str(&echo);
+                let told = teller.run(&command).await;
+                output.lock().unwrap().push_str(&told);
             }
         }
     }
     teller.end().await;
-    output
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -57,14 +61,18 @@ async fn every_scenario_ends_as_recorded() {
     assert!(!names.is_empty(), "there is no scenario");
     let told = names.into_iter().map(|name| {
         let text = std::fs::read_to_string(folder().join(format!("{name}.txt"))).unwrap();
-        (name, tokio::spawn(tell(text)))
+        let output = Output::default();
+        let told = tokio::spawn(tell(text, output.clone()));
+        (name, output, told)
     });
     let mut wrong = Vec::new();
-    for (name, told) in told.collect::<Vec<_>>() {
-        let Ok(output) = told.await else {
-            wrong.push(format!("{name}: see above"));
+    for (name, output, told) in told.collect::<Vec<_>>() {
+        let ended = told.await;
+        let output = std::mem::take(&mut *output.lock().unwrap());
+        if ended.is_err() {
+            wrong.push(format!("{name} panicked, see above, after:\n{output}"));
             continue;
-        };
+        }
         let path = folder().join(format!("{name}.out"));
         let recorded = std::fs::read_to_string(&path).unwrap_or_default();
         if update {

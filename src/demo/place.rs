@@ -1,0 +1,193 @@
+//! Where the demo happens: a directory with bare repositories, clones and configuration, a git
+//! server and a registry over them. All of it is gone with this, unless it is kept.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
+use url::Url;
+
+use super::checkout::Checkout;
+use super::example::{self, Addresses};
+use super::git_server::GitServer;
+use super::manifests::{self, APPLICATION};
+use super::registry::{Access, DemoRegistry, Notify};
+use crate::http::{self, HttpSettings};
+use crate::model::ImageRepository;
+use crate::serve::{self, Hooks};
+
+/// The environments of the example, upstream first.
+pub const ENVIRONMENTS: [&str; 3] = ["staging", "qa", "production"];
+
+/// Whether the directory stays, and which it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Keep {
+    /// It is removed at the end.
+    Nothing,
+    /// A new temporary directory stays.
+    Temporary,
+    /// This one stays. It must be new or empty.
+    At(PathBuf),
+}
+
+/// See the module.
+pub struct Place {
+    root: PathBuf,
+    /// Removes the directory when dropped.
+    temporary: Option<TempDir>,
+    /// The git server.
+    pub git: GitServer,
+    /// The registry.
+    pub registry: DemoRegistry,
+    /// Takes the servers' webhooks, as it does for `run`.
+    pub hooks: Hooks,
+    /// Where it takes them: `http://127.0.0.1:6000/hooks/`.
+    pub hooks_url: Url,
+    stop: CancellationToken,
+    /// What CI and people ask the registry with.
+    pub client: reqwest::Client,
+}
+
+impl Place {
+    /// Makes the directory, starts the servers, writes the configuration.
+    ///
+    /// # Errors
+    /// A directory that is not empty or cannot be written, or no free port.
+    pub async fn open(keep: &Keep) -> anyhow::Result<Self> {
+        let (root, temporary) = directory(keep)?;
+        let client = http::client(&HttpSettings::default())?;
+        let no_port = "no port of 127.0.0.1 can be had";
+        let git = GitServer::start(&root.join("git")).await.context(no_port)?;
+        let (hooks, stop) = (Hooks::default(), CancellationToken::new());
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let bound = serve::listen(any, hooks.clone(), stop.clone())
+            .await
+            .context(no_port)?;
+        let hooks_url: Url = format!("http://{bound}/hooks/").parse()?;
+        let notify = Notify {
+            client: client.clone(),
+            url: hooks_url.join("registry")?,
+            authorization: None,
+        };
+        let registry = DemoRegistry::start(Access::Open, Some(notify))
+            .await
+            .context(no_port)?;
+        let this = Self {
+            root,
+            temporary,
+            git,
+            registry,
+            hooks,
+            hooks_url,
+            stop,
+            client,
+        };
+        example::write(&this.configuration(), &this.addresses())?;
+        Ok(this)
+    }
+
+    /// The directory.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The configuration's folder.
+    pub fn configuration(&self) -> PathBuf {
+        self.root.join("environments")
+    }
+
+    /// Where mirrors and simulated clusters are kept.
+    pub fn cache(&self) -> PathBuf {
+        self.root.join("cache")
+    }
+
+    /// The clone of a repository that a person works in.
+    pub fn checkout(&self, repository: &str) -> PathBuf {
+        self.root.join("checkouts").join(repository)
+    }
+
+    /// The application's image repository.
+    ///
+    /// # Errors
+    /// Never for the addresses of this machine.
+    pub fn image_repository(&self) -> anyhow::Result<ImageRepository> {
+        Ok(self.registry.repository(&format!("acme/{APPLICATION}"))?)
+    }
+
+    /// Makes a repository and a clone of it, whose first commit is the caller's to make.
+    ///
+    /// # Errors
+    /// Says what `git` answers.
+    pub async fn repository(&self, name: &str, person: &str) -> anyhow::Result<Checkout> {
+        self.git
+            .create(name)
+            .await
+            .with_context(|| format!("{name} cannot be made"))?;
+        Checkout::begin(&self.checkout(name), &self.git.url(name), person).await
+    }
+
+    /// Makes the infra repository of an environment, whose manifests name this image.
+    ///
+    /// # Errors
+    /// Says what `git` answers.
+    pub async fn infra(&self, environment: &str, image: &str) -> anyhow::Result<Checkout> {
+        let checkout = self.repository(&infra_name(environment), "Kim").await?;
+        let files = manifests::files(environment, image);
+        checkout
+            .commit(&files, &format!("The manifests of {environment}"))
+            .await?;
+        checkout
+            .git(&["push", "--quiet", "origin", "master"])
+            .await?;
+        Ok(checkout)
+    }
+
+    /// Stops the servers; the directory stays until this is dropped.
+    pub async fn stop(self) -> Option<TempDir> {
+        self.stop.cancel();
+        self.git.stop().await;
+        self.temporary
+    }
+
+    fn addresses(&self) -> Addresses {
+        Addresses {
+            git: format!("http://{}", self.git.address()),
+            registry: self.registry.address().to_string(),
+        }
+    }
+}
+
+/// The name of an environment's infra repository.
+pub fn infra_name(environment: &str) -> String {
+    format!("{APPLICATION}-infra-{environment}")
+}
+
+fn directory(keep: &Keep) -> anyhow::Result<(PathBuf, Option<TempDir>)> {
+    let temporary = || {
+        tempfile::Builder::new()
+            .prefix("towpath-demo-")
+            .tempdir()
+            .context("no temporary directory can be made: set TMPDIR to one that is writable")
+    };
+    match keep {
+        Keep::Nothing => {
+            let temporary = temporary()?;
+            Ok((temporary.path().to_owned(), Some(temporary)))
+        }
+        Keep::Temporary => Ok((temporary()?.keep(), None)),
+        Keep::At(path) => {
+            std::fs::create_dir_all(path)
+                .with_context(|| format!("{} cannot be made", path.display()))?;
+            let path = std::path::absolute(path)
+                .with_context(|| format!("{} has no absolute path", path.display()))?;
+            let mut entries = std::fs::read_dir(&path)
+                .with_context(|| format!("{} cannot be read", path.display()))?;
+            if entries.next().is_some() {
+                bail!("{} is not empty: name a new directory", path.display());
+            }
+            Ok((path, None))
+        }
+    }
+}
