@@ -13,7 +13,7 @@ mod source;
 mod unit;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -27,6 +27,7 @@ pub use source::{Failed, Source};
 
 use crate::cluster::{SharedCluster, UnitScope};
 use crate::git::Repository;
+use crate::manifest::Rendered;
 use crate::model::catalogue::{Catalogue, TagsSeen};
 use crate::model::{
     ApplicationName, CommitId, Digest, Environment, EnvironmentName, Gate, ImageReference,
@@ -96,6 +97,8 @@ pub struct LiveSource {
     scope: UnitScope,
     cluster: SharedCluster,
     named: Mutex<Arc<Vec<ObjectRef>>>,
+    /// The desired state that names them, so that the same is not compared again.
+    named_by: Mutex<Weak<Rendered>>,
     /// What is kept, and for which named objects it was read.
     pub source: Source<Arc<Live>>,
     read_for: Mutex<Option<Arc<Vec<ObjectRef>>>>,
@@ -410,13 +413,8 @@ fn without_digest(pipeline: &Pipeline, world: &World) -> BTreeSet<ImageReference
             continue;
         };
         for image in &pipeline.application.images {
-            let named = desired.rendered.images.get(&image.repository);
-            let named = named.into_iter().flatten();
-            found.extend(
-                named
-                    .filter(|it| it.digest.is_none() && it.tag.is_some())
-                    .cloned(),
-            );
+            let named = desired.rendered.images(&image.repository).into_iter();
+            found.extend(named.filter(|it| it.digest.is_none() && it.tag.is_some()));
         }
     }
     found
@@ -538,7 +536,15 @@ impl InfraSource {
         self.source.keep(read.map(Arc::new), now)
     }
 
-    /// Takes in what our own pushes changed; looks at the server where that explains nothing.
+    /// Takes in what a push of ours that landed changed. No request.
+    pub async fn take_own(&self, now: Timestamp) {
+        let before = self.source.observed();
+        let Ok(before) = before.read() else { return };
+        let read = self.reader.after_push(Some(before), now).await;
+        self.source.keep(read.map(Arc::new), now);
+    }
+
+    /// Takes in what a push found changed; looks at the server where that explains nothing.
     pub async fn catch_up(&self, now: Timestamp) {
         let before = self.source.observed();
         let Ok(before) = before.read() else { return };
@@ -605,6 +611,7 @@ impl LiveSource {
             scope,
             cluster: cluster.clone(),
             named: Mutex::default(),
+            named_by: Mutex::default(),
             source: Source::new(cluster.name(), now),
             read_for: Mutex::default(),
         }
@@ -647,6 +654,11 @@ impl LiveSource {
     /// Tells which objects the unit's manifests name. If others than before, it is read again.
     fn name_objects(&self, infra: &Infra) {
         let Ok(desired) = &infra.desired else { return };
+        let mut named_by = self.named_by.lock().unwrap_or_else(PoisonError::into_inner);
+        if std::ptr::eq(named_by.as_ptr(), Arc::as_ptr(&desired.rendered)) {
+            return;
+        }
+        *named_by = Arc::downgrade(&desired.rendered);
         let references = desired
             .rendered
             .objects

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use jiff::Timestamp;
@@ -62,7 +62,8 @@ impl Fixture {
         let root = root.trim_end_matches("/it.git");
         let recorder = Recorder::start(root, &client).await?;
         let (hooks, stop) = (Hooks::default(), CancellationToken::new());
-        let address = serve::listen(([127, 0, 0, 1], 0).into(), hooks.clone(), stop.clone()).await?;
+        let address =
+            serve::listen(([127, 0, 0, 1], 0).into(), hooks.clone(), stop.clone()).await?;
         let hooks_url: url::Url = format!("http://{address}/hooks/registry").parse()?;
         let notify = Notify {
             client: client.clone(),
@@ -153,10 +154,7 @@ impl Fixture {
                 && !clusters.contains_key(&environment.name)
             {
                 let cluster = SimulatedCluster::open(&environment.name, simulated.clone(), None)?;
-                clusters.insert(
-                    environment.name.clone(),
-                    Arc::new(cluster) as SharedCluster,
-                );
+                clusters.insert(environment.name.clone(), Arc::new(cluster) as SharedCluster);
             }
         }
         let registry = MarkedRegistry {
@@ -286,12 +284,7 @@ fn is_settled(posted: &Posted) -> bool {
 }
 
 /// An environment of one repository.
-pub(crate) fn environment(
-    name: &str,
-    url: &str,
-    manifests: &str,
-    rest: &str,
-) -> (String, String) {
+pub(crate) fn environment(name: &str, url: &str, manifests: &str, rest: &str) -> (String, String) {
     let text = format!(
         "repository: {{ url: {url}, branch: master }}\nmanifests: ['{manifests}']\n\
          cluster: {{ simulated: {{ ready-after: 0s }} }}\n{rest}\n"
@@ -396,4 +389,3 @@ pub(crate) async fn run_with(
     );
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
-

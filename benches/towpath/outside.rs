@@ -38,7 +38,12 @@ exit 0
 
 pub(crate) async fn measure() -> Result<()> {
     for program in ["docker-registry", "lighttpd", "bash"] {
-        let found = run(Path::new("/"), "sh", &["-c", &format!("command -v {program}")]).await;
+        let found = run(
+            Path::new("/"),
+            "sh",
+            &["-c", &format!("command -v {program}")],
+        )
+        .await;
         if found.is_err() {
             println!("\nNot measured: 201 → post-receive outside this process needs {program}.");
             return Ok(());
@@ -95,7 +100,8 @@ impl Site {
             server(&here, "docker-registry", &["serve", "registry.yml"])?,
             server(&here, "lighttpd", &["-D", "-f", "lighttpd.conf"])?,
         ];
-        site.answers(&format!("http://{}/v2/", site.registry)).await?;
+        site.answers(&format!("http://{}/v2/", site.registry))
+            .await?;
 
         site.blob(&Self::configuration(0)).await?;
         let (digest, _) = site.manifest(0).await?;
@@ -107,11 +113,16 @@ impl Site {
             email: "ada@example.com".to_owned(),
             time: clock::now(),
         };
-        let files = directory("kubernetes", "shop", &format!("{image}:main-0000000@{digest}"));
+        let files = directory(
+            "kubernetes",
+            "shop",
+            &format!("{image}:main-0000000@{digest}"),
+        );
         commit_first(&repository, files, "first", &by).await?;
         run(&repository, "git", &["config", "http.receivepack", "true"]).await?;
         let url = format!("http://127.0.0.1:{git}/staging.git");
-        site.answers(&format!("{url}/info/refs?service=git-upload-pack")).await?;
+        site.answers(&format!("{url}/info/refs?service=git-upload-pack"))
+            .await?;
 
         let configuration = here.join("configuration");
         let files = [
@@ -122,7 +133,10 @@ impl Site {
                 "follow: { branches: ['*', '!master'] }",
             ),
             applications([("shop".to_owned(), image)], &["staging"]),
-            ("towpath.yaml".to_owned(), format!("listen: 127.0.0.1:{hooks}\n")),
+            (
+                "towpath.yaml".to_owned(),
+                format!("listen: 127.0.0.1:{hooks}\n"),
+            ),
         ];
         write(&configuration, &files)?;
         site._servers.push(towpath(&here, &configuration)?);
@@ -153,8 +167,7 @@ impl Site {
                 return Ok(Duration::try_from(at.duration_since(answered)).unwrap_or_default());
             }
             if start.elapsed() > DEADLINE {
-                let log = std::fs::read_to_string(self.folder.path().join("towpath.log"));
-                bail!("image {number} does not land: {}", log.unwrap_or_default());
+                bail!("image {number} does not land: {}", self.log());
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
@@ -167,12 +180,19 @@ impl Site {
         let tag = format!("deployment-{:0>4}", commits);
         let start = Instant::now();
         while !tags(&repository).await?.contains(&tag) {
-            ensure!(start.elapsed() < DEADLINE, "no {tag}");
+            ensure!(start.elapsed() < DEADLINE, "no {tag}: {}", self.log());
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         // And until the loop has seen its own tag.
         tokio::time::sleep(Duration::from_millis(30)).await;
         Ok(())
+    }
+
+    /// The end of what `towpath run` said.
+    fn log(&self) -> String {
+        let log = std::fs::read_to_string(self.folder.path().join("towpath.log"));
+        let log = log.unwrap_or_default();
+        log.lines().rev().take(20).collect::<Vec<_>>().join("\n")
     }
 
     fn configuration(number: usize) -> Vec<u8> {
@@ -212,10 +232,18 @@ impl Site {
         let tag = format!("main-{number:07x}");
         let url = format!("http://{}/v2/acme/shop/manifests/{tag}", self.registry);
         let digest = Digest::of(body.as_bytes());
-        let put = self.client.put(url).header(CONTENT_TYPE, MANIFEST).body(body);
+        let put = self
+            .client
+            .put(url)
+            .header(CONTENT_TYPE, MANIFEST)
+            .body(body);
         let response = put.send().await?;
         let answered = clock::now();
-        ensure!(response.status() == 201, "the manifest: {}", response.status());
+        ensure!(
+            response.status() == 201,
+            "the manifest: {}",
+            response.status()
+        );
         Ok((digest, answered))
     }
 
@@ -232,7 +260,12 @@ impl Site {
 }
 
 async fn tags(repository: &Path) -> Result<String> {
-    run(repository, "git", &["for-each-ref", "--format=%(refname:short)", "refs/tags"]).await
+    run(
+        repository,
+        "git",
+        &["for-each-ref", "--format=%(refname:short)", "refs/tags"],
+    )
+    .await
 }
 
 /// A port that nobody listens at now.

@@ -20,14 +20,23 @@ pub(crate) async fn measure() -> Result<()> {
     let mut files = directory("kubernetes/shop", "shop", "registry.example.com/shop:1");
     for index in 1..25 {
         let name = format!("other-{index:02}");
-        files.extend(directory(&format!("kubernetes/{name}"), &name, "example.com/other:1"));
+        files.extend(directory(
+            &format!("kubernetes/{name}"),
+            &name,
+            "example.com/other:1",
+        ));
     }
     fixture.repository("own", files).await?;
     fixture.copy("own", "bare").await?;
     fixture.copy("own", "cli").await?;
     let clone = fixture.folder.path().join("clone.git");
     let url = fixture.recorder.url("cli");
-    run(fixture.folder.path(), "git", &["clone", "-q", "--bare", &url, "clone.git"]).await?;
+    run(
+        fixture.folder.path(),
+        "git",
+        &["clone", "-q", "--bare", &url, "clone.git"],
+    )
+    .await?;
 
     let url = fixture.recorder.url("own").parse()?;
     let remote = git::remote(&url, &git::Access::new(fixture.client.clone()))?;
@@ -44,7 +53,11 @@ pub(crate) async fn measure() -> Result<()> {
         fixture.recorder.take();
         let took = own_push(&repository, content.clone()).await?;
         let recorded = fixture.recorder.take();
-        ensure!(recorded.len() == 1, "a warm push is {} requests", recorded.len());
+        ensure!(
+            recorded.len() == 1,
+            "a warm push is {} requests",
+            recorded.len()
+        );
         let mut replayed = Duration::ZERO;
         for body in recorded {
             replayed = fixture.recorder.replay("bare", body).await?;
@@ -56,11 +69,13 @@ pub(crate) async fn measure() -> Result<()> {
             cli.add(by_git);
         }
     }
-    let row = |name: &str, samples: &Samples| {
-        vec![name.to_owned(), samples.show(), samples.ratio(&bare)]
-    };
+    let row =
+        |name: &str, samples: &Samples| vec![name.to_owned(), samples.show(), samples.ratio(&bare)];
     table::print(
-        &format!("Edit, commit and push of one image, warm, smart HTTP (n = {})", own.len()),
+        &format!(
+            "Edit, commit and push of one image, warm, smart HTTP (n = {})",
+            own.len()
+        ),
         &["", "ms: median (min–max)", "against bare"],
         vec![
             row("the same request made bare", &bare),

@@ -17,8 +17,6 @@ pub(crate) enum Stage {
     Notified,
     /// The tag list is there.
     Listed,
-    /// It is known what the tag points to.
-    Resolved,
     /// Manifest and configuration are there.
     Described,
     /// The push of a branch begins: the step is planned, the commit is made.
@@ -36,8 +34,8 @@ pub(crate) struct Marks(pub(crate) UnboundedSender<Mark>);
 
 impl Marks {
     fn mark(&self, stage: Stage) {
-        // Nobody listens between measurements.
-        drop(self.0.send((stage, Instant::now())));
+        // Nobody listens once the loop is stopped.
+        let _gone = self.0.send((stage, Instant::now()));
     }
 }
 
@@ -60,9 +58,7 @@ impl<R: Registry> Registry for MarkedRegistry<R> {
         repository: &ImageRepository,
         tag: &str,
     ) -> Result<Option<Digest>, RegistryError> {
-        let digest = self.inner.resolve(repository, tag).await;
-        self.marks.mark(Stage::Resolved);
-        digest
+        self.inner.resolve(repository, tag).await
     }
 
     async fn image(
@@ -70,7 +66,15 @@ impl<R: Registry> Registry for MarkedRegistry<R> {
         repository: &ImageRepository,
         digest: &Digest,
     ) -> Result<ImageConfig, RegistryError> {
-        let image = self.inner.image(repository, digest).await;
+        self.inner.image(repository, digest).await
+    }
+
+    async fn tagged(
+        &self,
+        repository: &ImageRepository,
+        tag: &str,
+    ) -> Result<Option<(Digest, ImageConfig)>, RegistryError> {
+        let image = self.inner.tagged(repository, tag).await;
         self.marks.mark(Stage::Described);
         image
     }

@@ -46,7 +46,9 @@ pub(crate) async fn measure() -> Result<()> {
     for round in 1..=ROUNDS {
         let tag = format!("main-{round:07x}");
         for name in &names {
-            fixture.push_image(&format!("acme/{name}"), &tag, round).await?;
+            fixture
+                .push_image(&format!("acme/{name}"), &tag, round)
+                .await?;
         }
         let before: usize = commits().await?.parse()?;
         let (pushed, looked) = (pushes(), looks());
@@ -58,7 +60,11 @@ pub(crate) async fn measure() -> Result<()> {
             "target": { "repository": format!("acme/{name}"), "tag": tag },
         })).collect::<Vec<_>>() });
         let request = fixture.client.post(fixture.hooks_url.clone());
-        request.body(body.to_string()).send().await?.error_for_status()?;
+        request
+            .body(body.to_string())
+            .send()
+            .await?
+            .error_for_status()?;
         let (mut landed, mut first) = (0, Duration::ZERO);
         while landed < APPLICATIONS {
             let event = tokio::time::timeout(Duration::from_secs(60), events.recv())
@@ -75,7 +81,10 @@ pub(crate) async fn measure() -> Result<()> {
         let (pushed, looked) = (pushes() - pushed, looks() - looked);
         tow.settle().await?;
         let made = commits().await?.parse::<usize>()? - before;
-        ensure!(made == APPLICATIONS, "{made} commits for {APPLICATIONS} digests");
+        ensure!(
+            made == APPLICATIONS,
+            "{made} commits for {APPLICATIONS} digests"
+        );
         rows.push(vec![
             format!("round {round}"),
             milliseconds(first),

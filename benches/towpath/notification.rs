@@ -40,7 +40,8 @@ impl Trip {
         Some(at.saturating_duration_since(begin))
     }
 
-    fn to(&self, stage: Stage) -> Option<Duration> {
+    /// From the registry's answer to this stage.
+    pub(crate) fn to(&self, stage: Stage) -> Option<Duration> {
         let at = self.marks.iter().find(|(it, _)| *it == stage)?.1;
         Some(at.saturating_duration_since(self.answered))
     }
@@ -57,11 +58,19 @@ pub(crate) async fn measure() -> Result<()> {
     for (name, rest) in [
         ("staging", "follow: { branches: ['*', '!master'] }"),
         ("qa", "follow: { tags: '>=1.0.0' }"),
-        ("production", "follow: { environment: qa, soak: 10m }\ngate: branch"),
+        (
+            "production",
+            "follow: { environment: qa, soak: 10m }\ngate: branch",
+        ),
     ] {
         let of = directory("kubernetes", "shop", &format!("{image}:v1.0.0@{digest}"));
         fixture.repository(name, of).await?;
-        files.push(environment(name, &fixture.git.url(name), "kubernetes", rest));
+        files.push(environment(
+            name,
+            &fixture.git.url(name),
+            "kubernetes",
+            rest,
+        ));
     }
     let mut tow = fixture.tow(&files).await?;
     let mut trips = Vec::new();
@@ -77,8 +86,7 @@ pub(crate) async fn measure() -> Result<()> {
     let mut rows: Vec<Vec<String>> = [
         (Stage::Notified, "notification received, source woken"),
         (Stage::Listed, "tags listed"),
-        (Stage::Resolved, "manifest"),
-        (Stage::Described, "configuration"),
+        (Stage::Described, "manifest and configuration"),
         (Stage::Planned, "planned, commit and records made"),
         (Stage::Landed, "pushed"),
     ]

@@ -15,7 +15,10 @@ const SETTLES_WITHIN: Duration = Duration::from_secs(120);
 const ENVIRONMENTS: [(&str, &str); 3] = [
     ("staging", "follow: { branches: ['*', '!master'] }"),
     ("qa", "follow: { tags: '>=1.0.0' }"),
-    ("production", "follow: { environment: qa, soak: 10m }\ngate: branch"),
+    (
+        "production",
+        "follow: { environment: qa, soak: 10m }\ngate: branch",
+    ),
 ];
 
 pub(crate) async fn measure() -> Result<()> {
@@ -26,7 +29,9 @@ pub(crate) async fn measure() -> Result<()> {
     let idle_from: Vec<_> = running.iter().map(Running::ticks).collect::<Result<_>>()?;
     let start = Instant::now();
     tokio::time::sleep(IDLE).await;
-    let per_second: f64 = run(Path::new("/"), "getconf", &["CLK_TCK"]).await?.parse()?;
+    let per_second: f64 = run(Path::new("/"), "getconf", &["CLK_TCK"])
+        .await?
+        .parse()?;
     let mut rows = Vec::new();
     for (it, before) in running.iter().zip(idle_from) {
         let used = (it.ticks()? - before) as f64 / per_second;
@@ -40,7 +45,13 @@ pub(crate) async fn measure() -> Result<()> {
     }
     table::print(
         &format!("`towpath run`, at rest for {} s", IDLE.as_secs()),
-        &["", "first settled, s", "resident, MiB", "peak, MiB", "of a core"],
+        &[
+            "",
+            "first settled, s",
+            "resident, MiB",
+            "peak, MiB",
+            "of a core",
+        ],
         rows,
     );
     Ok(())
@@ -60,7 +71,11 @@ impl Running {
         let names: Vec<String> = (0..count).map(|it| format!("app-{it:04}")).collect();
         let mut digests = Vec::new();
         for name in &names {
-            digests.push(fixture.push_image(&format!("acme/{name}"), "v1.0.0", 0).await?);
+            digests.push(
+                fixture
+                    .push_image(&format!("acme/{name}"), "v1.0.0", 0)
+                    .await?,
+            );
         }
         let images: Vec<String> = names
             .iter()
@@ -101,10 +116,18 @@ impl Running {
     /// The first deployment of an environment is tagged once every unit of it has its verdict.
     async fn wait_for_tag(&mut self, environment: &str, start: Instant) -> Result<()> {
         let repository = self._fixture.git.path(environment);
-        let tag = ["rev-parse", "--verify", "--quiet", "refs/tags/deployment-0001"];
+        let tag = [
+            "rev-parse",
+            "--verify",
+            "--quiet",
+            "refs/tags/deployment-0001",
+        ];
         while run(&repository, "git", &tag).await.is_err() {
             if start.elapsed() > SETTLES_WITHIN {
-                bail!("{} in {environment}: no tag after {SETTLES_WITHIN:?}", self.name);
+                bail!(
+                    "{} in {environment}: no tag after {SETTLES_WITHIN:?}",
+                    self.name
+                );
             }
             if let Some(status) = self.child.try_wait()? {
                 bail!("towpath run ended: {status}");
