@@ -31,7 +31,7 @@ const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const HOOK: &str = "#!/bin/bash
 now=$EPOCHREALTIME
 while read -r old new ref; do
-  [ \"$ref\" = refs/heads/master ] && echo \"$now $new\" >> landed
+  [ \"$ref\" = refs/heads/master ] && [ $old != $new ] && echo \"$now $new\" >> landed
 done
 exit 0
 ";
@@ -139,7 +139,11 @@ impl Site {
             ),
         ];
         write(&configuration, &files)?;
-        site._servers.push(towpath(&here, &configuration)?);
+        site._servers.push(towpath(
+            &here,
+            &configuration,
+            &format!("127.0.0.1:{hooks}"),
+        )?);
         let start = Instant::now();
         while !tags(&repository).await?.contains("deployment-0001") {
             ensure!(start.elapsed() < DEADLINE, "the baseline is not adopted");

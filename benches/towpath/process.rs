@@ -99,7 +99,7 @@ impl Running {
         let configuration = fixture.folder.path().join("configuration");
         write(&configuration, &files)?;
         let start = Instant::now();
-        let child = towpath(fixture.folder.path(), &configuration)?;
+        let child = towpath(fixture.folder.path(), &configuration, "127.0.0.1:0")?;
         let mut running = Self {
             name: format!("{count} × {} environments", ENVIRONMENTS.len()),
             child,
@@ -170,11 +170,11 @@ pub(crate) fn write(folder: &Path, files: &[(String, String)]) -> Result<()> {
     Ok(())
 }
 
-/// Starts `towpath run`, its cache in this folder.
-pub(crate) fn towpath(folder: &Path, configuration: &Path) -> Result<Child> {
+/// Starts `towpath run`, its cache in this folder, taking webhooks at this address.
+pub(crate) fn towpath(folder: &Path, configuration: &Path, hooks: &str) -> Result<Child> {
     let log = std::fs::File::create(folder.join("towpath.log"))?;
     Command::new(env!("CARGO_BIN_EXE_towpath"))
-        .args(["run", "--listen", "127.0.0.1:0", "--config"])
+        .args(["run", "--listen", hooks, "--config"])
         .arg(configuration)
         .env("XDG_CACHE_HOME", folder.join("cache"))
         .env("HOME", folder)

@@ -97,6 +97,7 @@ impl Writer {
             KeepTags::None => crate::git::Refs::new(),
             _ => self.repository.look(&names).await?,
         };
+        let tree = self.repository.commit(head)?.tree;
         let mut draft = self.repository.draft();
         let mut notes = NotesDraft::begin(&draft, Some(head))?;
         let signature = message::signature(&self.author, now);
@@ -132,9 +133,11 @@ impl Writer {
             if let KeepTags::Newest(keep) = environment.tags.keep
                 && let Some(surplus) = open.number.checked_sub(keep as u64)
             {
-                let surplus = format!("refs/tags/{}", environment.tags.name(surplus));
-                if let Some(old) = there.get(&surplus) {
-                    push = push.delete(surplus, old.id);
+                let name = format!("refs/tags/{}", environment.tags.name(surplus));
+                if let Some(old) = there.get(&name)
+                    && self.is_ours(tree, old.commit(), surplus)?
+                {
+                    push = push.delete(name, old.id);
                 }
             }
         }
@@ -148,6 +151,17 @@ impl Writer {
             Outcome::Done(_) => Outcome::Done(happened),
             other => other,
         })
+    }
+
+    /// Whether the records tell of this deployment: tags of another tool are left alone.
+    fn is_ours(
+        &self,
+        tree: gix::ObjectId,
+        commit: CommitId,
+        number: u64,
+    ) -> Result<bool, NotesError> {
+        let note = read_note(&self.repository, tree, commit)?;
+        Ok(note.iter().any(|record| is_deployment(record, number)))
     }
 
     /// The highest number among the environment's tags: read once, where there are no records yet.
@@ -167,15 +181,17 @@ impl Writer {
 
 /// Every unit that was deployed under this number has its verdict.
 fn is_ended(note: &[Record], number: u64) -> bool {
-    let deployed = note.iter().filter(
-        |record| matches!(&record.statement, Statement::Deployment { number: it, .. } if *it == number),
-    );
+    let deployed = note.iter().filter(|record| is_deployment(record, number));
     let judged = |record: &Record| {
         note.iter()
             .any(|other| is_verdict(other, number) && other.application == record.application)
     };
     let mut deployed = deployed.peekable();
     deployed.peek().is_some() && deployed.all(judged)
+}
+
+fn is_deployment(record: &Record, number: u64) -> bool {
+    matches!(&record.statement, Statement::Deployment { number: it, .. } if *it == number)
 }
 
 fn is_verdict(record: &Record, number: u64) -> bool {

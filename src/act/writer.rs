@@ -94,6 +94,8 @@ impl Writer {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .push(Waiting { order, reply });
+        // Whoever has something to write at this very moment comes along.
+        tokio::task::yield_now().await;
         let mut turn = self.turn.lock().await;
         let waiting =
             std::mem::take(&mut *self.queue.lock().unwrap_or_else(PoisonError::into_inner));

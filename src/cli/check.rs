@@ -8,7 +8,10 @@ use super::Output;
 use crate::config::{Config, Problem, Problems, Severity, in_words};
 use crate::model::{Environment, Follow, Gate, Pipeline};
 
-/// Check the configuration: print every mistake in it, or what it says
+/// Report every mistake in the configuration, or what it says
+///
+/// Reads the configuration alone: no infra repository, registry or cluster is asked. Exit code 1 where there
+/// is a mistake; warnings leave it at 0.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// How the answer is written

@@ -11,7 +11,7 @@ use crate::clock;
 use crate::model::{ApplicationName, EnvironmentName, Follow, Pipeline};
 use crate::plan::{Decision, Plan, Reason, UnitPlan};
 
-/// Name the one thing that blocks
+/// Name the one thing each unit waits for, and what would unblock it
 ///
 /// For each environment, downstream first: what it waits for, since when, when it is looked at next,
 /// and what unblocks it; then what it follows, up to the tag.

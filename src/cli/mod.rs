@@ -28,6 +28,9 @@ use setup::{Setup, SetupError};
 /// Towpath watches image registries, commits new image digests into per-environment infra
 /// repositories, proposes production, applies what was merged, watches it become healthy, and only
 /// then lets the release go on.
+///
+/// `towpath demo` shows it on this machine. With a configuration of your own: `check` reads it, `plan`
+/// says what would be done, `run` does it, `status` and `explain` say where it stands.
 #[derive(Debug, Parser)]
 #[command(
     name = "towpath",
@@ -51,7 +54,7 @@ pub struct Cli {
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
     color: Color,
 
-    /// Say more on stderr; twice for every request
+    /// Say more on stderr; `-vv` tells of every request
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     verbose: u8,
 
@@ -59,25 +62,17 @@ pub struct Cli {
     command: Command,
 }
 
+// Each command's help stands with its arguments: a comment here would hide it.
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Watch, commit, propose, apply and record, until stopped
     Run(run::Args),
-    /// Show what the next round would do; write nothing
     Plan(plan::Args),
-    /// Show what runs where, and why
     Status(status::Args),
-    /// Name the one thing that blocks
     Explain(explain::Args),
-    /// Report every mistake in the configuration
     Check(check::Args),
-    /// Set images in manifest files, byte-exactly
     SetImage(set_image::SetImage),
-    /// Print the JSON Schemas of the configuration
     Schema(schema::Args),
-    /// Watch a release travel from an image push to production, on this machine alone
     Demo(demo::Args),
-    /// Print a shell's completion script
     Completions(completions::Args),
 }
 

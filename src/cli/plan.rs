@@ -20,7 +20,7 @@ pub struct Args {
     /// Only this application
     application: Option<ApplicationName>,
 
-    /// Only these environments
+    /// Only this environment; may be repeated
     #[arg(long, value_name = "ENVIRONMENT")]
     only: Vec<EnvironmentName>,
 

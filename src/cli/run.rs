@@ -14,7 +14,6 @@ use super::{Output, exit, view};
 use crate::clock;
 use crate::config::{Location, watch};
 use crate::model::EnvironmentName;
-use crate::observe::Outside;
 use crate::plan::{Decision, Reason};
 use crate::reconcile::{Posted, Reconciler};
 use crate::serve;
@@ -27,8 +26,11 @@ const CONFIG_POLL: Duration = Duration::from_secs(30);
 
 /// Watch, commit, propose, apply and record, until stopped
 ///
+/// SIGTERM and SIGINT end it once the steps at hand are done, within seconds. A changed configuration
+/// takes effect without a restart; one with mistakes is reported, and the last good one goes on.
+///
 /// With `--once`, until only a person, or a timer beyond `--wait`, is left. Exit codes then: 0 settled,
-/// 3 something is held or failed, 4 a timer is pending, 1 a source cannot be read.
+/// 3 something is held or failed, 4 a timer is pending or it was stopped, 1 a source cannot be read.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// End once everything is settled
@@ -39,15 +41,15 @@ pub struct Args {
     #[arg(long, value_name = "DURATION", default_value = "0s", requires = "once", value_parser = duration)]
     wait: Duration,
 
-    /// Act for these environments alone, with their credentials alone
+    /// Act for these environments alone, with their credentials alone; others are known by their records
     #[arg(long, value_name = "ENVIRONMENT", num_args = 1..)]
     only: Vec<EnvironmentName>,
 
-    /// Take webhooks at this address; they only shorten the wait
+    /// Take webhooks at this address, such as 127.0.0.1:8080; they only shorten the wait
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<std::net::SocketAddr>,
 
-    /// Print what happens: lines, or one JSON object per event
+    /// What stdout tells: `json` one object per event; `table`, with `--once`, what each unit came to
     #[arg(short, long, value_enum, default_value_t, value_name = "FORM")]
     output: Output,
 }
@@ -78,7 +80,7 @@ pub async fn run(args: &Args, location: Location, out: &mut dyn Write) -> Result
     loop {
         let now = clock::now();
         let outside = setup.outside(&args.only, now)?;
-        let reconciler = reconciler(&setup, &outside, now);
+        let reconciler = setup.reconciler(&outside, now);
         hooks.serve(&reconciler);
         let end = if args.once {
             tow_once(args, &reconciler, &stop, out).await?
@@ -96,24 +98,6 @@ pub async fn run(args: &Args, location: Location, out: &mut dyn Write) -> Result
 enum End {
     Code(u8),
     Changed(Box<Setup>),
-}
-
-fn reconciler(setup: &Setup, outside: &Outside, now: Timestamp) -> Arc<Reconciler> {
-    let pipelines = setup
-        .config
-        .pipelines
-        .iter()
-        .cloned()
-        .map(Arc::new)
-        .collect();
-    let author = &setup.config.settings.author;
-    Arc::new(Reconciler::new(
-        pipelines,
-        outside,
-        author,
-        setup.intervals(),
-        now,
-    ))
 }
 
 /// Tows until stopped, or until the configuration is a good other one.

@@ -14,9 +14,11 @@ use crate::config::{Config, Location, Problems, default_cache, files};
 use crate::git::{self, Access, Reach, Repository};
 use crate::http::{self, HttpSettings};
 use crate::model::{
-    ClusterSpec, CommitId, Credential, Digest, Environment, EnvironmentName, RepositoryUrl,
+    ClusterSpec, CommitId, Credential, Digest, Environment, EnvironmentName, Pipeline,
+    RepositoryUrl,
 };
 use crate::observe::{Intervals, Outside};
+use crate::reconcile::Reconciler;
 use crate::registry::{CredentialSource, HostSettings, HttpRegistry, RegistrySettings};
 
 /// Where the configuration is read from, and what was read.
@@ -71,13 +73,36 @@ impl Setup {
     }
 
     /// How often sources are read.
-    pub fn intervals(&self) -> Intervals {
+    fn intervals(&self) -> Intervals {
         let poll = &self.config.settings.poll;
         Intervals {
             git: poll.git,
             registry: poll.registry,
             ..Intervals::default()
         }
+    }
+
+    /// The pipelines, shared.
+    pub fn pipelines(&self) -> Vec<Arc<Pipeline>> {
+        self.config
+            .pipelines
+            .iter()
+            .cloned()
+            .map(Arc::new)
+            .collect()
+    }
+
+    /// What tows them.
+    pub fn reconciler(&self, outside: &Outside, now: Timestamp) -> Arc<Reconciler> {
+        let author = &self.config.settings.author;
+        let intervals = self.intervals();
+        Arc::new(Reconciler::new(
+            self.pipelines(),
+            outside,
+            author,
+            intervals,
+            now,
+        ))
     }
 
     /// The outside systems, acting for these environments alone (for all where none is named).

@@ -40,13 +40,7 @@ pub(super) async fn look(
     only: &[EnvironmentName],
     now: Timestamp,
 ) -> Result<Vec<(Arc<Pipeline>, Plan)>> {
-    let mut pipelines: Vec<_> = setup
-        .config
-        .pipelines
-        .iter()
-        .cloned()
-        .map(Arc::new)
-        .collect();
+    let mut pipelines = setup.pipelines();
     if let Some(name) = application {
         pipelines.retain(|pipeline| pipeline.application.name == *name);
         if pipelines.is_empty() {

@@ -54,21 +54,7 @@ impl Stage {
         setup.config.settings.cache = Some(place.cache());
         let now = clock::now();
         let outside = setup.outside(&[], now)?;
-        let pipelines = setup
-            .config
-            .pipelines
-            .iter()
-            .cloned()
-            .map(Arc::new)
-            .collect();
-        let author = &setup.config.settings.author;
-        let reconciler = Arc::new(Reconciler::new(
-            pipelines,
-            &outside,
-            author,
-            setup.intervals(),
-            now,
-        ));
+        let reconciler = setup.reconciler(&outside, now);
         let stop = stop.child_token();
         let (events, board) = (reconciler.events(), reconciler.board().changes());
         place.hooks.serve(&reconciler);

@@ -12,9 +12,10 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use gix::ObjectId;
 
-use super::{CommitDraft, Draft, GitError, Repository, Signature};
+use super::{CommitDraft, Draft, Found, GitError, Repository, Signature};
 use crate::model::record::{Record, Standing, Statement, UnitRecords};
 use crate::model::{ApplicationName, CommitId, EnvironmentName};
 
@@ -56,36 +57,32 @@ pub enum NotesError {
 
 /// Reads a file of the records' tree.
 trait Files {
-    fn file(
-        &self,
-        tree: ObjectId,
-        path: &str,
-    ) -> Result<Option<(ObjectId, bytes::Bytes)>, GitError>;
+    fn find(&self, tree: ObjectId, path: &str) -> Result<Option<Found>, GitError>;
+    fn read(&self, id: ObjectId) -> Result<Bytes, GitError>;
+
+    fn file(&self, tree: ObjectId, path: &str) -> Result<Option<Bytes>, GitError> {
+        let found = self.find(tree, path)?;
+        found.map(|found| self.read(found.id)).transpose()
+    }
 }
 
 impl Files for Repository {
-    fn file(
-        &self,
-        tree: ObjectId,
-        path: &str,
-    ) -> Result<Option<(ObjectId, bytes::Bytes)>, GitError> {
-        let Some(found) = self.lookup(tree, path)? else {
-            return Ok(None);
-        };
-        Ok(Some((found.id, self.blob(found.id)?)))
+    fn find(&self, tree: ObjectId, path: &str) -> Result<Option<Found>, GitError> {
+        self.lookup(tree, path)
+    }
+
+    fn read(&self, id: ObjectId) -> Result<Bytes, GitError> {
+        self.blob(id)
     }
 }
 
 impl Files for Draft {
-    fn file(
-        &self,
-        tree: ObjectId,
-        path: &str,
-    ) -> Result<Option<(ObjectId, bytes::Bytes)>, GitError> {
-        let Some(found) = self.lookup(tree, path)? else {
-            return Ok(None);
-        };
-        Ok(Some((found.id, self.blob(found.id)?)))
+    fn find(&self, tree: ObjectId, path: &str) -> Result<Option<Found>, GitError> {
+        self.lookup(tree, path)
+    }
+
+    fn read(&self, id: ObjectId) -> Result<Bytes, GitError> {
+        self.blob(id)
     }
 }
 
@@ -137,7 +134,7 @@ pub fn read_note(
 }
 
 fn standing(files: &impl Files, tree: ObjectId) -> Result<Standing, NotesError> {
-    let Some((_, bytes)) = files.file(tree, STANDING)? else {
+    let Some(bytes) = files.file(tree, STANDING)? else {
         return Ok(Standing::default());
     };
     Standing::from_json(&String::from_utf8_lossy(&bytes)).map_err(|error| NotesError::Invalid {
@@ -148,7 +145,7 @@ fn standing(files: &impl Files, tree: ObjectId) -> Result<Standing, NotesError> 
 }
 
 fn read_lines(files: &impl Files, tree: ObjectId, path: &str) -> Result<Vec<Record>, NotesError> {
-    let Some((_, bytes)) = files.file(tree, path)? else {
+    let Some(bytes) = files.file(tree, path)? else {
         return Ok(Vec::new());
     };
     let text = String::from_utf8_lossy(&bytes);
@@ -214,13 +211,18 @@ impl NotesDraft {
     ) -> Result<Vec<Record>, NotesError> {
         let mut numbered = Vec::new();
         for mut record in records {
-            if let Statement::Deployment { number, .. } = &mut record.statement {
-                *number = self.number(draft, record.commit)?;
+            if matches!(record.statement, Statement::Deployment { .. }) {
+                let taken = self.number(draft, &record)?;
+                if let Statement::Deployment { number, .. } = &mut record.statement {
+                    *number = taken;
+                }
             }
-            self.standing.take(&record);
             numbered.push(record);
         }
         self.write(draft, &numbered)?;
+        numbered
+            .iter()
+            .for_each(|record| self.standing.take(record));
         self.written.extend(numbered.iter().cloned());
         Ok(numbered)
     }
@@ -251,20 +253,22 @@ impl NotesDraft {
         }))
     }
 
-    /// The number a commit has, or the next one.
-    fn number(&self, draft: &Draft, commit: CommitId) -> Result<u64, NotesError> {
-        if let Some(number) = self.standing.number_of(commit) {
-            return Ok(number);
-        }
-        let Some(tree) = self.tree else {
-            return Ok(self.standing.number + 1);
+    /// The number that the commit has through another application's deployment, while that has no
+    /// tag; else the next one. A unit that comes back to a commit it had before is deployed anew.
+    fn number(&self, draft: &Draft, record: &Record) -> Result<u64, NotesError> {
+        let next = self.standing.number + 1;
+        let Some(number) = self.standing.number_of(record.commit) else {
+            return Ok(next);
         };
-        let note = read_lines(draft, tree, &note_path(commit))?;
-        let before = note.iter().find_map(|record| match record.statement {
-            Statement::Deployment { number, .. } => Some(number),
-            _ => None,
+        let note = match self.tree {
+            Some(tree) => read_lines(draft, tree, &note_path(record.commit))?,
+            None => Vec::new(),
+        };
+        let own = note.iter().any(|other| {
+            other.application == record.application
+                && matches!(other.statement, Statement::Deployment { number: it, .. } if it == number)
         });
-        Ok(before.unwrap_or(self.standing.number + 1))
+        Ok(if own { next } else { number })
     }
 
     fn write(&mut self, draft: &mut Draft, records: &[Record]) -> Result<(), NotesError> {
@@ -284,7 +288,7 @@ impl NotesDraft {
                 Some(tree) => draft.file(tree, &path)?,
                 None => None,
             };
-            let mut bytes = before.map(|(_, bytes)| bytes.to_vec()).unwrap_or_default();
+            let mut bytes = before.map(|bytes| bytes.to_vec()).unwrap_or_default();
             if bytes.last().is_some_and(|byte| *byte != b'\n') {
                 bytes.push(b'\n');
             }

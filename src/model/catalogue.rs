@@ -295,3 +295,6 @@ pub fn commit_of(source: &ImageSource, tag: &str, seen: &TagSeen) -> Option<Stri
     };
     seen.revision.clone().or_else(named)
 }
+
+#[cfg(test)]
+mod tests;

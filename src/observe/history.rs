@@ -197,3 +197,6 @@ impl HistoryReader {
         Ok(history)
     }
 }
+
+#[cfg(test)]
+mod tests;

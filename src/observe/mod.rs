@@ -5,15 +5,18 @@
 //! need it.
 
 mod branch;
+mod catalogue;
 mod concerned;
 mod history;
 mod infra;
+mod live;
+mod lookup;
 mod releases;
 mod source;
 mod unit;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -22,19 +25,21 @@ use jiff::Timestamp;
 pub use concerned::Concerned;
 pub use history::{History, HistoryReader};
 pub use infra::{InfraReader, Place, Snapshot};
+pub use live::LiveSource;
 pub use releases::{TagReader, Tags};
 pub use source::{Failed, Source};
 
-use crate::cluster::{SharedCluster, UnitScope};
+use catalogue::CatalogueKept;
+use lookup::{Looked, without_digest};
+
+use crate::cluster::SharedCluster;
 use crate::git::Repository;
-use crate::manifest::Rendered;
-use crate::model::catalogue::{Catalogue, TagsSeen};
 use crate::model::{
-    ApplicationName, CommitId, Digest, Environment, EnvironmentName, Gate, ImageReference,
-    ImageRepository, ObjectRef, Pipeline, Release, RepositoryUrl, proposal_branch,
+    ApplicationName, Environment, EnvironmentName, Gate, ImageReference, ImageRepository, Pipeline,
+    RepositoryUrl, proposal_branch,
 };
-use crate::plan::{Infra, Live, Observed, Request, UnitView, Unreadable, World};
-use crate::registry::{Registry, RegistryError};
+use crate::plan::{Infra, Observed, Request, UnitView, Unreadable, World};
+use crate::registry::Registry;
 
 /// The outside systems that pipelines need.
 pub struct Outside {
@@ -92,18 +97,6 @@ pub struct HistorySource {
     pub source: Source<Arc<History>>,
 }
 
-/// What a unit's cluster runs, and what is kept of it.
-pub struct LiveSource {
-    scope: UnitScope,
-    cluster: SharedCluster,
-    named: Mutex<Arc<Vec<ObjectRef>>>,
-    /// The desired state that names them, so that the same is not compared again.
-    named_by: Mutex<Weak<Rendered>>,
-    /// What is kept, and for which named objects it was read.
-    pub source: Source<Arc<Live>>,
-    read_for: Mutex<Option<Arc<Vec<ObjectRef>>>>,
-}
-
 /// Everything that is observed for a set of pipelines.
 pub struct Observatory {
     /// By address.
@@ -117,23 +110,6 @@ pub struct Observatory {
     registry: Arc<dyn Registry>,
     catalogues: Mutex<BTreeMap<ApplicationName, CatalogueKept>>,
     resolved: Mutex<BTreeMap<ImageReference, Looked>>,
-}
-
-/// What a tag outside the catalogue pointed to when it was looked up.
-#[derive(Clone, Copy)]
-struct Looked {
-    digest: Option<Digest>,
-    at: Timestamp,
-}
-
-/// How long a tag that does not exist is not looked up again.
-const ABSENT_FOR: Duration = Duration::from_secs(60);
-
-/// A catalogue and what it was made from.
-struct CatalogueKept {
-    tags: Vec<Arc<Tags>>,
-    history: Option<Arc<History>>,
-    catalogue: Arc<Catalogue>,
 }
 
 impl Observatory {
@@ -249,9 +225,12 @@ impl Observatory {
         let environments = || pipeline.environments.iter();
         let infra = environments().filter_map(|it| self.infra.get(&it.repository));
         let live = environments().filter_map(|it| self.live_of(pipeline, it));
+        let source = pipeline.application.source.iter();
+        let histories = source.filter_map(|it| self.histories.get(&it.url));
         tags.map(|it| it.source.is_tried())
             .chain(infra.map(|it| it.source.is_tried()))
             .chain(live.map(|it| it.source.is_tried()))
+            .chain(histories.map(|it| it.source.is_tried()))
             .all(|tried| tried)
     }
 
@@ -263,61 +242,6 @@ impl Observatory {
     ) -> Option<&Arc<LiveSource>> {
         self.live
             .get(&(environment.name.clone(), pipeline.application.name.clone()))
-    }
-
-    /// Looks up these tags. One that cannot be looked up now is still unresolved afterwards.
-    pub async fn resolve(&self, references: &BTreeSet<ImageReference>, now: Timestamp) {
-        for reference in references {
-            let Some(tag) = &reference.tag else { continue };
-            let digest = match self.registry.resolve(&reference.repository, tag).await {
-                Ok(digest) => digest,
-                Err(RegistryError::NotFound { .. }) => None,
-                Err(error) => {
-                    tracing::warn!(%reference, %error, "the tag cannot be looked up");
-                    continue;
-                }
-            };
-            let mut resolved = self.resolved.lock().unwrap_or_else(PoisonError::into_inner);
-            resolved.insert(reference.clone(), Looked { digest, at: now });
-        }
-    }
-
-    /// Tags of a pipeline's images in its manifests that are neither in the catalogue nor looked up.
-    pub fn unresolved(&self, pipeline: &Pipeline, world: &World) -> BTreeSet<ImageReference> {
-        let mut open = without_digest(pipeline, world);
-        let catalogue = world.catalogue.read().ok();
-        open.retain(|reference| {
-            let tag = reference.tag.as_deref().unwrap_or_default();
-            let known = catalogue.is_some_and(|it| it.tag(&reference.repository, tag).is_some());
-            !known && !world.resolved.contains_key(reference)
-        });
-        open
-    }
-
-    /// Tags that decisions rest on are asked for each time: what runs, is proposed or comes next.
-    fn watch_tags(&self, pipeline: &Pipeline, world: &World) {
-        let mut releases: Vec<Release> = Vec::new();
-        let catalogue = world.catalogue.read().ok();
-        for environment in &pipeline.environments {
-            let newest = catalogue.and_then(|it| it.releases(&environment.follow).pop());
-            releases.extend(newest);
-            let view = world.units.get(&environment.name);
-            let infra = view.and_then(|view| view.infra.read().ok());
-            if let Some(Ok(records)) = infra.map(|infra| &infra.records) {
-                releases.extend(records.running().cloned());
-                releases.extend(records.proposal.iter().map(|it| it.release.clone()));
-            }
-        }
-        for image in &pipeline.application.images {
-            let tags = releases
-                .iter()
-                .filter_map(|release| release.images.get(&image.repository)?.tag.clone());
-            if let Some(source) = self.tags.get(&image.repository) {
-                source
-                    .reader
-                    .watch(&pipeline.application.name, tags.collect());
-            }
-        }
     }
 
     fn unit(&self, pipeline: &Pipeline, environment: &Environment, now: Timestamp) -> UnitView {
@@ -343,142 +267,6 @@ impl Observatory {
             request,
             live,
         }
-    }
-
-    fn catalogue(&self, pipeline: &Pipeline, now: Timestamp) -> Observed<Arc<Catalogue>> {
-        let application = &pipeline.application;
-        let (mut tags, mut seen_at) = (Vec::new(), now);
-        for image in &application.images {
-            let Some(source) = self.tags.get(&image.repository) else {
-                continue;
-            };
-            match source.source.observed() {
-                Observed::Seen { value, at } => {
-                    seen_at = seen_at.min(at);
-                    tags.push(value);
-                }
-                Observed::Unreadable(unreadable) => return Observed::Unreadable(unreadable),
-            }
-        }
-        let history = match application.source.as_ref() {
-            Some(source) => match self.histories.get(&source.url).map(|it| it.known()) {
-                Some(Ok(history)) => Some(history),
-                Some(Err(unreadable)) => return Observed::Unreadable(unreadable),
-                None => None,
-            },
-            None => None,
-        };
-        let mut kept = self
-            .catalogues
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if let Some(kept) = kept.get(&application.name)
-            && kept.is_made_from(&tags, history.as_ref())
-        {
-            return Observed::Seen {
-                value: kept.catalogue.clone(),
-                at: seen_at,
-            };
-        }
-        let catalogue = Arc::new(assemble(pipeline, &tags, history.as_deref()));
-        let value = catalogue.clone();
-        kept.insert(
-            application.name.clone(),
-            CatalogueKept {
-                tags,
-                history,
-                catalogue,
-            },
-        );
-        Observed::Seen { value, at: seen_at }
-    }
-}
-
-impl Looked {
-    /// What exists is asked for once; what does not may be pushed any time.
-    fn holds(&self, now: Timestamp) -> bool {
-        let age = Duration::try_from(now.duration_since(self.at)).unwrap_or_default();
-        self.digest.is_some() || age < ABSENT_FOR
-    }
-}
-
-/// References to a pipeline's images that name a tag and no digest.
-fn without_digest(pipeline: &Pipeline, world: &World) -> BTreeSet<ImageReference> {
-    let mut found = BTreeSet::new();
-    for view in world.units.values() {
-        let Ok(infra) = view.infra.read() else {
-            continue;
-        };
-        let Ok(desired) = &infra.desired else {
-            continue;
-        };
-        for image in &pipeline.application.images {
-            let named = desired.rendered.images(&image.repository).into_iter();
-            found.extend(named.filter(|it| it.digest.is_none() && it.tag.is_some()));
-        }
-    }
-    found
-}
-
-impl CatalogueKept {
-    fn is_made_from(&self, tags: &[Arc<Tags>], history: Option<&Arc<History>>) -> bool {
-        let same_tags = self.tags.len() == tags.len()
-            && self.tags.iter().zip(tags).all(|(a, b)| Arc::ptr_eq(a, b));
-        let same_history = match (&self.history, history) {
-            (Some(a), Some(b)) => Arc::ptr_eq(a, b),
-            (None, None) => true,
-            _ => false,
-        };
-        same_tags && same_history
-    }
-}
-
-/// The catalogue of an application, with what its source repository says of its builds.
-fn assemble(pipeline: &Pipeline, tags: &[Arc<Tags>], history: Option<&History>) -> Catalogue {
-    let sources = &pipeline.application.images;
-    let mut seen: TagsSeen = sources
-        .iter()
-        .zip(tags)
-        .map(|(image, tags)| (image.repository.clone(), Tags::clone(tags)))
-        .collect();
-    let mut bounds = BTreeMap::new();
-    if let Some(history) = history {
-        let mut commits: BTreeMap<CommitId, Timestamp> = BTreeMap::new();
-        let mut named: BTreeMap<String, CommitId> = BTreeMap::new();
-        for (image, tags) in sources.iter().zip(tags) {
-            for (tag, build) in tags.iter() {
-                let Some(name) = crate::model::catalogue::commit_of(image, tag, build) else {
-                    continue;
-                };
-                let Some(commit) = history.find(&name) else {
-                    continue;
-                };
-                let built = dated(build.built, history, commit);
-                if let Some(build) = seen
-                    .get_mut(&image.repository)
-                    .and_then(|it| it.get_mut(tag))
-                {
-                    build.built = built;
-                }
-                let oldest = commits.entry(commit).or_insert(built);
-                *oldest = built.min(*oldest);
-                named.insert(name, commit);
-            }
-        }
-        let by_commit = history.bounds(&commits);
-        bounds = named
-            .into_iter()
-            .filter_map(|(name, commit)| Some((name, *by_commit.get(&commit)?)))
-            .collect();
-    }
-    Catalogue::assemble(sources, &seen, &bounds)
-}
-
-/// An image without a date of its own has its commit's.
-fn dated(built: Timestamp, history: &History, commit: CommitId) -> Timestamp {
-    match built == Timestamp::UNIX_EPOCH {
-        true => history.time(commit).unwrap_or(built),
-        false => built,
     }
 }
 
@@ -593,109 +381,5 @@ impl HistorySource {
             Observed::Seen { value, .. } => Ok(value),
             Observed::Unreadable(unreadable) => self.reader.known().ok_or(unreadable),
         }
-    }
-}
-
-impl LiveSource {
-    fn new(
-        pipeline: &Pipeline,
-        environment: &Environment,
-        cluster: &SharedCluster,
-        now: Timestamp,
-    ) -> Self {
-        let scope = UnitScope {
-            environment: environment.name.clone(),
-            application: pipeline.application.name.clone(),
-        };
-        Self {
-            scope,
-            cluster: cluster.clone(),
-            named: Mutex::default(),
-            named_by: Mutex::default(),
-            source: Source::new(cluster.name(), now),
-            read_for: Mutex::default(),
-        }
-    }
-
-    /// The cluster.
-    pub fn cluster(&self) -> &SharedCluster {
-        &self.cluster
-    }
-
-    /// Lists the unit's objects; says whether there is news.
-    pub async fn read(&self, now: Timestamp) -> bool {
-        let named = self
-            .named
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
-        let read = self.cluster.live(&self.scope, &named, now).await;
-        let read = read.map_err(|error| Failed {
-            why: error.to_string(),
-            retry_after: retry_after(&error),
-        });
-        let since = self.source.answering_since(now);
-        let read = read.map(|live| {
-            Arc::new(Live {
-                answering_since: since,
-                ..live
-            })
-        });
-        let read_for = self
-            .read_for
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .replace(named.clone());
-        // The same objects read for other names are news too: until now they could not be shown.
-        let for_others = read_for.as_ref() != Some(&named);
-        self.source.keep(read, now) || for_others
-    }
-
-    /// Tells which objects the unit's manifests name. If others than before, it is read again.
-    fn name_objects(&self, infra: &Infra) {
-        let Ok(desired) = &infra.desired else { return };
-        let mut named_by = self.named_by.lock().unwrap_or_else(PoisonError::into_inner);
-        if std::ptr::eq(named_by.as_ptr(), Arc::as_ptr(&desired.rendered)) {
-            return;
-        }
-        *named_by = Arc::downgrade(&desired.rendered);
-        let references = desired
-            .rendered
-            .objects
-            .iter()
-            .map(|object| &object.reference);
-        let mut named = self.named.lock().unwrap_or_else(PoisonError::into_inner);
-        if !named.iter().eq(references.clone()) {
-            *named = Arc::new(references.cloned().collect());
-            self.source.mark_stale();
-        }
-    }
-
-    /// What was last read, if it was read for the objects that are named now.
-    fn observed(&self) -> Observed<Arc<Live>> {
-        let named = self
-            .named
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
-        let read_for = self
-            .read_for
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
-        match (self.source.observed(), read_for) {
-            (Observed::Seen { at, .. }, read_for) if read_for.as_ref() != Some(&named) => {
-                let why = "it is being read";
-                Observed::Unreadable(unreadable(self.source.name(), why, at))
-            }
-            (observed, _) => observed,
-        }
-    }
-}
-
-fn retry_after(error: &crate::cluster::ClusterError) -> Option<Duration> {
-    match error {
-        crate::cluster::ClusterError::Unavailable { retry_after, .. } => *retry_after,
-        _ => None,
     }
 }

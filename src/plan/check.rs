@@ -199,3 +199,6 @@ impl Subject<'_> {
 fn ran_healthy(records: &UnitRecords, digests: &Digests) -> bool {
     records.runs.iter().any(|run| run.release.is(digests))
 }
+
+#[cfg(test)]
+mod tests;

@@ -97,7 +97,8 @@ fn not_behind(ready: &Ready<'_>, live: &Live, change: &[Change]) -> Walk {
     };
     let unknown = change.iter().find_map(|change| {
         let mark = live.objects.get(&change.reference)?.mark.as_ref()?;
-        (!ready.infra.behind.contains(&mark.commit) && !recorded(ready, mark)).then_some(mark)
+        let known = ready.infra.behind.contains(&mark.commit) || ready.records.knows(mark.commit);
+        (!known).then_some(mark)
     });
     match unknown {
         Some(mark) if looked < listed => {
@@ -108,11 +109,6 @@ fn not_behind(ready: &Ready<'_>, live: &Live, change: &[Change]) -> Walk {
         }
         _ => Walk::Continue(()),
     }
-}
-
-fn recorded(ready: &Ready<'_>, mark: &super::Mark) -> bool {
-    let deployment = ready.records.deployment.as_ref();
-    deployment.is_some_and(|deployment| deployment.commit == mark.commit)
 }
 
 fn within_prune_limit(ready: &Ready<'_>, live: &Live, prune: &[Prune]) -> Walk {

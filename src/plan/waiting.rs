@@ -344,6 +344,8 @@ impl fmt::Display for Reason {
         };
         match self {
             Self::NotOurs => f.write_str("another Towpath acts for this environment"),
+            // Most sources name themselves in what they say.
+            Self::Unreadable(it) if it.why.starts_with(&it.source) => f.write_str(&it.why),
             Self::Unreadable(it) => write!(f, "{} cannot be read: {}", it.source, it.why),
             Self::Retrying(it) => write!(f, "{}: {}", it.source, it.why),
             Self::UnreadableRecords(why) => write!(f, "the records cannot be read: {why}"),

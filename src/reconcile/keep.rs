@@ -14,7 +14,7 @@ use crate::clock;
 use crate::cluster::SharedCluster;
 use crate::model::{ApplicationName, EnvironmentName, ImageRepository, RepositoryUrl};
 use crate::observe::{Concerned, InfraSource};
-use crate::plan::World;
+use crate::plan::{Decision, Plan, Reason, World};
 
 /// How soon tags that could not be looked up are tried again.
 const LOOK_UP_AGAIN: Duration = Duration::from_secs(5);
@@ -161,6 +161,18 @@ impl Reconciler {
         });
     }
 
+    /// Has a branch looked at again at once that is behind what its cluster runs.
+    pub(super) fn look_again(&self, towed: &Towed, plan: &Plan) {
+        for unit in &plan.units {
+            if let Decision::Waiting(waiting) = &unit.decision
+                && let Reason::Behind { .. } = waiting.reason
+                && let Some(environment) = towed.pipeline.environment(&unit.environment)
+            {
+                self.git_may_have_changed(&environment.repository);
+            }
+        }
+    }
+
     /// Has the tags looked up that only manifests name; a round follows. Gives how long the pipeline
     /// may rest for that.
     pub(super) fn look_up(
@@ -180,10 +192,17 @@ impl Reconciler {
             let (this, towed) = (self.clone(), towed.clone());
             tasks.spawn(async move {
                 this.observatory.resolve(&open, clock::now()).await;
+                towed.memory().looked_up = true;
                 towed.wake.notify_one();
             });
         }
         LOOK_UP_AGAIN
+    }
+
+    /// Whether the tags that only manifests name were looked up at least once.
+    pub(super) fn is_looked_up(&self, towed: &Towed, world: &World) -> bool {
+        let open = self.observatory.unresolved(&towed.pipeline, world);
+        open.is_empty() || towed.memory().looked_up
     }
 
     fn watch_cluster(

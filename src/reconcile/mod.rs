@@ -65,6 +65,8 @@ struct Memory {
     failing: BTreeMap<EnvironmentName, Failing>,
     /// When tags that only manifests name may be looked up again.
     look_up_next: Option<Timestamp>,
+    /// Whether they were looked up at least once.
+    looked_up: bool,
     /// Releases already told of; `None` before the first look.
     told: Option<Vec<Digests>>,
     /// The reason each unit was last told to be stopped for.
@@ -184,6 +186,7 @@ impl Reconciler {
                 towed.wake.notify_one();
             });
         }
+        self.look_again(towed, &plan);
         let look_up = self.look_up(towed, &world, effects, now);
         let rest = rest(&plan, now).min(look_up);
         self.post(towed, world, plan);
@@ -193,18 +196,23 @@ impl Reconciler {
     /// One round of every pipeline, each effect waited for: what a simulated clock needs. Gives how
     /// many steps there were.
     pub async fn round(self: &Arc<Self>, now: Timestamp) -> usize {
-        let mut steps = 0;
+        let mut planned = Vec::new();
+        let mut acts = Vec::new();
         for towed in &self.pipelines {
             let (world, plan) = self.plan(towed, now);
             self.tell(towed, &world, &plan, now);
-            let due = self.due(towed, &plan);
-            steps += due.len();
-            let acts = due.into_iter().map(|(environment, step)| async move {
-                let happened = self.act(towed, &environment, step, now).await;
-                towed.memory().in_flight.remove(&environment);
-                self.tell_all(happened, now);
-            });
-            futures_util::future::join_all(acts).await;
+            for (environment, step) in self.due(towed, &plan) {
+                acts.push(async move {
+                    let happened = self.act(towed, &environment, step, now).await;
+                    towed.memory().in_flight.remove(&environment);
+                    self.tell_all(happened, now);
+                });
+            }
+            planned.push((towed, world, plan));
+        }
+        let steps = acts.len();
+        futures_util::future::join_all(acts).await;
+        for (towed, world, plan) in planned {
             if self.has_tags_to_make(towed, &world, &plan) {
                 let (happened, _) = self.make_tags(towed, now).await;
                 self.tell_all(happened, now);
@@ -261,6 +269,7 @@ impl Reconciler {
     fn post(&self, towed: &Towed, world: World, plan: Plan) {
         let busy = towed.memory().is_busy();
         let tried = self.observatory.is_tried(&towed.pipeline);
+        let tried = tried && self.is_looked_up(towed, &world);
         self.board.post(Posted {
             pipeline: towed.pipeline.clone(),
             world,

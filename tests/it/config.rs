@@ -390,7 +390,7 @@ async fn changes_of_the_folder_are_told() {
             fs::remove_file(folder.join("new/environment.yaml")).unwrap();
         }),
         ("the folder is removed", |folder| {
-            fs::remove_dir_all(folder).unwrap()
+            fs::remove_dir_all(folder).unwrap();
         }),
         ("the folder is made again", |folder| {
             fs::create_dir_all(folder.join("qa")).unwrap();

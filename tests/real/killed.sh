@@ -9,6 +9,7 @@ source "$(dirname "$0")/common.sh"
 random_kills=${2:-20}
 
 hooks() { # counts pushes that are not a person's; kills at the one that is wanted
+  local environment when
   for environment in staging qa production; do
     for when in pre post; do
       cat > "$environment.git/hooks/$when-receive" <<HOOK
@@ -57,6 +58,7 @@ merge() {
 
 # Everything that must be the same, without ids and times.
 facts() {
+  local environment note
   for environment in staging qa production; do
     local at="$environment.git"
     echo "$environment wants $(wanted $environment | sed 's/.*shop-[a-z0-9]*//')"
@@ -70,11 +72,14 @@ facts() {
 }
 
 play() { # play NAME: a fresh world, adopted and settled; then two releases under whatever kills
-  rm -rf ./*.git cache config person kill-* mine.* files-* layout-* && : > killed
+  rm -rf ./*.git cache config person kill-* mine.* files-* layout-* && : > killed && : > run.log && : > run.err
   image=127.0.0.1:$port/acme/shop-$1
   baseline=$(push v1.3.0 2026-01-01T00:00:00Z)
   make_infra && make_configuration none && hooks && echo 0 > count
   local code; code=$(once); [ "$code" = 0 ] || { echo "adoption ended with $code"; tail -5 run.err; exit 1; }
+  for environment in staging qa production; do
+    [ "$(tags $environment)" = "deployment-0001 Successfully Deployed" ] || { echo "$environment was not adopted"; tail -5 run.log; tail -20 run.err; exit 1; }
+  done
   push feature-abc1234 2026-01-02T00:00:00Z >/dev/null
   push v1.4.0 2026-01-03T00:00:00Z >/dev/null
   echo 0 > count

@@ -83,6 +83,8 @@ pub struct Judged {
 pub struct Run {
     /// The deployment's number.
     pub number: u64,
+    /// Its commit.
+    pub commit: CommitId,
     /// What ran.
     pub release: Release,
     /// The unit's desired state.
@@ -252,6 +254,13 @@ impl UnitRecords {
         self.deployment.as_ref()?.release.as_ref()
     }
 
+    /// Whether this commit is a deployment of the unit that is remembered.
+    pub fn knows(&self, commit: CommitId) -> bool {
+        let deployments = self.deployment.iter().chain(&self.before);
+        deployments.map(|it| it.commit).any(|it| it == commit)
+            || self.runs.iter().any(|run| run.commit == commit)
+    }
+
     /// The last release that was healthy here, other than this one.
     pub fn last_healthy_but(&self, digests: &Digests) -> Option<&Run> {
         self.runs.iter().rev().find(|run| !run.release.is(digests))
@@ -283,7 +292,8 @@ impl UnitRecords {
                 state,
                 verdict,
             } => {
-                self.judge(*number, release.as_ref(), state, verdict, at);
+                let judged = (*number, record.commit);
+                self.judge(judged, release.as_ref(), state, verdict, at);
             }
             Statement::Degraded { number, reason, .. } => {
                 if let Some(run) = self.runs.iter_mut().find(|run| run.number == *number) {
@@ -387,7 +397,7 @@ impl UnitRecords {
 
     fn judge(
         &mut self,
-        number: u64,
+        (number, commit): (u64, CommitId),
         release: Option<&Release>,
         state: &Digest,
         verdict: &Verdict,
@@ -417,6 +427,7 @@ impl UnitRecords {
                     .retain(|declined| declined.release.is_newer_than(release));
                 self.runs.push(Run {
                     number,
+                    commit,
                     release: release.clone(),
                     state: *state,
                     healthy_at: at,
@@ -452,3 +463,6 @@ impl UnitRecords {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

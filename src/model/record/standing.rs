@@ -69,11 +69,10 @@ impl Standing {
         }
     }
 
-    /// The number of the deployment that a commit is, if it has one already.
+    /// The newest number of a commit among deployments that have no tag yet.
     pub fn number_of(&self, commit: CommitId) -> Option<u64> {
-        self.open
-            .iter()
-            .find(|open| open.commit == commit)
+        let mut open = self.open.iter().rev();
+        open.find(|open| open.commit == commit)
             .map(|open| open.number)
     }
 

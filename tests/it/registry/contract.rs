@@ -285,10 +285,7 @@ async fn passwords_are_checked(subject: &Subject) {
     }
     let web = repository(&subject.url, "acme/web");
     for (reader, origin) in [
-        (
-            subject.reader_as("wrong"),
-            "variable REGISTRY_PASSWORD",
-        ),
+        (subject.reader_as("wrong"), "variable REGISTRY_PASSWORD"),
         (reader(&subject.url, anonymous()), "no credential"),
     ] {
         let error = reader.tags(&web).await.unwrap_err();

@@ -21,8 +21,9 @@ use super::story::Command;
 /// Rounds within which all must settle.
 const ROUNDS: usize = 60;
 
-/// How far the clock goes on by itself where nothing is going on.
+/// How far the clock goes on by itself while something rolls out, and while nothing does.
 const TICK: Duration = Duration::from_secs(5);
+const REST: Duration = Duration::from_secs(30);
 
 /// See the module.
 pub(super) struct Teller {
@@ -30,6 +31,7 @@ pub(super) struct Teller {
     begun: bool,
     shown: BTreeMap<String, String>,
     events: Vec<String>,
+    pushes: BTreeMap<String, usize>,
 }
 
 impl Teller {
@@ -39,6 +41,7 @@ impl Teller {
             begun: false,
             shown: BTreeMap::new(),
             events: Vec::new(),
+            pushes: BTreeMap::new(),
         }
     }
 
@@ -175,6 +178,11 @@ impl Teller {
                 };
                 remote.fail_next(call, strike, remote.cut());
             }
+            ["cut-source"] => {
+                let url = &site.pipelines[0].application.source.as_ref().unwrap().url;
+                let remote = &site.remotes[url];
+                remote.fail_next(Call::Advertise, Strike::Before, remote.cut());
+            }
             ["race", environment, path, old, new] => {
                 race(site, environment, path, old, new);
             }
@@ -183,6 +191,7 @@ impl Teller {
                 self.shown.clear();
             }
             ["second", "towpath"] => site.start(),
+            ["slow-git", state] => site.slow_git = *state == "on",
             ["clock", change] => {
                 let change: SignedDuration = change.parse().unwrap();
                 site.now = site.now.checked_add(change).unwrap();
@@ -269,7 +278,9 @@ impl Teller {
             ["tag", environment, name] => {
                 let person = self.site.person(environment);
                 let head = person.head(&self.branch(environment)).unwrap();
-                person.tag(name, head, "made by another tool\n", now);
+                person
+                    .tag(name, head, "made by another tool\n", now)
+                    .unwrap();
             }
             ["rewrite-records", environment, count] => {
                 let name = records_ref(&environment.parse().unwrap());
@@ -450,7 +461,7 @@ impl Teller {
                     output.push_str(&self.changed());
                     if !busy {
                         let left = Duration::try_from(until.duration_since(self.site.now));
-                        self.site.pass(left.unwrap_or_default().min(TICK));
+                        self.site.pass(left.unwrap_or_default().min(self.rest()));
                     }
                 }
                 output.push_str(&self.rounds().await);
@@ -458,6 +469,25 @@ impl Teller {
             }
             _ => None,
         }
+    }
+
+    /// Until something may happen by itself.
+    fn rest(&self) -> Duration {
+        let mut rest = REST;
+        for (_, decision) in self.decisions() {
+            let Decision::Waiting(waiting) = &decision else {
+                return TICK;
+            };
+            // What is shown may stand before a rollout.
+            let progress = ["converging", "pinned", "failed", "outpaced"];
+            if progress.contains(&waiting.reason.name()) && waiting.next.is_some() {
+                return TICK;
+            }
+            let next = waiting.next.map(|next| next.duration_since(self.site.now));
+            let next = next.and_then(|next| Duration::try_from(next).ok());
+            rest = rest.min(next.unwrap_or(REST));
+        }
+        rest
     }
 
     /// The usual beginning: every unit runs v1.0.0, adopted and healthy.
@@ -627,6 +657,11 @@ impl Teller {
                     .iter()
                     .map(|record| format!("  {}\n", show::record(record)))
                     .collect()
+            }
+            ["pushes", environment] => {
+                let count = self.site.remote(environment).calls(Call::Push);
+                let before = self.pushes.insert((*environment).to_owned(), count);
+                format!("  {}\n", count - before.unwrap_or_default())
             }
             ["branches", environment] => {
                 let refs = self.site.remote(environment).refs();

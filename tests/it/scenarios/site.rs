@@ -48,6 +48,8 @@ pub(super) struct Site {
     pub(super) pipelines: Vec<Arc<Pipeline>>,
     pub(super) towpaths: Vec<Towpath>,
     pub(super) only: Vec<EnvironmentName>,
+    /// Whether the last process does not get to look at git.
+    pub(super) slow_git: bool,
     pub(super) now: Timestamp,
     pub(super) labels: BTreeMap<String, String>,
 }
@@ -81,6 +83,7 @@ impl Site {
             pipelines: Vec::new(),
             towpaths: Vec::new(),
             only: Vec::new(),
+            slow_git: false,
             now: "2026-01-01T00:00:00Z".parse().unwrap(),
             labels: BTreeMap::new(),
         }
@@ -174,16 +177,24 @@ impl Site {
             steps: Vec::new(),
             events: Vec::new(),
         };
-        for towpath in &self.towpaths {
+        for (index, towpath) in self.towpaths.iter().enumerate() {
             let observatory = towpath.reconciler.observatory();
-            observatory.read_all(&self.pipelines, self.now).await;
+            let now = moment(self.now, index);
+            if self.slow_git && index + 1 == self.towpaths.len() {
+                for source in observatory.live.values() {
+                    source.read(now).await;
+                }
+                continue;
+            }
+            observatory.read_all(&self.pipelines, now).await;
         }
         let several = self.towpaths.len() > 1;
         let alone = self.pipelines.len() == 1;
         for (index, towpath) in self.towpaths.iter_mut().enumerate() {
-            towpath.reconciler.round(self.now).await;
+            let now = moment(self.now, index);
+            towpath.reconciler.round(now).await;
             for posted in towpath.reconciler.board().all() {
-                let planned = plan(&posted.pipeline, &posted.world, self.now);
+                let planned = plan(&posted.pipeline, &posted.world, now);
                 let findings = check::check(&posted.pipeline, &posted.world, &planned);
                 assert!(findings.is_empty(), "the plan breaks {findings:?}");
                 for unit in &posted.plan.units {
@@ -198,9 +209,13 @@ impl Site {
                     }
                 }
             }
+            // Effects of one round end in any order.
+            let mut events = Vec::new();
             while let Ok(event) = towpath.events.try_recv() {
-                done.events.push(event);
+                events.push(event);
             }
+            events.sort_by_key(|event| (event.kind, event.environment.clone()));
+            done.events.extend(events);
         }
         done
     }
@@ -245,6 +260,12 @@ impl Site {
     pub(super) fn pass(&mut self, time: Duration) {
         self.now = self.now.checked_add(time).unwrap();
     }
+}
+
+/// Processes do not act at the very same moment, or their commits would be the same.
+fn moment(now: Timestamp, index: usize) -> Timestamp {
+    let later = Duration::from_millis(300) * u32::try_from(index).unwrap();
+    now.checked_add(later).unwrap()
 }
 
 fn unit_name(alone: bool, environment: &EnvironmentName, pipeline: &Pipeline) -> String {

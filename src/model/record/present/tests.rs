@@ -1,0 +1,191 @@
+//! The fold over random histories: leaving records out never changes what is true.
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+
+use super::*;
+use crate::model::record::InvalidRecord;
+use crate::model::{ImageVersion, Rank};
+
+fn digest(seed: u8) -> Digest {
+    Digest::of(&[seed])
+}
+
+fn release(minor: u8) -> Release {
+    let image = ImageVersion {
+        tag: minor.is_multiple_of(2).then(|| format!("v1.{minor}.0")),
+        digest: digest(minor),
+    };
+    Release {
+        name: format!("v1.{minor}.0"),
+        images: [("registry.example.com/acme/shop".parse().unwrap(), image)].into(),
+        rank: Rank {
+            version: (!minor.is_multiple_of(3)).then(|| semver::Version::new(1, minor.into(), 0)),
+            built: Timestamp::from_second(i64::from(minor)).unwrap(),
+        },
+        commit: (!minor.is_multiple_of(2)).then(|| "abc1234".to_owned()),
+    }
+}
+
+fn commit(seed: u8) -> CommitId {
+    format!("{seed:02x}").repeat(20).parse().unwrap()
+}
+
+fn releases() -> impl Strategy<Value = Release> {
+    (0..4_u8).prop_map(release)
+}
+
+fn statements() -> impl Strategy<Value = Statement> {
+    let maybe = || proptest::option::of(releases());
+    let number = || 1..6_u64;
+    let state = || (0..3_u8).prop_map(digest);
+    let text = || "[a-z \"\\\\é]{0,6}";
+    let cause = proptest::sample::select(vec![
+        Cause::Baseline,
+        Cause::Automation,
+        Cause::Merge,
+        Cause::Hand,
+        Cause::Rollback,
+    ]);
+    let verdict = prop_oneof![
+        Just(Verdict::Healthy),
+        text().prop_map(|reason| Verdict::Failed { reason }),
+        Just(Verdict::Superseded),
+    ];
+    prop_oneof![
+        1 => maybe().prop_map(|release| Statement::Adopted { release }),
+        6 => (number(), maybe(), state(), cause).prop_map(|(number, release, state, cause)| {
+            Statement::Deployment { number, release, state, cause }
+        }),
+        6 => (number(), maybe(), state(), verdict).prop_map(|(number, release, state, verdict)| {
+            Statement::Verdict { number, release, state, verdict }
+        }),
+        2 => (number(), maybe(), text()).prop_map(|(number, release, reason)| {
+            Statement::Degraded { number, release, reason }
+        }),
+        3 => (releases(), 0..4_u8).prop_map(|(release, proposal)| {
+            Statement::Proposed { release, proposal: commit(proposal) }
+        }),
+        3 => (releases(), proptest::option::of(0..4_u8), text()).prop_map(
+            |(release, proposal, reason)| {
+                let proposal = proposal.map(commit);
+                Statement::Withdrawn { release, proposal, reason }
+            }
+        ),
+        2 => releases().prop_map(|release| Statement::Declined { release }),
+        1 => (maybe(), maybe(), text()).prop_map(|(release, over, reason)| {
+            Statement::Pinned { release, over, reason }
+        }),
+        1 => text().prop_map(|reason| Statement::Unpinned { reason }),
+        1 => text().prop_map(|reason| Statement::Held { reason }),
+        1 => text().prop_map(|reason| Statement::Resumed { reason }),
+        2 => releases().prop_map(|release| Statement::Retried { release }),
+        1 => maybe().prop_map(|release| Statement::Ungated { release }),
+    ]
+}
+
+/// Statements one second after another.
+fn records(statements: Vec<Statement>) -> Vec<Record> {
+    let record = |(index, statement): (usize, Statement)| Record {
+        at: Timestamp::from_second(i64::try_from(index).unwrap()).unwrap(),
+        environment: "qa".parse().unwrap(),
+        application: (!index.is_multiple_of(7)).then(|| "shop".parse().unwrap()),
+        by: "towpath".to_owned(),
+        commit: commit(u8::try_from(index % 5).unwrap()),
+        statement,
+    };
+    statements.into_iter().enumerate().map(record).collect()
+}
+
+/// What is true, whatever it is told by.
+fn truth(present: &UnitRecords) -> UnitRecords {
+    UnitRecords {
+        records: Vec::new(),
+        ..present.clone()
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn what_is_left_out_changes_nothing(statements in vec(statements(), 0..40)) {
+        let all = UnitRecords::fold(records(statements));
+        let again = UnitRecords::fold(all.standing());
+        prop_assert_eq!(truth(&again), truth(&all));
+    }
+
+    /// As it is written: a few records at a time, what is left out before is gone.
+    #[test]
+    fn leaving_out_as_we_go_changes_nothing(
+        statements in vec(statements(), 0..60),
+        step in 1..5_usize,
+    ) {
+        let records = records(statements);
+        let mut kept = UnitRecords::default();
+        for chunk in records.chunks(step) {
+            chunk.iter().for_each(|record| kept.take(record.clone()));
+            kept = UnitRecords::fold(kept.standing());
+        }
+        prop_assert_eq!(truth(&kept), truth(&UnitRecords::fold(records)));
+    }
+
+    #[test]
+    fn a_line_reads_back_as_it_was_written(statements in vec(statements(), 1..10)) {
+        for record in records(statements) {
+            let line = record.to_line();
+            prop_assert!(!line.contains('\n'));
+            prop_assert_eq!(Record::from_line(&line), Ok(record));
+        }
+    }
+}
+
+#[test]
+fn what_is_kept_stays_short() {
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    let strategy = vec(statements(), 400);
+    for _ in 0..3 {
+        let statements = strategy.new_tree(&mut runner).unwrap().current();
+        let mut kept = UnitRecords::default();
+        for record in records(statements) {
+            kept.take(record);
+            kept = UnitRecords::fold(kept.standing());
+        }
+        assert!(kept.records.len() < 80, "{}", kept.records.len());
+    }
+}
+
+#[test]
+fn what_this_version_cannot_read_is_refused() {
+    let good = records(vec![Statement::Unpinned {
+        reason: "x".to_owned(),
+    }]);
+    let good = good[0].to_line();
+    // A field of a later minor version does no harm.
+    let wider = good.replacen('{', "{\"colour\":\"red\",", 1);
+    assert!(Record::from_line(&wider).is_ok());
+    for (line, refused) in [
+        (
+            good.replacen("\"v\":1", "\"v\":2", 1),
+            InvalidRecord::Version(2),
+        ),
+        (
+            good.replacen("unpinned", "painted", 1),
+            InvalidRecord::Unknown("painted".to_owned()),
+        ),
+        (
+            good.replacen("unpinned", "deployment", 1),
+            InvalidRecord::Malformed("`number` is missing".to_owned()),
+        ),
+        (
+            good.replacen("unpinned", "declined", 1),
+            InvalidRecord::Malformed("`release` is missing".to_owned()),
+        ),
+    ] {
+        assert_eq!(Record::from_line(&line), Err(refused), "{line}");
+    }
+    for line in ["", "{", "[]", "null", "{\"v\":\"1\"}", "{\"v\":1}"] {
+        assert!(Record::from_line(line).is_err(), "{line}");
+    }
+}

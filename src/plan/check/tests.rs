@@ -1,0 +1,321 @@
+//! Each invariant broken once: the lint must say so, and say nothing of the sound step beside it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::*;
+use crate::config::Config;
+use crate::manifest::{ImageFields, parse};
+use crate::model::record::{Record, Statement, Verdict};
+use crate::model::{CommitId, Digest, ImageVersion, Rank};
+use crate::plan::edit::{Directory, Layers};
+use crate::plan::{
+    Apply, Change, Desired, Infra, Observed, PlannedOn, Propose, UnitPlan, UnitView, Write,
+};
+
+const REPOSITORY: &str = "registry.example.com/acme/shop";
+
+fn pipeline(production: &str) -> Pipeline {
+    let files = [
+        (
+            "applications/shop.yaml",
+            format!(
+                "applications:\n  - name: shop\n    images: [ {{ repository: {REPOSITORY}, release-tag: '{{tag}}' }} ]\n    environments: [qa, production]\n"
+            ),
+        ),
+        (
+            "qa/environment.yaml",
+            "repository: { url: https://git.example.com/qa }\nmanifests: [k]\ncluster: { simulated: {} }\nfollow: { tags: '*' }\n".to_owned(),
+        ),
+        (
+            "production/environment.yaml",
+            format!(
+                "repository: {{ url: https://git.example.com/production }}\nmanifests: [k]\ncluster: {{ simulated: {{}} }}\nfollow: {{ environment: qa }}\n{production}\n"
+            ),
+        ),
+    ];
+    let files = files.map(|(path, text)| (PathBuf::from(path), text.into_bytes()));
+    Config::parse(&files).unwrap().pipelines.remove(0)
+}
+
+fn release(minor: u8) -> Release {
+    let image = ImageVersion {
+        tag: Some(format!("v1.{minor}.0")),
+        digest: Digest::of(&[minor]),
+    };
+    Release {
+        name: format!("v1.{minor}.0"),
+        images: [(REPOSITORY.parse().unwrap(), image)].into(),
+        rank: Rank {
+            version: Some(semver::Version::new(1, minor.into(), 0)),
+            built: Timestamp::UNIX_EPOCH,
+        },
+        commit: None,
+    }
+}
+
+fn commit() -> CommitId {
+    "11".repeat(20).parse().unwrap()
+}
+
+fn state() -> Digest {
+    Digest::of(b"state")
+}
+
+fn fold(statements: Vec<Statement>) -> UnitRecords {
+    let record = |statement| Record {
+        at: Timestamp::UNIX_EPOCH,
+        environment: "qa".parse().unwrap(),
+        application: None,
+        by: "towpath".to_owned(),
+        commit: commit(),
+        statement,
+    };
+    UnitRecords::fold(statements.into_iter().map(record))
+}
+
+fn ran(number: u64, minor: u8, verdict: Verdict) -> Vec<Statement> {
+    let release = Some(release(minor));
+    vec![
+        Statement::Deployment {
+            number,
+            release: release.clone(),
+            state: state(),
+            cause: Cause::Automation,
+        },
+        Statement::Verdict {
+            number,
+            release,
+            state: state(),
+            verdict,
+        },
+    ]
+}
+
+fn failed() -> Verdict {
+    Verdict::Failed {
+        reason: "it crashed".to_owned(),
+    }
+}
+
+fn desired(minor: u8) -> Desired {
+    let digest = Digest::of(&[minor]);
+    let text = format!(
+        "apiVersion: v1\nkind: Pod\nmetadata: {{ name: shop }}\nspec: {{ containers: [ {{ name: a, image: '{REPOSITORY}@{digest}' }} ] }}\n"
+    );
+    let fields = ImageFields::default();
+    let file = parse("k/pod.yaml", text.as_bytes(), &fields).unwrap();
+    let layers = Layers {
+        directories: vec![Directory::new(
+            "k".to_owned(),
+            vec![(commit().0, Arc::new(file))],
+            None,
+        )],
+        patches: Arc::default(),
+        namespace: "default".to_owned(),
+        fields: Arc::new(fields),
+    };
+    let rendered = Arc::new(layers.render().unwrap());
+    Desired {
+        layers: Arc::new(layers),
+        rendered,
+    }
+}
+
+fn view(records: Result<UnitRecords, String>) -> UnitView {
+    let infra = Infra {
+        head: commit(),
+        head_since: Timestamp::UNIX_EPOCH,
+        went_back: false,
+        records_head: None,
+        standing: Arc::default(),
+        records,
+        unlanded: None,
+        desired: Ok(desired(0)),
+        changed: None,
+        proposal: None,
+        behind: Arc::default(),
+    };
+    let at = Timestamp::UNIX_EPOCH;
+    UnitView {
+        infra: Observed::Seen {
+            value: Arc::new(infra),
+            at,
+        },
+        request: Observed::Seen { value: None, at },
+        live: None,
+    }
+}
+
+fn planned_on() -> PlannedOn {
+    PlannedOn {
+        head: commit(),
+        records: None,
+        proposal: None,
+    }
+}
+
+fn write(minor: u8, cause: Cause) -> Step {
+    Step::Write(Write {
+        release: release(minor),
+        files: Vec::new(),
+        state: state(),
+        cause,
+        from: "qa".to_owned(),
+        records: Vec::new(),
+        planned_on: planned_on(),
+    })
+}
+
+fn propose(minor: u8) -> Step {
+    Step::Propose(Propose {
+        release: release(minor),
+        instead_of: None,
+        files: Vec::new(),
+        onto: commit(),
+        from: "qa".to_owned(),
+        request: None,
+        planned_on: planned_on(),
+    })
+}
+
+fn apply(minor: u8) -> Step {
+    let rendered = desired(minor).rendered;
+    let change = Change {
+        reference: rendered.objects[0].reference.clone(),
+        version: None,
+    };
+    Step::Apply(Apply {
+        number: 1,
+        commit: commit(),
+        release: Some(release(minor)),
+        rendered,
+        change: vec![change],
+        prune: Vec::new(),
+    })
+}
+
+/// The invariants that the step would break in production.
+fn check_step(
+    production: &str,
+    upstream: Vec<Statement>,
+    here: Result<Vec<Statement>, String>,
+    step: Step,
+) -> Vec<&'static str> {
+    let pipeline = pipeline(production);
+    let world = World {
+        catalogue: Observed::Seen {
+            value: Arc::default(),
+            at: Timestamp::UNIX_EPOCH,
+        },
+        resolved: std::collections::BTreeMap::new(),
+        units: [
+            ("qa".parse().unwrap(), view(Ok(fold(upstream)))),
+            ("production".parse().unwrap(), view(here.map(fold))),
+        ]
+        .into(),
+    };
+    let plan = Plan {
+        application: pipeline.application.name.clone(),
+        units: vec![UnitPlan {
+            environment: "production".parse().unwrap(),
+            release: None,
+            number: None,
+            decision: Decision::Step(Box::new(step)),
+        }],
+    };
+    let findings = check(&pipeline, &world, &plan);
+    assert!(findings.iter().all(|it| !it.detail.is_empty()));
+    findings.into_iter().map(|it| it.invariant).collect()
+}
+
+#[test]
+fn a_step_that_breaks_an_invariant_is_found() {
+    let proven = || ran(1, 1, Verdict::Healthy);
+    let running = || ran(1, 0, Verdict::Healthy);
+    let open = "";
+    let gated = "gate: branch";
+    let direct = "gate: branch\non-failure: rollback\nrollback: direct";
+    let automation = Cause::Automation;
+
+    // What is sound.
+    assert!(check_step(open, proven(), Ok(running()), write(1, automation)).is_empty());
+    assert!(check_step(gated, proven(), Ok(running()), propose(1)).is_empty());
+    assert!(check_step(open, proven(), Ok(running()), apply(0)).is_empty());
+
+    // I1: nothing is proven upstream, it failed there, or it was taken back.
+    assert_eq!(
+        check_step(open, vec![], Ok(running()), write(1, automation)),
+        ["I1"]
+    );
+    let upstream = ran(1, 1, failed());
+    assert_eq!(
+        check_step(gated, upstream, Ok(running()), propose(1)),
+        ["I1"]
+    );
+    let mut upstream = proven();
+    upstream.push(Statement::Withdrawn {
+        release: release(1),
+        proposal: None,
+        reason: "a person went back".to_owned(),
+    });
+    assert_eq!(
+        check_step(gated, upstream, Ok(running()), propose(1)),
+        ["I1"]
+    );
+
+    // I2: past the gate; going back is allowed where it is direct.
+    assert_eq!(
+        check_step(gated, proven(), Ok(running()), write(1, automation)),
+        ["I2"]
+    );
+    let mut here = running();
+    here.extend(ran(2, 1, failed()));
+    let back = write(0, Cause::Rollback);
+    assert!(check_step(direct, proven(), Ok(here.clone()), back.clone()).is_empty());
+    let through_the_gate = "gate: branch\non-failure: rollback";
+    assert_eq!(
+        check_step(through_the_gate, proven(), Ok(here), back),
+        ["I2"]
+    );
+
+    // I3: an older one, without a failure.
+    let here = ran(1, 2, Verdict::Healthy);
+    assert_eq!(
+        check_step(open, proven(), Ok(here.clone()), write(1, automation)),
+        ["I3"]
+    );
+    assert_eq!(check_step(gated, proven(), Ok(here), propose(1)), ["I3"]);
+
+    // I4: it failed here with this state.
+    let mut here = ran(1, 1, failed());
+    here.extend(ran(2, 0, Verdict::Superseded));
+    assert_eq!(
+        check_step(open, proven(), Ok(here), write(1, automation)),
+        ["I4"]
+    );
+
+    // I5: over a pin, under a hold.
+    let mut here = running();
+    here.push(Statement::Pinned {
+        release: None,
+        over: None,
+        reason: "a person".to_owned(),
+    });
+    assert_eq!(
+        check_step(open, proven(), Ok(here), write(1, automation)),
+        ["I5"]
+    );
+    let mut here = running();
+    here.push(Statement::Held {
+        reason: "a person".to_owned(),
+    });
+    assert_eq!(check_step(open, proven(), Ok(here), apply(0)), ["I5"]);
+
+    // I6: other digests than were recorded; records that were not read.
+    assert_eq!(check_step(open, proven(), Ok(running()), apply(1)), ["I6"]);
+    let unread = Err("line 1".to_owned());
+    assert_eq!(check_step(open, proven(), unread, apply(0)), ["I6"]);
+}
