@@ -7,6 +7,7 @@ use gix::ObjectId;
 use jiff::Timestamp;
 
 use super::message;
+use super::moves::Moves;
 use super::{Failure, Happened, Order, Outcome};
 use crate::event::EventKind;
 use crate::git::notes::{NotesDraft, NotesError, records_ref};
@@ -28,13 +29,14 @@ pub(super) fn heads(refs: &Refs) -> Heads {
 /// A push in the making.
 pub(super) struct Batch<'a> {
     draft: Draft,
-    /// The refs that the steps were planned on.
+    /// The refs that the steps were planned on, or that our own pushes brought there since.
     planned: &'a Heads,
+    moves: &'a Moves,
     /// The refs that the push starts from.
     base: Heads,
     /// The refs as the push will leave them; `None`: deleted.
     after: BTreeMap<String, Option<ObjectId>>,
-    /// Refs that were only read.
+    /// Refs that were read.
     read: BTreeSet<String>,
     notes: BTreeMap<EnvironmentName, NotesDraft>,
     proposal_first: bool,
@@ -64,12 +66,14 @@ impl<'a> Batch<'a> {
     pub(super) fn new(
         repository: &Repository,
         planned: &'a Heads,
+        moves: &'a Moves,
         author: &'a Author,
         now: Timestamp,
     ) -> Self {
         Self {
             draft: repository.draft(),
             planned,
+            moves,
             base: heads(&repository.seen()),
             after: BTreeMap::new(),
             read: BTreeSet::new(),
@@ -156,7 +160,8 @@ impl<'a> Batch<'a> {
             (&names.proposal, planned_on.proposal),
         ];
         for (name, id) in expected {
-            if self.planned.get(name).copied() != id.map(|id| id.0) {
+            let (from, to) = (id.map(|id| id.0), self.planned.get(name).copied());
+            if from != to && !self.moves.lead(name, from, to, &order.unit()) {
                 return Err(Unfit::Lost);
             }
         }

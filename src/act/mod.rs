@@ -3,6 +3,7 @@
 
 mod batch;
 mod message;
+mod moves;
 mod tags;
 mod writer;
 

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use tokio::sync::oneshot;
 
 use super::batch::{Batch, Heads, heads};
+use super::moves::{Moves, UnitKey};
 use super::{Failure, Outcome};
 use crate::git::{GitError, Pushed, Repository};
 use crate::model::{ApplicationName, Author, Environment, EnvironmentName, Pipeline};
@@ -51,6 +52,10 @@ impl Order {
         &self.environment().name
     }
 
+    pub(super) fn unit(&self) -> UnitKey {
+        (self.name().clone(), self.application().clone())
+    }
+
     /// The unit's application.
     pub fn application(&self) -> &ApplicationName {
         &self.pipeline.application.name
@@ -62,7 +67,8 @@ pub struct Writer {
     pub(super) repository: Repository,
     pub(super) author: Author,
     queue: Mutex<Vec<Waiting>>,
-    turn: tokio::sync::Mutex<()>,
+    /// Held by whoever pushes.
+    turn: tokio::sync::Mutex<Moves>,
 }
 
 struct Waiting {
@@ -90,22 +96,28 @@ impl Writer {
             .push(Waiting { order, reply });
         // Whoever has something to write at this very moment comes along.
         tokio::task::yield_now().await;
-        let turn = self.turn.lock().await;
+        let mut turn = self.turn.lock().await;
         let waiting =
             std::mem::take(&mut *self.queue.lock().unwrap_or_else(PoisonError::into_inner));
         if !waiting.is_empty() {
             let planned = heads(&self.repository.seen());
-            self.write(&planned, waiting, now).await;
+            self.write(&planned, &mut turn, waiting, now).await;
         }
         drop(turn);
         outcome.await.unwrap_or(Outcome::Lost)
     }
 
     /// Writes one batch, in halves where it is refused.
-    async fn write(&self, planned: &Heads, waiting: Vec<Waiting>, now: Timestamp) {
+    async fn write(
+        &self,
+        planned: &Heads,
+        moves: &mut Moves,
+        waiting: Vec<Waiting>,
+        now: Timestamp,
+    ) {
         let mut parts = vec![waiting];
         while let Some(part) = parts.pop() {
-            let mut batch = Batch::new(&self.repository, planned, &self.author, now);
+            let mut batch = Batch::new(&self.repository, planned, moves, &self.author, now);
             let mut fit = Vec::new();
             for waiting in part {
                 match batch.add(&waiting.order) {
@@ -119,9 +131,12 @@ impl Writer {
                 });
                 continue;
             }
-            let pushed = match batch.finish() {
-                Ok(push) => self.repository.push(push).await,
-                Err(error) => Err(error),
+            let (pushed, updates) = match batch.finish() {
+                Ok(push) => {
+                    let updates = push.updates().to_vec();
+                    (self.repository.push(push).await, updates)
+                }
+                Err(error) => (Err(error), Vec::new()),
             };
             match pushed {
                 Ok(Pushed::Refused { .. }) if fit.len() > 1 => {
@@ -130,9 +145,20 @@ impl Writer {
                         parts.push(half.into_iter().map(|(waiting, _)| waiting).collect());
                     }
                 }
-                Ok(Pushed::Landed) => fit.into_iter().for_each(|(waiting, happened)| {
-                    drop(waiting.reply.send(Outcome::Done(happened)));
-                }),
+                Ok(Pushed::Landed) => {
+                    let units = fit
+                        .iter()
+                        .map(|(waiting, _)| waiting.order.unit())
+                        .collect();
+                    for update in updates.iter().filter(|it| !it.is_verification()) {
+                        if let Some(to) = update.new {
+                            moves.add(&update.name, update.old, to, &units);
+                        }
+                    }
+                    fit.into_iter().for_each(|(waiting, happened)| {
+                        drop(waiting.reply.send(Outcome::Done(happened)));
+                    });
+                }
                 other => {
                     let outcome = outcome(self.repository.address(), other);
                     fit.into_iter().for_each(|(waiting, _)| {

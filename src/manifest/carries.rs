@@ -55,16 +55,15 @@ pub fn carries(
 ) -> Result<(), Vec<Difference>> {
     let mut differences = Vec::new();
     let mut absent: BTreeMap<_, _> = digests.iter().collect();
-    for object in &rendered.objects {
-        for rendered in &object.images {
+    for (repository, expected) in digests {
+        let objects = rendered.carriers_of(repository);
+        for (object, rendered) in
+            objects.flat_map(|it| it.images.iter().map(move |image| (it, image)))
+        {
             let image = &rendered.image;
-            let Some((repository, expected)) = image
-                .repository
-                .as_ref()
-                .and_then(|name| digests.get_key_value(name))
-            else {
+            if image.repository.as_ref() != Some(repository) {
                 continue;
-            };
+            }
             absent.remove(repository);
             if image.reference().and_then(|reference| reference.digest) != Some(*expected) {
                 differences.push(Difference::Other {

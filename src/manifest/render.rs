@@ -1,6 +1,6 @@
 //! Directories, `images.yaml` and patches → the objects that should run.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 use super::canonical::Canonical;
 use super::error::{ManifestError, Place, Problem};
 use super::fields::{ImageFields, ObjectImage};
-use super::file::{self, ManifestFile};
+use super::file::{self, ManifestFile, ManifestObject};
 use super::images_yaml::ImagesFile;
 use super::patch::{Patch, PatchFile};
 use super::scope;
@@ -80,11 +80,66 @@ pub struct RenderedImage {
 #[derive(Debug, Clone)]
 pub struct Rendered {
     /// The objects, by reference.
-    pub objects: Vec<Object>,
+    pub objects: Vec<Arc<Object>>,
     /// The hash over the objects' references and hashes.
     pub state: Digest,
-    /// The images in known image fields, each distinct reference once.
-    pub images: BTreeMap<ImageRepository, Vec<ImageReference>>,
+    /// Per object the hash of its reference and its own hash: what the state is made from.
+    marks: Vec<[u8; 32]>,
+    /// Which objects have an image of a repository; shared where an edit leaves that as it was.
+    carriers: Arc<HashMap<ImageRepository, Vec<usize>>>,
+}
+
+impl Rendered {
+    /// The images of a repository in known image fields, each distinct reference once.
+    pub fn images(&self, repository: &ImageRepository) -> BTreeSet<ImageReference> {
+        self.carriers_of(repository)
+            .flat_map(|object| &object.images)
+            .filter(|rendered| rendered.image.repository.as_ref() == Some(repository))
+            .filter_map(|rendered| rendered.image.reference())
+            .collect()
+    }
+
+    /// The objects with an image of a repository, in their order.
+    pub fn carriers_of(&self, repository: &ImageRepository) -> impl Iterator<Item = &Arc<Object>> {
+        let indices = self.carriers.get(repository).into_iter().flatten();
+        indices.filter_map(|index| self.objects.get(*index))
+    }
+
+    /// The desired state with some files' objects as other versions of the files state them, where
+    /// that is all that differs: `None` if a file holds other objects now, or images of other
+    /// repositories. Only for files that nothing else overrides or sets.
+    pub fn with(
+        &self,
+        files: &[(Arc<ManifestFile>, Arc<ManifestFile>)],
+        rendering: Rendering<'_>,
+    ) -> Option<Self> {
+        let mut new = self.clone();
+        for (before, after) in files {
+            if before.objects.len() != after.objects.len() {
+                return None;
+            }
+            for (before, after) in before.objects.iter().zip(&after.objects) {
+                let repositories = |it: &ManifestObject| {
+                    let images = it.images().map(|image| image.repository.clone());
+                    images.collect::<Vec<_>>()
+                };
+                if before.reference != after.reference
+                    || repositories(before) != repositories(after)
+                {
+                    return None;
+                }
+                let object = Object::from(Draft::new(after, rendering));
+                let index = new
+                    .objects
+                    .binary_search_by(|known| known.reference.cmp(&object.reference))
+                    .ok()?;
+                new.marks[index] = mark(&object);
+                new.objects[index] = Arc::new(object);
+            }
+        }
+        new.state = state(&new.marks);
+        Some(new)
+    }
 }
 
 /// Renders directories in their order, then applies the patches in theirs.
@@ -125,27 +180,15 @@ fn add_layer(
 ) -> Result<(), ManifestError> {
     let mut own: BTreeMap<ObjectRef, Draft> = BTreeMap::new();
     for object in layer.files.iter().flat_map(|file| &file.objects) {
-        let mut reference = object.reference.clone();
-        scope::settle(&mut reference, rendering.default_namespace);
-        if let Some(other) = own.get(&reference) {
+        let draft = Draft::new(object, rendering);
+        if let Some(other) = own.get(&draft.reference) {
             let other = other.place.clone();
             return Err(object.place.error(Problem::DuplicateObject {
-                object: Box::new(reference),
+                object: Box::new(draft.reference),
                 other,
             }));
         }
-        let images = object.images().cloned().map(|image| RenderedImage {
-            image,
-            set_by: None,
-        });
-        let draft = Draft {
-            reference: reference.clone(),
-            content: object.content.clone(),
-            changed: None,
-            place: object.place.clone(),
-            images: images.collect(),
-        };
-        own.insert(reference, draft);
+        own.insert(draft.reference.clone(), draft);
     }
     if own.is_empty() && layer.images.is_none() {
         let place = Place {
@@ -236,6 +279,23 @@ fn apply(
 }
 
 impl Draft {
+    /// An object as its file states it.
+    fn new(object: &ManifestObject, rendering: Rendering<'_>) -> Self {
+        let mut reference = object.reference.clone();
+        scope::settle(&mut reference, rendering.default_namespace);
+        let images = object.images().cloned().map(|image| RenderedImage {
+            image,
+            set_by: None,
+        });
+        Self {
+            reference,
+            content: object.content.clone(),
+            changed: None,
+            place: object.place.clone(),
+            images: images.collect(),
+        }
+    }
+
     fn value(&self) -> Value {
         self.changed.clone().unwrap_or_else(|| self.content.value())
     }
@@ -284,10 +344,15 @@ fn finish(mut drafts: Vec<Draft>) -> Result<Rendered, ManifestError> {
         let (object, other) = (Box::new(b.reference.clone()), a.place.clone());
         return Err(b.place.error(Problem::DuplicateObject { object, other }));
     }
-    let objects: Vec<Object> = drafts.into_iter().map(Object::from).collect();
+    let objects: Vec<Arc<Object>> = drafts
+        .into_iter()
+        .map(|draft| Arc::new(Object::from(draft)))
+        .collect();
+    let marks: Vec<_> = objects.iter().map(|object| mark(object)).collect();
     Ok(Rendered {
-        state: state(&objects),
-        images: images(&objects),
+        state: state(&marks),
+        carriers: Arc::new(carriers(&objects)),
+        marks,
         objects,
     })
 }
@@ -303,34 +368,35 @@ impl From<Draft> for Object {
     }
 }
 
-fn state(objects: &[Object]) -> Digest {
-    let mut hasher = Sha256::new();
-    for object in objects {
-        let ObjectRef {
-            group,
-            kind,
-            namespace,
-            name,
-        } = &object.reference;
-        // As JSON, so that no text can pass for a boundary.
-        let line = serde_json::json!([group, kind, namespace, name, object.hash().to_string()]);
-        hasher.update(line.to_string());
-    }
-    Digest::from_sha256(hasher.finalize().into())
+fn mark(object: &Object) -> [u8; 32] {
+    let ObjectRef {
+        group,
+        kind,
+        namespace,
+        name,
+    } = &object.reference;
+    // As JSON, so that no text can pass for a boundary.
+    let line = serde_json::json!([group, kind, namespace, name, object.hash().to_string()]);
+    Sha256::digest(line.to_string()).into()
 }
 
-fn images(objects: &[Object]) -> BTreeMap<ImageRepository, Vec<ImageReference>> {
-    let mut found: BTreeMap<ImageRepository, BTreeSet<ImageReference>> = BTreeMap::new();
-    for RenderedImage { image, .. } in objects.iter().flat_map(|object| &object.images) {
-        if let Some(reference) = image.reference() {
-            found
-                .entry(reference.repository.clone())
-                .or_default()
-                .insert(reference);
+fn state(marks: &[[u8; 32]]) -> Digest {
+    Digest::from_sha256(Sha256::digest(marks.as_flattened()).into())
+}
+
+fn carriers(objects: &[Arc<Object>]) -> HashMap<ImageRepository, Vec<usize>> {
+    let mut carriers: HashMap<ImageRepository, Vec<usize>> = HashMap::new();
+    for (index, object) in objects.iter().enumerate() {
+        for rendered in &object.images {
+            let Some(repository) = &rendered.image.repository else {
+                continue;
+            };
+            match carriers.get_mut(repository) {
+                Some(of) if of.last() == Some(&index) => {}
+                Some(of) => of.push(index),
+                None => drop(carriers.insert(repository.clone(), vec![index])),
+            }
         }
     }
-    found
-        .into_iter()
-        .map(|(name, references)| (name, references.into_iter().collect()))
-        .collect()
+    carriers
 }

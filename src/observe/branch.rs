@@ -23,6 +23,9 @@ const ANCHOR_MAX: usize = 1_000;
 /// looked at for a while, too.
 const HISTORY_MIN: usize = 64;
 
+/// Commits remembered as behind the head, beyond those that are walked anyway.
+const BEHIND_MAX: usize = 4096;
+
 /// One environment of a repository.
 #[derive(Debug, PartialEq)]
 pub(super) struct EnvironmentSeen {
@@ -95,7 +98,7 @@ impl InfraReader {
             records_head: records,
             records_tree: tree,
             standing,
-            behind: Arc::new(history.commits.iter().map(|commit| commit.id).collect()),
+            behind: Arc::new(behind(&history.commits, before.map(Arc::as_ref))),
             history: history.commits,
             went_back: newest.is_some_and(|newest| gone.contains(&newest)),
             unlanded,
@@ -209,6 +212,21 @@ fn read_standing(repository: &Repository, tree: Option<ObjectId>) -> Result<Arc<
     };
     let standing = notes::read_standing(repository, tree).map_err(|error| error.to_string())?;
     Ok(Arc::new(standing))
+}
+
+/// Commits known to be behind the head, itself included: also those that were behind a head which is
+/// behind this one.
+fn behind(history: &[Commit], before: Option<&EnvironmentSeen>) -> BTreeSet<CommitId> {
+    let mut behind: BTreeSet<CommitId> = history.iter().map(|commit| commit.id).collect();
+    let parent = history.last().and_then(|oldest| oldest.parents.first());
+    behind.extend(parent);
+    if let Some(before) = before
+        && before.behind.len() < BEHIND_MAX
+        && behind.contains(&before.head)
+    {
+        behind.extend(before.behind.iter());
+    }
+    behind
 }
 
 /// The newest deployment, and those whose end is not settled.

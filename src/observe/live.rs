@@ -1,7 +1,7 @@
 //! What a unit's cluster runs: listed for the objects that its manifests name, and for those that
 //! carry our mark.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use super::source::{Failed, Source};
 use super::unreadable;
 use crate::cluster::{SharedCluster, UnitScope};
+use crate::manifest::Rendered;
 use crate::model::{Environment, ObjectRef, Pipeline};
 use crate::plan::{Infra, Live, Observed};
 
@@ -17,6 +18,8 @@ pub struct LiveSource {
     scope: UnitScope,
     cluster: SharedCluster,
     named: Mutex<Arc<Vec<ObjectRef>>>,
+    /// The desired state that names them, so that the same is not compared again.
+    named_by: Mutex<Weak<Rendered>>,
     /// What is kept, and for which named objects it was read.
     pub source: Source<Arc<Live>>,
     read_for: Mutex<Option<Arc<Vec<ObjectRef>>>>,
@@ -37,6 +40,7 @@ impl LiveSource {
             scope,
             cluster: cluster.clone(),
             named: Mutex::default(),
+            named_by: Mutex::default(),
             source: Source::new(cluster.name(), now),
             read_for: Mutex::default(),
         }
@@ -79,6 +83,11 @@ impl LiveSource {
     /// Tells which objects the unit's manifests name. If others than before, it is read again.
     pub(super) fn name_objects(&self, infra: &Infra) {
         let Ok(desired) = &infra.desired else { return };
+        let mut named_by = self.named_by.lock().unwrap_or_else(PoisonError::into_inner);
+        if std::ptr::eq(named_by.as_ptr(), Arc::as_ptr(&desired.rendered)) {
+            return;
+        }
+        *named_by = Arc::downgrade(&desired.rendered);
         let references = desired
             .rendered
             .objects

@@ -98,13 +98,8 @@ pub(super) fn without_digest(pipeline: &Pipeline, world: &World) -> BTreeSet<Ima
             continue;
         };
         for image in &pipeline.application.images {
-            let named = desired.rendered.images.get(&image.repository);
-            let named = named.into_iter().flatten();
-            found.extend(
-                named
-                    .filter(|it| it.digest.is_none() && it.tag.is_some())
-                    .cloned(),
-            );
+            let named = desired.rendered.images(&image.repository).into_iter();
+            found.extend(named.filter(|it| it.digest.is_none() && it.tag.is_some()));
         }
     }
     found

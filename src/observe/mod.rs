@@ -324,7 +324,15 @@ impl InfraSource {
         self.source.keep(read.map(Arc::new), now)
     }
 
-    /// Takes in what our own pushes changed; looks at the server where that explains nothing.
+    /// Takes in what a push of ours that landed changed. No request.
+    pub async fn take_own(&self, now: Timestamp) {
+        let before = self.source.observed();
+        let Ok(before) = before.read() else { return };
+        let read = self.reader.after_push(Some(before), now).await;
+        self.source.keep(read.map(Arc::new), now);
+    }
+
+    /// Takes in what a push found changed; looks at the server where that explains nothing.
     pub async fn catch_up(&self, now: Timestamp) {
         let before = self.source.observed();
         let Ok(before) = before.read() else { return };

@@ -91,15 +91,23 @@ impl TagReader {
         tag: &str,
         known: Option<TagSeen>,
     ) -> Result<Option<TagSeen>, RegistryError> {
-        let Some(digest) = self.registry.resolve(&self.repository, tag).await? else {
-            return Ok(None);
+        let (digest, image) = match known {
+            Some(known) => {
+                let Some(digest) = self.registry.resolve(&self.repository, tag).await? else {
+                    return Ok(None);
+                };
+                if known.digest == digest {
+                    return Ok(Some(known));
+                }
+                tracing::warn!(repository = %self.repository, tag, "the tag was moved");
+                let image = self.registry.image(&self.repository, &digest).await?;
+                (digest, image)
+            }
+            None => match self.registry.tagged(&self.repository, tag).await? {
+                Some(found) => found,
+                None => return Ok(None),
+            },
         };
-        match known {
-            Some(known) if known.digest == digest => return Ok(Some(known)),
-            Some(_) => tracing::warn!(repository = %self.repository, tag, "the tag was moved"),
-            None => {}
-        }
-        let image = self.registry.image(&self.repository, &digest).await?;
         // Images without a date rank by their commit, where a source is given; else as the oldest.
         let built = image.created.unwrap_or(Timestamp::UNIX_EPOCH);
         Ok(Some(TagSeen {

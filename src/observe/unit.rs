@@ -14,18 +14,24 @@ use crate::git::{Commit, GitError};
 use crate::manifest::{self, IMAGES_FILE, ImageFields, ManifestFile};
 use crate::model::record::{Standing, UnitRecords};
 use crate::model::{ApplicationName, CommitId, Environment, Pipeline, proposal_branch};
-use crate::plan::edit::{Directory, Layers};
+use crate::plan::edit::{Directory, Layers, Replaced};
 use crate::plan::{ChangedBy, Desired, Infra, Observed, Proposal, Unreadable};
 
 /// What was made of a unit, and from what.
 #[derive(Default)]
 pub(super) struct Cached {
-    directories: Vec<Option<ObjectId>>,
-    patches: Option<ObjectId>,
+    inputs: Inputs,
     desired: Option<Result<Desired, String>>,
     records_blob: Option<ObjectId>,
     records: Option<Result<UnitRecords, String>>,
     proposal: Option<ProposalCached>,
+}
+
+/// What a unit is rendered from.
+#[derive(Default, PartialEq)]
+struct Inputs {
+    directories: Vec<Option<ObjectId>>,
+    patches: Option<ObjectId>,
 }
 
 /// What was made of a proposal branch: for this head of it, on that head of the base.
@@ -157,34 +163,113 @@ impl InfraReader {
         tree: ObjectId,
         cached: &mut Cached,
     ) -> Result<(), GitError> {
-        let directories = self.directory_ids(environment, tree)?;
-        let patches = match &environment.patches {
-            Some(path) => self.repository.lookup(tree, path)?.map(|found| found.id),
-            None => None,
-        };
-        if cached.desired.is_some()
-            && cached.directories == directories
-            && cached.patches == patches
-        {
+        let inputs = self.inputs(environment, tree)?;
+        if cached.desired.is_some() && cached.inputs == inputs {
             return Ok(());
         }
         let before = cached.desired.take().and_then(Result::ok);
-        let desired = self.render(environment, tree, before.as_ref())?;
+        let desired = self.make(environment, tree, &inputs, &cached.inputs, before.as_ref())?;
         cached.desired = Some(desired);
-        cached.directories = directories;
-        cached.patches = patches;
+        cached.inputs = inputs;
         Ok(())
     }
 
-    fn directory_ids(
+    /// Renders; where most is as it was before, only what differs.
+    fn make(
         &self,
         environment: &Environment,
         tree: ObjectId,
-    ) -> Result<Vec<Option<ObjectId>>, GitError> {
-        let paths = environment.manifests.iter();
-        paths
-            .map(|path| Ok(self.repository.lookup(tree, path)?.map(|found| found.id)))
-            .collect()
+        new: &Inputs,
+        old: &Inputs,
+        before: Option<&Desired>,
+    ) -> Result<Result<Desired, String>, GitError> {
+        if let Some(before) = before
+            && old.patches == new.patches
+            && let Some(desired) =
+                self.change(environment, before, &old.directories, &new.directories)?
+        {
+            return Ok(Ok(desired));
+        }
+        self.render(environment, tree, before)
+    }
+
+    /// The desired state where only some files of the last directory say something else than before.
+    /// `None`: there is more to it, or something is wrong; then all is read as if for the first time.
+    fn change(
+        &self,
+        environment: &Environment,
+        before: &Desired,
+        old: &[Option<ObjectId>],
+        new: &[Option<ObjectId>],
+    ) -> Result<Option<Desired>, GitError> {
+        let layers = &before.layers;
+        let ([old_last], [new_last]) = (
+            &old[old.len().saturating_sub(1)..],
+            &new[new.len().saturating_sub(1)..],
+        ) else {
+            return Ok(None);
+        };
+        let shared = new.len() - 1;
+        let (Some(path), Some(directory)) =
+            (environment.manifests.last(), layers.directories.last())
+        else {
+            return Ok(None);
+        };
+        if old.get(..shared) != new.get(..shared) || old_last.is_none() || new_last.is_none() {
+            return Ok(None);
+        }
+        let mut replaced = Vec::new();
+        for change in self.repository.changed(*old_last, *new_last)? {
+            let (Some((was, old)), Some((is, new))) = (change.old, change.new) else {
+                return Ok(None);
+            };
+            if !was.is_blob() || !is.is_blob() || change.path == IMAGES_FILE {
+                return Ok(None);
+            }
+            let file = format!("{path}/{}", change.path);
+            if !manifest::is_manifest(&file) {
+                continue;
+            }
+            let found = directory
+                .files
+                .binary_search_by(|(_, known)| (*known.path).cmp(&file));
+            let Ok(index) = found else { return Ok(None) };
+            if directory.files.get(index).map(|(blob, _)| *blob) != Some(old) {
+                return Ok(None);
+            }
+            let parsed = manifest::parse(&file, &self.repository.blob(new)?, &layers.fields);
+            let Ok(parsed) = parsed else { return Ok(None) };
+            replaced.push(Replaced {
+                index,
+                blob: new,
+                file: Arc::new(parsed),
+            });
+        }
+        let Ok(rendered) = layers.render_replaced(&before.rendered, &replaced) else {
+            return Ok(None);
+        };
+        Ok(Some(Desired {
+            layers: Arc::new(layers.replaced(&replaced)),
+            rendered: Arc::new(rendered),
+        }))
+    }
+
+    fn inputs(&self, environment: &Environment, tree: ObjectId) -> Result<Inputs, GitError> {
+        let id = |path: &String| -> Result<_, GitError> {
+            Ok(self.repository.lookup(tree, path)?.map(|found| found.id))
+        };
+        let patches = match &environment.patches {
+            Some(path) => id(path)?,
+            None => None,
+        };
+        Ok(Inputs {
+            directories: environment
+                .manifests
+                .iter()
+                .map(id)
+                .collect::<Result<_, _>>()?,
+            patches,
+        })
     }
 
     fn render(
@@ -230,15 +315,11 @@ impl InfraReader {
                     "{path}: there is no such directory on the branch"
                 )));
             };
-            let mut directory = Directory {
-                path: path.clone(),
-                files: Vec::new(),
-                images: None,
-            };
+            let (mut files, mut images) = (Vec::new(), None);
             for (file, blob) in self.files(found.id, path)? {
                 if file.strip_prefix(path.as_str()) == Some(&format!("/{IMAGES_FILE}")) {
                     match manifest::parse_images(&file, &self.repository.blob(blob)?) {
-                        Ok(images) => directory.images = Some((blob, Arc::new(images))),
+                        Ok(read) => images = Some((blob, Arc::new(read))),
                         Err(error) => return Ok(Err(error.to_string())),
                     }
                     continue;
@@ -253,11 +334,11 @@ impl InfraReader {
                     }
                 };
                 match parsed {
-                    Ok(parsed) => directory.files.push((blob, parsed)),
+                    Ok(parsed) => files.push((blob, parsed)),
                     Err(error) => return Ok(Err(error.to_string())),
                 }
             }
-            directories.push(directory);
+            directories.push(Directory::new(path.clone(), files, images));
         }
         let mut patches = Vec::new();
         if let Some(path) = &environment.patches
@@ -323,16 +404,9 @@ impl InfraReader {
         environment: &Environment,
         seen: &EnvironmentSeen,
     ) -> Result<Option<ChangedBy>, GitError> {
-        let inputs = |tree: ObjectId| -> Result<_, GitError> {
-            let patches = match &environment.patches {
-                Some(path) => self.repository.lookup(tree, path)?.map(|found| found.id),
-                None => None,
-            };
-            Ok((self.directory_ids(environment, tree)?, patches))
-        };
         for pair in seen.history.windows(2) {
             let [newer, older] = pair else { continue };
-            if inputs(newer.tree)? != inputs(older.tree)? {
+            if self.inputs(environment, newer.tree)? != self.inputs(environment, older.tree)? {
                 let by = newer.committer.email.clone();
                 return Ok(Some(ChangedBy {
                     commit: newer.id,
@@ -358,9 +432,11 @@ impl InfraReader {
         }
         let base = cached.desired.as_ref().and_then(|it| it.as_ref().ok());
         let commit = self.repository.commit(head)?;
+        let inputs = self.inputs(environment, commit.tree)?;
+        let desired = self.make(environment, commit.tree, &inputs, &cached.inputs, base)?;
         let proposal = Proposal {
             head,
-            desired: self.render(environment, commit.tree, base)?,
+            desired,
             conflicts: self.conflicts(&commit, made_on, seen)?,
         };
         cached.proposal = Some(ProposalCached {

@@ -188,11 +188,8 @@ impl Subject<'_> {
     fn applies(rendered: &Rendered, release: &Release, broken: &mut Vec<Broken>) {
         let digests = release.digests();
         let pinned_by_digest = carries(rendered, &digests).is_ok();
-        let by_tag = rendered
-            .images
-            .values()
-            .flatten()
-            .any(|image| image.digest.is_none());
+        let mut images = digests.keys().flat_map(|it| rendered.images(it));
+        let by_tag = images.any(|image| image.digest.is_none());
         if !pinned_by_digest && !by_tag {
             broken.push(("I6", format!("what would be applied is not {release}")));
         }

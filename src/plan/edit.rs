@@ -3,11 +3,12 @@
 //! The files themselves are edited by [`crate::manifest`]; here it is decided which of them, and
 //! whether the outcome really carries the release.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use gix::ObjectId;
 
+use super::Desired;
 use crate::manifest::{
     self, IMAGES_FILE, ImageFields, ImagesFile, Layer, ManifestError, ManifestFile, PatchFile,
     Rendered, Rendering,
@@ -32,10 +33,12 @@ pub struct Layers {
 pub struct Directory {
     /// Its path.
     pub path: String,
-    /// Its manifest files, each with the blob it was read from.
+    /// Its manifest files by path, each with the blob it was read from.
     pub files: Vec<(ObjectId, Arc<ManifestFile>)>,
     /// Its `images.yaml`.
     pub images: Option<(ObjectId, Arc<ImagesFile>)>,
+    /// Which files have an image of a repository; shared where an edit leaves that as it was.
+    carriers: Arc<HashMap<ImageRepository, Vec<usize>>>,
 }
 
 /// A file that changes.
@@ -58,7 +61,64 @@ pub struct Edit {
     pub rendered: Rendered,
 }
 
+/// A file of the last directory in another version.
+#[derive(Debug, Clone)]
+pub struct Replaced {
+    /// Its place among the directory's files.
+    pub index: usize,
+    /// The blob it was read from.
+    pub blob: ObjectId,
+    /// What it says now.
+    pub file: Arc<ManifestFile>,
+}
+
 impl Layers {
+    /// Whether each object stands as its file states it: nothing is set or patched elsewhere.
+    pub fn is_plain(&self) -> bool {
+        let images = |directory: &Directory| directory.images.is_some();
+        self.patches.is_empty() && !self.directories.iter().any(images)
+    }
+
+    /// The desired state with other versions of some files of the last directory. Given what these
+    /// directories are rendered to, only what changed is rendered again, where that is enough.
+    ///
+    /// # Errors
+    /// As [`Self::render`].
+    pub fn render_replaced(
+        &self,
+        rendered: &Rendered,
+        replaced: &[Replaced],
+    ) -> Result<Rendered, ManifestError> {
+        if self.is_plain()
+            && let Some(last) = self.directories.last()
+        {
+            let files = replaced.iter().filter_map(|it| {
+                let (_, before) = last.files.get(it.index)?;
+                Some((before.clone(), it.file.clone()))
+            });
+            if let Some(rendered) = rendered.with(&files.collect::<Vec<_>>(), self.rendering()) {
+                return Ok(rendered);
+            }
+        }
+        self.replaced(replaced).render()
+    }
+
+    /// The directories with other versions of some files of the last one.
+    pub fn replaced(&self, replaced: &[Replaced]) -> Self {
+        let mut after = self.clone();
+        if let Some(last) = after.directories.last_mut() {
+            last.replace(replaced);
+        }
+        after
+    }
+
+    fn rendering(&self) -> Rendering<'_> {
+        Rendering {
+            default_namespace: &self.namespace,
+            fields: &self.fields,
+        }
+    }
+
     /// The desired state.
     ///
     /// # Errors
@@ -83,20 +143,17 @@ impl Layers {
                 files,
                 images: directory.images.as_ref().map(|(_, images)| images.as_ref()),
             });
-        let rendering = Rendering {
-            default_namespace: &self.namespace,
-            fields: &self.fields,
-        };
-        manifest::render(&layers.collect::<Vec<_>>(), &self.patches, rendering)
+        manifest::render(&layers.collect::<Vec<_>>(), &self.patches, self.rendering())
     }
 
     /// Sets a release: in the last directory's files where its images stand there, in its
-    /// `images.yaml` where they stand in a directory that others read too.
+    /// `images.yaml` where they stand in a directory that others read too. Takes what these
+    /// directories are rendered to.
     ///
     /// # Errors
     /// Says in one sentence why nothing is written: the image stands nowhere, the file may not be
     /// edited, or the objects would not carry the release's digests.
-    pub fn set(&self, release: &Release) -> Result<Edit, String> {
+    pub fn set(&self, rendered: &Rendered, release: &Release) -> Result<Edit, String> {
         let (shared, own) = self
             .directories
             .split_at(self.directories.len().saturating_sub(1));
@@ -112,17 +169,22 @@ impl Layers {
                 return Err(format!("no manifest names an image of {repository}"));
             }
         }
-        let mut after = self.clone();
-        let mut files = Vec::new();
-        let last = after.directories.len() - 1;
-        let written = &mut after.directories[last];
-        for (index, (blob, file)) in own.files.iter().enumerate() {
+        let (mut files, mut replaced) = (Vec::new(), Vec::new());
+        for index in own.carriers(release.images.keys()) {
+            let Some((blob, file)) = own.files.get(index) else {
+                continue;
+            };
             let Some(edited) = manifest::set_image(file, &release.images).map_err(list)? else {
                 continue;
             };
             let after = edited.text.into_bytes();
             let parsed = manifest::parse(&file.path, &after, &self.fields);
-            written.files[index].1 = Arc::new(parsed.map_err(|error| error.to_string())?);
+            replaced.push(Replaced {
+                index,
+                // The new blob is not known before it is written, and nothing reads it before then.
+                blob: *blob,
+                file: Arc::new(parsed.map_err(|error| error.to_string())?),
+            });
             files.push(FileEdit {
                 path: file.path.to_string(),
                 before: Some(*blob),
@@ -132,20 +194,81 @@ impl Layers {
         let mut set_beside = release.images.clone();
         set_beside
             .retain(|repository, _| shared.iter().any(|directory| directory.names(repository)));
-        if !set_beside.is_empty() {
-            files.extend(written.set_images(&set_beside)?);
-        }
-        let rendered = after.render().map_err(|error| error.to_string())?;
+        let rendered = match set_beside.is_empty() {
+            true => self.render_replaced(rendered, &replaced),
+            false => {
+                let mut after = self.replaced(&replaced);
+                if let Some(written) = after.directories.last_mut() {
+                    files.extend(written.set_images(&set_beside)?);
+                }
+                after.render()
+            }
+        };
+        let rendered = rendered.map_err(|error| error.to_string())?;
         manifest::carries(&rendered, &release.digests()).map_err(list)?;
         Ok(Edit { files, rendered })
     }
 }
 
+impl Desired {
+    /// Sets a release, see [`Layers::set`].
+    ///
+    /// # Errors
+    /// Says in one sentence why nothing is written.
+    pub fn set(&self, release: &Release) -> Result<Edit, String> {
+        self.layers.set(&self.rendered, release)
+    }
+}
+
 impl Directory {
+    /// A directory of these files, which stand in the order of their paths.
+    pub fn new(
+        path: String,
+        files: Vec<(ObjectId, Arc<ManifestFile>)>,
+        images: Option<(ObjectId, Arc<ImagesFile>)>,
+    ) -> Self {
+        let mut carriers: HashMap<ImageRepository, Vec<usize>> = HashMap::new();
+        for (index, (_, file)) in files.iter().enumerate() {
+            for repository in repositories(file) {
+                carriers.entry(repository.clone()).or_default().push(index);
+            }
+        }
+        Self {
+            path,
+            files,
+            images,
+            carriers: Arc::new(carriers),
+        }
+    }
+
+    fn replace(&mut self, replaced: &[Replaced]) {
+        let mut same = true;
+        for Replaced { index, blob, file } in replaced {
+            if let Some(slot) = self.files.get_mut(*index) {
+                same &= repositories(&slot.1) == repositories(file);
+                *slot = (*blob, file.clone());
+            }
+        }
+        if !same {
+            let files = std::mem::take(&mut self.files);
+            *self = Self::new(std::mem::take(&mut self.path), files, self.images.take());
+        }
+    }
+
     fn names(&self, repository: &ImageRepository) -> bool {
-        self.files
-            .iter()
-            .any(|(_, file)| manifest::has_image(file, repository))
+        self.carriers.contains_key(repository)
+    }
+
+    /// The files with an image of one of these repositories, in their order.
+    fn carriers<'a>(
+        &self,
+        repositories: impl Iterator<Item = &'a ImageRepository>,
+    ) -> BTreeSet<usize> {
+        repositories
+            .filter_map(|repository| self.carriers.get(repository))
+            .flatten()
+            .copied()
+            .collect()
     }
 
     fn set_images(
@@ -170,6 +293,14 @@ impl Directory {
         self.images = Some((blob, Arc::new(parsed.map_err(|error| error.to_string())?)));
         Ok(Some(edit))
     }
+}
+
+/// The repositories that a file has an image of.
+fn repositories(file: &ManifestFile) -> BTreeSet<&ImageRepository> {
+    let images = file.objects.iter().flat_map(|object| object.images());
+    images
+        .filter_map(|image| image.repository.as_ref())
+        .collect()
 }
 
 /// Several findings in one sentence.

@@ -65,10 +65,7 @@ fn images(
     let mut images = BTreeMap::new();
     for source in &unit.pipeline.application.images {
         let repository = &source.repository;
-        let named = rendered
-            .images
-            .get(repository)
-            .map_or(&[][..], Vec::as_slice);
+        let named = rendered.images(repository);
         let Some(first) = named.first() else {
             return unclear(format!("no manifest names an image of {repository}"));
         };

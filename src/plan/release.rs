@@ -37,7 +37,7 @@ fn commit(ready: &Ready<'_>, release: &Release, cause: Cause) -> Walk<Waiting> {
 
 /// The edit, unless it cannot be made or has failed here before.
 fn edit(ready: &Ready<'_>, release: &Release) -> Result<Edit, Waiting> {
-    let edit = ready.desired.layers.set(release).map_err(|why| {
+    let edit = ready.desired.set(release).map_err(|why| {
         Waiting::on(Reason::Unwritable {
             release: release.clone(),
             why,

@@ -1,5 +1,6 @@
 //! What the cluster must still do, and how it went: apply, verdict, health lost while soaking.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -50,7 +51,7 @@ pub(super) fn apply(ready: &Ready<'_>) -> Walk {
 /// What differs, by each object's own hash; and what is ours and no longer asked for.
 fn difference(ready: &Ready<'_>, live: &Live) -> (Vec<Change>, Vec<Prune>) {
     let desired = &ready.desired.rendered.objects;
-    let changed = |object: &&Object| {
+    let changed = |object: &&Arc<Object>| {
         let mark = live
             .objects
             .get(&object.reference)

@@ -143,11 +143,7 @@ impl Proposal {
     /// # Errors
     /// Says in one sentence why nothing is written.
     pub fn set(&self, release: &Release) -> Result<Edit, String> {
-        self.desired
-            .as_ref()
-            .map_err(Clone::clone)?
-            .layers
-            .set(release)
+        self.desired.as_ref().map_err(Clone::clone)?.set(release)
     }
 }
 

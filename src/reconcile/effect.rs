@@ -86,7 +86,10 @@ impl Reconciler {
             }
         }
         let outcome = writer.submit(order, now).await;
-        source.catch_up(now).await;
+        match outcome {
+            Outcome::Done(_) => source.take_own(now).await,
+            _ => source.catch_up(now).await,
+        }
         outcome
     }
 
@@ -173,15 +176,16 @@ impl Reconciler {
                 continue;
             };
             match outcome {
-                Outcome::Done(done) => happened.extend(events(towed, environment, done, now)),
-                Outcome::Lost => {}
+                Outcome::Done(done) => {
+                    happened.extend(events(towed, environment, done, now));
+                    source.take_own(now).await;
+                }
+                Outcome::Lost => source.catch_up(now).await,
                 Outcome::Failed(failure) => {
                     tracing::warn!(environment = %environment.name, why = %failure.why, "no tag was made");
                     all = false;
-                    continue;
                 }
             }
-            source.catch_up(now).await;
         }
         (happened, all)
     }

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use reqwest::header::{ETAG, HeaderName, HeaderValue, LINK};
 use reqwest::{Client, Method, StatusCode};
 
+use super::answer::Answer;
 use super::cache::Cache;
 use super::document::{self, Annotations, Document};
 use super::error::{Outage, RegistryError};
@@ -177,13 +178,23 @@ impl HttpRegistry {
             }
             _ => {}
         }
+        self.keep_digest(question, key, &answer)
+    }
+
+    /// What an answer to a question for a tag's manifest says that the tag points to.
+    fn keep_digest(
+        &self,
+        question: &Question<'_>,
+        key: (ImageRepository, String),
+        answer: &Answer,
+    ) -> Result<Option<Digest>, RegistryError> {
         match answer.status {
             StatusCode::OK => {}
             StatusCode::NOT_FOUND if answer.has_code("NAME_UNKNOWN") => {
-                return Err(question.not_found("the repository", &answer));
+                return Err(question.not_found("the repository", answer));
             }
             StatusCode::NOT_FOUND => return Ok(None),
-            _ => return Err(question.unexpected(&answer)),
+            _ => return Err(question.unexpected(answer)),
         }
         let digest = match answer.header(&CONTENT_DIGEST) {
             Some(text) => text
@@ -198,21 +209,51 @@ impl HttpRegistry {
         Ok(Some(digest))
     }
 
+    /// The manifest by its tag: one request less than asking for the digest first.
+    async fn describe_tag(
+        &self,
+        question: &Question<'_>,
+        tag: &str,
+    ) -> Result<Option<(Digest, ImageConfig)>, RegistryError> {
+        let url = question.url(&format!("manifests/{tag}"))?;
+        let ask = Ask::get(&url, document::ACCEPT, LARGEST_MANIFEST);
+        let answer = question.ask(&ask).await?;
+        let key = (question.repository.clone(), tag.to_owned());
+        let Some(digest) = self.keep_digest(question, key, &answer)? else {
+            return Ok(None);
+        };
+        let key = (question.repository.clone(), digest);
+        if let Some(image) = self.images.get(&key) {
+            return Ok(Some((digest, image)));
+        }
+        let body = question.checked(answer.body, &digest, &format!("the manifest {tag}"))?;
+        let image = self.describe(question, &digest, Some(body)).await?;
+        self.images.insert(key, image.clone());
+        Ok(Some((digest, image)))
+    }
+
+    /// What an image says of itself; its manifest may be here already.
     async fn describe(
         &self,
         question: &Question<'_>,
         digest: &Digest,
+        mut here: Option<Vec<u8>>,
     ) -> Result<ImageConfig, RegistryError> {
         let mut annotations: Vec<Annotations> = Vec::new();
         let mut digest = *digest;
         for _ in 0..=DEEPEST_INDEX {
-            let what = format!("the manifest {digest}");
-            let ask = Ask::get(
-                &question.url(&format!("manifests/{digest}"))?,
-                document::ACCEPT,
-                LARGEST_MANIFEST,
-            );
-            let body = question.content(&ask, &digest, &what).await?;
+            let body = match here.take() {
+                Some(body) => body,
+                None => {
+                    let what = format!("the manifest {digest}");
+                    let ask = Ask::get(
+                        &question.url(&format!("manifests/{digest}"))?,
+                        document::ACCEPT,
+                        LARGEST_MANIFEST,
+                    );
+                    question.content(&ask, &digest, &what).await?
+                }
+            };
             let malformed = |what| question.malformed(what);
             let config = match document::document(&body).map_err(malformed)? {
                 Document::Index {
@@ -280,9 +321,23 @@ impl Registry for HttpRegistry {
         let host = &*self.host(repository)?;
         let question = self.question(host, repository);
         let image = self
-            .within(repository, self.describe(&question, digest))
+            .within(repository, self.describe(&question, digest, None))
             .await?;
         self.images.insert(key, image.clone());
         Ok(image)
+    }
+
+    async fn tagged(
+        &self,
+        repository: &ImageRepository,
+        tag: &str,
+    ) -> Result<Option<(Digest, ImageConfig)>, RegistryError> {
+        if !is_tag(tag) {
+            return Ok(None);
+        }
+        let host = &*self.host(repository)?;
+        let question = self.question(host, repository);
+        self.within(repository, self.describe_tag(&question, tag))
+            .await
     }
 }

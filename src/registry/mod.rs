@@ -60,6 +60,23 @@ pub trait Registry: Send + Sync {
         repository: &ImageRepository,
         digest: &Digest,
     ) -> Result<ImageConfig, RegistryError>;
+
+    /// Both for a tag of which nothing is known yet: [`Self::resolve`], then [`Self::image`], in as few
+    /// requests as there can be.
+    ///
+    /// # Errors
+    /// As theirs.
+    async fn tagged(
+        &self,
+        repository: &ImageRepository,
+        tag: &str,
+    ) -> Result<Option<(Digest, ImageConfig)>, RegistryError> {
+        let Some(digest) = self.resolve(repository, tag).await? else {
+            return Ok(None);
+        };
+        let image = self.image(repository, &digest).await?;
+        Ok(Some((digest, image)))
+    }
 }
 
 /// What an image says of itself.

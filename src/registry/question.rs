@@ -147,9 +147,19 @@ impl Question<'_> {
             StatusCode::NOT_FOUND => return Err(self.not_found(what, &answer)),
             _ => return Err(self.unexpected(&answer)),
         }
-        let found = Digest::of(&answer.body);
+        self.checked(answer.body, digest, what)
+    }
+
+    /// The content, if it is what the digest names.
+    pub(super) fn checked(
+        &self,
+        content: Vec<u8>,
+        digest: &Digest,
+        what: &str,
+    ) -> Result<Vec<u8>, RegistryError> {
+        let found = Digest::of(&content);
         match found == *digest {
-            true => Ok(answer.body),
+            true => Ok(content),
             false => Err(self.malformed(format!(
                 "{what} has content of {found}: the registry or something before it is broken"
             ))),

@@ -4,7 +4,7 @@
 mod generated;
 mod set_image;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -309,7 +309,9 @@ fn describe(rendered: &Rendered) -> String {
         .unwrap();
     }
     writeln!(text, "images:").unwrap();
-    for reference in rendered.images.values().flatten() {
+    let images = rendered.objects.iter().flat_map(|object| &object.images);
+    let references: BTreeSet<_> = images.filter_map(|image| image.image.reference()).collect();
+    for reference in references {
         writeln!(text, "  {reference}").unwrap();
     }
     text

@@ -108,11 +108,11 @@ fn desired(minor: u8) -> Desired {
     let fields = ImageFields::default();
     let file = parse("k/pod.yaml", text.as_bytes(), &fields).unwrap();
     let layers = Layers {
-        directories: vec![Directory {
-            path: "k".to_owned(),
-            files: vec![(commit().0, Arc::new(file))],
-            images: None,
-        }],
+        directories: vec![Directory::new(
+            "k".to_owned(),
+            vec![(commit().0, Arc::new(file))],
+            None,
+        )],
         patches: Arc::default(),
         namespace: "default".to_owned(),
         fields: Arc::new(fields),

@@ -1,0 +1,59 @@
+//! What must be fast, measured side by side in one run: see `benches/README.md` for how to read it.
+//!
+//! `cargo bench` measures everything; `cargo bench -- push scale` only these parts. Nothing is
+//! asserted.
+
+#![allow(clippy::print_stdout, reason = "the tables are the product")]
+
+mod fixture;
+mod hundred;
+mod marks;
+mod notification;
+mod outside;
+mod process;
+mod push;
+mod recorder;
+mod scale;
+mod table;
+
+use anyhow::Result;
+
+fn main() -> Result<()> {
+    let wanted: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|argument| !argument.starts_with('-'))
+        .collect();
+    let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|it| it == name);
+    if std::env::var_os("RUST_LOG").is_some() {
+        tracing_subscriber::fmt()
+            .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
+            .with_writer(std::io::stderr)
+            .init();
+    }
+    // The worker threads of `towpath run` itself.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        if is_wanted("push") {
+            push::measure().await?;
+        }
+        if is_wanted("notification") {
+            notification::measure().await?;
+        }
+        if is_wanted("hundred") {
+            hundred::measure().await?;
+        }
+        if is_wanted("scale") {
+            scale::measure().await?;
+        }
+        if is_wanted("outside") {
+            outside::measure().await?;
+        }
+        if is_wanted("process") {
+            process::measure().await?;
+        }
+        Ok(())
+    })
+}

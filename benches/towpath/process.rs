@@ -1,0 +1,187 @@
+//! What a running `towpath run` takes: resident memory, and a core's share while nothing happens.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use tokio::process::{Child, Command};
+
+use crate::fixture::{Fixture, applications, directory, environment, run};
+use crate::table;
+
+/// Longer than the interval at which every source is read without being told to.
+const IDLE: Duration = Duration::from_secs(35);
+const SETTLES_WITHIN: Duration = Duration::from_secs(120);
+const ENVIRONMENTS: [(&str, &str); 3] = [
+    ("staging", "follow: { branches: ['*', '!master'] }"),
+    ("qa", "follow: { tags: '>=1.0.0' }"),
+    (
+        "production",
+        "follow: { environment: qa, soak: 10m }\ngate: branch",
+    ),
+];
+
+pub(crate) async fn measure() -> Result<()> {
+    let mut running = Vec::new();
+    for count in [1, 1000] {
+        running.push(Running::start(count).await?);
+    }
+    let idle_from: Vec<_> = running.iter().map(Running::ticks).collect::<Result<_>>()?;
+    let start = Instant::now();
+    tokio::time::sleep(IDLE).await;
+    let per_second: f64 = run(Path::new("/"), "getconf", &["CLK_TCK"])
+        .await?
+        .parse()?;
+    let mut rows = Vec::new();
+    for (it, before) in running.iter().zip(idle_from) {
+        let used = (it.ticks()? - before) as f64 / per_second;
+        rows.push(vec![
+            it.name.clone(),
+            format!("{:.1}", it.settled_after.as_secs_f64()),
+            format!("{:.1}", it.mebibytes("VmRSS")?),
+            format!("{:.1}", it.mebibytes("VmHWM")?),
+            format!("{:.2} %", 100.0 * used / start.elapsed().as_secs_f64()),
+        ]);
+    }
+    table::print(
+        &format!("`towpath run`, at rest for {} s", IDLE.as_secs()),
+        &[
+            "",
+            "first settled, s",
+            "resident, MiB",
+            "peak, MiB",
+            "of a core",
+        ],
+        rows,
+    );
+    Ok(())
+}
+
+struct Running {
+    name: String,
+    child: Child,
+    settled_after: Duration,
+    _fixture: Fixture,
+}
+
+impl Running {
+    /// So many applications in three environments, adopted, applied, judged and tagged.
+    async fn start(count: usize) -> Result<Self> {
+        let fixture = Fixture::start().await?;
+        let names: Vec<String> = (0..count).map(|it| format!("app-{it:04}")).collect();
+        let mut digests = Vec::new();
+        for name in &names {
+            digests.push(
+                fixture
+                    .push_image(&format!("acme/{name}"), "v1.0.0", 0)
+                    .await?,
+            );
+        }
+        let images: Vec<String> = names
+            .iter()
+            .map(|name| fixture.image(&format!("acme/{name}")))
+            .collect();
+        let mut files = vec![applications(
+            names.iter().cloned().zip(images.iter().cloned()),
+            &ENVIRONMENTS.map(|(name, _)| name),
+        )];
+        for (environment_name, rest) in ENVIRONMENTS {
+            let mut made = Vec::new();
+            for ((name, image), digest) in names.iter().zip(&images).zip(&digests) {
+                let image = format!("{image}:v1.0.0@{digest}");
+                made.extend(directory(&format!("kubernetes/{name}"), name, &image));
+            }
+            fixture.repository(environment_name, made).await?;
+            let url = fixture.git.url(environment_name);
+            let manifests = "kubernetes/{application}";
+            files.push(environment(environment_name, &url, manifests, rest));
+        }
+        let configuration = fixture.folder.path().join("configuration");
+        write(&configuration, &files)?;
+        let start = Instant::now();
+        let child = towpath(fixture.folder.path(), &configuration, "127.0.0.1:0")?;
+        let mut running = Self {
+            name: format!("{count} × {} environments", ENVIRONMENTS.len()),
+            child,
+            settled_after: Duration::ZERO,
+            _fixture: fixture,
+        };
+        for (name, _) in ENVIRONMENTS {
+            running.wait_for_tag(name, start).await?;
+        }
+        running.settled_after = start.elapsed();
+        Ok(running)
+    }
+
+    /// The first deployment of an environment is tagged once every unit of it has its verdict.
+    async fn wait_for_tag(&mut self, environment: &str, start: Instant) -> Result<()> {
+        let repository = self._fixture.git.path(environment);
+        let tag = [
+            "rev-parse",
+            "--verify",
+            "--quiet",
+            "refs/tags/deployment-0001",
+        ];
+        while run(&repository, "git", &tag).await.is_err() {
+            if start.elapsed() > SETTLES_WITHIN {
+                bail!(
+                    "{} in {environment}: no tag after {SETTLES_WITHIN:?}",
+                    self.name
+                );
+            }
+            if let Some(status) = self.child.try_wait()? {
+                bail!("towpath run ended: {status}");
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        Ok(())
+    }
+
+    fn process(&self) -> Result<PathBuf> {
+        let id = self.child.id().context("towpath run ended")?;
+        Ok(PathBuf::from(format!("/proc/{id}")))
+    }
+
+    fn mebibytes(&self, field: &str) -> Result<f64> {
+        let status = std::fs::read_to_string(self.process()?.join("status"))?;
+        let line = status.lines().find_map(|line| line.strip_prefix(field));
+        let line = line.with_context(|| format!("no {field} in /proc"))?;
+        let number = line.trim_start_matches(':').trim().trim_end_matches(" kB");
+        Ok(number.parse::<f64>()? / 1024.0)
+    }
+
+    /// User and system time so far, in clock ticks (proc(5)).
+    fn ticks(&self) -> Result<u64> {
+        let stat = std::fs::read_to_string(self.process()?.join("stat"))?;
+        let (_, after_name) = stat.rsplit_once(')').context("no name in /proc")?;
+        let fields: Vec<&str> = after_name.split_whitespace().collect();
+        let [user, system] = [fields.get(11), fields.get(12)].map(|it| it.copied().unwrap_or("0"));
+        Ok(user.parse::<u64>()? + system.parse::<u64>()?)
+    }
+}
+
+/// Writes a configuration folder.
+pub(crate) fn write(folder: &Path, files: &[(String, String)]) -> Result<()> {
+    for (path, text) in files {
+        let path = folder.join(path);
+        std::fs::create_dir_all(path.parent().context("no folder")?)?;
+        std::fs::write(path, text)?;
+    }
+    Ok(())
+}
+
+/// Starts `towpath run`, its cache in this folder, taking webhooks at this address.
+pub(crate) fn towpath(folder: &Path, configuration: &Path, hooks: &str) -> Result<Child> {
+    let log = std::fs::File::create(folder.join("towpath.log"))?;
+    Command::new(env!("CARGO_BIN_EXE_towpath"))
+        .args(["run", "--listen", hooks, "--config"])
+        .arg(configuration)
+        .env("XDG_CACHE_HOME", folder.join("cache"))
+        .env("HOME", folder)
+        .stdin(std::process::Stdio::null())
+        .stdout(std::process::Stdio::null())
+        .stderr(log)
+        .kill_on_drop(true)
+        .spawn()
+        .context("towpath run cannot be started")
+}
