@@ -116,8 +116,6 @@ async fn tow(
     tokio::pin!(changed);
     let end = loop {
         tokio::select! {
-            // Told to stop, the loop ends too: that is no end by itself.
-            biased;
             () = stop.cancelled() => break End::Code(exit::OK),
             event = events.recv() => {
                 if let (Ok(event), Output::Json) = (event, args.output) {
@@ -127,8 +125,10 @@ async fn tow(
             }
             setup = &mut changed => break End::Changed(Box::new(setup)),
             ended = &mut towing => {
-                ended.context("the loop ended by itself")?;
-                return Ok(End::Code(exit::ERROR));
+                ended.context("the loop failed")?;
+                // Told to stop, it may end before the telling reaches us here.
+                let told = ending.is_cancelled();
+                return Ok(End::Code(if told { exit::OK } else { exit::ERROR }));
             }
         }
     };
