@@ -181,7 +181,7 @@ impl Site {
     async fn rest(&self) -> Result<()> {
         let repository = self.folder.path().join("git/staging.git");
         let commits = run(&repository, "git", &["rev-list", "--count", "master"]).await?;
-        let tag = format!("deployment-{:0>4}", commits);
+        let tag = format!("deployment-{commits:0>4}");
         let start = Instant::now();
         while !tags(&repository).await?.contains(&tag) {
             ensure!(start.elapsed() < DEADLINE, "no {tag}: {}", self.log());

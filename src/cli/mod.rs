@@ -141,7 +141,10 @@ pub fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return fail(&anyhow::Error::new(error).context("no threads can be started")),
     };
-    match runtime.block_on(dispatch(cli)) {
+    let result = runtime.block_on(dispatch(cli));
+    // A name that is being looked up cannot be interrupted, and nobody waits for it any more.
+    runtime.shutdown_background();
+    match result {
         Ok(code) => ExitCode::from(code),
         // Whoever closed our stdout has seen enough.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,

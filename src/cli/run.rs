@@ -14,7 +14,7 @@ use super::{Output, exit, view};
 use crate::clock;
 use crate::config::{Location, watch};
 use crate::model::EnvironmentName;
-use crate::plan::{Decision, Reason};
+use crate::plan::{Decision, Reason, UnitPlan};
 use crate::reconcile::{Posted, Reconciler};
 use crate::serve;
 
@@ -116,6 +116,9 @@ async fn tow(
     tokio::pin!(changed);
     let end = loop {
         tokio::select! {
+            // Told to stop, the loop ends too: that is no end by itself.
+            biased;
+            () = stop.cancelled() => break End::Code(exit::OK),
             event = events.recv() => {
                 if let (Ok(event), Output::Json) = (event, args.output) {
                     writeln!(out, "{}", event.to_json(start))?;
@@ -123,7 +126,6 @@ async fn tow(
                 }
             }
             setup = &mut changed => break End::Changed(Box::new(setup)),
-            () = stop.cancelled() => break End::Code(exit::OK),
             ended = &mut towing => {
                 ended.context("the loop ended by itself")?;
                 return Ok(End::Code(exit::ERROR));
@@ -234,31 +236,27 @@ fn settled(posted: &[Arc<Posted>], now: Timestamp, deadline: Timestamp) -> Optio
     if !posted.iter().all(|posted| posted.is_idle()) {
         return None;
     }
-    let units = || posted.iter().flat_map(|posted| &posted.plan.units);
-    let waiting = units().filter_map(|unit| match &unit.decision {
-        Decision::Waiting(waiting) => Some(waiting),
-        Decision::Step(_) => None,
-    });
     let (mut stopped, mut pending, mut unreadable) = (false, false, false);
-    for waiting in waiting {
-        if matches!(
-            waiting.reason,
-            Reason::Converging { .. } | Reason::Behind { .. }
-        ) {
-            // The cluster may be done at any moment, long before the deadline.
-            if now < deadline {
-                return None;
-            }
-            pending = true;
-            continue;
-        }
+    for (posted, unit) in posted
+        .iter()
+        .flat_map(|it| it.plan.units.iter().map(move |unit| (it, unit)))
+    {
+        let Decision::Waiting(waiting) = &unit.decision else {
+            return None;
+        };
         if let Reason::Unreadable(it) = &waiting.reason {
             // Without a moment to ask again it is being read right now.
             it.retry?;
             unreadable = true;
         }
         stopped |= waiting.reason.is_stopped();
-        if let Some(next) = waiting.next {
+        if rolls_out(posted, unit) {
+            // The cluster may be done at any moment, long before the deadline.
+            if now < deadline {
+                return None;
+            }
+            pending = true;
+        } else if let Some(next) = waiting.next {
             if next <= deadline {
                 return None;
             }
@@ -274,6 +272,21 @@ fn settled(posted: &[Arc<Posted>], now: Timestamp, deadline: Timestamp) -> Optio
         () if pending => exit::PENDING,
         () => exit::OK,
     })
+}
+
+/// Whether the unit's newest deployment has no verdict yet and nothing keeps it from getting one.
+fn rolls_out(posted: &Posted, unit: &UnitPlan) -> bool {
+    let Decision::Waiting(waiting) = &unit.decision else {
+        return false;
+    };
+    if waiting.reason.is_stopped() || matches!(waiting.reason, Reason::NotOurs) {
+        return false;
+    }
+    let view = posted.world.units.get(&unit.environment);
+    let infra = view.and_then(|view| view.infra.read().ok());
+    let records = infra.and_then(|infra| infra.records.as_ref().ok());
+    let newest = records.and_then(|records| records.deployment.as_ref());
+    newest.is_some_and(|newest| newest.verdict.is_none())
 }
 
 pub(super) fn stop_on_signals(stop: &CancellationToken) -> Result<()> {

@@ -85,11 +85,17 @@ fn entries(folder: &Path, problems: &mut Problems) -> Vec<String> {
             .collect()
     });
     names.unwrap_or_else(|error| {
-        problems.error(
-            &Place::whole(folder),
-            format!("this folder cannot be read: {error}"),
-            "name the configuration's folder with `--config`, and let Towpath read it",
-        );
+        let (what, instead) = match error.kind() {
+            std::io::ErrorKind::NotFound => (
+                "there is no such folder".to_owned(),
+                "name the configuration's folder with `--config`, or make one",
+            ),
+            _ => (
+                format!("this folder cannot be read: {error}"),
+                "name the configuration's folder with `--config`, and let Towpath read it",
+            ),
+        };
+        problems.error(&Place::whole(folder), what, instead);
         Vec::new()
     })
 }

@@ -43,17 +43,19 @@ pub(super) fn release(ready: &Ready<'_>) -> Walk<Waiting> {
 /// The newest release that this environment follows, if it is newer than everything that ran or
 /// failed here.
 fn candidate(ready: &Ready<'_>) -> Result<Release, Waiting> {
-    let newest = match &ready.unit.environment.follow {
-        Follow::Branches(_) | Follow::Tags(_) => released(ready)?,
+    let (newest, coming) = match &ready.unit.environment.follow {
+        Follow::Branches(_) | Follow::Tags(_) => (released(ready)?, None),
         Follow::Environments { all, soak } => promoted(ready, all, *soak)?,
+    };
+    // What is still on its way upstream is looked at again in time, whatever holds this one up.
+    let wait = |waiting: Waiting| match coming.clone() {
+        Some(coming) => waiting.or(coming),
+        None => waiting,
     };
     let records = ready.records;
     let running = ready.head.release();
-    if running.is_some_and(|running| running.is(&newest.digests())) {
-        return Err(idle(ready));
-    }
     if running.is_some_and(|running| !newest.is_newer_than(running)) {
-        return Err(idle(ready));
+        return Err(wait(idle(ready)));
     }
     let older_than_failure = records.failures.iter().any(|failure| {
         !failure.release.is(&newest.digests()) && !newest.is_newer_than(&failure.release)
@@ -61,7 +63,7 @@ fn candidate(ready: &Ready<'_>) -> Result<Release, Waiting> {
     let over = records.pin.as_ref().and_then(|pin| pin.over.as_ref());
     let pinned_over = over.is_some_and(|over| !newest.is_newer_than(over));
     if older_than_failure || pinned_over {
-        return Err(idle(ready));
+        return Err(wait(idle(ready)));
     }
     if let Some(declined) = records
         .declined
@@ -71,7 +73,11 @@ fn candidate(ready: &Ready<'_>) -> Result<Release, Waiting> {
         let reason = Reason::Declined {
             release: declined.release.clone(),
         };
-        return Err(Waiting::on(reason).since(declined.at));
+        let declined = Waiting::on(reason).since(declined.at);
+        return Err(wait(match &records.pin {
+            Some(_) => declined.or(idle(ready)),
+            None => declined,
+        }));
     }
     Ok(newest)
 }
@@ -100,12 +106,12 @@ fn released(ready: &Ready<'_>) -> Result<Release, Waiting> {
     }
 }
 
-/// The newest release that is proven in every followed environment.
+/// The newest release that is proven in every followed environment, and what is newer and on its way.
 fn promoted(
     ready: &Ready<'_>,
     all: &[EnvironmentName],
     soak: std::time::Duration,
-) -> Result<Release, Waiting> {
+) -> Result<(Release, Option<Waiting>), Waiting> {
     let mut proven: Option<Vec<Release>> = None;
     let mut waiting: Option<Waiting> = None;
     for environment in all {
@@ -139,9 +145,13 @@ fn promoted(
         (Some(newest), Some(waiting)) => {
             // What is proven now goes first, unless it already runs and something newer is on its way.
             let goes = running.is_none_or(|running| newest.is_newer_than(running));
-            if goes { Ok(newest) } else { Err(waiting) }
+            if goes {
+                Ok((newest, Some(waiting)))
+            } else {
+                Err(waiting)
+            }
         }
-        (Some(newest), None) => Ok(newest),
+        (Some(newest), None) => Ok((newest, None)),
         (None, Some(waiting)) => Err(waiting),
         (None, None) => Err(idle(ready)),
     }
