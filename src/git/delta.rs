@@ -219,7 +219,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(32))]
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(32) })]
         #[test]
         fn a_delta_rebuilds_its_object(
             head in 0_usize..200_000, cut in 0_usize..3_000, put in 0_usize..3_000, tail in 0_usize..9_000,

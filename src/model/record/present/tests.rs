@@ -3,6 +3,7 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
+use proptest::test_runner::FileFailurePersistence;
 
 use super::*;
 use crate::model::record::InvalidRecord;
@@ -107,7 +108,13 @@ fn truth(present: &UnitRecords) -> UnitRecords {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(ProptestConfig {
+        // Cases that once failed are tried first.
+        failure_persistence: Some(Box::new(FileFailurePersistence::Direct(
+            concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/properties/present.txt"),
+        ))),
+        ..ProptestConfig::with_cases(200)
+    })]
 
     #[test]
     fn what_is_left_out_changes_nothing(statements in vec(statements(), 0..40)) {
