@@ -24,7 +24,19 @@ pub struct SimulatedCluster {
     behaviour: Mutex<Simulated>,
     file: Option<PathBuf>,
     state: Mutex<State>,
+    news: Mutex<News>,
     changed: Notify,
+}
+
+/// Which applications' objects changed when, counted in changes.
+#[derive(Default)]
+struct News {
+    count: u64,
+    /// Up to here it was told.
+    told: u64,
+    by_application: BTreeMap<ApplicationName, u64>,
+    /// The last change that may concern everybody.
+    everybody: u64,
 }
 
 #[derive(Default, Serialize, Deserialize)]
@@ -76,6 +88,7 @@ impl SimulatedCluster {
             behaviour: Mutex::new(behaviour),
             file,
             state: Mutex::new(state),
+            news: Mutex::default(),
             changed: Notify::new(),
         })
     }
@@ -83,6 +96,10 @@ impl SimulatedCluster {
     /// Changes how it behaves from now on.
     pub fn behave(&self, change: impl FnOnce(&mut Simulated)) {
         change(&mut locked(&self.behaviour));
+        let mut news = locked(&self.news);
+        news.count += 1;
+        news.everybody = news.count;
+        drop(news);
         self.changed.notify_waiters();
     }
 
@@ -127,6 +144,16 @@ impl SimulatedCluster {
                     .filter(|left| !left.is_zero())
             })
             .min()
+    }
+
+    /// The applications with an object that becomes ready or fails within that time.
+    fn turning(&self, now: Timestamp, within: Duration) -> BTreeSet<ApplicationName> {
+        let ready_after = locked(&self.behaviour).ready_after;
+        let end = now.checked_add(within).unwrap_or(Timestamp::MAX);
+        locked(&self.state).applications(|stored| {
+            let at = stored.applied_at.checked_add(ready_after);
+            at.is_ok_and(|at| now < at && at <= end)
+        })
     }
 
     fn save(&self, state: &State) -> std::io::Result<()> {
@@ -179,23 +206,29 @@ impl ReadCluster for SimulatedCluster {
 
     async fn changed(&self, now: Timestamp) -> BTreeSet<ApplicationName> {
         let told = self.changed.notified();
-        match self.next_transition(now) {
-            Some(left) => {
-                tokio::select! {
-                    () = told => {}
-                    () = tokio::time::sleep(left) => {}
+        tokio::pin!(told);
+        // From here on no change is missed; what changed since the last time is told at once.
+        told.as_mut().enable();
+        let since = locked(&self.news).told;
+        if locked(&self.news).count == since {
+            match self.next_transition(now) {
+                Some(left) => {
+                    tokio::select! {
+                        () = told => {}
+                        () = tokio::time::sleep(left) => return self.turning(now, left),
+                    }
                 }
+                None => told.await,
             }
-            None => told.await,
         }
-        let state = locked(&self.state);
-        let marks = state
-            .objects
-            .values()
-            .filter_map(|stored| stored.mark.as_ref());
-        marks
-            .filter_map(|mark| mark.application.parse().ok())
-            .collect()
+        let mut news = locked(&self.news);
+        news.told = news.count;
+        if news.everybody > since {
+            drop(news);
+            return locked(&self.state).applications(|_| true);
+        }
+        let newer = news.by_application.iter().filter(|(_, at)| **at > since);
+        newer.map(|(application, _)| application.clone()).collect()
     }
 }
 
@@ -248,12 +281,24 @@ impl Cluster for SimulatedCluster {
                 retry_after: None,
             })?;
         drop(state);
+        let mut news = locked(&self.news);
+        news.count += 1;
+        let count = news.count;
+        news.by_application.insert(unit.application.clone(), count);
+        drop(news);
         self.changed.notify_waiters();
         Ok(())
     }
 }
 
 impl State {
+    /// The applications with such an object.
+    fn applications(&self, is_such: impl Fn(&Stored) -> bool) -> BTreeSet<ApplicationName> {
+        let such = self.objects.values().filter(|stored| is_such(stored));
+        such.filter_map(|stored| stored.mark.as_ref()?.application.parse().ok())
+            .collect()
+    }
+
     fn put(&mut self, unit: &UnitScope, apply: &Apply, object: &Object, now: Timestamp) {
         self.serial += 1;
         self.writes += 1;

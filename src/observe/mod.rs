@@ -13,6 +13,7 @@ mod live;
 mod lookup;
 mod releases;
 mod source;
+mod told;
 mod unit;
 
 use std::collections::BTreeMap;

@@ -2,13 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
 use jiff::Timestamp;
 
 use super::source::Failed;
+use super::told::Told;
 use crate::model::catalogue::TagSeen;
-use crate::model::{ApplicationName, ImageRepository, TagTemplate};
+use crate::model::{ApplicationName, Digest, ImageRepository, TagTemplate};
 use crate::registry::{Registry, RegistryError};
 
 /// Tags looked up at a time; the registry client has its own limit per host.
@@ -24,6 +26,7 @@ pub struct TagReader {
     templates: Vec<TagTemplate>,
     /// Tags that decisions rest on: these are asked for again each time, so that a moved tag is noticed.
     watched: Mutex<BTreeMap<ApplicationName, BTreeSet<String>>>,
+    told: Told,
 }
 
 impl TagReader {
@@ -38,6 +41,7 @@ impl TagReader {
             repository,
             templates,
             watched: Mutex::default(),
+            told: Told::default(),
         }
     }
 
@@ -47,7 +51,23 @@ impl TagReader {
         watched.insert(application.clone(), tags);
     }
 
-    /// Lists the tags and looks up what is new or watched.
+    /// Takes note that the registry told of a push to this tag.
+    pub fn tell(&self, tag: &str, digest: Option<Digest>) {
+        if self.fits(tag) {
+            self.told.tell(tag, digest);
+        }
+    }
+
+    /// How soon to read again, where a tag that was told of was not there yet.
+    pub fn again_after(&self) -> Option<Duration> {
+        self.told.again_after()
+    }
+
+    fn fits(&self, tag: &str) -> bool {
+        self.templates.iter().any(|it| it.matches(tag).is_some())
+    }
+
+    /// Lists the tags and looks up what is new, watched or told of.
     ///
     /// # Errors
     /// What the registry answered. A tag whose image is broken is left out, and said in the log.
@@ -57,8 +77,7 @@ impl TagReader {
             Err(RegistryError::NotFound { .. }) => Vec::new(),
             listed => listed.map_err(|error| failed(&error))?,
         };
-        let fits = |tag: &String| self.templates.iter().any(|it| it.matches(tag).is_some());
-        let tags: Vec<String> = listed.into_iter().filter(fits).collect();
+        let tags: Vec<String> = listed.into_iter().filter(|tag| self.fits(tag)).collect();
         let watched: BTreeSet<String> = {
             let watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
             watched.values().flatten().cloned().collect()
@@ -66,7 +85,11 @@ impl TagReader {
         let (mut seen, mut open) = (Tags::new(), Vec::new());
         for tag in tags {
             match before.and_then(|before| before.get(&tag)) {
-                Some(known) if !watched.contains(&tag) => drop(seen.insert(tag, known.clone())),
+                Some(known)
+                    if !watched.contains(&tag) && !self.told.is_awaited(&tag, Some(known)) =>
+                {
+                    seen.insert(tag, known.clone());
+                }
                 known => open.push((tag, known.cloned())),
             }
         }
@@ -83,6 +106,7 @@ impl TagReader {
                 }
             }
         }
+        self.told.found(&seen);
         Ok(seen)
     }
 

@@ -12,21 +12,21 @@ use tokio_util::task::TaskTracker;
 use super::{Reconciler, Towed};
 use crate::clock;
 use crate::cluster::SharedCluster;
-use crate::model::{ApplicationName, EnvironmentName, ImageRepository, RepositoryUrl};
+use crate::model::{ApplicationName, Digest, EnvironmentName, ImageRepository, RepositoryUrl};
 use crate::observe::{Concerned, InfraSource};
 use crate::plan::{Decision, Plan, Reason, World};
 
 /// How soon tags that could not be looked up are tried again.
 const LOOK_UP_AGAIN: Duration = Duration::from_secs(5);
 
-/// Runs `$read` whenever the source is due, until stopped; `$news` when it brought news.
+/// Reads the source whenever the source is due, until stopped; `$news` when it brought news.
 macro_rules! keep {
     ($tasks:expr, $stop:expr, $interval:expr, $source:expr, $news:expr) => {{
         let (source, stop, interval, news) = ($source, $stop.clone(), $interval, $news);
         $tasks.spawn(async move {
             loop {
                 tokio::select! {
-                    () = source.source.due(interval, clock::now()) => {}
+                    () = source.source.due(interval(), clock::now()) => {}
                     () = stop.cancelled() => return,
                 }
                 tokio::select! {
@@ -54,13 +54,21 @@ impl Reconciler {
         infra.is_some() || history.is_some()
     }
 
-    /// Says that an image repository may have changed. Gives whether it is one of ours.
-    pub fn images_may_have_changed(&self, repository: &ImageRepository) -> bool {
-        self.observatory
-            .tags
-            .get(repository)
-            .map(|it| it.source.mark_stale())
-            .is_some()
+    /// Says that an image repository may have changed, and which tag of it points to what now. Gives
+    /// whether it is one of ours.
+    pub fn images_may_have_changed(
+        &self,
+        repository: &ImageRepository,
+        tag: Option<(&str, Option<Digest>)>,
+    ) -> bool {
+        let Some(source) = self.observatory.tags.get(repository) else {
+            return false;
+        };
+        if let Some((tag, digest)) = tag {
+            source.reader.tell(tag, digest);
+        }
+        source.source.mark_stale();
+        true
     }
 
     pub(super) fn keep_sources(self: &Arc<Self>, tasks: &TaskTracker, stop: &CancellationToken) {
@@ -70,10 +78,11 @@ impl Reconciler {
         }
         for (repository, source) in &observatory.tags {
             let (this, repository) = (self.clone(), repository.clone());
+            let (told, interval) = (source.clone(), self.intervals.registry);
             keep!(
                 tasks,
                 stop,
-                self.intervals.registry,
+                move || told.reader.again_after().unwrap_or(interval),
                 source.clone(),
                 move || {
                     this.wake(|towed| {
@@ -85,7 +94,8 @@ impl Reconciler {
         }
         for (url, source) in &observatory.histories {
             let (this, url) = (self.clone(), url.clone());
-            keep!(tasks, stop, self.intervals.git, source.clone(), move || {
+            let interval = self.intervals.git;
+            keep!(tasks, stop, move || interval, source.clone(), move || {
                 this.wake(|towed| {
                     towed
                         .pipeline
@@ -99,15 +109,10 @@ impl Reconciler {
         let mut clusters: Vec<SharedCluster> = Vec::new();
         for ((_, application), source) in &observatory.live {
             let (this, application) = (self.clone(), application.clone());
-            keep!(
-                tasks,
-                stop,
-                self.intervals.cluster,
-                source.clone(),
-                move || {
-                    this.wake(|towed| towed.pipeline.application.name == application);
-                }
-            );
+            let interval = self.intervals.cluster;
+            keep!(tasks, stop, move || interval, source.clone(), move || {
+                this.wake(|towed| towed.pipeline.application.name == application);
+            });
             if !clusters
                 .iter()
                 .any(|known| Arc::ptr_eq(known, source.cluster()))

@@ -88,7 +88,11 @@ async fn registry(State(hooks): State<Hooks>, body: String) -> StatusCode {
             known = true;
             continue;
         }
-        known |= image_repository(event).is_some_and(|it| reconciler.images_may_have_changed(&it));
+        let text = |pointer: &str| event.pointer(pointer).and_then(Value::as_str);
+        let digest = text("/target/digest").and_then(|digest| digest.parse().ok());
+        let tag = text("/target/tag").map(|tag| (tag, digest));
+        known |=
+            image_repository(event).is_some_and(|it| reconciler.images_may_have_changed(&it, tag));
     }
     if known {
         StatusCode::ACCEPTED
