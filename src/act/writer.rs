@@ -89,14 +89,19 @@ impl Writer {
 
     /// Carries the step out together with whatever else waits for this repository.
     pub async fn submit(&self, order: Order, now: Timestamp) -> Outcome {
-        let (reply, outcome) = oneshot::channel();
+        let (reply, mut outcome) = oneshot::channel();
         self.queue
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .push(Waiting { order, reply });
         // Whoever has something to write at this very moment comes along.
         tokio::task::yield_now().await;
-        let mut turn = self.turn.lock().await;
+        let mut turn = tokio::select! {
+            biased;
+            // Somebody else took the order along: whoever still waits for a turn goes on with more.
+            outcome = &mut outcome => return outcome.unwrap_or(Outcome::Lost),
+            turn = self.turn.lock() => turn,
+        };
         let waiting =
             std::mem::take(&mut *self.queue.lock().unwrap_or_else(PoisonError::into_inner));
         if !waiting.is_empty() {
