@@ -16,7 +16,7 @@ hooks() { # counts pushes that are not a person's; kills at the one that is want
 #!/bin/sh
 [ -n "\$PERSON" ] && exit 0
 cd $here
-if [ $when = pre ]; then flock count.lock sh -c 'echo \$((\$(cat count) + 1)) > count'; cat count > mine.$environment; fi
+if [ $when = pre ]; then flock count.lock sh -c 'echo \$((\$(cat count) + 1)) > count; cp count mine.$environment'; fi
 if [ -e kill-$when ] && [ "\$(cat kill-$when)" = "\$(cat mine.$environment)" ]; then
   rm -f kill-$when; kill -9 \$(cat pid); echo x >> killed; [ $when = pre ] && exit 1
 fi
