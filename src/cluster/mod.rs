@@ -13,6 +13,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 
+use crate::manifest::Rendered;
 use crate::model::{ApplicationName, EnvironmentName, ObjectRef};
 use crate::plan::{Apply, Live};
 
@@ -44,12 +45,21 @@ pub enum ClusterError {
         /// Which.
         object: ObjectRef,
     },
-    /// The cluster does not want the object as it is.
+    /// The cluster will not take the object as its manifest states it: only another manifest helps.
     #[error("{object} is refused: {reason}")]
     Refused {
         /// Which.
         object: ObjectRef,
-        /// What the cluster said.
+        /// What the cluster said, with the field where it named one.
+        reason: String,
+    },
+    /// The cluster does not let us now, whatever the manifest says: a right, a quota, a kind it does
+    /// not know, a namespace that goes away. Somebody must change something there.
+    #[error("{object} cannot be applied now: {reason}")]
+    Prevented {
+        /// Which.
+        object: ObjectRef,
+        /// What is missing, and who can help.
         reason: String,
     },
     /// This program cannot reach such a cluster.
@@ -63,14 +73,15 @@ pub trait ReadCluster: Send + Sync {
     /// What people call it.
     fn name(&self) -> &str;
 
-    /// The unit's objects, by our mark, and those of `named` that are there under anybody's.
+    /// The unit's objects, by our mark, and those that its desired state names, under anybody's.
+    /// Where the desired state is not known, only those by our mark.
     ///
     /// # Errors
     /// [`ClusterError::Unavailable`] where it does not answer within its deadline.
     async fn live(
         &self,
         unit: &UnitScope,
-        named: &[ObjectRef],
+        desired: Option<&Arc<Rendered>>,
         now: Timestamp,
     ) -> Result<Live, ClusterError>;
 
@@ -83,6 +94,7 @@ pub trait ReadCluster: Send + Sync {
 #[async_trait]
 pub trait Cluster: ReadCluster {
     /// Applies and prunes what the step names, each object only if it still is what the step saw.
+    /// Nothing of it is applied where the cluster refuses any of it beforehand.
     ///
     /// # Errors
     /// [`ClusterError`]; objects that were applied before the error stay applied, and the next round
@@ -92,7 +104,25 @@ pub trait Cluster: ReadCluster {
         unit: &UnitScope,
         apply: &Apply,
         now: Timestamp,
-    ) -> Result<(), ClusterError>;
+    ) -> Result<Applied, ClusterError>;
+}
+
+/// What an apply did beside what it was asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Applied {
+    /// Fields that were another manager's before.
+    pub taken: Vec<Taken>,
+}
+
+/// Fields that an apply took from another manager.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Taken {
+    /// Of which object.
+    pub object: ObjectRef,
+    /// Whose they were.
+    pub manager: String,
+    /// Which, as the server writes them: `.spec.replicas`.
+    pub fields: Vec<String>,
 }
 
 /// A cluster for both halves.

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -11,8 +11,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
-use super::{Cluster, ClusterError, ReadCluster, UnitScope};
-use crate::manifest::Object;
+use super::{Applied, Cluster, ClusterError, ReadCluster, UnitScope};
+use crate::manifest::{Object, Rendered};
 use crate::model::{
     ApplicationName, EnvironmentName, Health, ImageReference, ObjectRef, Simulated,
 };
@@ -179,13 +179,18 @@ impl ReadCluster for SimulatedCluster {
     async fn live(
         &self,
         unit: &UnitScope,
-        named: &[ObjectRef],
+        desired: Option<&Arc<Rendered>>,
         now: Timestamp,
     ) -> Result<Live, ClusterError> {
         if let Some(error) = self.unavailable() {
             return Err(error);
         }
         let behaviour = locked(&self.behaviour).clone();
+        let named = desired.map_or(&[][..], |desired| &desired.objects);
+        let is_named = |reference: &ObjectRef| {
+            let found = named.binary_search_by(|object| object.reference.cmp(reference));
+            found.is_ok()
+        };
         let state = locked(&self.state);
         let mut objects = BTreeMap::new();
         for stored in state.objects.values() {
@@ -194,13 +199,13 @@ impl ReadCluster for SimulatedCluster {
                 mark.application == unit.application.as_str()
                     && mark.environment == unit.environment.as_str()
             });
-            if ours || named.contains(&reference) {
+            if ours || is_named(&reference) {
                 objects.insert(reference, stored.live(&behaviour, now));
             }
         }
         Ok(Live {
             objects,
-            answering_since: None,
+            ..Live::default()
         })
     }
 
@@ -239,7 +244,7 @@ impl Cluster for SimulatedCluster {
         unit: &UnitScope,
         apply: &Apply,
         now: Timestamp,
-    ) -> Result<(), ClusterError> {
+    ) -> Result<Applied, ClusterError> {
         if let Some(error) = self.unavailable() {
             return Err(error);
         }
@@ -287,7 +292,7 @@ impl Cluster for SimulatedCluster {
         news.by_application.insert(unit.application.clone(), count);
         drop(news);
         self.changed.notify_waiters();
-        Ok(())
+        Ok(Applied::default())
     }
 }
 
@@ -361,6 +366,9 @@ impl Stored {
             engine: self.engine.clone(),
             health: self.health(behaviour, now),
             applied_at: self.applied_at,
+            drift: None,
+            kept: None,
+            claimed: None,
         }
     }
 

@@ -2,12 +2,14 @@
 //! every status, and nothing is applied.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-use super::{Cluster, ClusterError, ReadCluster, UnitScope};
-use crate::model::{ApplicationName, ObjectRef};
+use super::{Applied, Cluster, ClusterError, ReadCluster, UnitScope};
+use crate::manifest::Rendered;
+use crate::model::ApplicationName;
 use crate::plan::{Apply, Live};
 
 /// See the module.
@@ -40,7 +42,7 @@ impl ReadCluster for UnsupportedCluster {
     async fn live(
         &self,
         _: &UnitScope,
-        _: &[ObjectRef],
+        _: Option<&Arc<Rendered>>,
         _: Timestamp,
     ) -> Result<Live, ClusterError> {
         Err(self.error())
@@ -53,7 +55,7 @@ impl ReadCluster for UnsupportedCluster {
 
 #[async_trait]
 impl Cluster for UnsupportedCluster {
-    async fn apply(&self, _: &UnitScope, _: &Apply, _: Timestamp) -> Result<(), ClusterError> {
+    async fn apply(&self, _: &UnitScope, _: &Apply, _: Timestamp) -> Result<Applied, ClusterError> {
         Err(self.error())
     }
 }

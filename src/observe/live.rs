@@ -1,7 +1,7 @@
 //! What a unit's cluster runs: listed for the objects that its manifests name, and for those that
 //! carry our mark.
 
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -10,19 +10,17 @@ use super::source::{Failed, Source};
 use super::unreadable;
 use crate::cluster::{SharedCluster, UnitScope};
 use crate::manifest::Rendered;
-use crate::model::{Environment, ObjectRef, Pipeline};
+use crate::model::{Environment, Pipeline};
 use crate::plan::{Infra, Live, Observed};
 
 /// What a unit's cluster runs, and what is kept of it.
 pub struct LiveSource {
     scope: UnitScope,
     cluster: SharedCluster,
-    named: Mutex<Arc<Vec<ObjectRef>>>,
-    /// The desired state that names them, so that the same is not compared again.
-    named_by: Mutex<Weak<Rendered>>,
+    desired: Mutex<Option<Arc<Rendered>>>,
     /// What is kept, and for which named objects it was read.
     pub source: Source<Arc<Live>>,
-    read_for: Mutex<Option<Arc<Vec<ObjectRef>>>>,
+    read_for: Mutex<Option<Option<Arc<Rendered>>>>,
 }
 
 impl LiveSource {
@@ -39,8 +37,7 @@ impl LiveSource {
         Self {
             scope,
             cluster: cluster.clone(),
-            named: Mutex::default(),
-            named_by: Mutex::default(),
+            desired: Mutex::default(),
             source: Source::new(cluster.name(), now),
             read_for: Mutex::default(),
         }
@@ -53,12 +50,8 @@ impl LiveSource {
 
     /// Lists the unit's objects; says whether there is news.
     pub async fn read(&self, now: Timestamp) -> bool {
-        let named = self
-            .named
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
-        let read = self.cluster.live(&self.scope, &named, now).await;
+        let desired = locked(&self.desired).clone();
+        let read = self.cluster.live(&self.scope, desired.as_ref(), now).await;
         let read = read.map_err(|error| Failed {
             why: error.to_string(),
             retry_after: retry_after(&error),
@@ -70,56 +63,65 @@ impl LiveSource {
                 ..live
             })
         });
-        let read_for = self
-            .read_for
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .replace(named.clone());
         // The same objects read for other names are news too: until now they could not be shown.
-        let for_others = read_for.as_ref() != Some(&named);
+        let for_others = !self.is_read_for(desired.as_ref());
+        *locked(&self.read_for) = Some(desired);
         self.source.keep(read, now) || for_others
     }
 
-    /// Tells which objects the unit's manifests name. If others than before, it is read again.
-    pub(super) fn name_objects(&self, infra: &Infra) {
-        let Ok(desired) = &infra.desired else { return };
-        let mut named_by = self.named_by.lock().unwrap_or_else(PoisonError::into_inner);
-        if std::ptr::eq(named_by.as_ptr(), Arc::as_ptr(&desired.rendered)) {
+    /// Tells what the unit's manifests ask for. If they name other objects than before, it is read
+    /// again.
+    pub(super) fn desire(&self, infra: &Infra) {
+        let Ok(wanted) = &infra.desired else { return };
+        let mut desired = locked(&self.desired);
+        let same = |known: &Arc<Rendered>| Arc::ptr_eq(known, &wanted.rendered);
+        if desired.as_ref().is_some_and(same) {
             return;
         }
-        *named_by = Arc::downgrade(&desired.rendered);
-        let references = desired
-            .rendered
-            .objects
-            .iter()
-            .map(|object| &object.reference);
-        let mut named = self.named.lock().unwrap_or_else(PoisonError::into_inner);
-        if !named.iter().eq(references.clone()) {
-            *named = Arc::new(references.cloned().collect());
-            self.source.mark_stale();
+        let names_others = !name_the_same(desired.as_ref(), Some(&wanted.rendered));
+        *desired = Some(wanted.rendered.clone());
+        let mut read_for = locked(&self.read_for);
+        match read_for.as_mut() {
+            // What was read of the same objects stays true.
+            Some(known) if !names_others => known.clone_from(&desired),
+            _ => self.source.mark_stale(),
         }
     }
 
     /// What was last read, if it was read for the objects that are named now.
     pub(super) fn observed(&self) -> Observed<Arc<Live>> {
-        let named = self
-            .named
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
-        let read_for = self
-            .read_for
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
-        match (self.source.observed(), read_for) {
-            (Observed::Seen { at, .. }, read_for) if read_for.as_ref() != Some(&named) => {
+        let desired = locked(&self.desired).clone();
+        match self.source.observed() {
+            Observed::Seen { at, .. } if !self.is_read_for(desired.as_ref()) => {
                 let why = "it is being read";
                 Observed::Unreadable(unreadable(self.source.name(), why, at))
             }
-            (observed, _) => observed,
+            observed => observed,
         }
     }
+
+    fn is_read_for(&self, desired: Option<&Arc<Rendered>>) -> bool {
+        let read_for = locked(&self.read_for);
+        let known = read_for.as_ref();
+        known.is_some_and(|known| name_the_same(known.as_ref(), desired))
+    }
+}
+
+fn name_the_same(a: Option<&Arc<Rendered>>, b: Option<&Arc<Rendered>>) -> bool {
+    match (a, b) {
+        (Some(a), Some(b)) if Arc::ptr_eq(a, b) => true,
+        (Some(a), Some(b)) => {
+            let pairs = a.objects.iter().zip(&b.objects);
+            a.objects.len() == b.objects.len()
+                && pairs.into_iter().all(|(a, b)| a.reference == b.reference)
+        }
+        (None, None) => true,
+        _ => false,
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn retry_after(error: &crate::cluster::ClusterError) -> Option<Duration> {

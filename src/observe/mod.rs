@@ -258,7 +258,7 @@ impl Observatory {
         };
         let live = self.live_of(pipeline, environment).map(|source| {
             if let Ok(infra) = infra.read() {
-                source.name_objects(infra);
+                source.desire(infra);
             }
             source.observed()
         });

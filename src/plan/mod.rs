@@ -22,8 +22,8 @@ use jiff::Timestamp;
 pub use step::{Apply, Change, PlannedOn, Propose, Prune, Statements, Step, Withdraw, Write};
 pub use waiting::{Reason, Waiting};
 pub use world::{
-    ChangedBy, Desired, Infra, Live, LiveObject, Mark, Observed, Proposal, Request, UnitView,
-    Unreadable, World,
+    ChangedBy, Desired, Drifted, Infra, Live, LiveObject, Mark, Observed, Proposal, Request,
+    UnitView, Unreadable, World,
 };
 
 use crate::model::record::{Deployment, UnitRecords};

@@ -165,6 +165,8 @@ pub struct Live {
     pub objects: BTreeMap<ObjectRef, LiveObject>,
     /// Since when the cluster answers again, if it did not for a while.
     pub answering_since: Option<Timestamp>,
+    /// Why a person holds the environment, said on the cluster itself.
+    pub brake: Option<String>,
 }
 
 /// A live object.
@@ -182,6 +184,27 @@ pub struct LiveObject {
     pub health: Health,
     /// When it was last applied.
     pub applied_at: Timestamp,
+    /// How it differs from what its mark says was applied, if somebody changed it since.
+    pub drift: Option<Drifted>,
+    /// Why it is not to be deleted though it carries our mark: it has an owner, we never applied it,
+    /// it says so itself.
+    pub kept: Option<String>,
+    /// The other application or environment whose desired state names it: it is handed over, not
+    /// deleted.
+    pub claimed: Option<String>,
+}
+
+/// How a live object differs from what was applied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Drifted {
+    /// The fields that another apply would change back, as paths.
+    pub fields: Vec<String>,
+    /// Who changed them, as far as the server tells.
+    pub by: Option<String>,
+    /// How often in a row they were set back and changed again.
+    pub rounds: u32,
+    /// Until when they are left alone because somebody keeps changing them.
+    pub rest_until: Option<Timestamp>,
 }
 
 /// What Towpath writes on every object it applies.

@@ -110,7 +110,7 @@ impl Reconciler {
         let applied = live.cluster().apply(&scope, apply, now).await;
         live.read(now).await;
         match applied {
-            Ok(()) => Outcome::Done(vec![Happened {
+            Ok(_) => Outcome::Done(vec![Happened {
                 kind: EventKind::Applied,
                 release: apply.release.clone(),
                 commit: Some(apply.commit),
