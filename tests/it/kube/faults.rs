@@ -33,7 +33,8 @@ impl Plane {
     }
 
     async fn signal_etcd(&self, signal: &str) {
-        let pid = self.etcd.child.id().unwrap().to_string();
+        let [(_, etcd), ..] = self.pids();
+        let pid = etcd.unwrap().to_string();
         let sent = Command::new("kill").args([signal, &pid]).status().await;
         assert!(sent.unwrap().success());
     }
