@@ -12,6 +12,7 @@ mod demo;
 mod docs;
 mod git;
 mod manifest;
+mod present;
 mod registry;
 mod scenarios;
 mod tidy;

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_yaml::{Mapping, Value};
-use towpath::cluster::{SharedCluster, reading};
 use towpath::cluster::simulated::SimulatedCluster;
+use towpath::cluster::{SharedCluster, reading};
 use towpath::config::Config;
 use towpath::event::Event;
 use towpath::git::Repository;
