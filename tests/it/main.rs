@@ -13,6 +13,7 @@ mod docs;
 mod git;
 mod kube;
 mod manifest;
+mod present;
 mod registry;
 mod scenarios;
 mod tidy;
