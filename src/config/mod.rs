@@ -10,11 +10,13 @@
 
 mod application;
 mod check;
+mod cluster;
 mod collide;
 mod duration;
 mod environment;
 pub mod files;
 mod form;
+mod judging;
 mod list;
 mod location;
 mod problem;
