@@ -12,6 +12,7 @@ mod credential;
 mod digest;
 mod environment;
 mod health;
+mod health_rule;
 mod image;
 mod name;
 mod object;
@@ -36,6 +37,7 @@ pub use environment::{
     SmokeTest, Source, StopTheLine,
 };
 pub use health::Health;
+pub use health_rule::{HealthField, HealthRule, HealthTest};
 pub(crate) use image::is_tag;
 pub use image::{ImageReference, ImageRepository, ImageVersion, InvalidImage};
 pub use name::{ApplicationName, EnvironmentName, InvalidName};
