@@ -6,8 +6,10 @@ use serde_json::json;
 use url::Url;
 
 use super::form::{Text, Words, Wrong, a_second_or_more, text};
+use super::health_rule;
+use super::list::any_list;
 use super::problem::quote;
-use super::section::Section;
+use super::section::{Fields, Section};
 use super::terms;
 use super::terms::APPLICATION;
 use crate::model::{HealthPolicy, NotExercised, SmokeTest};
@@ -29,9 +31,20 @@ pub(super) fn health(section: &mut Section<'_>) -> Option<HealthPolicy> {
         ]),
         "unproven",
     );
+    let rules = section.or(
+        "rules",
+        "How the health of a kind is told that Towpath does not know, one rule a kind. Where no test holds, the object is in progress.",
+        any_list(Fields {
+            sample: "{ kind: Certificate, group: cert-manager.io, current: { /status/phase: [Ready] } }",
+            read: health_rule::rule,
+        }),
+        "[]",
+    );
+    let rules = health_rule::once(rules?.value, section);
     Some(HealthPolicy {
         timeout: timeout?.value,
         not_exercised: not_exercised?.value,
+        rules,
     })
 }
 

@@ -16,6 +16,7 @@ mod duration;
 mod environment;
 pub mod files;
 mod form;
+mod health_rule;
 mod judging;
 mod list;
 mod location;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use ::url::Url;
 
 use super::{
-    Access, ApplicationName, BranchFilter, ClusterSpec, Credential, EnvironmentName,
+    Access, ApplicationName, BranchFilter, ClusterSpec, Credential, EnvironmentName, HealthRule,
     ImageRepository, Prune, RepositoryUrl, TagTemplate, VersionRange,
 };
 
@@ -127,6 +127,8 @@ pub struct HealthPolicy {
     pub timeout: Duration,
     /// What a healthy deployment of workloads that run nothing says of its release.
     pub not_exercised: NotExercised,
+    /// How kinds are judged that Towpath does not know; at most one rule a kind.
+    pub rules: Vec<HealthRule>,
 }
 
 /// What workloads say of a release that they do not run: paused, scaled to zero, never due.

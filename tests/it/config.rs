@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use towpath::cli::{Output, check, schema};
 use towpath::config::schema::Kind;
 use towpath::config::{Config, files, watch};
-use towpath::model::{ClusterAddress, ClusterSpec, Kubernetes, NotExercised};
+use towpath::model::{ClusterAddress, ClusterSpec, HealthTest, Kubernetes, NotExercised};
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -171,15 +171,33 @@ fn limits_hold_for_each_application() {
         let (health, prune) = (&unit.health, &unit.prune);
         let asks = prune.confirm.len();
         let minutes = health.timeout.as_secs() / 60;
-        let says = health.not_exercised;
+        let says = (health.not_exercised, health.rules.len());
         (minutes, says, prune.limit, asks, prune.removed)
     });
     assert_eq!(
         policies,
         [
-            (5, NotExercised::Proven, Some(3), 1, true),
-            (1, NotExercised::Unproven, Some(5), 0, true),
+            (5, (NotExercised::Proven, 2), Some(3), 1, true),
+            (1, (NotExercised::Unproven, 0), Some(5), 0, true),
         ]
+    );
+    // Configuration does not tell `1` from `"1"`.
+    let values = |test: &HealthTest| match test {
+        HealthTest::Fields(fields) => fields.iter().flat_map(|it| it.values.clone()).collect(),
+        HealthTest::Expression(text) => vec![text.as_str().into()],
+    };
+    let widget = &shop.health.rules[1];
+    let expected: [serde_json::Value; 5] = [
+        "true".into(),
+        true.into(),
+        "Up".into(),
+        "1".into(),
+        1.into(),
+    ];
+    assert_eq!(values(&widget.current), expected);
+    assert_eq!(
+        widget.failed.as_ref().map(values),
+        Some(vec!["Broken".into()])
     );
 }
 
