@@ -12,6 +12,7 @@ mod demo;
 mod docs;
 mod git;
 mod kube;
+mod health;
 mod manifest;
 mod present;
 mod registry;
