@@ -5,6 +5,7 @@
 pub mod check;
 pub mod completions;
 pub mod demo;
+pub mod diff;
 pub mod explain;
 pub mod plan;
 pub mod run;
@@ -12,6 +13,7 @@ pub mod schema;
 pub mod set_image;
 pub mod setup;
 pub mod status;
+mod names;
 mod view;
 
 use std::io::{self, IsTerminal as _, Write};
@@ -69,6 +71,7 @@ enum Command {
     Plan(plan::Args),
     Status(status::Args),
     Explain(explain::Args),
+    Diff(diff::Args),
     Check(check::Args),
     SetImage(set_image::SetImage),
     Schema(schema::Args),
@@ -125,6 +128,8 @@ pub mod exit {
     pub const STOPPED: u8 = 3;
     /// Time alone will go on with it.
     pub const PENDING: u8 = 4;
+    /// The cluster differs from what is asked for.
+    pub const DIFFERS: u8 = 5;
 }
 
 /// Runs the program: what `main` does.
@@ -165,6 +170,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<u8> {
         Command::Explain(args) => {
             explain::run(&args, &Setup::load(location).await?, &mut out, &mut err).await?
         }
+        Command::Diff(args) => diff::run(&args, &Setup::load(location).await?, &mut out).await?,
         Command::Check(args) => {
             let config = match Setup::load(location).await {
                 Ok(setup) => Ok(setup.config),

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 
 use crate::cluster::simulated::SimulatedCluster;
 use crate::cluster::unsupported::UnsupportedCluster;
+use super::names;
 use crate::cluster::{self, SharedCluster, SharedReadCluster};
 use crate::config::{Config, Location, Problems, default_cache, files};
 use crate::git::{self, Access, Reach, Repository};
@@ -124,20 +125,7 @@ impl Setup {
         only: &[EnvironmentName],
         now: Timestamp,
     ) -> Result<BTreeMap<EnvironmentName, SharedCluster>> {
-        for name in only {
-            if !self.config.environments.contains(name) {
-                let known: Vec<_> = self
-                    .config
-                    .environments
-                    .iter()
-                    .map(ToString::to_string)
-                    .collect();
-                bail!(
-                    "there is no environment `{name}`: there are {}",
-                    known.join(", ")
-                );
-            }
-        }
+        names::environments(self, only)?;
         let cache = self.cache();
         let mut clusters = BTreeMap::new();
         for pipeline in &self.config.pipelines {
