@@ -11,12 +11,12 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::setup::Setup;
-use super::{Output, exit, names};
+use super::{Output, exit, names, view};
 use crate::clock;
 use crate::cluster::UnitScope;
 use crate::model::{ApplicationName, EnvironmentName, Release};
 use crate::observe::Observatory;
-use crate::plan::World;
+use crate::plan::{Reason, World};
 use crate::present::diff::{self, Change, FieldDiff, ObjectDiff, Sign, Versions};
 
 /// Show what the cluster would make of what the branch asks for
@@ -85,13 +85,7 @@ async fn objects(args: &Args, setup: &Setup, now: Timestamp) -> Result<Vec<Objec
         }
     }
     let world = observatory.world(pipeline, now);
-    let view = world.units.get(&environment.name);
-    let infra = view.map(|view| view.infra.read());
-    let desired = match infra {
-        Some(Ok(infra)) => infra.desired.as_ref().map_err(|why| anyhow!("{why}"))?,
-        Some(Err(unreadable)) => bail!("{} cannot be read: {}", unreadable.source, unreadable.why),
-        None => bail!("{} was not read", environment.repository),
-    };
+    let desired = view::desired(&world, environment).map_err(|why| anyhow!("{why}"))?;
     let rendered = match &args.release {
         None => desired.rendered.clone(),
         Some(name) => {
@@ -149,7 +143,7 @@ fn find(world: &World, name: &str) -> Result<Release> {
         return Ok(release.clone());
     }
     if let Err(unreadable) = catalogue {
-        bail!("{} cannot be read: {}", unreadable.source, unreadable.why);
+        bail!("{}", Reason::Unreadable(unreadable.clone()));
     }
     let mut newest: Vec<&str> = known.iter().rev().map(|it| it.name.as_str()).collect();
     newest.dedup();
@@ -170,7 +164,10 @@ fn table(diffs: &[ObjectDiff], out: &mut dyn Write) -> Result<()> {
         let style = style(diff.change);
         let (sign, reference) = (diff.change.sign(), &diff.reference);
         let word = diff.change.name();
-        writeln!(out, "{style}{sign}{style:#} {bold}{reference}{bold:#} {style}{word}{style:#}")?;
+        writeln!(
+            out,
+            "{style}{sign}{style:#} {bold}{reference}{bold:#} {style}{word}{style:#}"
+        )?;
         for hunk in &diff.hunks {
             if !hunk.within.is_empty() {
                 writeln!(out, "{place}@@ {} @@{place:#}", hunk.within)?;

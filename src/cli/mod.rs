@@ -7,13 +7,15 @@ pub mod completions;
 pub mod demo;
 pub mod diff;
 pub mod explain;
+pub mod inventory;
+mod names;
 pub mod plan;
+pub mod rbac;
 pub mod run;
 pub mod schema;
 pub mod set_image;
 pub mod setup;
 pub mod status;
-mod names;
 mod view;
 
 use std::io::{self, IsTerminal as _, Write};
@@ -72,6 +74,8 @@ enum Command {
     Status(status::Args),
     Explain(explain::Args),
     Diff(diff::Args),
+    Inventory(inventory::Args),
+    Rbac(rbac::Args),
     Check(check::Args),
     SetImage(set_image::SetImage),
     Schema(schema::Args),
@@ -171,6 +175,10 @@ async fn dispatch(cli: Cli) -> anyhow::Result<u8> {
             explain::run(&args, &Setup::load(location).await?, &mut out, &mut err).await?
         }
         Command::Diff(args) => diff::run(&args, &Setup::load(location).await?, &mut out).await?,
+        Command::Inventory(args) => {
+            inventory::run(&args, &Setup::load(location).await?, &mut out, &mut err).await?
+        }
+        Command::Rbac(args) => rbac::run(&args, &Setup::load(location).await?, &mut out).await?,
         Command::Check(args) => {
             let config = match Setup::load(location).await {
                 Ok(setup) => Ok(setup.config),

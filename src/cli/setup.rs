@@ -7,9 +7,9 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result, bail};
 use jiff::Timestamp;
 
+use super::names;
 use crate::cluster::simulated::SimulatedCluster;
 use crate::cluster::unsupported::UnsupportedCluster;
-use super::names;
 use crate::cluster::{self, SharedCluster, SharedReadCluster};
 use crate::config::{Config, Location, Problems, default_cache, files};
 use crate::git::{self, Access, Reach, Repository};

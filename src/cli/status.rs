@@ -91,7 +91,7 @@ pub async fn run(args: &Args, setup: &Setup, out: &mut dyn Write) -> Result<u8> 
                         .map_or_else(|| "–".to_owned(), |number| number.to_string()),
                     format!("{style}{state}{style:#}"),
                     since.map_or_else(|| "–".to_owned(), |since| view::ago(since, clock::now())),
-                    view::sentence(unit),
+                    view::cell(unit, clock::now()),
                 ]);
             }
             writeln!(out, "{}", table.trim_fmt())?;
