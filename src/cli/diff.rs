@@ -166,7 +166,7 @@ fn table(diffs: &[ObjectDiff], out: &mut dyn Write) -> Result<()> {
         let word = diff.change.name();
         writeln!(
             out,
-            "{style}{sign}{style:#} {bold}{reference}{bold:#} {style}{word}{style:#}"
+            "{style}{sign}{style:#} {bold}{reference}{bold:#} {style}would be {word}{style:#}"
         )?;
         for hunk in &diff.hunks {
             if !hunk.within.is_empty() {

@@ -34,7 +34,8 @@ use setup::{Setup, SetupError};
 /// then lets the release go on.
 ///
 /// `towpath demo` shows it on this machine. With a configuration of your own: `check` reads it, `plan`
-/// says what would be done, `run` does it, `status` and `explain` say where it stands.
+/// says what would be done and `diff` what a cluster would make of it, `run` does it, `status` and
+/// `explain` say where it stands.
 #[derive(Debug, Parser)]
 #[command(
     name = "towpath",

@@ -7,12 +7,13 @@ use std::sync::Arc;
 use anyhow::{Result, bail};
 use futures_util::future::join_all;
 use jiff::Timestamp;
+use serde_json::Value;
 
 use super::setup::Setup;
 use super::{exit, names, view};
 use crate::clock;
 use crate::cluster::ReadCluster;
-use crate::cluster::rbac::{self, Asked, Document, Resource, Subject, Wanted};
+use crate::cluster::rbac::{self, Asked, Resource, Subject, Wanted};
 use crate::manifest::{Object, Rendered};
 use crate::model::{Environment, EnvironmentName, ObjectRef, ServiceAccount};
 use crate::observe::{Observatory, Outside};
@@ -109,20 +110,50 @@ pub async fn run(args: &Args, setup: &Setup, out: &mut dyn Write) -> Result<u8> 
             objects: &wanted.collect::<Vec<_>>(),
             namespaced: args.namespaced,
         });
-        for document in rbac::documents(environment, &roles, &towpath) {
+        for grant in rbac::grants(environment, &roles, &towpath) {
             if !std::mem::take(&mut first) {
                 writeln!(out, "---")?;
             }
-            write(&document, out)?;
+            writeln!(out, "# {}", grant.about)?;
+            out.write_all(yaml(&grant.role).as_bytes())?;
+            writeln!(out, "---")?;
+            out.write_all(yaml(&grant.binding).as_bytes())?;
         }
     }
     Ok(exit::OK)
 }
 
-fn write(document: &Document, out: &mut dyn Write) -> Result<()> {
-    writeln!(out, "# {}", document.about)?;
-    out.write_all(serde_yaml::to_string(&document.object)?.as_bytes())?;
-    Ok(())
+/// The object as YAML, its lists of words in one line each, as people write roles.
+fn yaml(object: &Value) -> String {
+    let mut text = String::new();
+    entries(object, 0, &mut text);
+    text
+}
+
+fn entries(map: &Value, indent: usize, text: &mut String) {
+    for (key, value) in map.as_object().into_iter().flatten() {
+        let lead = format!("{:indent$}{key}:", "");
+        match value {
+            Value::Object(_) => {
+                text.push_str(&format!("{lead}\n"));
+                entries(value, indent + 2, text);
+            }
+            Value::Array(list) if list.iter().any(Value::is_object) => {
+                text.push_str(&format!("{lead}\n"));
+                for element in list {
+                    let first = text.len() + indent;
+                    entries(element, indent + 2, text);
+                    text.replace_range(first..first + 2, "- ");
+                }
+            }
+            Value::Array(list) => {
+                let words: Vec<String> = list.iter().map(Value::to_string).collect();
+                text.push_str(&format!("{lead} [{}]\n", words.join(", ")));
+            }
+            // JSON is YAML.
+            word => text.push_str(&format!("{lead} {word}\n")),
+        }
+    }
 }
 
 /// Every unit of these environments, and what its branch asks for.

@@ -1,4 +1,4 @@
-//! Roles as the documents that `kubectl apply` takes.
+//! Roles as the objects that `kubectl apply` takes.
 
 use serde_json::{Value, json};
 
@@ -14,69 +14,68 @@ pub enum Subject {
     User(String),
 }
 
-/// A document, and what it is there for.
+/// A role and its binding.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Document {
-    /// A line for people.
+pub struct Grant {
+    /// What it is there for, in a line for people.
     pub about: String,
-    /// The object.
-    pub object: Value,
+    /// The role.
+    pub role: Value,
+    /// What binds it.
+    pub binding: Value,
 }
 
-/// Each role and its binding.
-pub fn documents(
-    environment: &EnvironmentName,
-    roles: &[Role],
-    towpath: &Subject,
-) -> Vec<Document> {
-    let mut documents = Vec::new();
-    for role in roles {
-        let (name, subject, does) = match &role.holder {
-            Holder::Towpath => (
-                format!("towpath-{environment}"),
-                subject(towpath),
-                "what Towpath does".to_owned(),
+/// Each role of an environment as objects.
+pub fn grants(environment: &EnvironmentName, roles: &[Role], towpath: &Subject) -> Vec<Grant> {
+    let grant = |role| grant(environment, role, towpath);
+    roles.iter().map(grant).collect()
+}
+
+fn grant(environment: &EnvironmentName, role: &Role, towpath: &Subject) -> Grant {
+    let (name, holder, does) = match &role.holder {
+        Holder::Towpath => (
+            format!("towpath-{environment}"),
+            towpath.clone(),
+            "what Towpath does".to_owned(),
+        ),
+        // A namespace's name holds no dot, so that two accounts never share a name here.
+        Holder::Account(account) => (
+            format!(
+                "towpath-{environment}.{}.{}",
+                account.namespace, account.name
             ),
-            // A namespace's name holds no dot, so that two accounts never share a name here.
-            Holder::Account(account) => (
-                format!(
-                    "towpath-{environment}.{}.{}",
-                    account.namespace, account.name
-                ),
-                subject(&Subject::Account(account.clone())),
-                format!("what Towpath does as {account}"),
-            ),
-        };
-        let (prefix, place) = match &role.scope {
-            Scope::Cluster => ("Cluster", String::new()),
-            Scope::Namespace(namespace) => ("", format!(" in the namespace {namespace}")),
-        };
-        let about = format!("{environment}: {does}{place}");
-        let metadata = match &role.scope {
-            Scope::Cluster => json!({ "name": name }),
-            Scope::Namespace(namespace) => json!({ "name": name, "namespace": namespace }),
-        };
-        documents.push(Document {
-            about: about.clone(),
-            object: json!({
-                "apiVersion": format!("{RBAC}/v1"),
-                "kind": format!("{prefix}Role"),
-                "metadata": metadata,
-                "rules": role.rules.iter().map(rule).collect::<Vec<_>>(),
-            }),
-        });
-        documents.push(Document {
-            about,
-            object: json!({
-                "apiVersion": format!("{RBAC}/v1"),
-                "kind": format!("{prefix}RoleBinding"),
-                "metadata": metadata,
-                "roleRef": { "apiGroup": RBAC, "kind": format!("{prefix}Role"), "name": name },
-                "subjects": [subject],
-            }),
-        });
+            Subject::Account(account.clone()),
+            format!("what Towpath does as {account}"),
+        ),
+    };
+    let (prefix, place, metadata) = match &role.scope {
+        Scope::Cluster => (
+            "Cluster",
+            "in the cluster".to_owned(),
+            json!({ "name": name }),
+        ),
+        Scope::Namespace(namespace) => (
+            "",
+            format!("in the namespace {namespace}"),
+            json!({ "name": name, "namespace": namespace }),
+        ),
+    };
+    Grant {
+        about: format!("{environment}: {does} {place}"),
+        role: json!({
+            "apiVersion": format!("{RBAC}/v1"),
+            "kind": format!("{prefix}Role"),
+            "metadata": metadata,
+            "rules": role.rules.iter().map(rule).collect::<Vec<_>>(),
+        }),
+        binding: json!({
+            "apiVersion": format!("{RBAC}/v1"),
+            "kind": format!("{prefix}RoleBinding"),
+            "metadata": metadata,
+            "roleRef": { "apiGroup": RBAC, "kind": format!("{prefix}Role"), "name": name },
+            "subjects": [subject(&holder)],
+        }),
     }
-    documents
 }
 
 fn subject(subject: &Subject) -> Value {
@@ -91,13 +90,10 @@ fn subject(subject: &Subject) -> Value {
 }
 
 fn rule(rule: &Rule) -> Value {
-    let mut value = json!({
-        "apiGroups": [rule.group],
-        "resources": rule.resources,
-        "verbs": rule.verbs,
-    });
+    let mut value = json!({ "apiGroups": [rule.group], "resources": rule.resources });
     if !rule.names.is_empty() {
         value["resourceNames"] = json!(rule.names);
     }
+    value["verbs"] = json!(rule.verbs);
     value
 }

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-pub use document::{Document, Subject, documents};
+pub use document::{Grant, Subject, grants};
 pub use resource::{Resource, built_in, defined};
 
 use crate::model::{EnvironmentName, ObjectRef, ServiceAccount};
