@@ -173,7 +173,12 @@ impl<'a> MemberView<'a> {
             text.map_or_else(|| "–".to_owned(), |it| it.chars().take(of).collect())
         };
         let health = match self.message {
-            Some(message) => format!("{style}{}{style:#}: {message}", self.health),
+            Some(message) => {
+                // What the row is about need not be said again.
+                let message = message.strip_prefix(&self.reference).unwrap_or(message);
+                let message = message.trim_start_matches(": ");
+                format!("{style}{}{style:#}: {message}", self.health)
+            }
             None => format!("{style}{}{style:#}", self.health),
         };
         let state = match self.reason {

@@ -150,10 +150,19 @@ fn entries(map: &Value, indent: usize, text: &mut String) {
                 let words: Vec<String> = list.iter().map(Value::to_string).collect();
                 text.push_str(&format!("{lead} [{}]\n", words.join(", ")));
             }
+            Value::String(word) if is_plain(word) => text.push_str(&format!("{lead} {word}\n")),
             // JSON is YAML.
             word => text.push_str(&format!("{lead} {word}\n")),
         }
     }
+}
+
+/// Whether YAML reads these letters as this very word.
+fn is_plain(word: &str) -> bool {
+    let truth = ["y", "n", "yes", "no", "on", "off", "true", "false", "null"];
+    let begins = word.bytes().next().is_some_and(|b| b.is_ascii_alphabetic());
+    let known = |b: u8| b.is_ascii_alphanumeric() || b"-./".contains(&b);
+    begins && word.bytes().all(known) && !truth.iter().any(|it| word.eq_ignore_ascii_case(it))
 }
 
 /// Every unit of these environments, and what its branch asks for.

@@ -11,6 +11,7 @@ mod config;
 mod demo;
 mod docs;
 mod git;
+mod kube;
 mod looks;
 mod manifest;
 mod present;
