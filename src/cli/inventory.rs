@@ -107,7 +107,7 @@ struct MemberView<'a> {
     /// The hash of its manifest.
     #[serde(skip_serializing_if = "Option::is_none")]
     hash: Option<String>,
-    /// `current`, `in-progress` or `failed`.
+    /// `current`, `not-exercised`, `in-progress` or `failed`.
     health: &'static str,
     /// What the cluster says of its health.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -137,6 +137,9 @@ impl<'a> MemberView<'a> {
             application.is_some_and(|name| here.is_some_and(|it| it.contains(&name)));
         let (health, style, message) = match &live.health {
             Health::Current => ("current", AnsiColor::Green.on_default(), None),
+            Health::NotExercised(message) => {
+                ("not-exercised", AnsiColor::Cyan.on_default(), Some(message))
+            }
             Health::InProgress(message) => {
                 ("in-progress", AnsiColor::Yellow.on_default(), Some(message))
             }
