@@ -7,6 +7,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result, bail};
 use jiff::Timestamp;
 
+use super::names;
 use crate::cluster::simulated::SimulatedCluster;
 use crate::cluster::unsupported::UnsupportedCluster;
 use crate::cluster::{self, SharedCluster, SharedReadCluster};
@@ -124,20 +125,7 @@ impl Setup {
         only: &[EnvironmentName],
         now: Timestamp,
     ) -> Result<BTreeMap<EnvironmentName, SharedCluster>> {
-        for name in only {
-            if !self.config.environments.contains(name) {
-                let known: Vec<_> = self
-                    .config
-                    .environments
-                    .iter()
-                    .map(ToString::to_string)
-                    .collect();
-                bail!(
-                    "there is no environment `{name}`: there are {}",
-                    known.join(", ")
-                );
-            }
-        }
+        names::environments(self, only)?;
         let cache = self.cache();
         let mut clusters = BTreeMap::new();
         for pipeline in &self.config.pipelines {

@@ -1,6 +1,8 @@
 //! A cluster that only exists in this program: keeps objects, rolls out over time, fails or hangs
 //! as it was told. For demos, tests and simulation; it knows nothing of Kubernetes' rules.
 
+mod look;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,7 +13,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
-use super::{Applied, Cluster, ClusterError, ReadCluster, UnitScope};
+use super::{Applied, Cluster, ClusterError, Member, Preview, ReadCluster, Served, UnitScope};
 use crate::manifest::{Object, Rendered};
 use crate::model::{
     ApplicationName, EnvironmentName, Health, ImageReference, ObjectRef, Simulated,
@@ -59,6 +61,9 @@ struct Stored {
     images: Vec<String>,
     mark: Option<StoredMark>,
     engine: Option<String>,
+    /// What was applied, as JSON; `None`: somebody else put it there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    content: Option<Arc<str>>,
 }
 
 #[derive(Clone, Serialize, Deserialize)]
@@ -121,14 +126,15 @@ impl SimulatedCluster {
         locked(&self.state).writes
     }
 
-    fn unavailable(&self) -> Option<ClusterError> {
-        locked(&self.behaviour)
-            .unreachable
-            .then(|| ClusterError::Unavailable {
+    fn answering(&self) -> Result<(), ClusterError> {
+        match locked(&self.behaviour).unreachable {
+            false => Ok(()),
+            true => Err(ClusterError::Unavailable {
                 cluster: self.name.clone(),
                 detail: "it was told to be unreachable".to_owned(),
                 retry_after: None,
-            })
+            }),
+        }
     }
 
     /// When the next object becomes ready or fails.
@@ -182,9 +188,7 @@ impl ReadCluster for SimulatedCluster {
         desired: Option<&Arc<Rendered>>,
         now: Timestamp,
     ) -> Result<Live, ClusterError> {
-        if let Some(error) = self.unavailable() {
-            return Err(error);
-        }
+        self.answering()?;
         let behaviour = locked(&self.behaviour).clone();
         let named = desired.map_or(&[][..], |desired| &desired.objects);
         let is_named = |reference: &ObjectRef| {
@@ -195,11 +199,7 @@ impl ReadCluster for SimulatedCluster {
         let mut objects = BTreeMap::new();
         for stored in state.objects.values() {
             let reference = stored.reference();
-            let ours = stored.mark.as_ref().is_some_and(|mark| {
-                mark.application == unit.application.as_str()
-                    && mark.environment == unit.environment.as_str()
-            });
-            if ours || is_named(&reference) {
+            if stored.is_of(unit) || is_named(&reference) {
                 objects.insert(reference, stored.live(&behaviour, now));
             }
         }
@@ -207,6 +207,28 @@ impl ReadCluster for SimulatedCluster {
             objects,
             ..Live::default()
         })
+    }
+
+    async fn preview(
+        &self,
+        unit: &UnitScope,
+        rendered: &Arc<Rendered>,
+        _: Timestamp,
+    ) -> Result<Vec<Preview>, ClusterError> {
+        self.answering().map(|()| self.previews(unit, rendered))
+    }
+
+    async fn inventory(
+        &self,
+        environment: &EnvironmentName,
+        now: Timestamp,
+    ) -> Result<Vec<Member>, ClusterError> {
+        self.answering().map(|()| self.members(environment, now))
+    }
+
+    /// It takes every kind, and knows of none what it is called.
+    async fn served(&self, _: &str, _: &str) -> Result<Option<Served>, ClusterError> {
+        self.answering().map(|()| None)
     }
 
     async fn changed(&self, now: Timestamp) -> BTreeSet<ApplicationName> {
@@ -245,9 +267,7 @@ impl Cluster for SimulatedCluster {
         apply: &Apply,
         now: Timestamp,
     ) -> Result<Applied, ClusterError> {
-        if let Some(error) = self.unavailable() {
-            return Err(error);
-        }
+        self.answering()?;
         let mut state = locked(&self.state);
         for change in &apply.change {
             let key = change.reference.to_string();
@@ -314,6 +334,7 @@ impl State {
             .iter()
             .map(|image| image.image.text.clone())
             .collect();
+        stored.content = Some(object.shared_json());
         stored.mark = Some(StoredMark {
             application: unit.application.to_string(),
             environment: unit.environment.to_string(),
@@ -341,7 +362,15 @@ impl Stored {
             images: Vec::new(),
             mark: None,
             engine: None,
+            content: None,
         }
+    }
+
+    fn is_of(&self, unit: &UnitScope) -> bool {
+        self.mark.as_ref().is_some_and(|mark| {
+            mark.application == unit.application.as_str()
+                && mark.environment == unit.environment.as_str()
+        })
     }
 
     fn reference(&self) -> ObjectRef {

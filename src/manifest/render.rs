@@ -56,6 +56,11 @@ impl Object {
         &self.content.json
     }
 
+    /// [`Self::json`], shared.
+    pub fn shared_json(&self) -> Arc<str> {
+        self.content.json.clone()
+    }
+
     /// The object as a value, read from [`Self::json`].
     pub fn value(&self) -> Value {
         self.content.value()

@@ -13,6 +13,7 @@ mod docs;
 mod git;
 mod kube;
 mod health;
+mod looks;
 mod manifest;
 mod present;
 mod registry;

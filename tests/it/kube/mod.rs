@@ -6,6 +6,7 @@ mod bed;
 mod faults;
 mod plane;
 mod pods;
+mod roles;
 mod stands;
 
 use std::path::PathBuf;
