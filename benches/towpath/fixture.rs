@@ -165,6 +165,7 @@ impl Fixture {
             registry: Arc::new(registry),
             repositories,
             clusters,
+            probe: Arc::new(HttpProbe::new(self.client.clone())),
         };
         let pipelines = config.pipelines.into_iter().map(Arc::new).collect();
         let reconciler = Arc::new(Reconciler::new(

@@ -39,8 +39,9 @@ use crate::model::{
     ApplicationName, Environment, EnvironmentName, Gate, ImageReference, ImageRepository, Pipeline,
     RepositoryUrl, proposal_branch,
 };
-use crate::plan::{Infra, Observed, Request, UnitView, Unreadable, World};
+use crate::plan::{Infra, Learned, Observed, Request, UnitView, Unreadable, World};
 use crate::registry::Registry;
+use crate::smoke::Probe;
 
 /// The outside systems that pipelines need.
 pub struct Outside {
@@ -50,6 +51,8 @@ pub struct Outside {
     pub repositories: BTreeMap<RepositoryUrl, Repository>,
     /// The clusters of the environments that this process acts for; the others are known by their records.
     pub clusters: BTreeMap<EnvironmentName, SharedCluster>,
+    /// Asks what was deployed whether it answers.
+    pub probe: Arc<dyn Probe>,
 }
 
 /// How often sources are read without being told to.
@@ -267,6 +270,7 @@ impl Observatory {
             infra,
             request,
             live,
+            learned: Learned::default(),
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::model::record::{Record, Statement, Verdict};
 use crate::model::{CommitId, Digest, ImageVersion, Rank};
 use crate::plan::edit::{Directory, Layers};
 use crate::plan::{
-    Apply, Change, Desired, Infra, Observed, PlannedOn, Propose, UnitPlan, UnitView, Write,
+    Apply, Change, Desired, Infra, Learned, Observed, PlannedOn, Propose, UnitPlan, UnitView, Write,
 };
 
 const REPOSITORY: &str = "registry.example.com/acme/shop";
@@ -94,9 +94,12 @@ fn ran(number: u64, minor: u8, verdict: Verdict) -> Vec<Statement> {
     ]
 }
 
+const HEALTHY: Verdict = Verdict::Healthy { exercised: true };
+
 fn failed() -> Verdict {
     Verdict::Failed {
         reason: "it crashed".to_owned(),
+        applied: true,
     }
 }
 
@@ -146,6 +149,7 @@ fn view(records: Result<UnitRecords, String>) -> UnitView {
         },
         request: Observed::Seen { value: None, at },
         live: None,
+        learned: Learned::default(),
     }
 }
 
@@ -186,13 +190,17 @@ fn apply(minor: u8) -> Step {
     let change = Change {
         reference: rendered.objects[0].reference.clone(),
         version: None,
+        hash: rendered.objects[0].hash(),
+        anew: false,
     };
     Step::Apply(Apply {
         number: 1,
+        asked_at: Timestamp::UNIX_EPOCH,
         commit: commit(),
         release: Some(release(minor)),
         rendered,
         change: vec![change],
+        later: Vec::new(),
         prune: Vec::new(),
     })
 }
@@ -224,6 +232,7 @@ fn check_step(
             release: None,
             number: None,
             decision: Decision::Step(Box::new(step)),
+            notes: Vec::new(),
         }],
     };
     let findings = check(&pipeline, &world, &plan);
@@ -233,8 +242,8 @@ fn check_step(
 
 #[test]
 fn a_step_that_breaks_an_invariant_is_found() {
-    let proven = || ran(1, 1, Verdict::Healthy);
-    let running = || ran(1, 0, Verdict::Healthy);
+    let proven = || ran(1, 1, HEALTHY);
+    let running = || ran(1, 0, HEALTHY);
     let open = "";
     let gated = "gate: branch";
     let direct = "gate: branch\non-failure: rollback\nrollback: direct";
@@ -282,7 +291,7 @@ fn a_step_that_breaks_an_invariant_is_found() {
     );
 
     // I3: an older one, without a failure.
-    let here = ran(1, 2, Verdict::Healthy);
+    let here = ran(1, 2, HEALTHY);
     assert_eq!(
         check_step(open, proven(), Ok(here.clone()), write(1, automation)),
         ["I3"]
