@@ -26,6 +26,7 @@ use towpath::plan::{Decision, Reason};
 use towpath::reconcile::{Posted, Reconciler};
 use towpath::registry::{HttpRegistry, RegistrySettings};
 use towpath::serve::{self, Hooks};
+use towpath::smoke::HttpProbe;
 
 use crate::marks::{Mark, MarkedRegistry, MarkedRemote, Marks, Stage};
 use crate::recorder::Recorder;

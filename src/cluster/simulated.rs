@@ -18,7 +18,7 @@ pub use temper::Contest;
 use super::{Applied, Cluster, ClusterError, ReadCluster, UnitScope};
 use crate::manifest::Rendered;
 use crate::model::{ApplicationName, EnvironmentName, ObjectRef, Simulated};
-use crate::plan::{Apply, Change, Live};
+use crate::plan::{Apply, Change, Live, LiveObject};
 use state::State;
 use temper::Temper;
 
@@ -121,6 +121,16 @@ impl SimulatedCluster {
     /// How many objects were ever written or deleted.
     pub fn writes(&self) -> u64 {
         locked(&self.state).writes
+    }
+
+    /// Everything that is there, whoever's it is.
+    pub fn everything(&self, now: Timestamp) -> BTreeMap<ObjectRef, LiveObject> {
+        let behaviour = locked(&self.behaviour).clone();
+        let state = locked(&self.state);
+        let objects = state.objects.values();
+        objects
+            .map(|stored| (stored.reference(), stored.live(&behaviour, now)))
+            .collect()
     }
 
     /// How often it was told to apply something, whatever came of it.

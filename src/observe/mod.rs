@@ -6,6 +6,7 @@
 
 mod branch;
 mod catalogue;
+mod claims;
 mod concerned;
 mod history;
 mod infra;
@@ -111,6 +112,7 @@ pub struct Observatory {
     pub histories: BTreeMap<RepositoryUrl, Arc<HistorySource>>,
     /// By unit.
     pub live: BTreeMap<(EnvironmentName, ApplicationName), Arc<LiveSource>>,
+    pipelines: Vec<Arc<Pipeline>>,
     registry: Arc<dyn Registry>,
     catalogues: Mutex<BTreeMap<ApplicationName, CatalogueKept>>,
     resolved: Mutex<BTreeMap<ImageReference, Looked>>,
@@ -177,6 +179,7 @@ impl Observatory {
             tags: tags.collect(),
             histories,
             live,
+            pipelines: pipelines.to_vec(),
             registry: outside.registry.clone(),
             catalogues: Mutex::default(),
             resolved: Mutex::default(),
@@ -260,10 +263,11 @@ impl Observatory {
             )),
         };
         let live = self.live_of(pipeline, environment).map(|source| {
-            if let Ok(infra) = infra.read() {
-                source.desire(infra);
-            }
-            source.observed()
+            let Ok(infra) = infra.read() else {
+                return source.observed();
+            };
+            source.desire(infra);
+            self.with_claims(pipeline, environment, infra, source.observed())
         });
         let request = request(pipeline, environment, &infra, now);
         UnitView {

@@ -25,7 +25,7 @@ fn recorded(records: &UnitRecords, notes: &mut Vec<String>) {
             "deployment {number} is healthy, but none of its workloads ran: it proves nothing by itself"
         )),
         Some(Verdict::Failed { applied: false, .. }) => notes.push(format!(
-            "deployment {number} was not applied: what ran before it still runs"
+            "deployment {number} failed before all of it was applied: what ran before still runs"
         )),
         _ => {}
     }

@@ -37,6 +37,7 @@ pub(super) struct Teller {
     /// What a person was answered.
     answer: String,
     pushes: BTreeMap<String, usize>,
+    asked: usize,
 }
 
 impl Teller {
@@ -48,6 +49,7 @@ impl Teller {
             events: Vec::new(),
             answer: String::new(),
             pushes: BTreeMap::new(),
+            asked: 0,
         }
     }
 
@@ -205,12 +207,20 @@ impl Teller {
                     )
                     .unwrap();
             }
-            ["delete", environment, path] => {
+            ["delete", environment, paths @ ..] => {
                 let person = self.site.person(environment);
                 let branch = self.branch(environment);
-                person
-                    .commit(&branch, &[(path, None)], &format!("delete {path}"), now)
-                    .unwrap();
+                let files: Vec<_> = paths.iter().map(|path| (*path, None)).collect();
+                let message = format!("delete {}", paths.join(", "));
+                person.commit(&branch, &files, &message, now).unwrap();
+            }
+            ["move", environment, from, to] => {
+                let person = self.site.person(environment);
+                let branch = self.branch(environment);
+                let text = person.read(&branch, from).unwrap();
+                let files = [(*from, None), (*to, Some(text.as_str()))];
+                let message = format!("move {from} to {to}");
+                person.commit(&branch, &files, &message, now).unwrap();
             }
             ["edit", environment, path, old, new] => {
                 let branch = self.branch(environment);
@@ -678,6 +688,14 @@ impl Teller {
                     .iter()
                     .map(|record| format!("  {}\n", show::record(record)))
                     .collect()
+            }
+            ["live", environment] => {
+                let objects = self.site.cluster(environment).everything(self.site.now);
+                objects.iter().map(show::live).collect()
+            }
+            ["asked"] => {
+                let asked = self.site.endpoints.asked();
+                format!("  {}\n", asked - std::mem::replace(&mut self.asked, asked))
             }
             ["pushes", environment] => {
                 let count = self.site.remote(environment).calls(Call::Push);

@@ -5,8 +5,8 @@ use towpath::git::memory::MemoryRemote;
 use towpath::git::notes::records_ref;
 use towpath::git::{Reach, Repository};
 use towpath::model::record::{Record, Statement};
-use towpath::model::{ApplicationName, CommitId, EnvironmentName};
-use towpath::plan::{Decision, UnitPlan, Waiting};
+use towpath::model::{ApplicationName, CommitId, EnvironmentName, ObjectRef};
+use towpath::plan::{Decision, LiveObject, UnitPlan, Waiting};
 
 /// Shortens digests, so that lines can be read.
 pub(super) fn short(text: &str) -> String {
@@ -68,6 +68,16 @@ pub(super) fn explain(application: &ApplicationName, unit: &UnitPlan) -> String 
         output.push_str(&format!("    note: {}\n", short(note)));
     }
     output
+}
+
+/// A live object, whose it is, and which one of its name.
+pub(super) fn live((reference, found): (&ObjectRef, &LiveObject)) -> String {
+    let whose = match (&found.mark, &found.engine) {
+        (Some(mark), _) => format!("{} in {}", mark.application, mark.environment),
+        (None, Some(engine)) => engine.clone(),
+        (None, None) => "nobody's".to_owned(),
+    };
+    format!("  {reference}: {whose}, {}\n", found.uid)
 }
 
 /// Everything a server holds.
