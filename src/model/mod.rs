@@ -36,7 +36,7 @@ pub use environment::{
     ImageField, ImageSource, KeepTags, NotExercised, OnFailure, Pace, Pipeline, Rollback,
     SmokeTest, Source, StopTheLine,
 };
-pub use health::Health;
+pub use health::{Health, Part};
 pub use health_rule::{HealthField, HealthRule, HealthTest};
 pub(crate) use image::is_tag;
 pub use image::{ImageReference, ImageRepository, ImageVersion, InvalidImage};
