@@ -261,7 +261,12 @@ impl<'a> Batch<'a> {
             by: &statements.by,
             scope: statements.scope,
         };
-        let written = self.note(order, said, statements.commit, statements.statements.clone())?;
+        let written = self.note(
+            order,
+            said,
+            statements.commit,
+            statements.statements.clone(),
+        )?;
         if statements.closes_proposal {
             self.after.insert(Names::of(order).proposal, None);
         }

@@ -61,14 +61,21 @@ pub async fn run(args: &Args, setup: &Setup, out: &mut dyn Write) -> Result<u8> 
 
 fn list(adoption: &Adoption, out: &mut dyn Write) -> Result<()> {
     if adoption.foreign.is_empty() {
-        writeln!(out, "every live object that the manifests name is Towpath's already")?;
+        writeln!(
+            out,
+            "every live object that the manifests name is Towpath's already"
+        )?;
     }
     for object in &adoption.foreign {
         let managers = match object.managers.is_empty() {
             true => String::new(),
             false => format!(", managed by {}", object.managers.join(", ")),
         };
-        writeln!(out, "take over {} ({}{managers})", object.reference, object.whose)?;
+        writeln!(
+            out,
+            "take over {} ({}{managers})",
+            object.reference, object.whose
+        )?;
         match &object.allowed {
             Allowed::Already => writeln!(out, "  allowed already")?,
             Allowed::ByPerson => {}

@@ -64,8 +64,7 @@ impl UnitView {
             reason: sentence(unit),
             since: waiting.and_then(|waiting| waiting.since).map(moment),
             next: waiting.and_then(|waiting| waiting.next).map(moment),
-            unblock: waiting
-                .and_then(|it| it.reason.unblock(&plan.application, &unit.environment)),
+            unblock: waiting.and_then(|it| it.reason.unblock(&plan.application, &unit.environment)),
             notes: unit.notes.clone(),
         }
     }
@@ -111,7 +110,11 @@ fn step_sentence(step: &Step) -> String {
             )
         }
         Step::Apply(apply) if apply.only_runs_hooks() => {
-            format!("run {} of deployment {}", jobs(apply.change.len()), apply.number)
+            format!(
+                "run {} of deployment {}",
+                jobs(apply.change.len()),
+                apply.number
+            )
         }
         Step::Apply(apply) => {
             let mut parts = vec![format!("apply {}", counted(apply.change.len()))];

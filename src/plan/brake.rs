@@ -3,7 +3,9 @@
 
 use std::ops::ControlFlow;
 
-use super::{Decision, Infra, Observed, Reason, Scope, Statements, Step, Unit, Waiting, Walk, step};
+use super::{
+    Decision, Infra, Observed, Reason, Scope, Statements, Step, Unit, Waiting, Walk, step,
+};
 use crate::model::record::{BRAKE, Statement};
 
 /// Held by the cluster's word alone: nothing that could be recorded on was read.

@@ -9,8 +9,8 @@ use super::{Apply, Decision, Plan, Prune, Step, World};
 use crate::manifest::{Rendered, carries};
 use crate::model::record::{Cause, Deployment, Statement, UnitRecords};
 use crate::model::{
-    Digests, Environment, EnvironmentName, Follow, Gate, NotExercised, OnFailure, Pipeline, Release,
-    Rollback,
+    Digests, Environment, EnvironmentName, Follow, Gate, NotExercised, OnFailure, Pipeline,
+    Release, Rollback,
 };
 
 /// A step that would break an invariant.
@@ -117,7 +117,10 @@ impl Subject<'_> {
                 let deployment = records.deployment.as_ref();
                 if deployment.is_some_and(Deployment::is_abandoned) {
                     let number = apply.number;
-                    broken.push(("I4", format!("deployment {number} failed before it was applied")));
+                    broken.push((
+                        "I4",
+                        format!("deployment {number} failed before it was applied"),
+                    ));
                 }
                 self.prunes(apply, records, &mut broken);
             }
@@ -169,7 +172,10 @@ impl Subject<'_> {
                 false => wrong,
             };
             if let Some(wrong) = wrong {
-                broken.push(("I8", format!("{} would be deleted: it {wrong}", prune.reference)));
+                broken.push((
+                    "I8",
+                    format!("{} would be deleted: it {wrong}", prune.reference),
+                ));
             }
         }
         let set = live.map_or(0, |live| live.objects.len());

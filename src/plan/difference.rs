@@ -66,8 +66,7 @@ fn how_it_differs<'a>(
     found: Option<&'a LiveObject>,
 ) -> Option<Differs<'a>> {
     let unit = ready.unit;
-    let ours =
-        found.filter(|it| it.is_of(&unit.pipeline.application.name, &unit.environment.name));
+    let ours = found.filter(|it| it.is_of(&unit.pipeline.application.name, &unit.environment.name));
     let same = ours.filter(|it| it.mark.as_ref().map(|mark| mark.hash) == Some(object.hash()));
     match same {
         None => Some(Differs::Applied(found)),

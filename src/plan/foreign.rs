@@ -40,7 +40,9 @@ pub(super) enum Whose {
 impl std::fmt::Display for Whose {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::AlsoAskedFor(unit) => write!(f, "{unit} asks for it, too: take it out of one of the two"),
+            Self::AlsoAskedFor(unit) => {
+                write!(f, "{unit} asks for it, too: take it out of one of the two")
+            }
             Self::HandedOver(unit) => write!(f, "handed over by {unit}"),
             Self::OtherEnvironment(unit) => write!(f, "marked by {unit}"),
             Self::Engine(engine) => f.write_str(engine),

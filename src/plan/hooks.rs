@@ -48,10 +48,11 @@ pub(super) fn hooks(
         });
         match ours.map(|found| &found.health) {
             Some(Health::Failed(why)) => return Hooks::Failed(why.clone()),
-            Some(Health::InProgress(progress)) => {
+            // A suspended job is not exercised: it does not complete by itself.
+            Some(Health::InProgress(progress) | Health::NotExercised(progress)) => {
                 running.get_or_insert_with(|| progress.clone());
             }
-            Some(_) => {}
+            Some(Health::Current) => {}
             None => due.push(Change {
                 reference: object.reference.clone(),
                 version: found.map(|found| found.version.clone()),

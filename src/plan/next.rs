@@ -273,9 +273,7 @@ impl<'a> Upstream<'a> {
             (_, Some(run)) if run.spoiled.is_some() => {
                 Some(upstream(run.spoiled.as_deref().unwrap_or_default()).since(judged.at))
             }
-            (_, Some(run)) if !self.counts(run) => {
-                Some(upstream(NOT_EXERCISED).since(judged.at))
-            }
+            (_, Some(run)) if !self.counts(run) => Some(upstream(NOT_EXERCISED).since(judged.at)),
             (_, Some(run)) if self.is_proven(run, soak, now) => None,
             (_, Some(_)) if self.failing.is_some() => {
                 Some(upstream(self.failing.unwrap_or_default()).since(judged.at))

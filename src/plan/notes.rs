@@ -55,7 +55,9 @@ fn live(unit: &Unit<'_>, notes: &mut Vec<String>) {
         match (is_desired(reference), &found.claimed, &found.kept) {
             (true, Some(other), _) => notes.push(format!("{reference}: {other} asks for it, too")),
             (false, Some(other), _) => {
-                notes.push(format!("{reference} is handed over to {other}, not deleted"));
+                notes.push(format!(
+                    "{reference} is handed over to {other}, not deleted"
+                ));
             }
             (false, None, Some(why)) => notes.push(format!(
                 "{reference} is no longer asked for, and kept: {why}"

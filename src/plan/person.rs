@@ -204,9 +204,9 @@ fn deletions_of(ready: &Ready<'_>, number: u64) -> Result<Vec<ObjectRef>, String
             asked,
             ..
         } => Ok(asked),
-        Deletions { waiting: None, .. } => {
-            Err(format!("nothing that deployment {number} deletes waits for a yes"))
-        }
+        Deletions { waiting: None, .. } => Err(format!(
+            "nothing that deployment {number} deletes waits for a yes"
+        )),
     }
 }
 

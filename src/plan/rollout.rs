@@ -18,8 +18,8 @@ use super::{
     unreadable_source, wait,
 };
 use crate::manifest::Hook;
-use crate::model::Health;
 use crate::model::record::{Deployment, Run, Statement, Verdict};
+use crate::model::{Health, Part};
 
 /// How soon a source that must be read again is read.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -43,11 +43,11 @@ pub(super) fn roll_out(ready: &Ready<'_>) -> Walk<Option<Waiting>> {
         difference: Difference::of(ready, deployment, live),
     };
     let applying = match refused(ready, deployment) {
-        None => rollout.apply()?,
         Some(reason) if deployment.verdict.is_none() => rollout.fail(reason)?,
-        Some(reason) => Some(Waiting::on(Reason::Refused {
+        Some(reason) if !rollout.difference.is_empty() => Some(Waiting::on(Reason::Refused {
             reason: reason.to_owned(),
         })),
+        _ => rollout.apply()?,
     };
     let judging = match &applying {
         // Nothing is judged before all of it is applied.
@@ -99,7 +99,12 @@ impl Rollout<'_> {
         }
     }
 
-    fn step(&self, change: Vec<Change>, later: Vec<Change>, prune: &[Prune]) -> Walk<Option<Waiting>> {
+    fn step(
+        &self,
+        change: Vec<Change>,
+        later: Vec<Change>,
+        prune: &[Prune],
+    ) -> Walk<Option<Waiting>> {
         let all = || change.iter().chain(&later);
         foreign::allowed(self.ready, self.live, all().map(|change| &change.reference))?;
         self.not_behind(all())?;
@@ -118,7 +123,12 @@ impl Rollout<'_> {
     /// An object marked by a later commit is never replaced by an earlier one: a mark that is not
     /// known to be behind the head asks for a fresh look at the branch first.
     fn not_behind<'c>(&self, mut change: impl Iterator<Item = &'c Change>) -> Walk {
-        let Ready { unit, infra, records, .. } = self.ready;
+        let Ready {
+            unit,
+            infra,
+            records,
+            ..
+        } = self.ready;
         let (Observed::Seen { at: looked, .. }, Some(Observed::Seen { at: listed, .. })) =
             (&unit.view.infra, &unit.view.live)
         else {
@@ -160,15 +170,17 @@ impl Rollout<'_> {
             }
             return Walk::Continue(None);
         }
-        match health {
-            Health::Failed(reason) => return self.fail(&reason),
-            Health::InProgress(progress) => return self.wait_for(progress),
-            Health::Current => {}
+        match &health {
+            Health::Failed(reason) => return self.fail(reason),
+            Health::InProgress(progress) => return self.wait_for(progress.clone()),
+            Health::Current | Health::NotExercised(_) => {}
         }
         match self.hooks(Hook::After) {
             Hooks::Due(hooks) => return self.step(hooks, Vec::new(), &[]),
             Hooks::Running(progress) => return self.wait_for(progress),
-            Hooks::Failed(why) => return self.fail(&format!("what runs after the rest failed: {why}")),
+            Hooks::Failed(why) => {
+                return self.fail(&format!("what runs after the rest failed: {why}"));
+            }
             Hooks::Done => {}
         }
         match smoking(self.ready, self.deployment, self.begun()) {
@@ -183,7 +195,7 @@ impl Rollout<'_> {
             }
             Smoking::Passed => {}
         }
-        let exercised = true;
+        let exercised = health == Health::Current;
         self.state(Verdict::Healthy { exercised })
     }
 
@@ -193,7 +205,10 @@ impl Rollout<'_> {
         let lasting = desired.filter(|object| !super::hooks::is_hook(object));
         let parts = lasting.map(|object| {
             let found = self.live.objects.get(&object.reference);
-            found.map_or(&missing, |found| &found.health)
+            Part {
+                runs: !object.images.is_empty(),
+                health: found.map_or(&missing, |found| &found.health),
+            }
         });
         Health::of_all(parts)
     }

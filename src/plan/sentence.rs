@@ -44,7 +44,7 @@ impl Reason {
             }
             Self::Pinned { .. } => "commit a newer release yourself, or merge its proposal".to_owned(),
             Self::Failed { .. } => "a newer release, or a changed manifest".to_owned(),
-            Self::Refused { .. } => "a manifest that the cluster takes".to_owned(),
+            Self::Refused { .. } => "a manifest that the cluster takes; a start of Towpath tries once more".to_owned(),
             Self::LineStopped { .. } => "the failed unit's recovery".to_owned(),
             Self::Unwritable { .. } => "commit a fix to the infra repository".to_owned(),
             Self::Declined { .. } => "a newer release".to_owned(),
@@ -80,7 +80,9 @@ impl fmt::Display for Reason {
         match self {
             Self::NotOurs => f.write_str("another Towpath acts for this environment"),
             // Most sources name themselves in what they say.
-            Self::Unreadable(it) | Self::Retrying { failed: it, .. } if it.why.contains(&it.source) => {
+            Self::Unreadable(it) | Self::Retrying { failed: it, .. }
+                if it.why.contains(&it.source) =>
+            {
                 f.write_str(&it.why)
             }
             Self::Unreadable(it) => write!(f, "{} cannot be read: {}", it.source, it.why),
@@ -152,9 +154,17 @@ impl fmt::Display for Reason {
                     "{count} releases in a row were superseded before they were proven"
                 )
             }
-            Self::PruneLimit { count, limit, number } => write!(
+            Self::PruneLimit {
+                count,
+                limit,
+                number,
+            } => write!(
                 f,
-                "{count} objects would be deleted with deployment {number}, {limit} may be"
+                "{} would be deleted with deployment {number}, {limit} may be",
+                match count {
+                    1 => "1 object".to_owned(),
+                    count => format!("{count} objects"),
+                }
             ),
             Self::Confirm { objects, number } => write!(
                 f,

@@ -5,8 +5,8 @@ use std::ops::ControlFlow;
 
 use super::head::Head;
 use super::{
-    Decision, Ready, Reason, Scope, Statements, Step, Unreadable, Waiting, Walk, Withdraw, foreign, step,
-    unreadable_source,
+    Decision, Ready, Reason, Scope, Statements, Step, Unreadable, Waiting, Walk, Withdraw, foreign,
+    step, unreadable_source,
 };
 use crate::model::record::{Cause, Pin, Statement, TOWPATH, Verdict};
 use crate::model::{CommitId, Release};
@@ -44,7 +44,11 @@ pub(super) fn taken(ready: &Ready<'_>) -> Walk {
     let Some(taking) = &ready.unit.view.learned.taken else {
         return Walk::Continue(());
     };
-    let newest = ready.records.deployment.as_ref().map(|newest| newest.number);
+    let newest = ready
+        .records
+        .deployment
+        .as_ref()
+        .map(|newest| newest.number);
     let known = |it: &_| newest == Some(taking.number) && ready.records.taken.contains(it);
     let taken = taking.taken.iter().filter(|it| !known(*it));
     let taken: Vec<_> = taken.cloned().collect();

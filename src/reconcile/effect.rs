@@ -12,9 +12,7 @@ use crate::cluster::{self, ClusterError, UnitScope};
 use crate::event::{Event, EventKind};
 use crate::model::record::{Statement, Taken};
 use crate::model::{Environment, EnvironmentName};
-use crate::plan::{
-    Apply, Decision, Learned, Plan, Refusal, Smoke, Smoked, Step, Taking, World,
-};
+use crate::plan::{Apply, Decision, Learned, Plan, Refusal, Smoke, Smoked, Step, Taking, World};
 
 impl Reconciler {
     /// Carries one step out. Gives what happened by it.
@@ -124,7 +122,9 @@ impl Reconciler {
         match applied {
             Ok(applied) => {
                 if !applied.taken.is_empty() {
-                    towed.learned(&environment.name, |learned| took(learned, apply, applied.taken));
+                    towed.learned(&environment.name, |learned| {
+                        took(learned, apply, applied.taken)
+                    });
                 }
                 Outcome::Done(match apply.only_runs_hooks() {
                     true => Vec::new(),
@@ -337,7 +337,12 @@ fn events(
 impl Towed {
     /// Changes what is remembered of a unit.
     fn learned(&self, environment: &EnvironmentName, change: impl FnOnce(&mut Learned)) {
-        change(self.memory().learned.entry(environment.clone()).or_default());
+        change(
+            self.memory()
+                .learned
+                .entry(environment.clone())
+                .or_default(),
+        );
     }
 }
 

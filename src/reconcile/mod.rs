@@ -26,8 +26,8 @@ use crate::clock;
 use crate::event::Event;
 use crate::model::{Author, Digests, EnvironmentName, Pipeline, RepositoryUrl};
 use crate::observe::{Intervals, Observatory, Outside};
-use crate::smoke::Probe;
 use crate::plan::{self, Decision, Learned, Plan, Reason, Step, Waiting, World};
+use crate::smoke::Probe;
 use failing::Failing;
 
 /// Events kept for a watcher that is slow to take them.
@@ -168,6 +168,7 @@ impl Reconciler {
                         () = stop.cancelled() => {}
                     }
                 }
+                towed.memory().end_asking();
             });
         }
         tasks.close();
@@ -268,11 +269,7 @@ impl Reconciler {
 
     /// The steps of units that have no effect on its way; they have one from here on. What merely
     /// asks about a deployment that is no longer asked about is ended.
-    fn due(
-        &self,
-        towed: &Towed,
-        plan: &Plan,
-    ) -> Vec<(EnvironmentName, Step, CancellationToken)> {
+    fn due(&self, towed: &Towed, plan: &Plan) -> Vec<(EnvironmentName, Step, CancellationToken)> {
         let mut memory = towed.memory();
         let mut due = Vec::new();
         for unit in &plan.units {
@@ -335,6 +332,12 @@ impl Memory {
     /// The smoke tests that are on their way to this unit.
     fn asking(&self, environment: &EnvironmentName) -> Option<&Asking> {
         self.in_flight.get(environment)?.asking.as_ref()
+    }
+
+    /// Nobody will look at the answers any more.
+    fn end_asking(&self) {
+        let asking = self.in_flight.values().filter_map(|it| it.asking.as_ref());
+        asking.for_each(|asking| asking.end.cancel());
     }
 
     fn is_busy(&self) -> bool {

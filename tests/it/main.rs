@@ -14,4 +14,5 @@ mod git;
 mod manifest;
 mod registry;
 mod scenarios;
+mod smoke;
 mod tidy;

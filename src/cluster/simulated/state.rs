@@ -72,7 +72,10 @@ pub(super) struct StoredMark {
 
 impl State {
     /// The applications with such an object.
-    pub(super) fn applications(&self, is_such: impl Fn(&Stored) -> bool) -> BTreeSet<ApplicationName> {
+    pub(super) fn applications(
+        &self,
+        is_such: impl Fn(&Stored) -> bool,
+    ) -> BTreeSet<ApplicationName> {
         let such = self.objects.values().filter(|stored| is_such(stored));
         such.filter_map(|stored| stored.mark.as_ref()?.application.parse().ok())
             .collect()
@@ -211,6 +214,9 @@ impl Stored {
         if !self.is_workload() {
             return Health::Current;
         }
+        if self.asleep {
+            return Health::NotExercised(format!("{}: it wants no replicas", self.reference()));
+        }
         if let Some(image) = told(&behaviour.hang) {
             return Health::InProgress(format!(
                 "{}: {image} does not become ready",
@@ -260,4 +266,3 @@ pub(super) fn is(image: &str, told: &str) -> bool {
     let digest = reference.digest.map(|digest| digest.to_string());
     digest.as_deref() == Some(told) || reference.tag.as_deref() == Some(told)
 }
-

@@ -19,8 +19,12 @@ pub(super) fn run(site: &Site, words: &[&str]) -> bool {
 fn behaves(site: &Site, command: &str, environment: &str, rest: &[&str]) -> bool {
     let behave = |change: fn(&mut Simulated)| site.cluster(environment).behave(change);
     match (command, rest) {
-        ("fail", [tag]) => site.cluster(environment).behave(|it| it.fail.push((*tag).to_owned())),
-        ("hang", [tag]) => site.cluster(environment).behave(|it| it.hang.push((*tag).to_owned())),
+        ("fail", [tag]) => site
+            .cluster(environment)
+            .behave(|it| it.fail.push((*tag).to_owned())),
+        ("hang", [tag]) => site
+            .cluster(environment)
+            .behave(|it| it.hang.push((*tag).to_owned())),
         ("mend", []) => behave(|it| {
             it.fail.clear();
             it.hang.clear();
@@ -49,7 +53,8 @@ fn takes(site: &Site, command: &str, environment: &str, rest: &[&str]) -> bool {
             it.held.insert(object_reference(object), contest(field, by));
         }),
         ("contest", [by, object, field]) => site.cluster(environment).temper(|it| {
-            it.contested.insert(object_reference(object), contest(field, by));
+            it.contested
+                .insert(object_reference(object), contest(field, by));
         }),
         ("relent", []) => site.cluster(environment).temper(|it| it.contested.clear()),
         _ => return false,
@@ -69,9 +74,12 @@ fn changes(site: &Site, command: &str, environment: &str, rest: &[&str]) -> bool
         ("vanish", [object]) => site.cluster(environment).delete(&object_reference(object)),
         ("drift", [by, object, field]) => {
             let changed = contest(field, by);
-            site.cluster(environment).drift(&object_reference(object), &changed, now);
+            site.cluster(environment)
+                .drift(&object_reference(object), &changed, now);
         }
-        ("keep", [object, why]) => site.cluster(environment).keep(&object_reference(object), why),
+        ("keep", [object, why]) => site
+            .cluster(environment)
+            .keep(&object_reference(object), why),
         ("brake", [reason]) => site.cluster(environment).brake(Some(reason)),
         ("unbrake", []) => site.cluster(environment).brake(None),
         _ => return false,

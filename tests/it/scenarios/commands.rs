@@ -10,9 +10,7 @@ use towpath::git::notes::{NotesDraft, records_ref};
 use towpath::git::{Push, Repository};
 use towpath::model::record::{Record, Statement};
 use towpath::model::{CommitId, Digest, EnvironmentName, Pipeline, proposal_branch};
-use towpath::plan::{
-    Decision, Plan, Step, UnitPlan, World, approve_adoption, approve_prune,
-};
+use towpath::plan::{Decision, Plan, Step, UnitPlan, World, approve_adoption, approve_prune};
 
 use super::cluster;
 use super::ending;
@@ -136,7 +134,8 @@ impl Teller {
             }),
             ["answer", address, status, body @ ..] => {
                 let body = body.first().unwrap_or(&"");
-                site.endpoints.answer(address, status.parse().unwrap(), body);
+                site.endpoints
+                    .answer(address, status.parse().unwrap(), body);
             }
             ["refuse", environment, part, message] => {
                 let (part, message) = ((*part).to_owned(), (*message).to_owned());
@@ -377,7 +376,8 @@ impl Teller {
         application: &str,
         say: impl Fn(&Pipeline, &World, &EnvironmentName) -> Result<Step, String>,
     ) {
-        let (environment, application) = (environment.parse().unwrap(), application.parse().unwrap());
+        let (environment, application) =
+            (environment.parse().unwrap(), application.parse().unwrap());
         let reconciler = self.site.towpaths[0].reconciler.clone();
         let said = reconciler
             .say(
@@ -846,4 +846,3 @@ async fn force_ref(site: &Site, environment: &str, name: &str, to: Option<Commit
     };
     mirror.push(push).await.unwrap();
 }
-
