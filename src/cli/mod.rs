@@ -2,6 +2,8 @@
 //!
 //! Owns words and layout for people and scripts. Decides nothing.
 
+pub mod adopt;
+pub mod approve;
 pub mod check;
 pub mod completions;
 pub mod demo;
@@ -9,9 +11,11 @@ pub mod diff;
 pub mod explain;
 pub mod inventory;
 mod names;
+mod person;
 pub mod plan;
 pub mod rbac;
 pub mod run;
+mod said;
 pub mod schema;
 pub mod set_image;
 pub mod setup;
@@ -77,6 +81,8 @@ enum Command {
     Diff(diff::Args),
     Inventory(inventory::Args),
     Rbac(rbac::Args),
+    Adopt(adopt::Args),
+    Approve(approve::Args),
     Check(check::Args),
     SetImage(set_image::SetImage),
     Schema(schema::Args),
@@ -180,6 +186,10 @@ async fn dispatch(cli: Cli) -> anyhow::Result<u8> {
             inventory::run(&args, &Setup::load(location).await?, &mut out, &mut err).await?
         }
         Command::Rbac(args) => rbac::run(&args, &Setup::load(location).await?, &mut out).await?,
+        Command::Adopt(args) => adopt::run(&args, &Setup::load(location).await?, &mut out).await?,
+        Command::Approve(args) => {
+            approve::run(&args, &Setup::load(location).await?, &mut out).await?
+        }
         Command::Check(args) => {
             let config = match Setup::load(location).await {
                 Ok(setup) => Ok(setup.config),

@@ -3,7 +3,8 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{SimulatedCluster, Stored, locked};
+use super::state::Stored;
+use super::{SimulatedCluster, locked};
 use crate::cluster::{Member, Preview, UnitScope};
 use crate::manifest::Rendered;
 use crate::model::EnvironmentName;
