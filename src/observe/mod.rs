@@ -7,6 +7,7 @@
 mod branch;
 mod catalogue;
 mod concerned;
+mod desired;
 mod history;
 mod infra;
 mod live;
