@@ -40,16 +40,20 @@ pub(super) async fn look(
     only: &[EnvironmentName],
     now: Timestamp,
 ) -> Result<Vec<(Arc<Pipeline>, Plan)>> {
-    let mut pipelines = setup.pipelines();
-    if let Some(name) = application {
-        pipelines.retain(|pipeline| pipeline.application.name == *name);
-        if pipelines.is_empty() {
-            bail!("there is no application `{name}`: {}", known(setup));
-        }
-    }
+    let all = setup.pipelines();
+    let asked = |pipeline: &&Arc<Pipeline>| {
+        application.is_none_or(|name| pipeline.application.name == *name)
+    };
+    let mut pipelines: Vec<_> = all.iter().filter(asked).cloned().collect();
     let outside = setup.outside(only, now)?;
-    let observatory = Observatory::new(&pipelines, &outside, now);
+    let observatory = Observatory::new(&pipelines, &all, &outside, now);
     observatory.read_all(&pipelines, now).await;
+    pipelines.extend(observatory.removed().iter().filter(asked).cloned());
+    if let Some(name) = application
+        && pipelines.is_empty()
+    {
+        bail!("there is no application `{name}`: {}", known(setup));
+    }
     let planned = pipelines.into_iter().map(|pipeline| {
         let now = clock::now();
         let world = observatory.world(&pipeline, now);
