@@ -4,7 +4,7 @@
 use std::fmt::Display;
 use std::sync::Arc;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
 
 use super::setup::Setup;
 use crate::model::{ApplicationName, Environment, EnvironmentName, Pipeline};
@@ -21,12 +21,17 @@ pub(super) fn pipelines(
     if let Some(name) = application {
         pipelines.retain(|pipeline| pipeline.application.name == *name);
         if pipelines.is_empty() {
-            let all = setup.config.pipelines.iter();
-            let known = list(all.map(|it| &it.application.name));
-            bail!("there is no application `{name}`: there are {known}");
+            return Err(no_application(setup, name));
         }
     }
     Ok(pipelines)
+}
+
+/// Says that there is no such application.
+pub(super) fn no_application(setup: &Setup, name: &ApplicationName) -> anyhow::Error {
+    let all = setup.config.pipelines.iter();
+    let known = list(all.map(|it| &it.application.name));
+    anyhow!("there is no application `{name}`: there are {known}")
 }
 
 /// An application's environment.
