@@ -201,6 +201,10 @@ impl<'a> MemberView<'a> {
 }
 
 fn table(views: &[MemberView<'_>], out: &mut dyn Write) -> Result<()> {
+    if views.is_empty() {
+        writeln!(out, "no objects")?;
+        return Ok(());
+    }
     let mut table = Table::new();
     table.load_preset(presets::NOTHING).set_header([
         "ENVIRONMENT",
