@@ -67,6 +67,19 @@ impl Kind {
         }
     }
 
+    /// The address of its objects in a namespace, or in all of them, in the preferred version.
+    pub fn collection(&self, namespace: Option<&str>) -> String {
+        let version = self.versions.first().map_or("v1", String::as_str);
+        let group = match self.group.as_str() {
+            "" => format!("/api/{version}"),
+            group => format!("/apis/{group}/{version}"),
+        };
+        match namespace.filter(|_| self.namespaced) {
+            Some(namespace) => format!("{group}/namespaces/{namespace}/{}", self.plural),
+            None => format!("{group}/{}", self.plural),
+        }
+    }
+
     /// Its objects in a namespace, or in all of them.
     pub fn api(
         &self,
