@@ -11,6 +11,7 @@ mod credential;
 mod digest;
 mod environment;
 mod health;
+mod health_rule;
 mod image;
 mod name;
 mod object;
@@ -30,7 +31,8 @@ pub use environment::{
     ImageField, ImageSource, KeepTags, OnFailure, Pace, Pipeline, Rollback, Simulated, Source,
     StopTheLine,
 };
-pub use health::Health;
+pub use health::{Health, Part};
+pub use health_rule::{HealthField, HealthRule, HealthTest};
 pub(crate) use image::is_tag;
 pub use image::{ImageReference, ImageRepository, ImageVersion, InvalidImage};
 pub use name::{ApplicationName, EnvironmentName, InvalidName};

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::manifest::Object;
 use crate::model::record::{Deployment, Run, Statement, Verdict};
-use crate::model::{Drift, Health, ObjectRef};
+use crate::model::{Drift, Health, ObjectRef, Part};
 
 /// How soon a source that must be read again is read.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -160,7 +160,7 @@ fn first_verdict(
     let timeout = ready.unit.environment.health_timeout;
     let deadline = after(begun, timeout);
     let verdict = match health {
-        Health::Current => Verdict::Healthy,
+        Health::Current | Health::NotExercised(_) => Verdict::Healthy,
         Health::Failed(reason) => Verdict::Failed {
             reason: reason.clone(),
         },
@@ -224,10 +224,12 @@ fn soaked_at(ready: &Ready<'_>, run: &Run) -> Timestamp {
 fn health(ready: &Ready<'_>, live: &Live) -> Health {
     let missing = Health::InProgress("an object is not there yet".to_owned());
     let desired = ready.desired.rendered.objects.iter();
-    let parts = desired.map(|object| {
-        live.objects
+    let parts = desired.map(|object| Part {
+        runs: !object.images.is_empty(),
+        health: live
+            .objects
             .get(&object.reference)
-            .map_or(&missing, |found| &found.health)
+            .map_or(&missing, |found| &found.health),
     });
     Health::of_all(parts)
 }

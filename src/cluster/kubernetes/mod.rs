@@ -3,5 +3,6 @@
 pub mod answer;
 mod compare;
 pub mod connect;
+pub mod health;
 pub mod kinds;
 pub mod marks;
