@@ -259,7 +259,7 @@ fn cluster(environment: &Environment, cache: &Path, _now: Timestamp) -> Result<S
                     })?;
             Ok(Arc::new(cluster))
         }
-        ClusterSpec::Context { context, .. } => Ok(Arc::new(UnsupportedCluster::new(context))),
+        ClusterSpec::Kubernetes(cluster) => Ok(Arc::new(UnsupportedCluster::new(&cluster.found))),
     }
 }
 

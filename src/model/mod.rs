@@ -6,6 +6,7 @@
 mod author;
 mod branch;
 pub mod catalogue;
+mod cluster;
 mod commit;
 mod credential;
 mod digest;
@@ -23,13 +24,17 @@ mod version;
 
 pub use author::Author;
 pub use branch::{BranchFilter, InvalidFilter};
+pub use cluster::{
+    Access, ClusterAddress, ClusterSpec, Denied, InvalidKind, KindName, Kubernetes, Prune,
+    ServiceAccount, Simulated,
+};
 pub use commit::{CommitId, InvalidCommit};
 pub use credential::Credential;
 pub use digest::{Digest, InvalidDigest};
 pub use environment::{
-    Adopt, Application, ClusterSpec, Conflicts, DeploymentTags, Drift, Environment, Follow, Gate,
-    ImageField, ImageSource, KeepTags, OnFailure, Pace, Pipeline, Rollback, Simulated, Source,
-    StopTheLine,
+    Adopt, Application, Conflicts, DeploymentTags, Drift, Environment, Follow, Gate, HealthPolicy,
+    ImageField, ImageSource, KeepTags, NotExercised, OnFailure, Pace, Pipeline, Rollback,
+    SmokeTest, Source, StopTheLine,
 };
 pub use health::{Health, Part};
 pub use health_rule::{HealthField, HealthRule, HealthTest};

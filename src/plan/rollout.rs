@@ -117,11 +117,7 @@ fn within_prune_limit(ready: &Ready<'_>, live: &Live, prune: &[Prune]) -> Walk {
         .values()
         .filter(|found| found.mark.is_some())
         .count();
-    let limit = ready
-        .unit
-        .environment
-        .prune_limit
-        .unwrap_or_else(|| (ours / 10).max(10));
+    let limit = ready.unit.environment.prune.limit_of(ours);
     match prune.len() > limit {
         true => wait(Reason::PruneLimit {
             count: prune.len(),
@@ -157,7 +153,7 @@ fn first_verdict(
     health: &Health,
 ) -> Walk<Option<Waiting>> {
     let begun = begun(ready, deployment, live);
-    let timeout = ready.unit.environment.health_timeout;
+    let timeout = ready.unit.environment.health.timeout;
     let deadline = after(begun, timeout);
     let verdict = match health {
         Health::Current | Health::NotExercised(_) => Verdict::Healthy,
