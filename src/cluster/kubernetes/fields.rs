@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 /// A set of fields.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct FieldSet {
+pub(super) struct FieldSet {
     /// Whether the field itself is in the set, and not only something in it.
     itself: bool,
     /// What is in the set below, by the step there as FieldsV1 writes it: `f:name`, `k:{"name":"web"}`,
@@ -23,7 +23,7 @@ const ITSELF: &str = ".";
 
 impl FieldSet {
     /// Reads FieldsV1. What is no object holds no field.
-    pub fn parse(fields: &Value) -> Self {
+    pub(super) fn parse(fields: &Value) -> Self {
         let mut set = Self::read(fields);
         // The object as a whole is nobody's.
         set.itself = false;
@@ -43,7 +43,7 @@ impl FieldSet {
     }
 
     /// As FieldsV1.
-    pub fn to_value(&self) -> Value {
+    pub(super) fn to_value(&self) -> Value {
         let mut map = Map::new();
         if self.itself && !self.below.is_empty() {
             map.insert(ITSELF.to_owned(), Value::Object(Map::new()));
@@ -55,12 +55,12 @@ impl FieldSet {
     }
 
     /// Whether nothing is in it.
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         !self.itself && self.below.is_empty()
     }
 
     /// Adds what is in the other set.
-    pub fn unite(&mut self, other: Self) {
+    pub(super) fn unite(&mut self, other: Self) {
         self.itself |= other.itself;
         for (step, inner) in other.below {
             self.below.entry(step).or_default().unite(inner);
@@ -68,7 +68,7 @@ impl FieldSet {
     }
 
     /// What is in this set and not in the other.
-    pub fn without(&self, other: &Self) -> Self {
+    pub(super) fn without(&self, other: &Self) -> Self {
         let mut left = Self {
             itself: self.itself && !other.itself,
             below: BTreeMap::new(),
@@ -88,7 +88,7 @@ impl FieldSet {
     /// The fields as people and the server write them, such as
     /// `.spec.template.spec.containers[name="web"].image`: those with nothing of the set below them,
     /// and where these are more than `most`, the shortest paths that stand for all of them.
-    pub fn paths(&self, most: usize) -> Vec<String> {
+    pub(super) fn paths(&self, most: usize) -> Vec<String> {
         let mut depth = self.depth();
         loop {
             let mut paths = Vec::new();
@@ -208,7 +208,15 @@ mod tests {
                     ".spec.template.spec.containers[name=\"web\"].ports[containerPort=80,protocol=\"TCP\"].containerPort",
                 ],
             ),
-            (deployment(), 3, vec![".metadata.labels.app", ".spec.replicas", ".spec.template.spec.containers[name=\"web\"]"]),
+            (
+                deployment(),
+                3,
+                vec![
+                    ".metadata.labels.app",
+                    ".spec.replicas",
+                    ".spec.template.spec.containers[name=\"web\"]",
+                ],
+            ),
             (deployment(), 1, vec![".metadata", ".spec"]),
             (
                 json!({"f:finalizers": {"v:\"a/b\"": {}}, "f:list": {"i:7": {}}}),

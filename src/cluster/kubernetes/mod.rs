@@ -1,6 +1,12 @@
 //! A Kubernetes cluster: what of an environment runs there, and making it run something else.
 
 pub mod answer;
+pub mod apply;
 pub mod connect;
+mod fields;
 pub mod kinds;
 pub mod marks;
+mod prune;
+mod refusal;
+mod request;
+pub mod set;

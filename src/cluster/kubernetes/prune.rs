@@ -21,15 +21,23 @@ const TRIES: usize = 4;
 pub(super) async fn prune(hand: &Hand<'_>, prunes: &[Prune]) -> Result<(), ClusterError> {
     let mut errors = Vec::new();
     for stage in apply::STAGES.into_iter().rev() {
-        let mut due: Vec<_> = prunes.iter().filter(|it| place(&it.reference).0 == stage).collect();
+        let mut due: Vec<_> = prunes
+            .iter()
+            .filter(|it| place(&it.reference).0 == stage)
+            .collect();
         due.sort_by_key(|prune| std::cmp::Reverse(place(&prune.reference).1));
-        let done = each(due.into_iter(), |prune| async {
+        let done = each(due.into_iter(), |prune| async move {
             (prune, delete(hand, prune).await)
         });
         for (prune, done) in done.await {
             if let Err(refusal) = done {
                 let refusal = staying(refusal);
-                errors.push(apply::error(hand.context.cluster, &prune.reference, None, refusal));
+                errors.push(apply::error(
+                    hand.context.cluster,
+                    &prune.reference,
+                    None,
+                    refusal,
+                ));
             }
         }
     }
@@ -40,7 +48,9 @@ pub(super) async fn prune(hand: &Hand<'_>, prunes: &[Prune]) -> Result<(), Clust
 fn staying(refusal: Refusal) -> Refusal {
     match refusal {
         Refusal::Refused(said) | Refusal::Invalid(said) | Refusal::Immutable(said) => {
-            Refusal::Prevented(format!("it is no longer asked for and cannot be deleted: {said}"))
+            Refusal::Prevented(format!(
+                "it is no longer asked for and cannot be deleted: {said}"
+            ))
         }
         refusal => refusal,
     }
@@ -55,7 +65,9 @@ async fn delete(hand: &Hand<'_>, prune: &Prune) -> Result<(), Refusal> {
     reference.namespace = reference.namespace.filter(|_| kind.namespaced);
     let target = Target::new(&kind, None, &reference);
     let seen = hand.context.sight.seen(&reference);
-    let mut version = seen.filter(|seen| seen.uid == prune.uid).map(|seen| seen.version);
+    let mut version = seen
+        .filter(|seen| seen.uid == prune.uid)
+        .map(|seen| seen.version);
     for _ in 0..TRIES {
         if version.is_none() {
             version = match still_ours(hand, &target, prune).await? {

@@ -69,7 +69,11 @@ const WORDS: usize = 400;
 const CAUSES: usize = 4;
 
 /// Tells what an answer means.
-pub(in crate::cluster::kubernetes) fn judge(code: u16, status: &Status, about: About<'_>) -> Refusal {
+pub(in crate::cluster::kubernetes) fn judge(
+    code: u16,
+    status: &Status,
+    about: About<'_>,
+) -> Refusal {
     let said = status.message.as_str();
     if denied_by_admission(said) && code < 500 && code != 429 {
         return Refusal::Refused(short(said));
@@ -89,9 +93,14 @@ pub(in crate::cluster::kubernetes) fn judge(code: u16, status: &Status, about: A
         422 => invalid(status, about),
         500.. if is_too_large(said) => too_large(said),
         // Fields that the kind does not have, of a kind that is built in.
-        500.. if said.contains("failed to create typed patch object") => Refusal::Refused(short(said)),
+        500.. if said.contains("failed to create typed patch object") => {
+            Refusal::Refused(short(said))
+        }
         _ => {
-            let seconds = status.details.as_ref().map_or(0, |it| it.retry_after_seconds);
+            let seconds = status
+                .details
+                .as_ref()
+                .map_or(0, |it| it.retry_after_seconds);
             Refusal::Unavailable {
                 detail: format!("{} ({code})", short(said)),
                 retry_after: (seconds > 0).then(|| Duration::from_secs(seconds.into())),
@@ -122,7 +131,10 @@ fn forbidden(status: &Status, about: About<'_>) -> Refusal {
         };
     }
     if let Some(at) = said.find("exceeded quota") {
-        return Refusal::Prevented(format!("{}: raise the quota, or make room", short(&said[at..])));
+        return Refusal::Prevented(format!(
+            "{}: raise the quota, or make room",
+            short(&said[at..])
+        ));
     }
     if said.contains("attempting to grant RBAC permissions not currently held") {
         return Refusal::Prevented(format!(
@@ -130,7 +142,10 @@ fn forbidden(status: &Status, about: About<'_>) -> Refusal {
             short(said)
         ));
     }
-    match said.find(" cannot ").filter(|_| said.contains(" resource \"")) {
+    match said
+        .find(" cannot ")
+        .filter(|_| said.contains(" resource \""))
+    {
         Some(at) => Refusal::Prevented(right(&said[at + " cannot ".len()..], said, about)),
         None => Refusal::Refused(short(said)),
     }
@@ -228,7 +243,10 @@ fn invalid(status: &Status, about: About<'_>) -> Refusal {
 /// Whether a cause says that a field cannot change while its object lives. The API has no reason
 /// of its own for that: these are the words of Kubernetes' validation, and of CRDs' own rules.
 fn is_immutable(cause: &StatusCause) -> bool {
-    let of_value = matches!(cause.reason.as_str(), "FieldValueInvalid" | "FieldValueForbidden");
+    let of_value = matches!(
+        cause.reason.as_str(),
+        "FieldValueInvalid" | "FieldValueForbidden"
+    );
     let words = cause.message.to_lowercase();
     let says = [
         "is immutable",

@@ -66,7 +66,9 @@ impl Target {
             "" => format!("/api/{version}"),
             group => format!("/apis/{group}/{version}"),
         };
-        let namespace = namespace.iter().map(|it| format!("/namespaces/{}", encoded(it)));
+        let namespace = namespace
+            .iter()
+            .map(|it| format!("/namespaces/{}", encoded(it)));
         let namespace: String = namespace.collect();
         format!("{group}{namespace}/{}/{}", kind.plural, encoded(name))
     }
@@ -243,7 +245,8 @@ fn verb(method: &Method) -> &'static str {
     }
 }
 
-fn unanswered(error: kube::Error) -> Refusal {
+/// What it means that a request got no answer of the API.
+pub(super) fn unanswered(error: kube::Error) -> Refusal {
     let detail = match answer::trouble(&error) {
         Some(trouble) => trouble.to_string(),
         None => answer::chain(&error),
@@ -256,7 +259,9 @@ fn unanswered(error: kube::Error) -> Refusal {
 
 async fn read(mut body: Body) -> Result<Vec<u8>, Refusal> {
     let mut bytes = Vec::new();
-    while let Some(frame) = std::future::poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
+    while let Some(frame) =
+        std::future::poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await
+    {
         let frame = frame.map_err(unanswered)?;
         bytes.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data));
         if bytes.len() > LARGEST_ANSWER {
@@ -300,9 +305,30 @@ mod tests {
             })
         };
         for (group, plural, namespaced, version, name, expected) in [
-            ("", "pods", true, Some("v1"), "web", "/api/v1/namespaces/shop/pods/web"),
-            ("apps", "deployments", true, Some("v1"), "web", "/apis/apps/v1/namespaces/shop/deployments/web"),
-            ("example.com", "things", false, None, "a:b c", "/apis/example.com/v2/things/a:b%20c"),
+            (
+                "",
+                "pods",
+                true,
+                Some("v1"),
+                "web",
+                "/api/v1/namespaces/shop/pods/web",
+            ),
+            (
+                "apps",
+                "deployments",
+                true,
+                Some("v1"),
+                "web",
+                "/apis/apps/v1/namespaces/shop/deployments/web",
+            ),
+            (
+                "example.com",
+                "things",
+                false,
+                None,
+                "a:b c",
+                "/apis/example.com/v2/things/a:b%20c",
+            ),
         ] {
             let object = ObjectRef {
                 group: group.to_owned(),

@@ -135,7 +135,10 @@ impl ApplySet {
     /// read before it is next relied on.
     pub fn noticed(&self, version: Option<&str>) {
         let mut state = locked(&self.state);
-        let known = state.parent.as_ref().map(|parent| parent.version.as_deref());
+        let known = state
+            .parent
+            .as_ref()
+            .map(|parent| parent.version.as_deref());
         if known != Some(version) {
             state.parent = None;
         }
@@ -172,7 +175,8 @@ impl ApplySet {
             None => members.with(&keeper.sight.members().unwrap_or_default()),
         };
         let written = self.write(keeper, change).await;
-        written.map_err(|refusal| apply::error(keeper.cluster, &self.set.parent(), None, refusal))?;
+        written
+            .map_err(|refusal| apply::error(keeper.cluster, &self.set.parent(), None, refusal))?;
         Ok(holding)
     }
 
@@ -201,9 +205,15 @@ impl ApplySet {
             state.parent = None;
             unused
         };
-        let written = self.write(keeper, |parent| parent.members.without(&unused)).await;
+        let written = self
+            .write(keeper, |parent| parent.members.without(&unused))
+            .await;
         if let Err(refusal) = written {
-            tracing::debug!(set = self.set.name, ?refusal, "the set goes on naming more than it has");
+            tracing::debug!(
+                set = self.set.name,
+                ?refusal,
+                "the set goes on naming more than it has"
+            );
         }
     }
 
@@ -299,7 +309,10 @@ impl ApplySet {
         }
         let names = |name: &str| {
             let names = annotation(name).split(',').map(str::trim);
-            names.filter(|name| !name.is_empty()).map(str::to_owned).collect()
+            names
+                .filter(|name| !name.is_empty())
+                .map(str::to_owned)
+                .collect()
         };
         Ok(Parent {
             version: metadata["resourceVersion"].as_str().map(str::to_owned),

@@ -84,10 +84,26 @@ mod tests {
         let many: Vec<_> = (0..8).map(|number| format!(".spec.f{number}")).collect();
         let many: Vec<_> = many.iter().map(|field| ("a", field.as_str())).collect();
         for (pairs, expected, of_another) in [
-            (vec![("hpa", ".spec.replicas"), ("hpa", ".spec.replicas")], "`hpa` holds `.spec.replicas`: leave", false),
-            (vec![("b", ".spec.x"), ("a", ".spec.y")], "`a` holds `.spec.y`; `b` holds `.spec.x`: leave", false),
-            (many, "`a` holds `.spec.f0`, `.spec.f1`, `.spec.f2`, `.spec.f3`, `.spec.f4`, `.spec.f5` and 2 more: leave", false),
-            (vec![("kubectl-applyset", set.as_str())], "`kubectl-applyset` holds", true),
+            (
+                vec![("hpa", ".spec.replicas"), ("hpa", ".spec.replicas")],
+                "`hpa` holds `.spec.replicas`: leave",
+                false,
+            ),
+            (
+                vec![("b", ".spec.x"), ("a", ".spec.y")],
+                "`a` holds `.spec.y`; `b` holds `.spec.x`: leave",
+                false,
+            ),
+            (
+                many,
+                "`a` holds `.spec.f0`, `.spec.f1`, `.spec.f2`, `.spec.f3`, `.spec.f4`, `.spec.f5` and 2 more: leave",
+                false,
+            ),
+            (
+                vec![("kubectl-applyset", set.as_str())],
+                "`kubectl-applyset` holds",
+                true,
+            ),
         ] {
             let held = held(&pairs);
             let said = refused(&held);

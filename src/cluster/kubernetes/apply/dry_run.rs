@@ -150,7 +150,9 @@ impl Hand<'_> {
             force,
             view: View::Metadata,
         };
-        self.sender.apply(item.target()?, patch, item.body(self)?).await
+        self.sender
+            .apply(item.target()?, patch, item.body(self)?)
+            .await
     }
 
     fn would_be_taken(

@@ -129,11 +129,27 @@ mod tests {
 
     #[test]
     fn a_crd_says_whether_it_is_served() {
-        let condition = |kind: &str, status: &str| json!({"type": kind, "status": status, "message": "taken"});
+        let condition =
+            |kind: &str, status: &str| json!({"type": kind, "status": status, "message": "taken"});
         for (conditions, expected) in [
-            (json!([condition("NamesAccepted", "True"), condition("Established", "True")]), Standing::Established),
-            (json!([condition("NamesAccepted", "True"), condition("Established", "False")]), Standing::NotYet),
-            (json!([condition("NamesAccepted", "False")]), Standing::Refused("its names are not accepted: taken".to_owned())),
+            (
+                json!([
+                    condition("NamesAccepted", "True"),
+                    condition("Established", "True")
+                ]),
+                Standing::Established,
+            ),
+            (
+                json!([
+                    condition("NamesAccepted", "True"),
+                    condition("Established", "False")
+                ]),
+                Standing::NotYet,
+            ),
+            (
+                json!([condition("NamesAccepted", "False")]),
+                Standing::Refused("its names are not accepted: taken".to_owned()),
+            ),
             (json!(null), Standing::NotYet),
         ] {
             let crd = json!({"status": {"conditions": conditions}});

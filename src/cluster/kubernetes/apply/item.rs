@@ -92,10 +92,13 @@ impl<'a> Item<'a> {
         let api_version = api_version.unwrap_or_default();
         let version = api_version.rsplit('/').next().unwrap_or_default();
         if !kind.serves(version) {
-            let served = kind.versions.iter().map(|version| match kind.group.as_str() {
-                "" => format!("`{version}`"),
-                group => format!("`{group}/{version}`"),
-            });
+            let served = kind
+                .versions
+                .iter()
+                .map(|version| match kind.group.as_str() {
+                    "" => format!("`{version}`"),
+                    group => format!("`{group}/{version}`"),
+                });
             return Err(Refusal::Refused(format!(
                 "the cluster does not serve `{api_version}` of {}: write apiVersion {}",
                 self.reference.group_kind(),
@@ -107,7 +110,9 @@ impl<'a> Item<'a> {
         }
         self.target = Some(Target::new(kind, Some(version), &self.reference));
         if let Some(planned) = &self.version {
-            self.seen = sight.seen(&self.reference).filter(|it| it.version == *planned);
+            self.seen = sight
+                .seen(&self.reference)
+                .filter(|it| it.version == *planned);
             self.uid = self.seen.as_ref().map(|seen| seen.uid.clone());
         }
         Ok(())

@@ -34,8 +34,8 @@ use tokio::sync::Semaphore;
 use self::dry_run::Looked;
 use self::item::Item;
 use self::outcome::Failures;
+pub(super) use self::outcome::{error, worst};
 use self::stages::Brought;
-pub(super) use self::outcome::error;
 pub(super) use self::stages::{STAGES, Stage, place};
 use self::takeover::Heirs;
 use super::kinds::{Kind, Kinds};
@@ -122,17 +122,27 @@ pub async fn apply(
         now,
     };
     let mut work = hand.work(apply).await?;
-    let wanted = apply.rendered.objects.iter().map(|object| &object.reference);
+    let wanted = apply
+        .rendered
+        .objects
+        .iter()
+        .map(|object| &object.reference);
     let surplus = apply.prune.iter().map(|prune| &prune.reference);
     let wanted = hand.members(wanted).await;
     let surplus = hand.members(surplus).await;
 
     hand.judge(&mut work, None).await?;
-    hand.carry_out(&mut work, |item| item.is_namespace(&context.set.set().namespace))
+    hand.carry_out(&mut work, |item| {
+        item.is_namespace(&context.set.set().namespace)
+    })
+    .await?;
+    let holding = context
+        .set
+        .hold(hand.keeper(), wanted.with(&surplus))
         .await?;
-    let holding = context.set.hold(hand.keeper(), wanted.with(&surplus)).await?;
     for stage in STAGES {
-        hand.carry_out(&mut work, |item| item.place.0 == stage).await?;
+        hand.carry_out(&mut work, |item| item.place.0 == stage)
+            .await?;
         if stage == Stage::Definitions {
             hand.established(&mut work).await?;
         }
@@ -279,10 +289,17 @@ impl<'a> Hand<'a> {
         work: &mut Work<'a>,
         is_due: impl Fn(&Item<'_>) -> bool,
     ) -> Result<(), ClusterError> {
-        let due = work.items.iter_mut().filter(|item| item.ready.is_some() && is_due(item));
+        let due = work
+            .items
+            .iter_mut()
+            .filter(|item| item.ready.is_some() && is_due(item));
         let silent = AtomicBool::new(false);
         let done = each(due, |item| async {
-            let Some(ready) = item.ready.take().filter(|_| !silent.load(Ordering::Relaxed)) else {
+            let Some(ready) = item
+                .ready
+                .take()
+                .filter(|_| !silent.load(Ordering::Relaxed))
+            else {
                 return (item, Ok(Vec::new()));
             };
             let done = self.apply_one(item, ready).await;
@@ -308,5 +325,8 @@ pub(super) async fn each<T, F: Future>(
     all: impl Iterator<Item = T>,
     does: impl Fn(T) -> F,
 ) -> Vec<F::Output> {
-    stream::iter(all.map(does)).buffer_unordered(IN_FLIGHT).collect().await
+    stream::iter(all.map(does))
+        .buffer_unordered(IN_FLIGHT)
+        .collect()
+        .await
 }

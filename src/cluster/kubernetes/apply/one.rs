@@ -34,7 +34,8 @@ impl Hand<'_> {
                         Looked::Inherits => return Err(Refusal::Stale),
                     }
                     // What was taken over already is not found again.
-                    let known = |taken: &Taken| ready.taken.iter().any(|it| it.manager == taken.manager);
+                    let known =
+                        |taken: &Taken| ready.taken.iter().any(|it| it.manager == taken.manager);
                     let before = before.into_iter().filter(|taken| !known(taken));
                     let before: Vec<_> = before.collect();
                     ready.taken.extend(before);

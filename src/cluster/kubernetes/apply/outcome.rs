@@ -21,27 +21,34 @@ impl Failures {
     /// Adds what the server said of an object.
     pub(super) fn add(&mut self, item: &Item<'_>, refusal: Refusal) {
         let place = item.object.place.clone();
-        self.0.push((item.object.reference.clone(), Some(place), refusal));
+        self.0
+            .push((item.object.reference.clone(), Some(place), refusal));
     }
 
     /// The one that is told, if there is any.
     pub(super) fn into_result(self, cluster: &str) -> Result<(), ClusterError> {
         let errors = self.0.into_iter();
-        let errors = errors.map(|(object, place, refusal)| error(cluster, &object, place.as_ref(), refusal));
+        let errors =
+            errors.map(|(object, place, refusal)| error(cluster, &object, place.as_ref(), refusal));
         worst(errors.collect())
     }
 }
 
 /// Tells the gravest of several errors, and of which objects the same is true.
-pub(in crate::cluster::kubernetes) fn worst(mut errors: Vec<ClusterError>) -> Result<(), ClusterError> {
+pub(in crate::cluster::kubernetes) fn worst(
+    mut errors: Vec<ClusterError>,
+) -> Result<(), ClusterError> {
     errors.sort_by_key(|error| (Reverse(gravity(error)), object_of(error).cloned()));
     let mut errors = errors.into_iter();
     let Some(mut first) = errors.next() else {
         return Ok(());
     };
     let alike = errors.filter(|error| gravity(error) == gravity(&first));
-    let others: Vec<_> = alike.filter_map(|error| object_of(&error).map(ToString::to_string)).collect();
-    if let ClusterError::Refused { reason, .. } | ClusterError::Prevented { reason, .. } = &mut first
+    let others: Vec<_> = alike
+        .filter_map(|error| object_of(&error).map(ToString::to_string))
+        .collect();
+    if let ClusterError::Refused { reason, .. } | ClusterError::Prevented { reason, .. } =
+        &mut first
         && !others.is_empty()
     {
         let more = match others.len().checked_sub(NAMED) {
@@ -137,24 +144,38 @@ mod tests {
         let prevented = || Refusal::Prevented("not here".to_owned());
         for (refusals, expected) in [
             (vec![], None),
-            (vec![unavailable()], Some("the cluster does not answer: ConfigMap shop/a: silent")),
-            (vec![Refusal::Stale, unavailable()], Some("the cluster does not answer: ConfigMap shop/b: silent")),
-            (vec![Refusal::Stale], Some("ConfigMap shop/a changed since it was looked at")),
+            (
+                vec![unavailable()],
+                Some("the cluster does not answer: ConfigMap shop/a: silent"),
+            ),
+            (
+                vec![Refusal::Stale, unavailable()],
+                Some("the cluster does not answer: ConfigMap shop/b: silent"),
+            ),
+            (
+                vec![Refusal::Stale],
+                Some("ConfigMap shop/a changed since it was looked at"),
+            ),
             (
                 vec![prevented(), refused(), unavailable()],
                 Some("ConfigMap shop/b is refused: no (kubernetes/a.yaml:7)"),
             ),
             (
                 vec![refused(), refused(), refused(), refused(), refused()],
-                Some("ConfigMap shop/a is refused: no (kubernetes/a.yaml:7) (the same way: ConfigMap shop/b, ConfigMap shop/c, ConfigMap shop/d and 1 more)"),
+                Some(
+                    "ConfigMap shop/a is refused: no (kubernetes/a.yaml:7) (the same way: ConfigMap shop/b, ConfigMap shop/c, ConfigMap shop/d and 1 more)",
+                ),
             ),
             (
                 vec![prevented(), prevented()],
-                Some("ConfigMap shop/a cannot be applied now: not here (the same way: ConfigMap shop/b)"),
+                Some(
+                    "ConfigMap shop/a cannot be applied now: not here (the same way: ConfigMap shop/b)",
+                ),
             ),
         ] {
             let named = refusals.into_iter().zip(["a", "b", "c", "d", "e"]).rev();
-            let errors = named.map(|(refusal, name)| error("the cluster", &object(name), Some(&place), refusal));
+            let errors = named
+                .map(|(refusal, name)| error("the cluster", &object(name), Some(&place), refusal));
             let told = worst(errors.collect()).err().map(|error| error.to_string());
             assert_eq!(told.as_deref(), expected);
         }

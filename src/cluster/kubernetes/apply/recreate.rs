@@ -41,7 +41,10 @@ impl Item<'_> {
     /// Whether it is a Job that is run anew whenever it changes.
     pub(super) fn runs(&self) -> bool {
         let is_job = self.reference.kind == "Job" && self.reference.group == "batch";
-        is_job && self.head().is_some_and(|head| head.annotation(RUN).is_some())
+        is_job
+            && self
+                .head()
+                .is_some_and(|head| head.annotation(RUN).is_some())
     }
 
     /// Whether its manifest allows that it is deleted and made anew.
@@ -116,7 +119,12 @@ mod tests {
             ("StatefulSet", "example.com", Some("true"), true),
             ("PersistentVolumeClaim", "", Some("true"), false),
             ("Namespace", "", Some("PersistentVolumeClaim"), false),
-            ("CustomResourceDefinition", "apiextensions.k8s.io", Some("true"), false),
+            (
+                "CustomResourceDefinition",
+                "apiextensions.k8s.io",
+                Some("true"),
+                false,
+            ),
         ] {
             assert_eq!(allows(kind, group, value), expected, "{kind} {value:?}");
         }

@@ -6,8 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::Value;
-
+use crate::manifest::Object;
 use crate::model::ObjectRef;
 
 /// A stage of an apply. Deleting goes through them backwards.
@@ -46,13 +45,25 @@ const ADMISSION: &str = "admissionregistration.k8s.io";
 
 /// Kinds with a place of their own, in order.
 const ORDER: [(&str, &str, Stage); 36] = [
-    ("CustomResourceDefinition", "apiextensions.k8s.io", Stage::Definitions),
+    (
+        "CustomResourceDefinition",
+        "apiextensions.k8s.io",
+        Stage::Definitions,
+    ),
     ("Namespace", CORE, Stage::Definitions),
     ("ClusterRole", RBAC, Stage::Definitions),
     ("ResourceQuota", CORE, Stage::Foundations),
     ("LimitRange", CORE, Stage::Foundations),
-    ("PriorityLevelConfiguration", "flowcontrol.apiserver.k8s.io", Stage::Foundations),
-    ("FlowSchema", "flowcontrol.apiserver.k8s.io", Stage::Foundations),
+    (
+        "PriorityLevelConfiguration",
+        "flowcontrol.apiserver.k8s.io",
+        Stage::Foundations,
+    ),
+    (
+        "FlowSchema",
+        "flowcontrol.apiserver.k8s.io",
+        Stage::Foundations,
+    ),
     ("NetworkPolicy", "networking.k8s.io", Stage::Foundations),
     ("ServiceAccount", CORE, Stage::Foundations),
     ("Role", RBAC, Stage::Foundations),
@@ -77,11 +88,27 @@ const ORDER: [(&str, &str, Stage); 36] = [
     ("HorizontalPodAutoscaler", "autoscaling", Stage::Workloads),
     ("APIService", "apiregistration.k8s.io", Stage::Gatekeepers),
     ("ValidatingAdmissionPolicy", ADMISSION, Stage::Gatekeepers),
-    ("ValidatingAdmissionPolicyBinding", ADMISSION, Stage::Gatekeepers),
+    (
+        "ValidatingAdmissionPolicyBinding",
+        ADMISSION,
+        Stage::Gatekeepers,
+    ),
     ("MutatingAdmissionPolicy", ADMISSION, Stage::Gatekeepers),
-    ("MutatingAdmissionPolicyBinding", ADMISSION, Stage::Gatekeepers),
-    ("MutatingWebhookConfiguration", ADMISSION, Stage::Gatekeepers),
-    ("ValidatingWebhookConfiguration", ADMISSION, Stage::Gatekeepers),
+    (
+        "MutatingAdmissionPolicyBinding",
+        ADMISSION,
+        Stage::Gatekeepers,
+    ),
+    (
+        "MutatingWebhookConfiguration",
+        ADMISSION,
+        Stage::Gatekeepers,
+    ),
+    (
+        "ValidatingWebhookConfiguration",
+        ADMISSION,
+        Stage::Gatekeepers,
+    ),
 ];
 
 /// The stage of an object, and its kind's place in it.
@@ -111,10 +138,9 @@ pub(super) struct Brought {
 
 impl Brought {
     /// Adds an object of the apply.
-    pub(super) fn add(&mut self, object: &ObjectRef, is_new: bool, content: &Value) {
-        if let Some(defined) = defines(object, content) {
-            self.kinds.insert(defined);
-        }
+    pub(super) fn add(&mut self, object: &Object, is_new: bool) {
+        self.kinds.extend(defined_by(object));
+        let object = &object.reference;
         if !is_new {
             return;
         }
@@ -131,23 +157,23 @@ impl Brought {
     }
 
     /// The stage after which the server can judge an object; `None`: at once.
-    pub(super) fn needed_by(&self, object: &ObjectRef, content: &Value) -> Option<Stage> {
-        let defined = (object.group.clone(), object.kind.clone());
-        let in_new_namespace = object
-            .namespace
-            .as_ref()
-            .is_some_and(|namespace| self.namespaces.contains(namespace));
-        let first = (in_new_namespace || self.kinds.contains(&defined)).then_some(Stage::Definitions);
-        let named = lookups(object, content).filter_map(|(kind, namespace, name)| {
-            let (stage, _) = place(&ObjectRef {
-                group: group_of(kind).to_owned(),
-                kind: kind.to_owned(),
-                namespace: None,
-                name: String::new(),
+    pub(super) fn needed_by(&self, object: &Object) -> Option<Stage> {
+        let reference = &object.reference;
+        let namespace = reference.namespace.as_ref();
+        let in_new_namespace = namespace.is_some_and(|it| self.namespaces.contains(it));
+        let first = (in_new_namespace || self.defines(reference)).then_some(Stage::Definitions);
+        let named = lookups(object)
+            .into_iter()
+            .filter_map(|(kind, namespace, name)| {
+                let (stage, _) = place(&ObjectRef {
+                    group: group_of(kind).to_owned(),
+                    kind: kind.to_owned(),
+                    namespace: None,
+                    name: String::new(),
+                });
+                let brought = (kind.to_owned(), namespace, name);
+                self.others.contains(&brought).then_some(stage)
             });
-            let brought = (kind.to_owned(), namespace, name);
-            self.others.contains(&brought).then_some(stage)
-        });
         named.chain(first).max()
     }
 
@@ -156,52 +182,48 @@ impl Brought {
         let defined = (object.group.clone(), object.kind.clone());
         self.kinds.contains(&defined)
     }
-
-    /// Whether anything of it takes a moment to be served.
-    pub(super) fn kinds(&self) -> impl Iterator<Item = &(String, String)> {
-        self.kinds.iter()
-    }
 }
 
 /// Group and kind that a CRD defines.
-fn defines(object: &ObjectRef, content: &Value) -> Option<(String, String)> {
-    let is_crd = object.kind == "CustomResourceDefinition" && object.group == "apiextensions.k8s.io";
+pub(super) fn defined_by(object: &Object) -> Option<(String, String)> {
+    let ObjectRef { kind, group, .. } = &object.reference;
+    if kind != "CustomResourceDefinition" || group != "apiextensions.k8s.io" {
+        return None;
+    }
+    let content = object.value();
     let text = |pointer| Some(content.pointer(pointer)?.as_str()?.to_owned());
-    is_crd.then(|| Some((text("/spec/group")?, text("/spec/names/kind")?)))?
+    Some((text("/spec/group")?, text("/spec/names/kind")?))
 }
 
 /// What the server looks up when it admits an object, and refuses it for when it is missing: kind,
 /// namespace, name.
-fn lookups(
-    object: &ObjectRef,
-    content: &Value,
-) -> impl Iterator<Item = (&'static str, Option<String>, String)> {
-    let text = |pointer| Some(content.pointer(pointer)?.as_str()?.to_owned());
-    let own = || object.namespace.clone();
-    let mut found = Vec::new();
-    match (object.kind.as_str(), object.group.as_str()) {
-        // Who binds a role without holding its rights needs to have it looked up.
-        ("RoleBinding" | "ClusterRoleBinding", RBAC) => {
-            let kind = text("/roleRef/kind");
-            match (kind.as_deref(), text("/roleRef/name")) {
-                (Some("ClusterRole"), Some(name)) => found.push(("ClusterRole", None, name)),
-                (Some("Role"), Some(name)) => found.push(("Role", own(), name)),
-                _ => {}
-            }
-        }
-        ("Pod", CORE) => {
-            let names = [
-                ("ServiceAccount", own(), "/spec/serviceAccountName"),
-                ("PriorityClass", None, "/spec/priorityClassName"),
-                ("RuntimeClass", None, "/spec/runtimeClassName"),
-            ];
-            for (kind, namespace, pointer) in names {
-                found.extend(text(pointer).map(|name| (kind, namespace, name)));
-            }
-        }
-        _ => {}
+fn lookups(object: &Object) -> Vec<(&'static str, Option<String>, String)> {
+    let own = object.reference.namespace.clone();
+    let named = |fields: &[(&'static str, Option<String>, &str)]| {
+        let content = object.value();
+        let found = fields.iter().filter_map(|(kind, namespace, pointer)| {
+            let name = content.pointer(pointer)?.as_str()?.to_owned();
+            Some((*kind, namespace.clone(), name))
+        });
+        found.collect()
+    };
+    match (
+        object.reference.kind.as_str(),
+        object.reference.group.as_str(),
+    ) {
+        // Who binds a role without holding its rights needs to have it looked up. A role of the other
+        // kind and the same name only has the binding judged later, still before its own stage.
+        ("RoleBinding" | "ClusterRoleBinding", RBAC) => named(&[
+            ("ClusterRole", None, "/roleRef/name"),
+            ("Role", own, "/roleRef/name"),
+        ]),
+        ("Pod", CORE) => named(&[
+            ("ServiceAccount", own, "/spec/serviceAccountName"),
+            ("PriorityClass", None, "/spec/priorityClassName"),
+            ("RuntimeClass", None, "/spec/runtimeClassName"),
+        ]),
+        _ => Vec::new(),
     }
-    found.into_iter()
 }
 
 fn group_of(kind: &str) -> &'static str {
@@ -211,8 +233,10 @@ fn group_of(kind: &str) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
-    use serde_json::json;
+    use crate::manifest::{ImageFields, Layer, Rendering, parse, render};
 
     /// `Kind.group namespace/name`, the last two optional.
     fn object(text: &str) -> ObjectRef {
@@ -259,48 +283,113 @@ mod tests {
             ("RoleBinding.rbac.authorization.k8s.io", Stage::Bindings),
             ("Service.serving.knative.dev", Stage::Workloads),
             ("Ingress.networking.k8s.io", Stage::Workloads),
-            ("MutatingWebhookConfiguration.admissionregistration.k8s.io", Stage::Gatekeepers),
+            (
+                "MutatingWebhookConfiguration.admissionregistration.k8s.io",
+                Stage::Gatekeepers,
+            ),
         ] {
             assert_eq!(place(&object(text)).0, stage, "{text}");
         }
     }
 
+    fn rendered(text: &str) -> Vec<Arc<Object>> {
+        let fields = ImageFields::default();
+        let file = parse("a.yaml", text.as_bytes(), &fields).unwrap();
+        let layer = Layer {
+            directory: "",
+            files: &[Arc::new(file)],
+            images: None,
+        };
+        let rendering = Rendering {
+            default_namespace: "old",
+            fields: &fields,
+        };
+        render(&[layer], &[], rendering).unwrap().objects
+    }
+
+    /// `apiVersion kind namespace/name`, and more fields of the object as YAML in one line.
+    fn document(head: &str, more: &str) -> String {
+        let mut words = head.split(' ');
+        let (version, kind, place) = (
+            words.next().unwrap(),
+            words.next().unwrap(),
+            words.next().unwrap(),
+        );
+        let (namespace, name) = match place.split_once('/') {
+            Some((namespace, name)) => (format!("namespace: {namespace}, "), name),
+            None => (String::new(), place),
+        };
+        format!(
+            "---\napiVersion: {version}\nkind: {kind}\nmetadata: {{ {namespace}name: {name} }}\n{more}\n"
+        )
+    }
+
     #[test]
     fn what_needs_another_object_of_the_same_apply_is_judged_after_it() {
-        let crd = json!({"spec": {"group": "example.com", "names": {"kind": "Thing"}}});
-        let brought = [
-            ("CustomResourceDefinition.apiextensions.k8s.io things.example.com", false, crd),
-            ("Namespace shop", true, json!({})),
-            ("Namespace old", false, json!({})),
-            ("ClusterRole.rbac.authorization.k8s.io reader", true, json!({})),
-            ("Role.rbac.authorization.k8s.io old/writer", true, json!({})),
-            ("ServiceAccount old/web", true, json!({})),
-            ("ServiceAccount old/known", false, json!({})),
-            ("PriorityClass.scheduling.k8s.io high", true, json!({})),
-        ];
+        let rbac = "rbac.authorization.k8s.io/v1";
+        let crd = "spec: { group: example.com, names: { kind: Thing } }";
         let mut set = Brought::default();
-        for (text, is_new, content) in &brought {
-            set.add(&object(text), *is_new, content);
-        }
-        let role = |kind: &str, name: &str| json!({"roleRef": {"kind": kind, "name": name}});
-        let pod = |field: &str, name: &str| json!({"spec": {field: name}});
-        for (text, content, expected) in [
-            ("Thing.example.com old/x", json!({}), Some(Stage::Definitions)),
-            ("Thing.example.org old/x", json!({}), None),
-            ("Deployment.apps shop/web", json!({}), Some(Stage::Definitions)),
-            ("Deployment.apps old/web", json!({}), None),
-            ("ClusterRoleBinding.rbac.authorization.k8s.io b", role("ClusterRole", "reader"), Some(Stage::Definitions)),
-            ("RoleBinding.rbac.authorization.k8s.io old/b", role("Role", "writer"), Some(Stage::Foundations)),
-            ("RoleBinding.rbac.authorization.k8s.io other/b", role("Role", "writer"), None),
-            ("RoleBinding.rbac.authorization.k8s.io shop/b", role("ClusterRole", "reader"), Some(Stage::Definitions)),
-            ("Pod old/p", pod("serviceAccountName", "web"), Some(Stage::Foundations)),
-            ("Pod old/p", pod("serviceAccountName", "known"), None),
-            ("Pod old/p", pod("priorityClassName", "high"), Some(Stage::Classes)),
-            ("Deployment.apps old/d", pod("serviceAccountName", "web"), None),
+        for (head, is_new, more) in [
+            (
+                "apiextensions.k8s.io/v1 CustomResourceDefinition things.example.com",
+                false,
+                crd,
+            ),
+            ("v1 Namespace shop", true, ""),
+            ("v1 Namespace old", false, ""),
+            (&format!("{rbac} ClusterRole reader"), true, ""),
+            (&format!("{rbac} Role old/writer"), true, ""),
+            ("v1 ServiceAccount old/web", true, ""),
+            ("v1 ServiceAccount old/known", false, ""),
+            ("scheduling.k8s.io/v1 PriorityClass high", true, ""),
         ] {
-            assert_eq!(set.needed_by(&object(text), &content), expected, "{text} {content}");
+            set.add(&rendered(&document(head, more))[0], is_new);
         }
-        assert!(set.defines(&object("Thing.example.com old/x")));
-        assert_eq!(set.kinds().count(), 1);
+        for (head, more, expected) in [
+            ("example.com/v1 Thing old/x", "", Some(Stage::Definitions)),
+            ("example.org/v1 Thing old/x", "", None),
+            ("apps/v1 Deployment shop/web", "", Some(Stage::Definitions)),
+            ("apps/v1 Deployment old/web", "", None),
+            ("apps/v1 Deployment web", "", None),
+            (
+                &format!("{rbac} ClusterRoleBinding b"),
+                "roleRef: { kind: ClusterRole, name: reader }",
+                Some(Stage::Definitions),
+            ),
+            (
+                &format!("{rbac} RoleBinding old/b"),
+                "roleRef: { kind: Role, name: writer }",
+                Some(Stage::Foundations),
+            ),
+            (
+                &format!("{rbac} RoleBinding other/b"),
+                "roleRef: { kind: Role, name: writer }",
+                None,
+            ),
+            (
+                &format!("{rbac} RoleBinding shop/b"),
+                "roleRef: { kind: ClusterRole, name: reader }",
+                Some(Stage::Definitions),
+            ),
+            (
+                "v1 Pod old/p",
+                "spec: { serviceAccountName: web }",
+                Some(Stage::Foundations),
+            ),
+            ("v1 Pod old/p", "spec: { serviceAccountName: known }", None),
+            (
+                "v1 Pod old/p",
+                "spec: { priorityClassName: high }",
+                Some(Stage::Classes),
+            ),
+            (
+                "apps/v1 Deployment old/d",
+                "spec: { serviceAccountName: web }",
+                None,
+            ),
+        ] {
+            let object = &rendered(&document(head, more))[0];
+            assert_eq!(set.needed_by(object), expected, "{head} {more}");
+        }
     }
 }

@@ -84,11 +84,16 @@ pub(super) struct Takeover {
 }
 
 /// Makes the fields of those managers ours; `None` where they hold nothing.
-pub(super) fn take_over(metadata: &ObjectMeta, heirs: Heirs<'_>, now: Timestamp) -> Option<Takeover> {
+pub(super) fn take_over(
+    metadata: &ObjectMeta,
+    heirs: Heirs<'_>,
+    now: Timestamp,
+) -> Option<Takeover> {
     let managers = metadata.managed_fields.clone().unwrap_or_default();
     let version = metadata.resource_version.as_deref()?;
-    let (from, mut kept): (Vec<_>, Vec<_>) =
-        managers.into_iter().partition(|entry| heirs.take_from(entry));
+    let (from, mut kept): (Vec<_>, Vec<_>) = managers
+        .into_iter()
+        .partition(|entry| heirs.take_from(entry));
     if from.is_empty() {
         return None;
     }
@@ -198,37 +203,85 @@ mod tests {
     #[test]
     fn their_fields_become_ours() {
         let now: Timestamp = "2026-11-21T00:00:00Z".parse().unwrap();
-        let (a, b, c) = (json!({"f:spec": {"f:a": {}}}), json!({"f:spec": {"f:b": {}}}), json!({"f:spec": {"f:c": {}}}));
+        let (a, b, c) = (
+            json!({"f:spec": {"f:a": {}}}),
+            json!({"f:spec": {"f:b": {}}}),
+            json!({"f:spec": {"f:c": {}}}),
+        );
         let ab = json!({"f:spec": {"f:a": {}, "f:b": {}}});
         let client_side = "kubectl-client-side-apply";
         for (managers, fields, api_version, kept, taken) in [
             // Ours and theirs are united.
             (
-                vec![entry(MANAGER, "Apply", "v1", a.clone()), entry(client_side, "Update", "v1", ab.clone()), entry("hpa", "Update", "v1", c.clone())],
-                ab.clone(), "v1", 1, vec![(client_side, vec![".spec.b"])],
+                vec![
+                    entry(MANAGER, "Apply", "v1", a.clone()),
+                    entry(client_side, "Update", "v1", ab.clone()),
+                    entry("hpa", "Update", "v1", c.clone()),
+                ],
+                ab.clone(),
+                "v1",
+                1,
+                vec![(client_side, vec![".spec.b"])],
             ),
             // Theirs become ours.
-            (vec![entry(client_side, "Update", "v1", b.clone())], b.clone(), "v1", 0, vec![(client_side, vec![".spec.b"])]),
+            (
+                vec![entry(client_side, "Update", "v1", b.clone())],
+                b.clone(),
+                "v1",
+                0,
+                vec![(client_side, vec![".spec.b"])],
+            ),
             // Nothing new in it.
-            (vec![entry(client_side, "Update", "v1", a.clone()), entry(MANAGER, "Apply", "v1", ab.clone())], ab.clone(), "v1", 0, vec![]),
+            (
+                vec![
+                    entry(client_side, "Update", "v1", a.clone()),
+                    entry(MANAGER, "Apply", "v1", ab.clone()),
+                ],
+                ab.clone(),
+                "v1",
+                0,
+                vec![],
+            ),
             // Paths of another version are nobody's from then on.
             (
-                vec![entry(MANAGER, "Apply", "v2", a.clone()), entry("kubectl-edit", "Update", "v1", b.clone())],
-                a.clone(), "v2", 0, vec![("kubectl-edit", vec![".spec.b"])],
+                vec![
+                    entry(MANAGER, "Apply", "v2", a.clone()),
+                    entry("kubectl-edit", "Update", "v1", b.clone()),
+                ],
+                a.clone(),
+                "v2",
+                0,
+                vec![("kubectl-edit", vec![".spec.b"])],
             ),
         ] {
-            let takeover = take_over(&metadata(&managers), heirs(Conflicts::Force, &[]), now).unwrap();
+            let takeover =
+                take_over(&metadata(&managers), heirs(Conflicts::Force, &[]), now).unwrap();
             let entries = takeover.patch[0]["value"].as_array().unwrap();
             let own = entries.last().unwrap();
             assert_eq!(entries.len(), kept + 1);
-            assert_eq!((&own["manager"], &own["operation"]), (&json!(MANAGER), &json!("Apply")));
-            assert_eq!((&own["fieldsV1"], &own["apiVersion"]), (&fields, &json!(api_version)));
+            assert_eq!(
+                (&own["manager"], &own["operation"]),
+                (&json!(MANAGER), &json!("Apply"))
+            );
+            assert_eq!(
+                (&own["fieldsV1"], &own["apiVersion"]),
+                (&fields, &json!(api_version))
+            );
             let expected = taken.iter().map(|(manager, fields): &(&str, Vec<&str>)| {
-                ((*manager).to_owned(), fields.iter().map(|field| (*field).to_owned()).collect::<Vec<_>>())
+                (
+                    (*manager).to_owned(),
+                    fields
+                        .iter()
+                        .map(|field| (*field).to_owned())
+                        .collect::<Vec<_>>(),
+                )
             });
             assert_eq!(takeover.taken, expected.collect::<Vec<_>>());
             assert_eq!(takeover.patch[1]["value"], "7");
-            assert_eq!(takeover.patch[2]["path"], "/metadata/annotations/kubectl.kubernetes.io~1last-applied-configuration");
+            assert_eq!(
+                takeover.patch[2]["path"],
+                "/metadata/annotations/kubectl.kubernetes.io~1last-applied-configuration"
+            );
         }
         let ours = metadata(&[entry(MANAGER, "Apply", "v1", a)]);
         assert_eq!(take_over(&ours, heirs(Conflicts::Force, &[]), now), None);
