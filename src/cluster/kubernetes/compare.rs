@@ -16,11 +16,17 @@ use serde_json::{Map, Value};
 /// A stated field that is not ours (any more), and does not hold what we state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Touched {
-    /// The path, as the server writes paths: `.spec.replicas`,
-    /// `.spec.template.spec.containers[name="web"].image`.
-    pub(super) path: String,
+    path: String,
     /// What stands there now, hashed.
     value: u64,
+}
+
+impl Touched {
+    /// The path, as the server writes paths: `.spec.replicas`,
+    /// `.spec.template.spec.containers[name="web"].image`.
+    pub(super) fn path(&self) -> &str {
+        &self.path
+    }
 }
 
 /// One number for what was touched and what stands there.
@@ -190,7 +196,15 @@ fn leads_to(step: &str, index: usize, item: &Value) -> bool {
 
 /// Items of a list whose keys are not known: by the names that most lists go by.
 fn is_same_item(a: &Value, b: &Value) -> bool {
-    let keys = ["name", "key", "ip", "type", "containerPort", "port", "mountPath"];
+    let keys = [
+        "name",
+        "key",
+        "ip",
+        "type",
+        "containerPort",
+        "port",
+        "mountPath",
+    ];
     let key = keys.iter().find(|key| b.get(**key).is_some());
     match key {
         Some(key) => a.get(*key) == b.get(*key),
@@ -218,7 +232,10 @@ fn holds(desired: &Value, live: &Value) -> bool {
             .all(|(key, value)| live.get(key).is_some_and(|live| holds(value, live))),
         (Value::Array(desired), Value::Array(live)) => {
             desired.len() == live.len()
-                && desired.iter().zip(live).all(|(desired, live)| holds(desired, live))
+                && desired
+                    .iter()
+                    .zip(live)
+                    .all(|(desired, live)| holds(desired, live))
         }
         (Value::Number(desired), Value::Number(live)) => desired.as_f64() == live.as_f64(),
         _ => desired == live,
@@ -286,15 +303,27 @@ fn named_items(path: &str, before: &[Value], after: &[Value], found: &mut Vec<St
         items.iter().map(|item| item["name"].to_string()).collect()
     };
     let item = |items: &[Value], name: &str| -> Option<Value> {
-        items.iter().find(|item| item["name"].to_string() == name).cloned()
+        items
+            .iter()
+            .find(|item| item["name"].to_string() == name)
+            .cloned()
     };
     let (before_names, after_names) = (names(before), names(after));
     for name in union(before_names.clone(), after_names.clone()) {
         let path = format!("{path}[name={name}]");
-        different(&path, item(before, &name).as_ref(), item(after, &name).as_ref(), found);
+        different(
+            &path,
+            item(before, &name).as_ref(),
+            item(after, &name).as_ref(),
+            found,
+        );
     }
     let kept = |names: &[String], others: &[String]| -> Vec<String> {
-        names.iter().filter(|name| others.contains(name)).cloned().collect()
+        names
+            .iter()
+            .filter(|name| others.contains(name))
+            .cloned()
+            .collect()
     };
     if kept(&before_names, &after_names) != kept(&after_names, &before_names) {
         found.push(path.to_owned());
@@ -318,7 +347,10 @@ pub(super) fn holder(paths: &[String], managed: &Value) -> Option<String> {
         let fields = &entry["fieldsV1"];
         !is_ours && entry.get("subresource").is_none() && paths.iter().any(|it| reaches(fields, it))
     };
-    let newest = entries.iter().filter(holds).max_by_key(|entry| entry["time"].as_str());
+    let newest = entries
+        .iter()
+        .filter(holds)
+        .max_by_key(|entry| entry["time"].as_str());
     Some(newest?["manager"].as_str()?.to_owned())
 }
 

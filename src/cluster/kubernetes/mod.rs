@@ -12,3 +12,4 @@ mod prune;
 mod refusal;
 mod request;
 pub mod set;
+mod watch;

@@ -105,18 +105,27 @@ fn what_holds_all_the_same_is_no_suspicion() {
     let replicas = |count: Value| Some(json!({ "spec": { "replicas": count } }));
     assert_eq!(without("/f:spec/f:replicas", replicas(json!(2))), [""; 0]);
     assert_eq!(without("/f:spec/f:replicas", replicas(json!(2.0))), [""; 0]);
-    assert_eq!(without("/f:spec/f:replicas", replicas(json!(5))), [".spec.replicas"]);
+    assert_eq!(
+        without("/f:spec/f:replicas", replicas(json!(5))),
+        [".spec.replicas"]
+    );
     let pointer = "/f:spec/f:template/f:spec/f:containers/k:{\"name\":\"web\"}/f:image";
     assert_eq!(without(pointer, Some(json!({}))), [""; 0]);
     let removed = Some(json!({ "metadata": { "labels": { "a": null } } }));
-    assert_eq!(without("/f:metadata/f:labels/f:a", removed), [".metadata.labels.a"]);
+    assert_eq!(
+        without("/f:metadata/f:labels/f:a", removed),
+        [".metadata.labels.a"]
+    );
 }
 
 #[test]
 fn the_fingerprint_changes_with_what_stands_there() {
     let of = |count: u32| {
         let mut owned = owned();
-        owned["f:spec"].as_object_mut().unwrap().shift_remove("f:replicas");
+        owned["f:spec"]
+            .as_object_mut()
+            .unwrap()
+            .shift_remove("f:replicas");
         let mut live = desired();
         live["spec"]["replicas"] = json!(count);
         fingerprint(&touched(&desired(), &owned, Some(&live)))
@@ -135,7 +144,10 @@ fn differences_are_told_as_paths() {
     let container = &mut after["spec"]["template"]["spec"]["containers"][0];
     container["image"] = json!("x:2");
     container["args"] = json!(["a"]);
-    container["env"].as_array_mut().unwrap().push(json!({ "name": "B" }));
+    container["env"]
+        .as_array_mut()
+        .unwrap()
+        .push(json!({ "name": "B" }));
     assert_eq!(
         differences(&desired(), &after),
         [
@@ -162,7 +174,10 @@ fn who_holds_a_field_is_told_by_the_server() {
     for (path, expected) in [
         (".spec.replicas", Some("kubectl-scale")),
         (".metadata.labels.towpath.dev/application", Some("labeller")),
-        (".spec.template.spec.containers[name=\"web\"].image", Some("setter")),
+        (
+            ".spec.template.spec.containers[name=\"web\"].image",
+            Some("setter"),
+        ),
         (".spec.template.spec.containers[name=\"web\"].args", None),
         (".spec.paused", None),
     ] {

@@ -101,6 +101,7 @@ impl Connection {
         let timeout = self.access.timeout;
         let answer = tokio::time::timeout(timeout, made.client.send(request)).await;
         let answer = answer.map_err(|_| Trouble::Silent(timeout))??;
+        self.hear(answer.headers().get(http::header::DATE));
         if answer.status() == StatusCode::UNAUTHORIZED {
             self.refused(made.number).await;
         }

@@ -10,9 +10,10 @@ mod door;
 mod paced;
 
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use jiff::SignedDuration;
 use kube::Client;
 use kube::client::ClientBuilder;
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -20,6 +21,8 @@ use tokio::sync::Mutex;
 use url::Url;
 
 pub use door::Trouble;
+
+use crate::clock;
 
 /// Making a TCP and TLS connection is one round trip or two.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -29,6 +32,9 @@ const EARLY: Duration = Duration::from_secs(60);
 
 /// A connection whose credential names no end is made anew so often.
 const LONGEST: Duration = Duration::from_secs(3600);
+
+/// Servers tell their time in seconds, and an answer is on its way for a while.
+const TELLABLE: SignedDuration = SignedDuration::from_secs(2);
 
 /// How long a credential is not asked for again that could not be got.
 const REST: Duration = Duration::from_secs(1);
@@ -73,6 +79,8 @@ pub struct Connection {
     access: Access,
     made: Mutex<State>,
     own: OnceLock<Client>,
+    /// How far the server's clock is ahead of ours.
+    ahead: std::sync::Mutex<SignedDuration>,
 }
 
 #[derive(Default)]
@@ -101,6 +109,7 @@ impl Connection {
             access,
             made: Mutex::default(),
             own: OnceLock::new(),
+            ahead: std::sync::Mutex::default(),
         })
     }
 
@@ -129,6 +138,24 @@ impl Connection {
             door::Door::new(self.clone(), Some(user)),
             "default",
         ))
+    }
+
+    /// How far the server's clock is ahead of ours, by its last answer; zero where that is within
+    /// what its seconds can tell.
+    pub fn ahead(&self) -> SignedDuration {
+        *self.ahead.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes the time that an answer tells
+    /// ([`Date`](https://www.rfc-editor.org/rfc/rfc9110#name-date)).
+    fn hear(&self, date: Option<&http::HeaderValue>) {
+        let date = date.and_then(|date| date.to_str().ok());
+        let there = date.and_then(|date| jiff::fmt::rfc2822::parse(date).ok());
+        let Some(there) = there else { return };
+        let ahead = there.timestamp().duration_since(clock::now());
+        let within = ahead.abs() <= TELLABLE;
+        let ahead = if within { SignedDuration::ZERO } else { ahead };
+        *self.ahead.lock().unwrap_or_else(PoisonError::into_inner) = ahead;
     }
 
     /// What is connected now, made if need be.

@@ -25,6 +25,8 @@ pub(super) struct Facts {
     pub(super) version: Box<str>,
     /// The version in which something changed last that a plan can see.
     pub(super) steady_since: Box<str>,
+    /// How often what it asks for was changed, for kinds that count that.
+    pub(super) generation: Option<i64>,
     pub(super) mark: Option<Marked>,
     /// When the server says that it was last applied, and when that was by our clock.
     pub(super) applied: (Option<Timestamp>, Timestamp),
@@ -101,14 +103,18 @@ pub(super) enum Finding {
 
 impl Suspicion {
     /// What was touched; the finding about the same is kept.
-    pub(super) fn new(touched: &[Touched], live_is_known: bool, before: Option<&Suspicion>) -> Self {
+    pub(super) fn new(
+        touched: &[Touched],
+        live_is_known: bool,
+        before: Option<&Suspicion>,
+    ) -> Self {
         let number = match live_is_known {
             true => fingerprint(touched).max(1),
             false => 0,
         };
         let same = before.filter(|before| before.fingerprint == number && number != 0);
         Self {
-            paths: touched.iter().map(|touched| touched.path.clone()).collect(),
+            paths: touched.iter().map(|it| it.path().to_owned()).collect(),
             fingerprint: number,
             finding: same.map_or(Finding::Open, |before| before.finding.clone()),
         }

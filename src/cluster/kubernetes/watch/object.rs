@@ -30,6 +30,7 @@ pub(in crate::cluster::kubernetes) struct Metadata<'a> {
     pub(in crate::cluster::kubernetes) uid: Cow<'a, str>,
     #[serde(borrow)]
     pub(in crate::cluster::kubernetes) resource_version: Cow<'a, str>,
+    pub(in crate::cluster::kubernetes) generation: Option<i64>,
     pub(in crate::cluster::kubernetes) creation_timestamp: Option<Timestamp>,
     pub(in crate::cluster::kubernetes) deletion_timestamp: Option<Timestamp>,
     #[serde(default)]

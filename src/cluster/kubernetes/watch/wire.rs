@@ -123,7 +123,11 @@ struct BookmarkMetadata {
 }
 
 impl<'a> Follower<'a> {
-    pub(super) fn new(client: Client, collection: Collection, streams_lists: &'a AtomicBool) -> Self {
+    pub(super) fn new(
+        client: Client,
+        collection: Collection,
+        streams_lists: &'a AtomicBool,
+    ) -> Self {
         Self {
             client,
             collection,
@@ -145,7 +149,9 @@ impl<'a> Follower<'a> {
         let mut stream = match refusal(stream).await {
             Ok(stream) => stream,
             // Servers before 1.32 do not know the question.
-            Err(error) if from.is_none() && (answer::is(&error, 400) || answer::is(&error, 422)) => {
+            Err(error)
+                if from.is_none() && (answer::is(&error, 400) || answer::is(&error, 422)) =>
+            {
                 self.streams_lists.store(false, Ordering::Relaxed);
                 return Ok(());
             }
@@ -206,14 +212,10 @@ impl<'a> Follower<'a> {
     /// Lists in pages.
     async fn list(&mut self, sink: &mut impl Sink) -> Result<(), Broken> {
         sink.begin();
-        let mut next = None;
+        let mut next: Option<String> = None;
         loop {
-            let mut query = self.selectors();
-            query.append_pair("limit", &PAGE.to_string());
-            if let Some(next) = &next {
-                query.append_pair("continue", next);
-            }
-            let text = self.client.request_text(self.get(query.finish())?).await?;
+            let request = self.page(next.as_deref())?;
+            let text = self.client.request_text(request).await?;
             let page: Page<'_> = serde_json::from_str(&text)?;
             for object in page.items {
                 sink.put(object)?;
@@ -224,6 +226,15 @@ impl<'a> Follower<'a> {
                 return Ok(());
             }
         }
+    }
+
+    fn page(&self, next: Option<&str>) -> Result<Request<Vec<u8>>, kube::Error> {
+        let mut query = self.selectors();
+        query.append_pair("limit", &PAGE.to_string());
+        if let Some(next) = next {
+            query.append_pair("continue", next);
+        }
+        self.get(query.finish())
     }
 
     fn request(&self, from: Option<&str>) -> Result<Request<Body>, kube::Error> {
@@ -303,7 +314,9 @@ impl Lines {
     }
 
     fn next(&mut self) -> Result<Option<BytesMut>, Broken> {
-        let end = self.open[self.searched..].iter().position(|byte| *byte == b'\n');
+        let end = self.open[self.searched..]
+            .iter()
+            .position(|byte| *byte == b'\n');
         match end {
             Some(end) => {
                 let line = self.open.split_to(self.searched + end + 1);
