@@ -25,7 +25,7 @@ use crate::model::Conflicts;
 pub(super) const TRIES: usize = 4;
 
 /// How long a changed CRD may take until the server judges by it, and how often that is tried.
-const SCHEMA: (Duration, Duration) = (Duration::from_secs(5), Duration::from_millis(50));
+const SCHEMA: (Duration, Duration) = (Duration::from_secs(3), Duration::from_millis(50));
 
 /// What came of looking.
 pub(super) enum Looked {

@@ -2,6 +2,7 @@
 
 mod anew;
 mod between;
+mod killed;
 mod owners;
 mod plain;
 mod prune;

@@ -319,7 +319,6 @@ async fn an_object_of_another_set_is_refused() {
     let Some(site) = Site::new("foreign").await else {
         return;
     };
-    let ours = workload("web", "shop:1", "  replicas: 0");
     for (manager, expected) in [
         (
             "kapp",
@@ -327,13 +326,13 @@ async fn an_object_of_another_set_is_refused() {
         ),
         ("kubectl", "it belongs to another ApplySet: take its label"),
     ] {
+        let ours = workload(manager, "shop:1", "  replicas: 0");
         let theirs = ours.replace(
-            "name: web }\nspec",
-            &format!("name: web, labels: {{ {PART_OF}: applyset-x-v1 }} }}\nspec"),
+            " }\nspec",
+            &format!(", labels: {{ {PART_OF}: applyset-x-v1 }} }}\nspec"),
         );
         applied_by(&site, manager, &theirs).await;
         let error = site.refuses(&ours, expected).await;
         assert!(matches!(error, ClusterError::Refused { .. }), "{error:?}");
-        site.delete("ReplicationController web").await;
     }
 }
