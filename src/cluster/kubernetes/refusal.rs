@@ -201,7 +201,12 @@ fn conflict(status: &Status, about: About<'_>) -> Refusal {
         return Refusal::Held(held);
     }
     let said = status.message.as_str();
-    if said.contains("uid mismatch") || said.contains("UID in precondition") {
+    let of_uid = [
+        "uid mismatch",
+        "UID in precondition",
+        "UID in the precondition",
+    ];
+    if of_uid.iter().any(|words| said.contains(words)) {
         return Refusal::Replaced;
     }
     let details = status.details.as_ref();
@@ -229,6 +234,10 @@ fn held(cause: &StatusCause) -> Held {
 
 fn invalid(status: &Status, about: About<'_>) -> Refusal {
     let causes: Vec<_> = causes(status).collect();
+    // Not a field of ours: the id that an apply names, and another object has.
+    if causes.iter().any(|cause| cause.field == "metadata.uid") {
+        return Refusal::Replaced;
+    }
     let said = match causes.is_empty() {
         true => short(&status.message),
         false => listed(&causes, about),
@@ -247,7 +256,12 @@ fn is_immutable(cause: &StatusCause) -> bool {
         cause.reason.as_str(),
         "FieldValueInvalid" | "FieldValueForbidden"
     );
-    let words = cause.message.to_lowercase();
+    let words = cause
+        .message
+        .lines()
+        .next()
+        .unwrap_or_default()
+        .to_lowercase();
     let says = [
         "is immutable",
         "immutable after creation",
@@ -265,7 +279,9 @@ fn listed(causes: &[&StatusCause], about: About<'_>) -> String {
     let secret = about.plural == "secrets";
     let mut shown: Vec<String> = Vec::new();
     for cause in causes.iter().take(CAUSES) {
-        let words = without_value(&cause.message, secret);
+        // A second line shows how the values differ.
+        let words = cause.message.lines().next().unwrap_or_default();
+        let words = without_value(words, secret);
         shown.push(match cause.field.as_str() {
             "" => words,
             field => format!("{field}: {words}"),

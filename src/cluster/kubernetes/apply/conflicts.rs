@@ -21,10 +21,15 @@ fn membership() -> String {
 pub(super) fn of_another_set(held: &[Held]) -> Option<String> {
     let membership = membership();
     let other = held.iter().find(|held| held.field == membership)?;
-    Some(format!(
-        "it belongs to another ApplySet, which `{}` applies: take its label `{PART_OF}` off, or leave the object out",
-        other.manager
-    ))
+    Some(of_other_set(Some(&other.manager)))
+}
+
+/// The words for an object of another set.
+pub(super) fn of_other_set(manager: Option<&str>) -> String {
+    let who = manager.map_or_else(String::new, |it| format!(", which `{it}` applies"));
+    format!(
+        "it belongs to another ApplySet{who}: take its label `{PART_OF}` off, or leave the object out"
+    )
 }
 
 /// The refusal where fields are not to be taken.

@@ -11,10 +11,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::Hand;
 use super::conflicts;
 use super::item::Item;
 use super::takeover;
+use super::{Hand, Seen};
 use crate::cluster::Taken;
 use crate::cluster::kubernetes::marks::{self, MANAGER};
 use crate::cluster::kubernetes::refusal::{Held, Refusal};
@@ -25,7 +25,7 @@ use crate::model::Conflicts;
 pub(super) const TRIES: usize = 4;
 
 /// How long a changed CRD may take until the server judges by it, and how often that is tried.
-const SCHEMA: (Duration, Duration) = (Duration::from_secs(5), Duration::from_millis(50));
+const SCHEMA: (Duration, Duration) = (Duration::from_secs(3), Duration::from_millis(50));
 
 /// What came of looking.
 pub(super) enum Looked {
@@ -91,12 +91,13 @@ impl Hand<'_> {
         let mut taken = Vec::new();
         for _ in 0..TRIES {
             let metadata = self.moved(item).await?;
+            self.is_of_no_other_set(&metadata)?;
             if let Some(takeover) = takeover::take_over(&metadata, self.heirs(), self.now) {
                 let target = item.target()?;
                 match self.sender.edit(target, &takeover.patch).await {
                     Err(Refusal::Stale) => continue,
                     Err(refusal) => return Err(refusal),
-                    Ok(reply) => item.stand_on(&metadata_of(&reply.value)?)?,
+                    Ok(reply) => item.written(metadata_of(&reply.value)?),
                 }
                 taken.extend(takeover.taken.into_iter().map(|(manager, fields)| Taken {
                     object: item.object.reference.clone(),
@@ -235,6 +236,19 @@ impl Hand<'_> {
         }
     }
 
+    /// Taking an object over takes its membership along: not from another tool's set.
+    fn is_of_no_other_set(&self, metadata: &ObjectMeta) -> Result<(), Refusal> {
+        let set = metadata
+            .labels
+            .as_ref()
+            .and_then(|labels| labels.get(marks::PART_OF));
+        let other = set.is_some_and(|set| *set != self.context.set.set().id);
+        match other && marks::mark(metadata).is_none() {
+            true => Err(Refusal::Refused(conflicts::of_other_set(None))),
+            false => Ok(()),
+        }
+    }
+
     /// Reads the live object's metadata, and has the item stand on its version, if it is still what the
     /// plan saw but for its status and what managers noted of it.
     pub(super) async fn moved(&self, item: &mut Item<'_>) -> Result<ObjectMeta, Refusal> {
@@ -246,6 +260,13 @@ impl Hand<'_> {
 }
 
 impl Item<'_> {
+    /// Goes onto what was just written of it.
+    fn written(&mut self, metadata: ObjectMeta) {
+        self.version.clone_from(&metadata.resource_version);
+        self.uid.clone_from(&metadata.uid);
+        self.seen = Seen::of(&metadata);
+    }
+
     /// Goes onto this version of the live object from here on.
     ///
     /// # Errors

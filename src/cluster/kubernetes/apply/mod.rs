@@ -27,6 +27,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use futures_util::StreamExt as _;
 use futures_util::stream;
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Client;
 use serde_json::Value;
 use tokio::sync::Semaphore;
@@ -39,6 +40,7 @@ use self::stages::Brought;
 pub(super) use self::stages::{STAGES, Stage, place};
 use self::takeover::Heirs;
 use super::kinds::{Kind, Kinds};
+use super::marks;
 use super::prune;
 use super::refusal::{self, Refusal};
 use super::request::{self, Sender};
@@ -84,6 +86,18 @@ pub struct Seen {
     pub generation: Option<i64>,
     /// Our mark on it.
     pub mark: Option<Mark>,
+}
+
+impl Seen {
+    /// What its metadata says; `None` where the server has not written it yet.
+    pub fn of(metadata: &ObjectMeta) -> Option<Self> {
+        Some(Self {
+            uid: metadata.uid.clone()?,
+            version: metadata.resource_version.clone()?,
+            generation: metadata.generation,
+            mark: marks::mark(metadata),
+        })
+    }
 }
 
 /// What whoever watches the cluster knows, and wants to know. References are as the cluster has

@@ -32,7 +32,7 @@ const GRAVE: [(&str, &str); 5] = [
 ];
 
 /// How long an object may take to go: a pod is given 30 s to end.
-const GOING: Duration = Duration::from_secs(60);
+const GOING: Duration = Duration::from_secs(40);
 
 /// How soon and how seldom it is looked after.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));

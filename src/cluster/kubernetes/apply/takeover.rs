@@ -97,7 +97,7 @@ pub(super) fn take_over(
     if from.is_empty() {
         return None;
     }
-    let own = kept.iter().position(|entry| is_own(entry));
+    let own = kept.iter().position(is_own);
     let own = own.map(|index| kept.remove(index));
     // Paths mean something in one API version only: ours, or the one written last.
     let last = from.iter().max_by_key(|entry| entry.time.clone());

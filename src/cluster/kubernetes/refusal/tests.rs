@@ -43,6 +43,7 @@ fn told(refusal: Refusal) -> String {
 
 fn check(code: u16, reason: &str, message: &str, details: &Value, expected: &str) {
     let found = told(judge(code, &status(reason, message, details), ABOUT));
+    assert!(!found.contains("p4ss"), "{found}");
     assert!(
         found.starts_with(expected),
         "{code} {message}:\n{found}\n{expected}"
@@ -130,6 +131,20 @@ fn refusals_are_told_apart() {
             "Operation cannot be fulfilled on deployments.apps \"web\": Precondition failed: UID in precondition: a, UID in object meta: b",
             &own,
             "replaced",
+        ),
+        (
+            409,
+            "Conflict",
+            "Operation cannot be fulfilled on Deployment \"web\": the UID in the precondition (a) does not match the UID in record (b). The object might have been deleted and then recreated",
+            &json!({"name": "web", "kind": "Deployment"}),
+            "replaced",
+        ),
+        (
+            409,
+            "Conflict",
+            "Operation cannot be fulfilled on Deployment \"web\": the ResourceVersion in the precondition (5) does not match the ResourceVersion in record (218). The object might have been modified",
+            &json!({"name": "web", "kind": "Deployment"}),
+            "stale",
         ),
         (
             409,
@@ -364,9 +379,17 @@ fn what_cannot_change_is_told_from_what_is_wrong() {
             vec![(
                 forbidden,
                 "spec",
-                "Forbidden: pod updates may not change fields other than `spec.containers[*].image`",
+                "Forbidden: pod updates may not change fields other than `spec.containers[*].image`\n@@ -1 +1 @@\n- p4ss\n+ p4ss2\n",
             )],
             "immutable",
+        ),
+        (
+            vec![(
+                invalid,
+                "metadata.uid",
+                "Invalid value: \"x\": field is immutable",
+            )],
+            "replaced",
         ),
         (
             vec![(
