@@ -25,3 +25,4 @@ pub mod reconcile;
 pub mod registry;
 pub mod secret;
 pub mod serve;
+pub mod smoke;

@@ -2,12 +2,16 @@
 //!
 //! Owns words and layout for people and scripts. Decides nothing.
 
+pub mod adopt;
+pub mod approve;
 pub mod check;
 pub mod completions;
 pub mod demo;
 pub mod explain;
+mod person;
 pub mod plan;
 pub mod run;
+mod said;
 pub mod schema;
 pub mod set_image;
 pub mod setup;
@@ -69,6 +73,8 @@ enum Command {
     Plan(plan::Args),
     Status(status::Args),
     Explain(explain::Args),
+    Adopt(adopt::Args),
+    Approve(approve::Args),
     Check(check::Args),
     SetImage(set_image::SetImage),
     Schema(schema::Args),
@@ -164,6 +170,10 @@ async fn dispatch(cli: Cli) -> anyhow::Result<u8> {
         }
         Command::Explain(args) => {
             explain::run(&args, &Setup::load(location).await?, &mut out, &mut err).await?
+        }
+        Command::Adopt(args) => adopt::run(&args, &Setup::load(location).await?, &mut out).await?,
+        Command::Approve(args) => {
+            approve::run(&args, &Setup::load(location).await?, &mut out).await?
         }
         Command::Check(args) => {
             let config = match Setup::load(location).await {

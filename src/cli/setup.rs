@@ -20,6 +20,7 @@ use crate::model::{
 use crate::observe::{Intervals, Outside};
 use crate::reconcile::Reconciler;
 use crate::registry::{CredentialSource, HostSettings, HttpRegistry, RegistrySettings};
+use crate::smoke::HttpProbe;
 
 /// Where the configuration is read from, and what was read.
 pub struct Setup {
@@ -126,10 +127,15 @@ impl Setup {
                 );
             }
         }
-        let client = http::client(&HttpSettings {
+        let connections = HttpSettings {
             ca_file: settings.ca_file.clone(),
             proxy: settings.proxy.clone(),
             ..HttpSettings::default()
+        };
+        let client = http::client(&connections)?;
+        let probing = http::client(&HttpSettings {
+            follow_redirects: false,
+            ..connections
         })?;
         let cache = self.cache();
         let registry = HttpRegistry::new(client.clone(), self.registries());
@@ -158,6 +164,7 @@ impl Setup {
             registry: Arc::new(registry),
             repositories,
             clusters,
+            probe: Arc::new(HttpProbe::new(probing)),
         })
     }
 

@@ -15,4 +15,5 @@ mod kube;
 mod manifest;
 mod registry;
 mod scenarios;
+mod smoke;
 mod tidy;
