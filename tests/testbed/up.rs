@@ -34,6 +34,8 @@ async fn main() -> anyhow::Result<()> {
         "TOWPATH_TESTBED_KUBE is not set: tests/testbed/build prints what belongs there",
     )?;
     std::fs::create_dir_all(&directory)?;
+    // What stands there from an earlier run tells of planes that are gone.
+    std::fs::remove_file(directory.join("pids")).ok();
 
     let starting = names.iter().map(|_| Plane::start(Path::new(&binary)));
     let planes = tokio::select! {
@@ -73,6 +75,7 @@ async fn set_up(directory: &Path, name: &str, plane: &Plane) -> anyhow::Result<(
     let user = plane.new_user();
     std::fs::write(file("kubeconfig"), plane.kubeconfig(name, &Plane::admin())?)?;
     std::fs::write(file("user.kubeconfig"), plane.kubeconfig(name, &user)?)?;
+    std::fs::remove_file(file("audit.log")).ok();
     std::os::unix::fs::symlink(plane.audit_log(), file("audit.log"))?;
     let client = plane.client(&Plane::faker()).await?;
     pods::make_node(client.clone()).await?;

@@ -20,10 +20,12 @@ const BINARY: &str = "TOWPATH_TESTBED_KUBE";
 /// The plane of this run, started for the first who asks. `None` after saying that the test is skipped;
 /// where CI is set, that is a failure.
 pub(crate) fn shared() -> Option<&'static Bed> {
-    static SHARED: OnceLock<Option<Bed>> = OnceLock::new();
-    SHARED
-        .get_or_init(|| Some(start_for_good(binary()?)))
-        .as_ref()
+    static SHARED: OnceLock<anyhow::Result<Bed>> = OnceLock::new();
+    let binary = binary()?;
+    match SHARED.get_or_init(|| start_for_good(binary)) {
+        Ok(bed) => Some(bed),
+        Err(error) => panic!("{error:#}"),
+    }
 }
 
 /// A plane for one test, which may do to it what it wants.
@@ -32,19 +34,18 @@ pub(crate) async fn own() -> Option<Bed> {
 }
 
 /// Statics are never dropped: the plane goes because its parts' standard input closes with this process.
-fn start_for_good(binary: PathBuf) -> Bed {
+fn start_for_good(binary: PathBuf) -> anyhow::Result<Bed> {
     let (hand_over, started) = std::sync::mpsc::channel();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap();
         runtime.block_on(async {
-            hand_over.send(Bed::start(&binary).await.unwrap()).unwrap();
+            hand_over.send(Bed::start(&binary).await).unwrap();
             std::future::pending::<()>().await;
         });
     });
-    started.recv().expect("the plane starts")
+    started.recv()?
 }
 
 fn binary() -> Option<PathBuf> {

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -12,11 +13,14 @@ use kube::api::{Api, Patch, PatchParams, PostParams};
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Client, ResourceExt as _};
 use serde_json::{Value, json};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::{AbortHandle, JoinSet};
 
 /// How long after a refused connection the next one is tried.
 const AGAIN: Duration = Duration::from_millis(50);
+
+/// How many statuses are written at a time: each needs a connection.
+const WRITERS: usize = 16;
 
 /// What becomes of a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,6 +100,7 @@ pub(crate) async fn fake(client: Client, mut rules: watch::Receiver<Vec<Rule>>) 
         client,
         known: HashMap::new(),
         patches: JoinSet::new(),
+        writers: Arc::new(Semaphore::new(WRITERS)),
     };
     loop {
         tokio::select! {
@@ -124,6 +129,7 @@ struct Pods {
     client: Client,
     known: HashMap<String, Known>,
     patches: JoinSet<()>,
+    writers: Arc<Semaphore>,
 }
 
 struct Known {
@@ -147,7 +153,9 @@ impl Pods {
             None => {}
         }
         let api = Api::namespaced(self.client.clone(), &pod.namespace().unwrap_or_default());
-        let patch = self.patches.spawn(tell(api, pod.clone(), fates.clone()));
+        let writers = Arc::clone(&self.writers);
+        let telling = tell(api, pod.clone(), fates.clone(), writers);
+        let patch = self.patches.spawn(telling);
         self.known.insert(uid, Known { pod, fates, patch });
     }
 
@@ -166,12 +174,15 @@ impl Pods {
 }
 
 /// Waits as long as the slowest container needs, then writes the status; again where nobody answers.
-async fn tell(api: Api<Pod>, pod: Pod, fates: Vec<Fate>) {
+async fn tell(api: Api<Pod>, pod: Pod, fates: Vec<Fate>, writers: Arc<Semaphore>) {
     let waits = fates.iter().map(|fate| match fate {
         Fate::Ready(after) => *after,
         _ => Duration::ZERO,
     });
     tokio::time::sleep(waits.max().unwrap_or_default()).await;
+    let Ok(_turn) = writers.acquire().await else {
+        return;
+    };
     // A pod of the same name that came after it is refused.
     let body = json!({ "metadata": { "uid": pod.uid() }, "status": status(&pod, &fates) });
     let name = pod.name_any();
