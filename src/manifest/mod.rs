@@ -37,4 +37,4 @@ pub use fields::{ImageFields, InvalidImageField, ObjectImage};
 pub use file::{ManifestFile, ManifestObject, is_manifest, parse};
 pub use images_yaml::{IMAGES_FILE, ImagesFile, parse_images, set_in_images_yaml};
 pub use patch::{PatchFile, parse_patches};
-pub use render::{Layer, Object, Rendered, RenderedImage, Rendering, render};
+pub use render::{Hook, Layer, Object, Rendered, RenderedImage, Rendering, render};
