@@ -58,7 +58,7 @@ pub async fn run(
                     if index == 0 && looked.len() > 1 {
                         writeln!(out, "{}", plan.application)?;
                     }
-                    explain(unit, out)?;
+                    explain(plan, unit, out)?;
                 }
                 _ => views.push(UnitView::of(plan, unit)),
             }
@@ -99,7 +99,7 @@ fn chain(
     Ok(chain)
 }
 
-fn explain(unit: &UnitPlan, out: &mut dyn Write) -> Result<()> {
+fn explain(plan: &Plan, unit: &UnitPlan, out: &mut dyn Write) -> Result<()> {
     let style = view::style(unit);
     let release = unit
         .release
@@ -115,21 +115,21 @@ fn explain(unit: &UnitPlan, out: &mut dyn Write) -> Result<()> {
         view::state(unit),
         view::sentence(unit)
     )?;
-    let Decision::Waiting(waiting) = &unit.decision else {
-        return Ok(());
-    };
-    if let Some(since) = waiting.since {
-        writeln!(
-            out,
-            "  since: {since} ({} ago)",
-            view::ago(since, clock::now())
-        )?;
+    if let Decision::Waiting(waiting) = &unit.decision {
+        if let Some(since) = waiting.since {
+            let ago = view::ago(since, clock::now());
+            writeln!(out, "  since: {} ({ago} ago)", view::moment(since))?;
+        }
+        if let Some(next) = waiting.next {
+            writeln!(out, "  looked at next: {}", view::moment(next))?;
+        }
+        let unblock = waiting.reason.unblock(&plan.application, &unit.environment);
+        if let Some(unblock) = unblock {
+            writeln!(out, "  unblocked by: {unblock}")?;
+        }
     }
-    if let Some(next) = waiting.next {
-        writeln!(out, "  looked at next: {next}")?;
-    }
-    if let Some(unblock) = waiting.reason.unblock() {
-        writeln!(out, "  unblocked by: {unblock}")?;
+    for note in &unit.notes {
+        writeln!(out, "  note: {note}")?;
     }
     Ok(())
 }

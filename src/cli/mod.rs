@@ -2,16 +2,21 @@
 //!
 //! Owns words and layout for people and scripts. Decides nothing.
 
+pub mod adopt;
+pub mod approve;
 pub mod check;
+mod clusters;
 pub mod completions;
 pub mod demo;
 pub mod diff;
 pub mod explain;
 pub mod inventory;
 mod names;
+mod person;
 pub mod plan;
 pub mod rbac;
 pub mod run;
+mod said;
 pub mod schema;
 pub mod set_image;
 pub mod setup;
@@ -74,6 +79,8 @@ enum Command {
     Plan(plan::Args),
     Status(status::Args),
     Explain(explain::Args),
+    Adopt(adopt::Args),
+    Approve(approve::Args),
     Diff(diff::Args),
     Inventory(inventory::Args),
     Rbac(rbac::Args),
@@ -174,6 +181,10 @@ async fn dispatch(cli: Cli) -> anyhow::Result<u8> {
         }
         Command::Explain(args) => {
             explain::run(&args, &Setup::load(location).await?, &mut out, &mut err).await?
+        }
+        Command::Adopt(args) => adopt::run(&args, &Setup::load(location).await?, &mut out).await?,
+        Command::Approve(args) => {
+            approve::run(&args, &Setup::load(location).await?, &mut out).await?
         }
         Command::Diff(args) => diff::run(&args, &Setup::load(location).await?, &mut out).await?,
         Command::Inventory(args) => {

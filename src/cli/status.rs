@@ -41,7 +41,7 @@ pub(super) async fn look(
     now: Timestamp,
 ) -> Result<Vec<(Arc<Pipeline>, Plan)>> {
     let pipelines = names::pipelines(setup, application)?;
-    let outside = setup.outside(only, now)?;
+    let outside = setup.outside(only)?;
     let observatory = Observatory::new(&pipelines, &outside, now);
     observatory.read_all(&pipelines, now).await;
     let planned = pipelines.into_iter().map(|pipeline| {

@@ -32,6 +32,8 @@ pub(super) struct UnitView {
     /// When it has failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     deadline: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    notes: Vec<String>,
 }
 
 /// A release, as scripts read it.
@@ -66,11 +68,12 @@ impl UnitView {
             deployment: unit.number,
             state: state(unit).to_owned(),
             reason: sentence(unit),
-            since: waiting.and_then(|waiting| waiting.since),
-            next: waiting.and_then(|waiting| waiting.next),
-            unblock: waiting.and_then(|waiting| waiting.reason.unblock()),
+            since: waiting.and_then(|waiting| waiting.since).map(moment),
+            next: waiting.and_then(|waiting| waiting.next).map(moment),
+            unblock: waiting.and_then(|it| it.reason.unblock(&plan.application, &unit.environment)),
             progress: rollout(unit).map(|(progress, _)| progress.to_owned()),
-            deadline: rollout(unit).map(|(_, deadline)| deadline),
+            deadline: rollout(unit).map(|(_, deadline)| moment(deadline)),
+            notes: unit.notes.clone(),
         }
     }
 }
@@ -134,12 +137,22 @@ fn step_sentence(step: &Step) -> String {
                 statements.commit.short()
             )
         }
+        Step::Apply(apply) if apply.only_runs_hooks() => {
+            format!(
+                "run {} of deployment {}",
+                jobs(apply.change.len()),
+                apply.number
+            )
+        }
         Step::Apply(apply) => {
             let mut parts = vec![format!("apply {}", counted(apply.change.len()))];
             if !apply.prune.is_empty() {
                 parts.push(format!("prune {}", counted(apply.prune.len())));
             }
             format!("{} of deployment {}", parts.join(", "), apply.number)
+        }
+        Step::Smoke(smoke) => {
+            format!("ask whether deployment {} answers", smoke.number)
         }
     }
 }
@@ -152,11 +165,15 @@ pub(super) fn details(step: &Step) -> Vec<String> {
         Step::Write(write) => write.files.iter().map(|file| path(&file.path)).collect(),
         Step::Propose(propose) => propose.files.iter().map(|file| path(&file.path)).collect(),
         Step::Apply(apply) => {
-            let changes = apply.change.iter().map(|it| object("apply", &it.reference));
+            let changes = apply.change.iter().map(|it| match it.anew {
+                true => object("run", &it.reference),
+                false => object("apply", &it.reference),
+            });
             changes
                 .chain(apply.prune.iter().map(|it| object("prune", &it.reference)))
                 .collect()
         }
+        Step::Smoke(smoke) => smoke.tests.iter().map(|it| it.get.to_string()).collect(),
         Step::Withdraw(_) | Step::Record(_) => Vec::new(),
     }
 }
@@ -167,6 +184,18 @@ fn counted(objects: usize) -> String {
     } else {
         format!("{objects} objects")
     }
+}
+
+fn jobs(count: usize) -> String {
+    match count {
+        1 => "1 job".to_owned(),
+        count => format!("{count} jobs"),
+    }
+}
+
+/// A moment for people: seconds are enough.
+pub(super) fn moment(at: Timestamp) -> Timestamp {
+    at.round(jiff::Unit::Second).unwrap_or(at)
 }
 
 /// How long ago, in the largest unit that says enough.

@@ -38,5 +38,5 @@ pub(crate) use file::drop_cluster_fields;
 pub use file::{ManifestFile, ManifestObject, is_manifest, parse};
 pub use images_yaml::{IMAGES_FILE, ImagesFile, parse_images, set_in_images_yaml};
 pub use patch::{PatchFile, parse_patches};
-pub use render::{Layer, Object, Rendered, RenderedImage, Rendering, render};
+pub use render::{Hook, Layer, Object, Rendered, RenderedImage, Rendering, render};
 pub use scope::is_cluster_scoped;

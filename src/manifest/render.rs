@@ -47,6 +47,17 @@ pub struct Object {
     pub place: Place,
     /// Its images.
     pub images: Vec<RenderedImage>,
+    /// When it runs, where it is a hook.
+    pub run: Option<Hook>,
+}
+
+/// When a hook runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hook {
+    /// Before
+    Before,
+    /// After
+    After,
 }
 
 impl Object {
@@ -364,8 +375,18 @@ fn finish(mut drafts: Vec<Draft>) -> Result<Rendered, ManifestError> {
 
 impl From<Draft> for Object {
     fn from(draft: Draft) -> Self {
+        let content = draft.changed.as_ref().map_or(draft.content, Canonical::new);
+        let value = content.value();
+        let run = value
+            .pointer("/metadata/annotations/towpath.dev~1run")
+            .and_then(Value::as_str);
         Self {
-            content: draft.changed.as_ref().map_or(draft.content, Canonical::new),
+            run: match run {
+                Some("before") => Some(Hook::Before),
+                Some("after") => Some(Hook::After),
+                _ => None,
+            },
+            content,
             reference: draft.reference,
             place: draft.place,
             images: draft.images,
