@@ -73,7 +73,7 @@ async fn objects(args: &Args, setup: &Setup, now: Timestamp) -> Result<Vec<Objec
         bail!("there is no application `{}`", args.application);
     };
     let environment = names::environment(pipeline, &args.environment)?;
-    let outside = setup.outside(std::slice::from_ref(&environment.name), now)?;
+    let outside = setup.outside(std::slice::from_ref(&environment.name))?;
     let observatory = Observatory::new(&pipelines, &setup.pipelines(), &outside, now);
     match &args.release {
         // Releases are known by the registries, and by the records of every environment.

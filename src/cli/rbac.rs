@@ -68,7 +68,7 @@ pub async fn run(args: &Args, setup: &Setup, out: &mut dyn Write) -> Result<u8> 
     let now = clock::now();
     let only: Vec<_> = args.environment.iter().cloned().collect();
     let environments = names::environments(setup, &only)?;
-    let outside = setup.outside(&only, now)?;
+    let outside = setup.outside(&only)?;
     let units = units(setup, &outside, &environments, now).await?;
     let towpath = match &args.user {
         Some(user) => Subject::User(user.clone()),

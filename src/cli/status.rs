@@ -45,7 +45,7 @@ pub(super) async fn look(
         application.is_none_or(|name| pipeline.application.name == *name)
     };
     let mut pipelines: Vec<_> = all.iter().filter(asked).cloned().collect();
-    let outside = setup.outside(only, now)?;
+    let outside = setup.outside(only)?;
     let observatory = Observatory::new(&pipelines, &all, &outside, now);
     observatory.read_all(&pipelines, now).await;
     pipelines.extend(observatory.removed().iter().filter(asked).cloned());

@@ -107,7 +107,7 @@ pub struct Role {
 }
 
 /// One rule, in the words of the API.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Rule {
     /// The API group; empty for the core group.
     pub group: String,
@@ -278,22 +278,20 @@ fn rules(entries: Entries) -> Vec<Rule> {
             by_names.entry(key).or_default().push(name.clone());
         }
     }
-    let mut merged: BTreeMap<(String, Vec<String>, Vec<&'static str>), Vec<String>> =
-        BTreeMap::new();
+    // What differs in the resource alone is one rule.
+    let mut merged: BTreeMap<Rule, Vec<String>> = BTreeMap::new();
     for ((group, resource, verbs), mut names) in by_names {
         names.retain(|name| !name.is_empty());
-        merged
-            .entry((group, names, verbs))
-            .or_default()
-            .push(resource);
+        let rule = Rule {
+            group,
+            resources: Vec::new(),
+            names,
+            verbs,
+        };
+        merged.entry(rule).or_default().push(resource);
     }
-    let rule = |((group, names, verbs), resources)| Rule {
-        group,
-        resources,
-        names,
-        verbs,
-    };
-    merged.into_iter().map(rule).collect()
+    let whole = |(rule, resources)| Rule { resources, ..rule };
+    merged.into_iter().map(whole).collect()
 }
 
 /// Verbs as people write them: reading, writing, the rest.

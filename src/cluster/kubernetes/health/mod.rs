@@ -107,6 +107,11 @@ fn leaving(seen: &Seen<'_>) -> Option<Health> {
     Some(seen.in_progress(told))
 }
 
+/// Whether a group is one of Kubernetes' own: its kinds have no definition that could be read.
+pub fn is_built_in(group: &str) -> bool {
+    BUILT_IN.contains(&group)
+}
+
 fn by_kind(seen: &Seen<'_>) -> Health {
     match (seen.group(), seen.kind()) {
         ("apps", "Deployment") => deployment::health(seen),

@@ -40,6 +40,11 @@ impl fmt::Display for InvalidRule {
 }
 
 impl Rules {
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Checks and compiles rules. A kind of Kubernetes' own may be among them: its rule then takes
     /// the place of what is known of that kind; pods that cannot start fail it all the same.
     ///
