@@ -172,7 +172,7 @@ impl Hand<'_> {
                 return Ok(Looked::Inherits);
             }
             item.uid = metadata.uid;
-            if item.runs() {
+            if item.anew {
                 way = Way::Anew;
             }
         }

@@ -205,15 +205,17 @@ impl<'a> Hand<'a> {
     /// The objects that the step names, each with its kind, unless this very apply brings the kind.
     async fn work(&self, apply: &'a Apply) -> Result<Work<'a>, ClusterError> {
         let objects = &apply.rendered.objects;
-        let mut items: Vec<Item<'a>> = Vec::with_capacity(apply.change.len());
+        let mut items: Vec<Item<'a>> = Vec::new();
         let mut brought = Brought::default();
-        for change in &apply.change {
+        let now = apply.change.iter().map(|change| (change, false));
+        let later = apply.later.iter().map(|change| (change, true));
+        for (change, later) in now.chain(later) {
             let found = objects.binary_search_by(|it| it.reference.cmp(&change.reference));
             let Some(object) = found.ok().and_then(|index| objects.get(index)) else {
                 continue;
             };
             brought.add(object, change.version.is_none());
-            items.push(Item::new(object, change.version.clone()));
+            items.push(Item::new(object, change, later));
         }
         items.sort_by_key(|item| item.place);
         let mut failures = Failures::default();
@@ -260,9 +262,11 @@ impl<'a> Hand<'a> {
         members
     }
 
-    /// Has the server judge what it can judge after this stage; `None`: before all of them.
+    /// Has the server judge what it can judge after this stage; `None`: before all of them. What a later
+    /// step applies is judged now where nothing of these steps must be there first.
     async fn judge(&self, work: &mut Work<'a>, after: Option<Stage>) -> Result<(), ClusterError> {
-        let due = work.items.iter_mut().filter(|item| item.needs == after);
+        let is_due = |item: &&mut Item<'_>| item.needs == after && (after.is_none() || !item.later);
+        let due = work.items.iter_mut().filter(is_due);
         let looked: Vec<_> = each(due, |item| async {
             let looked = match work.brought.defines(&item.object.reference) {
                 true => self.look_patiently(item).await,
@@ -275,6 +279,7 @@ impl<'a> Hand<'a> {
         let mut failures = Failures::default();
         for (item, looked) in looked {
             match looked {
+                Ok(_) if item.later => {}
                 Ok(Looked::Ready(ready)) => item.ready = Some(ready),
                 Ok(Looked::Inherits) => heirs.push(item),
                 Err(refusal) => failures.add(item, refusal),

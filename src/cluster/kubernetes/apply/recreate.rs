@@ -18,9 +18,6 @@ pub(super) const RECREATE: &str = "towpath.dev/recreate: \"true\"";
 
 const ALLOWS: &str = "towpath.dev/recreate";
 
-/// The annotation of a Job that is run anew whenever it changes.
-const RUN: &str = "towpath.dev/run";
-
 /// Kinds that hold data or take much else along: here the annotation's value must be the kind's own
 /// name, so that no patch over many objects says it by the way.
 const GRAVE: [(&str, &str); 5] = [
@@ -38,20 +35,11 @@ const GOING: Duration = Duration::from_secs(40);
 const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
 
 impl Item<'_> {
-    /// Whether it is a Job that is run anew whenever it changes.
-    pub(super) fn runs(&self) -> bool {
-        let is_job = self.reference.kind == "Job" && self.reference.group == "batch";
-        is_job
-            && self
-                .head()
-                .is_some_and(|head| head.annotation(RUN).is_some())
-    }
-
-    /// Whether its manifest allows that it is deleted and made anew.
+    /// Whether it may be deleted and made anew: the plan or its manifest says so.
     pub(super) fn may_be_made_anew(&self) -> bool {
         let head = self.head();
         let allowed = head.as_ref().and_then(|head| head.annotation(ALLOWS));
-        self.runs() || allows(&self.reference.kind, &self.reference.group, allowed)
+        self.anew || allows(&self.reference.kind, &self.reference.group, allowed)
     }
 }
 

@@ -160,6 +160,8 @@ impl Site {
                 change.push(Change {
                     reference: object.reference.clone(),
                     version: metadata.and_then(|it| it.resource_version.clone()),
+                    hash: object.hash(),
+                    anew: object.reference.kind == "Job",
                 });
             }
         }
@@ -168,10 +170,12 @@ impl Site {
         *commits += 1;
         Apply {
             number: 1,
+            asked_at: towpath::clock::now(),
             commit: format!("{:040x}", *commits).parse().unwrap(),
             release: None,
             rendered,
             change,
+            later: Vec::new(),
             prune: Vec::new(),
         }
     }
