@@ -5,6 +5,7 @@
 pub mod adopt;
 pub mod approve;
 pub mod check;
+mod clusters;
 pub mod completions;
 pub mod demo;
 pub mod explain;

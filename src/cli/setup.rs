@@ -7,16 +7,11 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result, bail};
 use jiff::Timestamp;
 
-use crate::cluster::SharedCluster;
-use crate::cluster::simulated::SimulatedCluster;
-use crate::cluster::unsupported::UnsupportedCluster;
+use super::clusters::Clusters;
 use crate::config::{Config, Location, Problems, default_cache, files};
 use crate::git::{self, Access, Reach, Repository};
 use crate::http::{self, HttpSettings};
-use crate::model::{
-    ClusterSpec, CommitId, Credential, Digest, Environment, EnvironmentName, Pipeline,
-    RepositoryUrl,
-};
+use crate::model::{CommitId, Credential, Digest, EnvironmentName, Pipeline, RepositoryUrl};
 use crate::observe::{Intervals, Outside};
 use crate::reconcile::Reconciler;
 use crate::registry::{CredentialSource, HostSettings, HttpRegistry, RegistrySettings};
@@ -111,7 +106,7 @@ impl Setup {
     /// # Errors
     /// Where the HTTP client, a mirror or a cluster's file cannot be made, or an environment that is
     /// named does not exist.
-    pub fn outside(&self, only: &[EnvironmentName], now: Timestamp) -> Result<Outside> {
+    pub fn outside(&self, only: &[EnvironmentName], _now: Timestamp) -> Result<Outside> {
         let settings = &self.config.settings;
         for name in only {
             if !self.config.environments.contains(name) {
@@ -141,6 +136,7 @@ impl Setup {
         let registry = HttpRegistry::new(client.clone(), self.registries());
         let mut repositories = BTreeMap::new();
         let mut clusters = BTreeMap::new();
+        let mut made = Clusters::new(&self.config, &cache);
         for pipeline in &self.config.pipelines {
             if let Some(source) = &pipeline.application.source {
                 add(
@@ -156,7 +152,7 @@ impl Setup {
                 add(&mut repositories, &client, &cache, url, credential)?;
                 let acts = only.is_empty() || only.contains(&environment.name);
                 if acts && !clusters.contains_key(&environment.name) {
-                    clusters.insert(environment.name.clone(), cluster(environment, &cache, now)?);
+                    clusters.insert(environment.name.clone(), made.of(environment)?);
                 }
             }
         }
@@ -244,29 +240,6 @@ fn access(client: &reqwest::Client, credential: &Credential) -> Access {
         credential,
         user,
         ..Access::new(client.clone())
-    }
-}
-
-fn cluster(environment: &Environment, cache: &Path, _now: Timestamp) -> Result<SharedCluster> {
-    match &environment.cluster {
-        ClusterSpec::Simulated(simulated) => {
-            let file = simulated.state.clone().unwrap_or_else(|| {
-                cache
-                    .join("clusters")
-                    .join(format!("{}.json", environment.name))
-            });
-            let cluster =
-                SimulatedCluster::open(&environment.name, simulated.clone(), Some(file.clone()))
-                    .with_context(|| {
-                        format!(
-                            "the state of the simulated cluster of {} cannot be read from {}",
-                            environment.name,
-                            file.display()
-                        )
-                    })?;
-            Ok(Arc::new(cluster))
-        }
-        ClusterSpec::Kubernetes(cluster) => Ok(Arc::new(UnsupportedCluster::new(&cluster.found))),
     }
 }
 

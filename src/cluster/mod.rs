@@ -5,7 +5,6 @@
 
 pub mod kubernetes;
 pub mod simulated;
-pub mod unsupported;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -15,8 +14,8 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 use crate::manifest::Rendered;
-use crate::model::{ApplicationName, EnvironmentName, ObjectRef};
-use crate::plan::{Apply, Live};
+use crate::model::{ApplicationName, EnvironmentName, Health, ObjectRef};
+use crate::plan::{Apply, Live, Mark};
 
 /// The unit whose objects are looked at or changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,6 +85,25 @@ pub trait ReadCluster: Send + Sync {
         now: Timestamp,
     ) -> Result<Live, ClusterError>;
 
+    /// What applying these objects for the unit would change, in their order; then what of the unit's
+    /// would no longer be asked for. Changes nothing.
+    ///
+    /// # Errors
+    /// [`ClusterError::Unavailable`]; [`ClusterError::Unsupported`] where the cluster cannot tell.
+    async fn preview(
+        &self,
+        unit: &UnitScope,
+        desired: &Arc<Rendered>,
+        now: Timestamp,
+    ) -> Result<Vec<Preview>, ClusterError>;
+
+    /// Everything in the cluster that belongs to the environment, of applications that are no longer
+    /// configured too.
+    ///
+    /// # Errors
+    /// [`ClusterError::Unavailable`].
+    async fn inventory(&self, now: Timestamp) -> Result<Vec<Member>, ClusterError>;
+
     /// Returns when something may have changed, and for which applications. Carries no data: whoever
     /// waits looks again.
     async fn changed(&self, now: Timestamp) -> BTreeSet<ApplicationName>;
@@ -106,6 +124,36 @@ pub trait Cluster: ReadCluster {
         apply: &Apply,
         now: Timestamp,
     ) -> Result<Applied, ClusterError>;
+}
+
+/// An object before and after an apply that was only tried.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Preview {
+    /// Which object.
+    pub reference: ObjectRef,
+    /// As it is; `None`: it is not there. Without its status and what the server notes about it.
+    pub before: Option<serde_json::Value>,
+    /// As it would be; `None`: it is no longer asked for.
+    pub after: Option<serde_json::Value>,
+    /// Whether its values are not to be shown.
+    pub secret: bool,
+    /// Why the cluster could not try it, or refuses it: `after` is then what is asked for.
+    pub note: Option<String>,
+}
+
+/// An object that belongs to an environment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// Which object.
+    pub reference: ObjectRef,
+    /// Our mark on it; `None`: somebody damaged it.
+    pub mark: Option<Mark>,
+    /// How it does.
+    pub health: Health,
+    /// When it was last applied.
+    pub applied_at: Timestamp,
+    /// Why it would not be deleted.
+    pub kept: Option<String>,
 }
 
 /// What an apply did beside what it was asked for.

@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 
 pub use temper::Contest;
 
-use super::{Applied, Cluster, ClusterError, ReadCluster, UnitScope};
+use super::{Applied, Cluster, ClusterError, Member, Preview, ReadCluster, UnitScope};
 use crate::manifest::Rendered;
 use crate::model::{ApplicationName, EnvironmentName, ObjectRef, Simulated};
 use crate::plan::{Apply, Change, Live, LiveObject};
@@ -225,6 +225,41 @@ impl ReadCluster for SimulatedCluster {
             brake: state.brake.clone(),
             ..Live::default()
         })
+    }
+
+    async fn preview(
+        &self,
+        _: &UnitScope,
+        _: &Arc<Rendered>,
+        _: Timestamp,
+    ) -> Result<Vec<Preview>, ClusterError> {
+        Err(ClusterError::Unsupported(format!(
+            "{} keeps no objects that could be compared",
+            self.name
+        )))
+    }
+
+    async fn inventory(&self, now: Timestamp) -> Result<Vec<Member>, ClusterError> {
+        if let Some(error) = self.unavailable() {
+            return Err(error);
+        }
+        let behaviour = locked(&self.behaviour).clone();
+        let state = locked(&self.state);
+        let marked = state
+            .objects
+            .values()
+            .filter(|stored| stored.mark.is_some());
+        let members = marked.map(|stored| {
+            let live = stored.live(&behaviour, now);
+            Member {
+                reference: stored.reference(),
+                mark: live.mark,
+                health: live.health,
+                applied_at: live.applied_at,
+                kept: live.kept,
+            }
+        });
+        Ok(members.collect())
     }
 
     async fn changed(&self, now: Timestamp) -> BTreeSet<ApplicationName> {

@@ -75,13 +75,15 @@ async fn one(
         let object = &suspect.object.reference;
         super::apply::error(watch.cluster(), object, None, refusal)
     };
-    let Some(subject) = watch.subject(&suspect) else {
+    let Some(question) = watch.question(&suspect) else {
         return Ok(());
     };
-    let version = suspect.object.value()["apiVersion"].as_str().map(str::to_owned);
+    let version = suspect.object.value()["apiVersion"]
+        .as_str()
+        .map(str::to_owned);
     let version = version.as_deref().and_then(|it| it.rsplit('/').next());
     let reference = &suspect.object.reference;
-    let target = Target::new(&subject.kind, version, reference);
+    let target = Target::new(&question.kind, version, reference);
     let live = match sender.get(&target, View::Whole).await {
         Ok(Some(live)) => live,
         // It is gone meanwhile, which the watch tells.
@@ -90,14 +92,17 @@ async fn one(
     };
     let stated = marks::dressed(
         &suspect.object,
-        subject.kind.namespaced,
-        &subject.mark,
+        question.kind.namespaced,
+        &question.mark,
         watch.set(),
     );
     let touched = compare::touched(&stated, &owned(&live), Some(&live));
     let number = compare::fingerprint(&touched).max(1);
-    if touched.is_empty() || watch.knows(&suspect, number) {
-        watch.found(&suspect, number, None);
+    if touched.is_empty() {
+        watch.is_whole(&suspect);
+        return Ok(());
+    }
+    if watch.knows(&suspect, number) {
         return Ok(());
     }
     let patch = Patch {
@@ -106,7 +111,10 @@ async fn one(
         force: true,
         view: View::Whole,
     };
-    let fields = match sender.apply(&target, patch, stated.to_string().into_bytes()).await {
+    let fields = match sender
+        .apply(&target, patch, stated.to_string().into_bytes())
+        .await
+    {
         Ok(reply) => compare::differences(&live, &reply.value),
         Err(refusal @ Refusal::Unavailable { .. }) => return Err(unavailable(refusal)),
         // What cannot be set back is told all the same; who tries hears why.
@@ -114,7 +122,7 @@ async fn one(
     };
     let drift = (!fields.is_empty()).then(|| {
         let by = compare::holder(&fields, &live["metadata"]["managedFields"]);
-        let fight = fights.another(&suspect, subject.applied, now);
+        let fight = fights.another(&suspect, question.applied, now);
         Drifted {
             fields,
             by,
@@ -143,7 +151,9 @@ impl Fights {
         let mut fights = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (suspect.kind, suspect.key.clone());
         let at_peace = |fight: &Fight| {
-            let since = fight.rest_until.map_or(fight.last, |rest| rest.max(fight.last));
+            let since = fight
+                .rest_until
+                .map_or(fight.last, |rest| rest.max(fight.last));
             now.duration_since(since) > PEACE
         };
         fights.retain(|_, fight| !at_peace(fight));

@@ -119,7 +119,8 @@ impl Looks {
         if of.may_ask_singly() {
             let found = self.get(kind, key, now).await?;
             let mut seen = locked(&of.seen);
-            seen.singles.insert(key.clone(), (Instant::now(), found.clone()));
+            seen.singles
+                .insert(key.clone(), (Instant::now(), found.clone()));
             return Ok(found);
         }
         let _listing = of.listing.lock().await;
@@ -227,7 +228,9 @@ impl Looks {
     fn live(&self, head: &Head<'_>, now: Timestamp) -> LiveObject {
         let metadata = &head.metadata;
         let mark = self.mark(head);
-        let ours = mark.as_ref().is_some_and(|mark| mark.environment == self.environment);
+        let ours = mark
+            .as_ref()
+            .is_some_and(|mark| mark.environment == self.environment);
         let in_set = metadata.labels.part_of.as_ref() == Some(&self.set.id);
         let applied_at = metadata.applied().and_then(|(_, time)| time);
         let applied_at = applied_at.or(metadata.creation_timestamp);
@@ -245,6 +248,11 @@ impl Looks {
                 Some(_) => None,
                 None => metadata.engine().map(str::to_owned),
             },
+            managers: match mark {
+                Some(_) => Vec::new(),
+                None => metadata.managers(),
+            },
+            service_type: None,
             mark,
             health: Health::InProgress("it is not followed yet".to_owned()),
             applied_at: applied_at.map_or(now, |at| at.min(now)),
@@ -268,7 +276,10 @@ impl Looks {
     fn unreadable(&self, kind: &Kind, error: &serde_json::Error) -> ClusterError {
         ClusterError::Unavailable {
             cluster: self.cluster.clone(),
-            detail: format!("what it answers of {} cannot be read: {error}", kind.resource()),
+            detail: format!(
+                "what it answers of {} cannot be read: {error}",
+                kind.resource()
+            ),
             retry_after: None,
         }
     }
@@ -305,8 +316,8 @@ impl OfKind {
     /// The namespace to list; `None`: the whole cluster at once.
     fn namespace_to_list(&self, key: &Key) -> Option<Arc<str>> {
         let seen = locked(&self.seen);
-        let is_wide = key.namespace.is_empty()
-            || (seen.lists.len() >= NAMESPACES && !seen.by_namespace_only);
+        let is_wide =
+            key.namespace.is_empty() || (seen.lists.len() >= NAMESPACES && !seen.by_namespace_only);
         (!is_wide).then(|| key.namespace.clone())
     }
 }

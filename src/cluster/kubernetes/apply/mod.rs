@@ -340,12 +340,11 @@ impl<'a> Hand<'a> {
 }
 
 /// Does it for each, as many at once as may travel, beginning in their order.
-pub(super) async fn each<T, F: Future>(
+pub(super) fn each<T, F: Future>(
     all: impl Iterator<Item = T>,
     does: impl Fn(T) -> F,
-) -> Vec<F::Output> {
-    stream::iter(all.map(does))
-        .buffer_unordered(IN_FLIGHT)
-        .collect()
-        .await
+) -> impl Future<Output = Vec<F::Output>> {
+    // What makes the futures is not kept beside them: it could not move to another thread.
+    let all: Vec<F> = all.map(does).collect();
+    stream::iter(all).buffer_unordered(IN_FLIGHT).collect()
 }

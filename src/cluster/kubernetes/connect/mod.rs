@@ -9,7 +9,6 @@ mod credential;
 mod door;
 mod paced;
 
-use std::path::PathBuf;
 use std::sync::{Arc, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -20,6 +19,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use tokio::sync::Mutex;
 use url::Url;
 
+pub use crate::model::ClusterAddress as Target;
 pub use door::Trouble;
 
 use crate::clock;
@@ -50,27 +50,11 @@ pub struct Access {
     pub proxy: Option<Url>,
 }
 
-/// Where a cluster is.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Target {
-    /// What a context of a kubeconfig says.
-    Context {
-        /// The context's name.
-        context: String,
-        /// The file; `None`: those that `KUBECONFIG` names, or the home directory's.
-        kubeconfig: Option<PathBuf>,
-    },
-    /// The cluster that this process runs in, as the account of its pod.
-    InCluster,
-}
-
-impl Target {
-    /// What people call it.
-    pub fn name(&self) -> String {
-        match self {
-            Self::Context { context, .. } => format!("the cluster of context `{context}`"),
-            Self::InCluster => "the cluster that Towpath runs in".to_owned(),
-        }
+/// What people call a cluster.
+pub(super) fn name(target: &Target) -> String {
+    match target {
+        Target::Context { .. } => format!("the cluster of {target}"),
+        Target::InCluster => target.to_string(),
     }
 }
 

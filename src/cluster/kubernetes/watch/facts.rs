@@ -37,6 +37,8 @@ pub(super) struct Facts {
     pub(super) content: Option<Box<str>>,
     pub(super) owned: Owned,
     pub(super) kept: Option<Box<str>>,
+    /// Who manages its fields, where it carries no mark.
+    pub(super) managers: Box<[String]>,
     pub(super) service_type: Option<Box<str>>,
     /// Which listing it was last seen in, or since.
     pub(super) epoch: u32,

@@ -218,7 +218,9 @@ impl Sink for Parent {
     fn put(&mut self, object: &RawValue) -> serde_json::Result<String> {
         let ParentHead { metadata } = serde_json::from_str(object.get())?;
         self.is_there = true;
-        let is_ours = metadata.labels.get(marks::SET_ID) == Some(&self.shared.set.id);
+        let set = &self.shared.set;
+        set.noticed(Some(&metadata.resource_version));
+        let is_ours = metadata.labels.get(marks::SET_ID) == Some(&set.set().id);
         let annotation = |name: &str| metadata.annotations.get(name).map(String::as_str);
         let kinds = annotation(marks::GROUP_KINDS).filter(|_| is_ours);
         self.take(kinds.unwrap_or_default(), annotation(marks::HOLD));
@@ -227,6 +229,7 @@ impl Sink for Parent {
 
     fn gone(&mut self, object: &RawValue) -> serde_json::Result<String> {
         let ParentHead { metadata } = serde_json::from_str(object.get())?;
+        self.shared.set.noticed(None);
         self.take("", None);
         Ok(metadata.resource_version)
     }
@@ -234,6 +237,7 @@ impl Sink for Parent {
     fn complete(&mut self) {
         let was = std::mem::replace(&mut self.shared.store().parent.state, Progress::Current);
         if matches!(was, Progress::Listing) && !self.is_there {
+            self.shared.set.noticed(None);
             self.take("", None);
         }
         self.shared.progressed();

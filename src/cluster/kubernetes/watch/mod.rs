@@ -4,6 +4,7 @@
 //! is asked; after a restart everything is known again by one list of each kind.
 
 mod around;
+mod ask;
 mod explain;
 mod facts;
 mod follow;
@@ -32,6 +33,8 @@ use super::connect::Connection;
 use super::health::{Definition, Rules, is_built_in};
 use super::kinds::{Kind, Kinds};
 use super::marks::{PART_OF, Set};
+use super::place::Place;
+use super::set::ApplySet;
 use crate::clock;
 use crate::cluster::{ClusterError, UnitScope};
 use crate::manifest::Rendered;
@@ -45,17 +48,17 @@ const LASTS: std::ops::Range<u32> = 240..300;
 
 /// What is followed.
 pub(super) struct Subject {
-    /// What people call the cluster.
-    pub(super) cluster: String,
+    pub(super) place: Arc<Place>,
     pub(super) environment: EnvironmentName,
-    pub(super) set: Set,
+    pub(super) set: Arc<ApplySet>,
     /// The health rules of each application.
     pub(super) rules: BTreeMap<ApplicationName, Rules>,
     /// The namespaces that are followed; `None`: all of them.
     pub(super) namespaces: Option<BTreeSet<String>>,
-    pub(super) connection: Arc<Connection>,
-    pub(super) kinds: Arc<Kinds>,
 }
+
+/// A unit asks for what it asked for before.
+pub(super) struct Same;
 
 /// See the module. What it follows ends with it.
 pub(super) struct Watch {
@@ -67,11 +70,13 @@ pub(super) struct Watch {
 /// What the tasks share.
 struct Shared {
     name: String,
-    set: Set,
+    set: Arc<ApplySet>,
     namespaces: Option<BTreeSet<String>>,
     connection: Arc<Connection>,
     client: Client,
     kinds: Arc<Kinds>,
+    /// When the cluster was last heard of.
+    heard: Mutex<tokio::time::Instant>,
     store: Mutex<Store>,
     /// Whether the server sends lists as streams.
     streams_lists: AtomicBool,
@@ -117,6 +122,7 @@ impl Shared {
 
     /// Something was put into the store: whoever is to be told is told.
     fn spread(&self) {
+        self.hear();
         let store = self.store();
         let (is_news, is_unsettled) = (!store.changed.is_empty(), !store.unsettled.is_empty());
         drop(store);
@@ -128,6 +134,11 @@ impl Shared {
         }
     }
 
+    fn hear(&self) {
+        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        *heard = tokio::time::Instant::now();
+    }
+
     fn progressed(&self) {
         self.progress.notify_waiters();
         self.spread();
@@ -137,16 +148,23 @@ impl Shared {
 impl Watch {
     /// Follows nothing yet. To be called within the async runtime.
     pub(super) fn new(subject: Subject) -> Self {
-        let store = Store::new(subject.environment, subject.set.clone(), subject.rules);
-        let client = subject.connection.client();
+        let Subject {
+            place,
+            environment,
+            set,
+            rules,
+            namespaces,
+        } = subject;
+        let store = Store::new(environment, set.set().clone(), rules);
         Self {
             shared: Arc::new(Shared {
-                name: subject.cluster,
-                set: subject.set,
-                namespaces: subject.namespaces,
-                connection: subject.connection,
-                client,
-                kinds: subject.kinds,
+                name: place.name.clone(),
+                set,
+                namespaces,
+                connection: place.connection.clone(),
+                client: place.connection.client(),
+                kinds: place.kinds.clone(),
+                heard: Mutex::new(tokio::time::Instant::now()),
                 store: Mutex::new(store),
                 streams_lists: AtomicBool::new(true),
                 progress: Notify::new(),
@@ -160,23 +178,21 @@ impl Watch {
         }
     }
 
-    /// Takes what a unit asks for. Gives what was not asked for by it before.
-    pub(super) fn wants(&self, application: &ApplicationName, desired: &Arc<Rendered>) {
+    /// Takes what a unit asks for. Gives what it asked for before.
+    ///
+    /// # Errors
+    /// [`Same`].
+    pub(super) fn wants(
+        &self,
+        application: &ApplicationName,
+        desired: &Arc<Rendered>,
+    ) -> Result<Option<Arc<Rendered>>, Same> {
         let mut store = self.shared.store();
         let known = store.desired.get(application);
         if known.is_some_and(|known| Arc::ptr_eq(known, desired)) {
-            return;
+            return Err(Same);
         }
-        store.desired.insert(application.clone(), desired.clone());
-    }
-
-    /// What a unit asks for, as it was last told.
-    pub(super) fn wanted(&self) -> Vec<(ApplicationName, Arc<Rendered>)> {
-        let store = self.shared.store();
-        let wanted = store.desired.iter();
-        wanted
-            .map(|(name, desired)| (name.clone(), desired.clone()))
-            .collect()
+        Ok(store.desired.insert(application.clone(), desired.clone()))
     }
 
     /// Waits until all that is needed for a unit is known: the set's parent, its kinds, and those that
@@ -224,6 +240,7 @@ impl Watch {
 
     /// Returns when something changed, and for which applications.
     pub(super) async fn changed(&self, now: Timestamp) -> BTreeSet<ApplicationName> {
+        self.begin();
         let began = tokio::time::Instant::now();
         loop {
             let news = self.shared.news.notified();
@@ -233,11 +250,11 @@ impl Watch {
             let moment = self
                 .shared
                 .moment_at(now.checked_add(passed).unwrap_or(now));
-            let mut store = self.shared.store();
-            store.look_again_by_time(moment);
-            let changed = std::mem::take(&mut store.changed);
-            let next = store.next_look();
-            drop(store);
+            let (changed, next) = {
+                let mut store = self.shared.store();
+                store.look_again_by_time(moment);
+                (std::mem::take(&mut store.changed), store.next_look())
+            };
             if !changed.is_empty() {
                 return changed;
             }
@@ -260,7 +277,7 @@ impl Watch {
         *begun = Some(shared.stop.clone().drop_guard());
         let Set {
             name, namespace, ..
-        } = &shared.set;
+        } = shared.set.set();
         let collection = Collection {
             path: format!("/api/v1/namespaces/{namespace}/configmaps"),
             labels: None,
@@ -342,7 +359,7 @@ impl Watch {
             let spread = (index + scope) as u32 * 7;
             let collection = Collection {
                 path: kind.collection(namespace.as_deref()),
-                labels: Some(format!("{PART_OF}={}", shared.set.id)),
+                labels: Some(format!("{PART_OF}={}", shared.set.set().id)),
                 fields: None,
                 lasts: LASTS.start + spread % (LASTS.end - LASTS.start),
             };

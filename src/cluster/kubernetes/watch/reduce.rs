@@ -58,6 +58,10 @@ impl Store {
             steady_since: version.clone(),
             version,
             generation: metadata.generation,
+            managers: match mark {
+                Some(_) => Box::default(),
+                None => metadata.managers().into(),
+            },
             mark,
             applied: (server_time, applied_at),
             health,

@@ -134,6 +134,8 @@ fn live(facts: &Facts) -> LiveObject {
         version: facts.version.to_string(),
         mark: facts.mark.as_ref().map(|mark| mark.mark()),
         engine: None,
+        managers: facts.managers.to_vec(),
+        service_type: facts.service_type.as_deref().map(str::to_owned),
         health: facts.health.clone(),
         applied_at: facts.applied.1,
         drift: facts.drift().cloned(),
