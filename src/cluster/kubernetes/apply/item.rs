@@ -88,10 +88,11 @@ impl<'a> Item<'a> {
         serde_json::from_str(self.object.json()).ok()
     }
 
-    /// Whether it is this namespace.
-    pub(super) fn is_namespace(&self, name: &str) -> bool {
+    /// Whether it is this namespace, which is not there yet.
+    pub(super) fn is_new_namespace(&self, name: &str) -> bool {
         let ObjectRef { kind, group, .. } = &self.reference;
-        kind == "Namespace" && group.is_empty() && self.reference.name == name
+        let is_namespace = kind == "Namespace" && group.is_empty();
+        is_namespace && self.reference.name == name && self.version.is_none()
     }
 
     /// Takes what the cluster says of its kind, and what was seen of it when the plan was made.
@@ -116,7 +117,8 @@ impl<'a> Item<'a> {
         if !kind.namespaced {
             self.reference.namespace = None;
         }
-        self.target = Some(Target::new(kind, Some(version), &self.reference));
+        let target = Target::new(kind, Some(version), &self.reference);
+        self.target = Some(target.discreet(self.object.is_secret()));
         if let Some(planned) = &self.version {
             self.seen = sight
                 .seen(&self.reference)

@@ -45,7 +45,7 @@ use super::prune;
 use super::refusal::{self, Refusal};
 use super::request::{self, Sender};
 use super::set::{ApplySet, Keeper, Members};
-use crate::cluster::{Applied, ClusterError, Taken, UnitScope};
+use crate::cluster::{Applied, ClusterError, UnitScope};
 use crate::model::{CommitId, Conflicts, ObjectRef};
 use crate::plan::{Apply, Mark};
 
@@ -147,7 +147,7 @@ pub async fn apply(
 
     hand.judge(&mut work, None).await?;
     hand.carry_out(&mut work, |item| {
-        item.is_namespace(&context.set.set().namespace)
+        item.is_new_namespace(&context.set.set().namespace)
     })
     .await?;
     let holding = context
@@ -165,7 +165,9 @@ pub async fn apply(
     prune::prune(&hand, &apply.prune).await?;
     drop(holding);
     context.set.release(hand.keeper(), surplus, &wanted).await;
-    Ok(Applied { taken: work.taken })
+    Ok(Applied {
+        taken: context.set.told(&scope.application),
+    })
 }
 
 /// Who carries an apply out.
@@ -182,7 +184,6 @@ struct Work<'a> {
     /// In the order they go.
     items: Vec<Item<'a>>,
     brought: Brought,
-    taken: Vec<Taken>,
 }
 
 impl<'a> Hand<'a> {
@@ -228,11 +229,7 @@ impl<'a> Hand<'a> {
             }
         }
         failures.into_result(self.context.cluster)?;
-        Ok(Work {
-            items,
-            brought,
-            taken: Vec::new(),
-        })
+        Ok(Work { items, brought })
     }
 
     /// Looks up what the cluster says of the item's kind, and whether the unit may hold it where it
@@ -319,7 +316,7 @@ impl<'a> Hand<'a> {
                 .take()
                 .filter(|_| !silent.load(Ordering::Relaxed))
             else {
-                return (item, Ok(Vec::new()));
+                return (item, Ok(()));
             };
             let done = self.apply_one(item, ready).await;
             if matches!(done, Err(Refusal::Unavailable { .. })) {
@@ -330,9 +327,8 @@ impl<'a> Hand<'a> {
         .await;
         let mut failures = Failures::default();
         for (item, done) in done {
-            match done {
-                Ok(taken) => work.taken.extend(taken),
-                Err(refusal) => failures.add(item, refusal),
+            if let Err(refusal) = done {
+                failures.add(item, refusal);
             }
         }
         failures.into_result(self.context.cluster)

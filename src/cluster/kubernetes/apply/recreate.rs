@@ -12,11 +12,8 @@ use super::Hand;
 use super::item::Item;
 use crate::cluster::kubernetes::refusal::Refusal;
 use crate::cluster::kubernetes::request::{Deletion, View};
-
-/// The annotation by which a manifest allows it, and its usual value.
-pub(super) const RECREATE: &str = "towpath.dev/recreate: \"true\"";
-
-const ALLOWS: &str = "towpath.dev/recreate";
+use crate::manifest::RECREATE;
+use crate::model::ObjectRef;
 
 /// Kinds that hold data or take much else along: here the annotation's value must be the kind's own
 /// name, so that no patch over many objects says it by the way.
@@ -38,9 +35,19 @@ impl Item<'_> {
     /// Whether it may be deleted and made anew: the plan or its manifest says so.
     pub(super) fn may_be_made_anew(&self) -> bool {
         let head = self.head();
-        let allowed = head.as_ref().and_then(|head| head.annotation(ALLOWS));
+        let allowed = head.as_ref().and_then(|head| head.annotation(RECREATE));
         self.anew || allows(&self.reference.kind, &self.reference.group, allowed)
     }
+}
+
+/// What to write on an object so that it may be made anew.
+pub(super) fn permission(object: &ObjectRef) -> String {
+    let ObjectRef { kind, group, .. } = object;
+    let value = match GRAVE.contains(&(kind, group)) {
+        true => kind,
+        false => "true",
+    };
+    format!("`{RECREATE}: \"{value}\"`")
 }
 
 fn allows(kind: &str, group: &str, value: Option<&str>) -> bool {

@@ -136,6 +136,7 @@ impl Site {
         let rendering = Rendering {
             default_namespace: &self.namespace,
             fields: &fields,
+            access: None,
         };
         Arc::new(render(&[layer], &[], rendering).unwrap())
     }
@@ -161,7 +162,7 @@ impl Site {
                     reference: object.reference.clone(),
                     version: metadata.and_then(|it| it.resource_version.clone()),
                     hash: object.hash(),
-                    anew: object.reference.kind == "Job",
+                    anew: object.run.is_some(),
                 });
             }
         }
