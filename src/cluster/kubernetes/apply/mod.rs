@@ -265,7 +265,7 @@ impl<'a> Hand<'a> {
         let is_due = |item: &&mut Item<'_>| item.needs == after && (after.is_none() || !item.later);
         let due = work.items.iter_mut().filter(is_due);
         let looked: Vec<_> = each(due, |item| async {
-            let looked = match work.brought.defines(&item.object.reference) {
+            let looked = match after.is_some() && work.brought.lags(item.object) {
                 true => self.look_patiently(item).await,
                 false => self.look(item).await,
             };
