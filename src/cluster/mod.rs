@@ -3,6 +3,7 @@
 //! Split into a read half and a write half, so that commands which only look cannot change
 //! anything by construction. What is applied was decided before; a cluster decides nothing.
 
+pub mod kubernetes;
 pub mod simulated;
 pub mod unsupported;
 

@@ -1,0 +1,157 @@
+//! One object of an apply: what it asks for, what it was planned on, and what of it is sent.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::dry_run::Ready;
+use super::stages::{self, Stage};
+use super::{Hand, Seen, Sight};
+use crate::cluster::kubernetes::kinds::Kind;
+use crate::cluster::kubernetes::marks;
+use crate::cluster::kubernetes::refusal::Refusal;
+use crate::cluster::kubernetes::request::{NEVER, Target};
+use crate::manifest::Object;
+use crate::model::ObjectRef;
+use crate::plan::Mark;
+
+/// See the module.
+pub(super) struct Item<'a> {
+    pub(super) object: &'a Object,
+    /// Which object, as the cluster has it: what lives in no namespace has none.
+    pub(super) reference: ObjectRef,
+    /// Its stage, and its place in it.
+    pub(super) place: (Stage, usize),
+    /// The stage after which the server can judge it; `None`: at once.
+    pub(super) needs: Option<Stage>,
+    /// The live version that it goes onto; `None`: there must be none.
+    pub(super) version: Option<String>,
+    /// The live object's id, where that is known.
+    pub(super) uid: Option<String>,
+    /// The live object as it was when the plan was made, where that is known.
+    pub(super) seen: Option<Seen>,
+    /// How it is applied, once the server has judged it.
+    pub(super) ready: Option<Ready>,
+    target: Option<Target>,
+}
+
+/// What of an object decides how it is applied.
+#[derive(Deserialize)]
+pub(super) struct Head<'a> {
+    #[serde(rename = "apiVersion", borrow)]
+    api_version: Cow<'a, str>,
+    #[serde(default)]
+    metadata: Metadata,
+}
+
+#[derive(Deserialize, Default)]
+struct Metadata {
+    annotations: Option<BTreeMap<String, Value>>,
+}
+
+impl Head<'_> {
+    /// An annotation, if it is text.
+    pub(super) fn annotation(&self, name: &str) -> Option<&str> {
+        self.metadata.annotations.as_ref()?.get(name)?.as_str()
+    }
+}
+
+impl<'a> Item<'a> {
+    /// An object to be applied onto this live version.
+    pub(super) fn new(object: &'a Object, version: Option<String>) -> Self {
+        Self {
+            object,
+            reference: object.reference.clone(),
+            place: stages::place(&object.reference),
+            needs: None,
+            version,
+            uid: None,
+            seen: None,
+            ready: None,
+            target: None,
+        }
+    }
+
+    /// What of the object decides how it is applied.
+    pub(super) fn head(&self) -> Option<Head<'a>> {
+        serde_json::from_str(self.object.json()).ok()
+    }
+
+    /// Whether it is this namespace.
+    pub(super) fn is_namespace(&self, name: &str) -> bool {
+        let ObjectRef { kind, group, .. } = &self.reference;
+        kind == "Namespace" && group.is_empty() && self.reference.name == name
+    }
+
+    /// Takes what the cluster says of its kind, and what was seen of it when the plan was made.
+    pub(super) fn settle(&mut self, kind: &Arc<Kind>, sight: &dyn Sight) -> Result<(), Refusal> {
+        let api_version = self.head().map(|head| head.api_version.into_owned());
+        let api_version = api_version.unwrap_or_default();
+        let version = api_version.rsplit('/').next().unwrap_or_default();
+        if !kind.serves(version) {
+            let served = kind
+                .versions
+                .iter()
+                .map(|version| match kind.group.as_str() {
+                    "" => format!("`{version}`"),
+                    group => format!("`{group}/{version}`"),
+                });
+            return Err(Refusal::Refused(format!(
+                "the cluster does not serve `{api_version}` of {}: write apiVersion {}",
+                self.reference.group_kind(),
+                served.collect::<Vec<_>>().join(" or ")
+            )));
+        }
+        if !kind.namespaced {
+            self.reference.namespace = None;
+        }
+        self.target = Some(Target::new(kind, Some(version), &self.reference));
+        if let Some(planned) = &self.version {
+            self.seen = sight
+                .seen(&self.reference)
+                .filter(|it| it.version == *planned);
+            self.uid = self.seen.as_ref().map(|seen| seen.uid.clone());
+        }
+        Ok(())
+    }
+
+    /// Where it lives, once its kind is known.
+    pub(super) fn target(&self) -> Result<&Target, Refusal> {
+        self.target.as_ref().ok_or(Refusal::Missing)
+    }
+
+    /// The object as it is sent: marked, and bound to what it was planned on.
+    pub(super) fn body(&self, hand: &Hand<'_>) -> Result<Vec<u8>, Refusal> {
+        let namespaced = self.target()?.kind().namespaced;
+        let set = hand.context.set.set();
+        let mut value = marks::dressed(self.object, namespaced, &self.mark(hand), set);
+        let metadata = &mut value["metadata"];
+        metadata["resourceVersion"] = self.version.as_deref().unwrap_or(NEVER).into();
+        if let Some(uid) = &self.uid {
+            metadata["uid"] = uid.as_str().into();
+        }
+        Ok(value.to_string().into_bytes())
+    }
+
+    /// The mark it gets. Where only what others made of it is set back, it keeps the commit where it
+    /// last changed.
+    fn mark(&self, hand: &Hand<'_>) -> Mark {
+        let hash = self.object.hash();
+        let scope = hand.scope;
+        let before = self.seen.as_ref().and_then(|seen| seen.mark.as_ref());
+        let same = before.filter(|mark| {
+            mark.hash == hash
+                && mark.application == scope.application
+                && mark.environment == scope.environment
+        });
+        Mark {
+            application: scope.application.clone(),
+            environment: scope.environment.clone(),
+            hash,
+            commit: same.map_or(hand.commit, |mark| mark.commit),
+        }
+    }
+}
