@@ -4,6 +4,7 @@
 mod audit;
 mod bed;
 mod faults;
+mod logs;
 mod plane;
 mod pods;
 mod stands;
