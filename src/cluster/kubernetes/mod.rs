@@ -7,6 +7,7 @@ pub mod connect;
 mod fields;
 pub mod health;
 pub mod kinds;
+pub mod logs;
 pub mod marks;
 mod prune;
 mod refusal;

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::Hand;
 use super::item::Item;
+use crate::cluster::kubernetes::marks::RUN;
 use crate::cluster::kubernetes::refusal::Refusal;
 use crate::cluster::kubernetes::request::{Deletion, View};
 
@@ -17,9 +18,6 @@ use crate::cluster::kubernetes::request::{Deletion, View};
 pub(super) const RECREATE: &str = "towpath.dev/recreate: \"true\"";
 
 const ALLOWS: &str = "towpath.dev/recreate";
-
-/// The annotation of a Job that is run anew whenever it changes.
-const RUN: &str = "towpath.dev/run";
 
 /// Kinds that hold data or take much else along: here the annotation's value must be the kind's own
 /// name, so that no patch over many objects says it by the way.
