@@ -36,6 +36,8 @@ pub struct HttpSettings {
     pub connect_timeout: Duration,
     /// How long a server may be silent within an answer, or before it begins.
     pub idle_timeout: Duration,
+    /// Whether redirects are followed; if not, they are answers like any other.
+    pub follow_redirects: bool,
 }
 
 impl Default for HttpSettings {
@@ -45,6 +47,7 @@ impl Default for HttpSettings {
             proxy: None,
             connect_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(30),
+            follow_redirects: true,
         }
     }
 }
@@ -63,7 +66,10 @@ pub fn client(settings: &HttpSettings) -> anyhow::Result<Client> {
         .tcp_keepalive(Duration::from_secs(30))
         .tcp_nodelay(true)
         .referer(false)
-        .redirect(redirect::Policy::custom(redirect));
+        .redirect(match settings.follow_redirects {
+            true => redirect::Policy::custom(redirect),
+            false => redirect::Policy::none(),
+        });
     if let Some(path) = &settings.ca_file {
         builder = builder.tls_certs_merge(certificates(path)?);
     }

@@ -26,3 +26,4 @@ pub mod reconcile;
 pub mod registry;
 pub mod secret;
 pub mod serve;
+pub mod smoke;

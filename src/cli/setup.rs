@@ -7,6 +7,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result, bail};
 use jiff::Timestamp;
 
+use super::names;
 use crate::cluster::simulated::SimulatedCluster;
 use crate::cluster::unsupported::UnsupportedCluster;
 use crate::cluster::{self, SharedCluster, SharedReadCluster};
@@ -20,6 +21,7 @@ use crate::model::{
 use crate::observe::{Intervals, Outside};
 use crate::reconcile::Reconciler;
 use crate::registry::{CredentialSource, HostSettings, HttpRegistry, RegistrySettings};
+use crate::smoke::HttpProbe;
 
 /// Where the configuration is read from, and what was read.
 pub struct Setup {
@@ -124,20 +126,7 @@ impl Setup {
         only: &[EnvironmentName],
         now: Timestamp,
     ) -> Result<BTreeMap<EnvironmentName, SharedCluster>> {
-        for name in only {
-            if !self.config.environments.contains(name) {
-                let known: Vec<_> = self
-                    .config
-                    .environments
-                    .iter()
-                    .map(ToString::to_string)
-                    .collect();
-                bail!(
-                    "there is no environment `{name}`: there are {}",
-                    known.join(", ")
-                );
-            }
-        }
+        names::environments(self, only)?;
         let cache = self.cache();
         let mut clusters = BTreeMap::new();
         for pipeline in &self.config.pipelines {
@@ -156,10 +145,15 @@ impl Setup {
         clusters: BTreeMap<EnvironmentName, SharedReadCluster>,
     ) -> Result<Outside> {
         let settings = &self.config.settings;
-        let client = http::client(&HttpSettings {
+        let connections = HttpSettings {
             ca_file: settings.ca_file.clone(),
             proxy: settings.proxy.clone(),
             ..HttpSettings::default()
+        };
+        let client = http::client(&connections)?;
+        let probing = http::client(&HttpSettings {
+            follow_redirects: false,
+            ..connections
         })?;
         let cache = self.cache();
         let registry = HttpRegistry::new(client.clone(), self.registries());
@@ -183,6 +177,7 @@ impl Setup {
             registry: Arc::new(registry),
             repositories,
             clusters,
+            probe: Arc::new(HttpProbe::new(probing)),
         })
     }
 

@@ -4,6 +4,7 @@
 //! anything by construction. What is applied was decided before; a cluster decides nothing.
 
 pub mod kubernetes;
+pub mod rbac;
 pub mod simulated;
 pub mod unsupported;
 
@@ -13,10 +14,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use serde_json::Value;
 
 use crate::manifest::Rendered;
 use crate::model::{ApplicationName, EnvironmentName, ObjectRef};
-use crate::plan::{Apply, Live};
+use crate::plan::{Apply, Live, LiveObject};
 
 /// The unit whose objects are looked at or changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,9 +88,69 @@ pub trait ReadCluster: Send + Sync {
         now: Timestamp,
     ) -> Result<Live, ClusterError>;
 
+    /// What the cluster would make of a unit's desired state, by its own dry run: every object of it,
+    /// and those that are the unit's and would be deleted. Changes nothing.
+    ///
+    /// # Errors
+    /// [`ClusterError::Unavailable`] where it does not answer, [`ClusterError::Refused`] and
+    /// [`ClusterError::Prevented`] where it would not take an object.
+    async fn preview(
+        &self,
+        unit: &UnitScope,
+        rendered: &Arc<Rendered>,
+        now: Timestamp,
+    ) -> Result<Vec<Preview>, ClusterError>;
+
+    /// Every object that carries the environment's mark.
+    ///
+    /// # Errors
+    /// [`ClusterError::Unavailable`] where it does not answer within its deadline.
+    async fn inventory(
+        &self,
+        environment: &EnvironmentName,
+        now: Timestamp,
+    ) -> Result<Vec<Member>, ClusterError>;
+
+    /// How it serves a kind; `None` where it does not. `group` is empty for the core group.
+    ///
+    /// # Errors
+    /// [`ClusterError::Unavailable`] where it does not answer within its deadline.
+    async fn served(&self, group: &str, kind: &str) -> Result<Option<Served>, ClusterError>;
+
     /// Returns when something may have changed, and for which applications. Carries no data: whoever
     /// waits looks again.
     async fn changed(&self, now: Timestamp) -> BTreeSet<ApplicationName>;
+}
+
+/// What would become of an object.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Preview {
+    /// Which.
+    pub reference: ObjectRef,
+    /// As it is; `None`: it is not there.
+    pub before: Option<Value>,
+    /// As it would be; `None`: it would be deleted.
+    pub after: Option<Value>,
+    /// Whether its manifest is encrypted: its values are shown to nobody.
+    pub secret: bool,
+}
+
+/// An object of an environment's set.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Member {
+    /// Which.
+    pub reference: ObjectRef,
+    /// What was found.
+    pub live: LiveObject,
+}
+
+/// How a cluster serves a kind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Served {
+    /// The resource's name in addresses and roles: `deployments`.
+    pub plural: String,
+    /// Whether its objects live in namespaces.
+    pub namespaced: bool,
 }
 
 /// The half that changes.

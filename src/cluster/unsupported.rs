@@ -7,9 +7,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-use super::{Applied, Cluster, ClusterError, ReadCluster, UnitScope};
+use super::{Applied, Cluster, ClusterError, Member, Preview, ReadCluster, Served, UnitScope};
 use crate::manifest::Rendered;
-use crate::model::{ApplicationName, ClusterAddress};
+use crate::model::{ApplicationName, ClusterAddress, EnvironmentName};
 use crate::plan::{Apply, Live};
 
 /// See the module.
@@ -48,6 +48,27 @@ impl ReadCluster for UnsupportedCluster {
         _: Option<&Arc<Rendered>>,
         _: Timestamp,
     ) -> Result<Live, ClusterError> {
+        Err(self.error())
+    }
+
+    async fn preview(
+        &self,
+        _: &UnitScope,
+        _: &Arc<Rendered>,
+        _: Timestamp,
+    ) -> Result<Vec<Preview>, ClusterError> {
+        Err(self.error())
+    }
+
+    async fn inventory(
+        &self,
+        _: &EnvironmentName,
+        _: Timestamp,
+    ) -> Result<Vec<Member>, ClusterError> {
+        Err(self.error())
+    }
+
+    async fn served(&self, _: &str, _: &str) -> Result<Option<Served>, ClusterError> {
         Err(self.error())
     }
 

@@ -28,6 +28,13 @@ pub struct Snapshot {
     pub(super) environments: BTreeMap<EnvironmentName, Arc<EnvironmentSeen>>,
 }
 
+impl Snapshot {
+    /// The head of an environment's branch.
+    pub(super) fn head(&self, environment: &EnvironmentName) -> Option<CommitId> {
+        self.environments.get(environment).map(|seen| seen.head)
+    }
+}
+
 /// Where an environment's deployments stand in its repository.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {

@@ -6,7 +6,9 @@
 
 mod branch;
 mod catalogue;
+mod claims;
 mod concerned;
+mod desired;
 mod history;
 mod infra;
 mod live;
@@ -39,8 +41,9 @@ use crate::model::{
     ApplicationName, Environment, EnvironmentName, Gate, ImageReference, ImageRepository, Pipeline,
     RepositoryUrl, proposal_branch,
 };
-use crate::plan::{Infra, Observed, Request, UnitView, Unreadable, World};
+use crate::plan::{Infra, Learned, Observed, Request, UnitView, Unreadable, World};
 use crate::registry::Registry;
+use crate::smoke::Probe;
 
 /// The outside systems that pipelines need, to look at: what holds no more than this applies nothing.
 pub struct Outside {
@@ -50,6 +53,8 @@ pub struct Outside {
     pub repositories: BTreeMap<RepositoryUrl, Repository>,
     /// The clusters of the environments that this process acts for; the others are known by their records.
     pub clusters: BTreeMap<EnvironmentName, SharedReadCluster>,
+    /// Asks what was deployed whether it answers.
+    pub probe: Arc<dyn Probe>,
 }
 
 /// How often sources are read without being told to.
@@ -108,6 +113,7 @@ pub struct Observatory {
     pub histories: BTreeMap<RepositoryUrl, Arc<HistorySource>>,
     /// By unit.
     pub live: BTreeMap<(EnvironmentName, ApplicationName), Arc<LiveSource>>,
+    pipelines: Vec<Arc<Pipeline>>,
     registry: Arc<dyn Registry>,
     catalogues: Mutex<BTreeMap<ApplicationName, CatalogueKept>>,
     resolved: Mutex<BTreeMap<ImageReference, Looked>>,
@@ -174,6 +180,7 @@ impl Observatory {
             tags: tags.collect(),
             histories,
             live,
+            pipelines: pipelines.to_vec(),
             registry: outside.registry.clone(),
             catalogues: Mutex::default(),
             resolved: Mutex::default(),
@@ -257,16 +264,18 @@ impl Observatory {
             )),
         };
         let live = self.live_of(pipeline, environment).map(|source| {
-            if let Ok(infra) = infra.read() {
-                source.desire(infra);
-            }
-            source.observed()
+            let Ok(infra) = infra.read() else {
+                return source.observed();
+            };
+            source.desire(infra);
+            self.with_claims(pipeline, environment, infra, source.observed())
         });
         let request = request(pipeline, environment, &infra, now);
         UnitView {
             infra,
             request,
             live,
+            learned: Learned::default(),
         }
     }
 }

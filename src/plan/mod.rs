@@ -4,13 +4,21 @@
 //! [`decide`]: what is unreadable or held, what has happened and is not recorded, which release
 //! comes next, what the cluster must still do, how it went.
 
+mod brake;
 pub mod check;
+mod difference;
 pub mod edit;
+mod foreign;
 mod head;
+mod hooks;
 mod next;
+mod notes;
+mod person;
 mod release;
 mod rollout;
+mod sentence;
 mod settle;
+mod smoke;
 mod step;
 mod waiting;
 mod world;
@@ -19,11 +27,16 @@ use std::ops::ControlFlow;
 
 use jiff::Timestamp;
 
-pub use step::{Apply, Change, PlannedOn, Propose, Prune, Statements, Step, Withdraw, Write};
+pub use person::{
+    Adoption, Allowed, ForeignObject, adoption, approve_adoption, approve_prune, deletions,
+};
+pub use step::{
+    Apply, Change, PlannedOn, Propose, Prune, Scope, Smoke, Statements, Step, Withdraw, Write,
+};
 pub use waiting::{Reason, Waiting};
 pub use world::{
-    ChangedBy, Desired, Drifted, Infra, Live, LiveObject, Mark, Observed, Proposal, Request,
-    UnitView, Unreadable, World,
+    ChangedBy, Desired, Drifted, Infra, Learned, Live, LiveObject, Mark, Observed, Proposal,
+    Refusal, Request, Smoked, Taking, UnitView, Unreadable, World,
 };
 
 use crate::model::record::{Deployment, UnitRecords};
@@ -50,6 +63,8 @@ pub struct UnitPlan {
     pub number: Option<u64>,
     /// The one decision.
     pub decision: Decision,
+    /// What else there is to say: it blocks nothing.
+    pub notes: Vec<String>,
 }
 
 /// A unit gets exactly one.
@@ -120,6 +135,7 @@ fn plan_unit(unit: &Unit<'_>) -> UnitPlan {
             .and_then(|records| records.deployment.as_ref())
             .map(|it| it.number),
         decision,
+        notes: notes::notes(unit, records),
     }
 }
 
@@ -127,13 +143,13 @@ fn plan_unit(unit: &Unit<'_>) -> UnitPlan {
 fn decide(unit: &Unit<'_>) -> Walk<Waiting> {
     let ready = unit.ready()?;
     settle::adopt(&ready)?;
+    settle::taken(&ready)?;
     settle::head(&ready)?;
     settle::proposal(&ready)?;
     let next = next::release(&ready)?;
-    rollout::apply(&ready)?;
-    let progress = rollout::judge(&ready)?;
-    Walk::Continue(match progress {
-        Some(progress) => next.or(progress),
+    let rollout = rollout::roll_out(&ready)?;
+    Walk::Continue(match rollout {
+        Some(rollout) => next.or(rollout),
         None => next,
     })
 }
@@ -146,12 +162,19 @@ impl<'a> Unit<'a> {
         }
         let infra = match self.view.infra.read() {
             Ok(infra) => infra,
-            Err(unreadable) => return unreadable_source(unreadable),
+            Err(unreadable) => {
+                brake::unrecorded(self)?;
+                return unreadable_source(unreadable);
+            }
         };
         let records = match &infra.records {
             Ok(records) => records,
-            Err(why) => return wait(Reason::UnreadableRecords(why.clone())),
+            Err(why) => {
+                brake::unrecorded(self)?;
+                return wait(Reason::UnreadableRecords(why.clone()));
+            }
         };
+        brake::record(self, infra)?;
         if let Some(hold) = records.hold.as_ref().or(infra.standing.hold.as_ref()) {
             let reason = Reason::Held {
                 reason: hold.reason.clone(),
@@ -200,12 +223,27 @@ impl<'a> Unit<'a> {
     }
 }
 
-impl Ready<'_> {
+impl Infra {
     fn planned_on(&self) -> PlannedOn {
         PlannedOn {
-            head: self.infra.head,
-            records: self.infra.records_head,
-            proposal: self.infra.proposal.as_ref().map(|proposal| proposal.head),
+            head: self.head,
+            records: self.records_head,
+            proposal: self.proposal.as_ref().map(|proposal| proposal.head),
+        }
+    }
+}
+
+impl<'a> Ready<'a> {
+    fn planned_on(&self) -> PlannedOn {
+        self.infra.planned_on()
+    }
+
+    /// What the cluster runs.
+    fn live(&self) -> Result<&'a Live, String> {
+        match self.unit.view.live.as_ref().map(Observed::read) {
+            Some(Ok(live)) => Ok(live),
+            Some(Err(unreadable)) => Err(Reason::Unreadable(unreadable.clone()).to_string()),
+            None => Err(Reason::NotOurs.to_string()),
         }
     }
 }

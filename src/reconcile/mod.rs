@@ -6,7 +6,9 @@
 
 mod board;
 mod effect;
+mod failing;
 mod keep;
+mod person;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -25,7 +27,9 @@ use crate::cluster::SharedCluster;
 use crate::event::Event;
 use crate::model::{Author, Digests, EnvironmentName, Pipeline, RepositoryUrl};
 use crate::observe::{Intervals, Observatory, Outside};
-use crate::plan::{self, Decision, Plan, Reason, Step, Unreadable, Waiting, World};
+use crate::plan::{self, Decision, Learned, Plan, Reason, Step, Waiting, World};
+use crate::smoke::Probe;
+use failing::Failing;
 
 /// Events kept for a watcher that is slow to take them.
 const EVENTS: usize = 4096;
@@ -40,6 +44,7 @@ const REST_MAX: Duration = Duration::from_secs(3600);
 pub struct Reconciler {
     pipelines: Vec<Arc<Towed>>,
     observatory: Observatory,
+    probe: Arc<dyn Probe>,
     writers: BTreeMap<RepositoryUrl, Arc<Writer>>,
     clusters: BTreeMap<EnvironmentName, SharedCluster>,
     intervals: Intervals,
@@ -58,13 +63,15 @@ struct Towed {
 #[derive(Default)]
 struct Memory {
     /// Units with an effect on its way.
-    in_flight: BTreeMap<EnvironmentName, ()>,
+    in_flight: BTreeMap<EnvironmentName, InFlight>,
     /// Whether deployment tags are being made.
     tagging: bool,
     /// When tags that could not be made may be tried again.
     tags_again: Option<Timestamp>,
     /// Units whose last effect failed, and when it may be tried again.
     failing: BTreeMap<EnvironmentName, Failing>,
+    /// What effects on units came to, where that can be seen nowhere else.
+    learned: BTreeMap<EnvironmentName, Learned>,
     /// When tags that only manifests name may be looked up again.
     look_up_next: Option<Timestamp>,
     /// Whether they were looked up at least once.
@@ -75,9 +82,16 @@ struct Memory {
     stopped: BTreeMap<EnvironmentName, String>,
 }
 
-struct Failing {
-    unreadable: Unreadable,
-    count: u32,
+/// An effect on its way. Only one that merely asks may be ended before it is done.
+#[derive(Default)]
+struct InFlight {
+    asking: Option<Asking>,
+}
+
+/// Smoke tests on their way.
+struct Asking {
+    number: u64,
+    end: CancellationToken,
 }
 
 impl Reconciler {
@@ -108,6 +122,7 @@ impl Reconciler {
         Self {
             pipelines: towed.collect(),
             observatory,
+            probe: outside.probe.clone(),
             writers: writers.collect(),
             clusters,
             intervals,
@@ -158,6 +173,7 @@ impl Reconciler {
                         () = stop.cancelled() => {}
                     }
                 }
+                towed.memory().end_asking();
             });
         }
         tasks.close();
@@ -173,10 +189,11 @@ impl Reconciler {
     ) -> Duration {
         let (world, plan) = self.plan(towed, now);
         self.tell(towed, &world, &plan, now);
-        for (environment, step) in self.due(towed, &plan) {
+        for (environment, step, end) in self.due(towed, &plan) {
             let (this, towed) = (self.clone(), towed.clone());
             effects.spawn(async move {
-                let happened = this.act(&towed, &environment, step, clock::now()).await;
+                let acting = this.act(&towed, &environment, step, clock::now());
+                let happened = end.run_until_cancelled(acting).await.unwrap_or_default();
                 towed.memory().in_flight.remove(&environment);
                 this.tell_all(happened, clock::now());
                 towed.wake.notify_one();
@@ -206,7 +223,7 @@ impl Reconciler {
         for towed in &self.pipelines {
             let (world, plan) = self.plan(towed, now);
             self.tell(towed, &world, &plan, now);
-            for (environment, step) in self.due(towed, &plan) {
+            for (environment, step, _) in self.due(towed, &plan) {
                 acts.push(async move {
                     let happened = self.act(towed, &environment, step, now).await;
                     towed.memory().in_flight.remove(&environment);
@@ -229,14 +246,15 @@ impl Reconciler {
 
     /// Observes and plans. A step that just failed waits its turn, and says so.
     fn plan(&self, towed: &Towed, now: Timestamp) -> (World, Plan) {
-        let world = self.observatory.world(&towed.pipeline, now);
+        let mut world = self.observatory.world(&towed.pipeline, now);
+        towed.memory().teach(&mut world);
         let mut plan = plan::plan(&towed.pipeline, &world, now);
         let findings = plan::check::check(&towed.pipeline, &world, &plan);
         let memory = towed.memory();
         for unit in &mut plan.units {
-            if !matches!(unit.decision, Decision::Step(_)) {
+            let Decision::Step(step) = &unit.decision else {
                 continue;
-            }
+            };
             if let Some(finding) = findings
                 .iter()
                 .find(|it| it.environment == unit.environment)
@@ -245,7 +263,7 @@ impl Reconciler {
                 let why = format!("a bug: its plan breaks {finding}");
                 unit.decision = Decision::Waiting(Waiting::on(Reason::BrokenManifests(why)));
             } else if let Some(failing) = memory.failing.get(&unit.environment)
-                && failing.unreadable.retry.is_some_and(|retry| now < retry)
+                && failing.holds_up(step, now)
             {
                 unit.decision = Decision::Waiting(failing.waiting());
             }
@@ -254,18 +272,33 @@ impl Reconciler {
         (world, plan)
     }
 
-    /// The steps of units that have no effect on its way; they have one from here on.
-    fn due(&self, towed: &Towed, plan: &Plan) -> Vec<(EnvironmentName, Step)> {
+    /// The steps of units that have no effect on its way; they have one from here on. What merely
+    /// asks about a deployment that is no longer asked about is ended.
+    fn due(&self, towed: &Towed, plan: &Plan) -> Vec<(EnvironmentName, Step, CancellationToken)> {
         let mut memory = towed.memory();
         let mut due = Vec::new();
         for unit in &plan.units {
+            if let Some(asking) = memory.asking(&unit.environment) {
+                if !asking.is_asked_by(&unit.decision) {
+                    asking.end.cancel();
+                }
+                continue;
+            }
             if let Decision::Step(step) = &unit.decision
-                && memory
-                    .in_flight
-                    .insert(unit.environment.clone(), ())
-                    .is_none()
+                && !memory.in_flight.contains_key(&unit.environment)
             {
-                due.push((unit.environment.clone(), Step::clone(step)));
+                let end = CancellationToken::new();
+                let asking = match &**step {
+                    Step::Smoke(smoke) => Some(Asking {
+                        number: smoke.number,
+                        end: end.clone(),
+                    }),
+                    _ => None,
+                };
+                memory
+                    .in_flight
+                    .insert(unit.environment.clone(), InFlight { asking });
+                due.push((unit.environment.clone(), Step::clone(step), end));
             }
         }
         due
@@ -292,6 +325,26 @@ impl Towed {
 }
 
 impl Memory {
+    /// Puts what is remembered of each unit into the world, and remembers what does not stay to be seen.
+    fn teach(&mut self, world: &mut World) {
+        for (environment, view) in &mut world.units {
+            let learned = self.learned.entry(environment.clone()).or_default();
+            learned.see(view);
+            view.learned = learned.clone();
+        }
+    }
+
+    /// The smoke tests that are on their way to this unit.
+    fn asking(&self, environment: &EnvironmentName) -> Option<&Asking> {
+        self.in_flight.get(environment)?.asking.as_ref()
+    }
+
+    /// Nobody will look at the answers any more.
+    fn end_asking(&self) {
+        let asking = self.in_flight.values().filter_map(|it| it.asking.as_ref());
+        asking.for_each(|asking| asking.end.cancel());
+    }
+
     fn is_busy(&self) -> bool {
         self.tagging || !self.in_flight.is_empty()
     }
@@ -314,12 +367,14 @@ impl Memory {
     }
 }
 
-impl Failing {
-    fn waiting(&self) -> Waiting {
-        Waiting {
-            reason: Reason::Retrying(self.unreadable.clone()),
-            since: Some(self.unreadable.since),
-            next: self.unreadable.retry,
+impl Asking {
+    /// Whether the unit's newest plan is still to ask, or to wait for the answer.
+    fn is_asked_by(&self, decision: &Decision) -> bool {
+        match decision {
+            Decision::Step(step) => {
+                matches!(&**step, Step::Smoke(smoke) if smoke.number == self.number)
+            }
+            Decision::Waiting(_) => false,
         }
     }
 }

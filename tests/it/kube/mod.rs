@@ -7,6 +7,7 @@ mod faults;
 mod logs;
 mod plane;
 mod pods;
+mod roles;
 mod stands;
 
 use std::path::PathBuf;
