@@ -2,7 +2,7 @@
 //!
 //! Owns which container's log tells why the Job failed, and what of that log is shown. What is shown ends
 //! up in records as it was written: nobody can know which words in it are secret, so that a Job whose log
-//! may hold some says so by an annotation ([`marks::LOGS`]). A log that cannot be read delays nothing for
+//! may hold some says so by an annotation ([`manifest::LOGS`]). A log that cannot be read delays nothing for
 //! long and is no error: there are no lines then.
 
 use std::time::Duration;
@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use super::answer::{self, Asked};
 use super::health::text;
-use super::marks;
+use crate::manifest;
 
 /// As many lines are shown.
 const LINES: usize = 5;
@@ -48,14 +48,14 @@ pub struct JobLog {
 
 impl JobLog {
     /// The log of an object as the server shows it, if that is a Job which runs for every release
-    /// ([`marks::RUN`]) and does not keep its log to itself ([`marks::LOGS`]).
+    /// ([`manifest::RUN`]) and does not keep its log to itself ([`manifest::LOGS`]).
     pub fn of(object: &Value) -> Option<Self> {
         let api = object["apiVersion"].as_str()?;
         let is_job = object["kind"] == "Job" && api.starts_with("batch/");
         let metadata = &object["metadata"];
         let annotation = |key: &str| metadata["annotations"][key].as_str();
-        let is_told = matches!(annotation(marks::LOGS), None | Some("on"));
-        if !is_job || annotation(marks::RUN).is_none() || !is_told {
+        let is_told = metadata["annotations"].get(manifest::LOGS).is_none();
+        if !is_job || annotation(manifest::RUN).is_none() || !is_told {
             return None;
         }
         let text = |key: &str| metadata[key].as_str().map(str::to_owned);

@@ -34,13 +34,6 @@ pub const HOLD: &str = "towpath.dev/hold";
 /// Annotation: `disabled` keeps an object from being deleted.
 pub const PRUNE: &str = "towpath.dev/prune";
 
-/// Annotation of a Job that runs for every release: `before` the rest, or `after` it.
-pub const RUN: &str = "towpath.dev/run";
-
-/// Annotation of such a Job: with any other value than `on` (the default) nothing that it wrote is told
-/// when it fails.
-pub const LOGS: &str = "towpath.dev/logs";
-
 /// Label of members: the set's id.
 pub const PART_OF: &str = "applyset.kubernetes.io/part-of";
 

@@ -10,9 +10,9 @@ use tokio::time::Instant;
 
 use super::Hand;
 use super::item::Item;
-use crate::cluster::kubernetes::marks::RUN;
 use crate::cluster::kubernetes::refusal::Refusal;
 use crate::cluster::kubernetes::request::{Deletion, View};
+use crate::manifest::RUN;
 
 /// The annotation by which a manifest allows it, and its usual value.
 pub(super) const RECREATE: &str = "towpath.dev/recreate: \"true\"";

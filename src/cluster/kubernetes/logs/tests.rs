@@ -30,12 +30,6 @@ fn a_job_that_runs_for_every_release_is_told_unless_it_says_otherwise() {
         (
             "batch/v1",
             "Job",
-            json!({ "towpath.dev/run": "after", "towpath.dev/logs": "on" }),
-            true,
-        ),
-        (
-            "batch/v1",
-            "Job",
             json!({ "towpath.dev/run": "after", "towpath.dev/logs": "off" }),
             false,
         ),
