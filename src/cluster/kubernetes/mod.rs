@@ -12,6 +12,7 @@ mod drift;
 mod fields;
 pub mod health;
 pub mod kinds;
+pub mod logs;
 mod looks;
 pub mod marks;
 mod place;

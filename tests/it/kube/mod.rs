@@ -5,6 +5,7 @@ mod apply;
 mod audit;
 mod bed;
 mod faults;
+mod logs;
 mod plane;
 mod pods;
 mod roles;

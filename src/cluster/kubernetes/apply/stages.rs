@@ -314,7 +314,6 @@ mod tests {
         };
         let rendering = Rendering {
             default_namespace: "old",
-            access: None,
             fields: &fields,
             access: None,
         };
