@@ -6,7 +6,7 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Deserialize as _;
 
-use super::apply::{self, Hand, each, place, worst};
+use super::apply::{self, Hand, Seen, each, place, worst};
 use super::marks::{APPLICATION, ENVIRONMENT};
 use super::refusal::Refusal;
 use super::request::{Deletion, Target, View};
@@ -64,10 +64,10 @@ async fn delete(hand: &Hand<'_>, prune: &Prune) -> Result<(), Refusal> {
     let mut reference = prune.reference.clone();
     reference.namespace = reference.namespace.filter(|_| kind.namespaced);
     let target = Target::new(&kind, None, &reference);
+    // It may have been marked anew since the plan.
     let seen = hand.context.sight.seen(&reference);
-    let mut version = seen
-        .filter(|seen| seen.uid == prune.uid)
-        .map(|seen| seen.version);
+    let seen = seen.filter(|seen| seen.uid == prune.uid && marks_of(seen, hand.scope));
+    let mut version = seen.map(|seen| seen.version);
     for _ in 0..TRIES {
         if version.is_none() {
             version = match still_ours(hand, &target, prune).await? {
@@ -111,6 +111,12 @@ async fn still_ours(
         true => Ok(metadata.resource_version),
         false => Err(Refusal::Stale),
     }
+}
+
+fn marks_of(seen: &Seen, scope: &UnitScope) -> bool {
+    seen.mark.as_ref().is_some_and(|mark| {
+        mark.application == scope.application && mark.environment == scope.environment
+    })
 }
 
 fn is_of(metadata: &ObjectMeta, scope: &UnitScope) -> bool {

@@ -24,8 +24,11 @@ use crate::model::Conflicts;
 /// How often an object is followed whose status moves faster than it is looked at.
 pub(super) const TRIES: usize = 4;
 
-/// How long a changed CRD may take until the server judges by it, and how often that is tried.
-const SCHEMA: (Duration, Duration) = (Duration::from_secs(3), Duration::from_millis(50));
+/// How long the server may take until it judges by what was just applied.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// How soon it is asked again; each time twice as late.
+const PAUSE: Duration = Duration::from_millis(25);
 
 /// What came of looking.
 pub(super) enum Looked {
@@ -62,11 +65,10 @@ impl Hand<'_> {
         self.look_until_still(item, true).await
     }
 
-    /// The same for a kind that this apply brings or changes, whose new form the server may need a
-    /// moment to judge by.
+    /// The same for what depends on something that was just applied, which the server may not know yet.
     pub(super) async fn look_patiently(&self, item: &mut Item<'_>) -> Result<Looked, Refusal> {
-        let (patience, pause) = SCHEMA;
-        let end = Instant::now() + patience;
+        let end = Instant::now() + PATIENCE;
+        let mut pause = PAUSE;
         loop {
             let looked = match item.target() {
                 Ok(_) => self.look(item).await,
@@ -80,6 +82,7 @@ impl Hand<'_> {
                     if Instant::now() < end =>
                 {
                     tokio::time::sleep(pause).await;
+                    pause *= 2;
                 }
                 looked => return looked,
             }
@@ -88,7 +91,6 @@ impl Hand<'_> {
 
     /// Takes over what must be, and has the server judge the object then.
     pub(super) async fn inherit(&self, item: &mut Item<'_>) -> Result<Ready, Refusal> {
-        let mut taken = Vec::new();
         for _ in 0..TRIES {
             let metadata = self.moved(item).await?;
             self.is_of_no_other_set(&metadata)?;
@@ -99,17 +101,16 @@ impl Hand<'_> {
                     Err(refusal) => return Err(refusal),
                     Ok(reply) => item.written(metadata_of(&reply.value)?),
                 }
-                taken.extend(takeover.taken.into_iter().map(|(manager, fields)| Taken {
+                let taken = takeover.taken.into_iter().map(|(manager, fields)| Taken {
                     object: item.object.reference.clone(),
                     manager,
                     fields,
-                }));
+                });
+                self.took(taken.collect());
             }
-            let Looked::Ready(ready) = self.look_until_still(item, false).await? else {
-                continue;
-            };
-            taken.extend(ready.taken);
-            return Ok(Ready { taken, ..ready });
+            if let Looked::Ready(ready) = self.look_until_still(item, false).await? {
+                return Ok(ready);
+            }
         }
         Err(Refusal::Stale)
     }
@@ -172,7 +173,7 @@ impl Hand<'_> {
                 return Ok(Looked::Inherits);
             }
             item.uid = metadata.uid;
-            if item.runs() {
+            if item.anew {
                 way = Way::Anew;
             }
         }

@@ -161,20 +161,32 @@ impl Brought {
         let reference = &object.reference;
         let namespace = reference.namespace.as_ref();
         let in_new_namespace = namespace.is_some_and(|it| self.namespaces.contains(it));
-        let first = (in_new_namespace || self.defines(reference)).then_some(Stage::Definitions);
-        let named = lookups(object)
-            .into_iter()
-            .filter_map(|(kind, namespace, name)| {
-                let (stage, _) = place(&ObjectRef {
-                    group: group_of(kind).to_owned(),
-                    kind: kind.to_owned(),
-                    namespace: None,
-                    name: String::new(),
-                });
-                let brought = (kind.to_owned(), namespace, name);
-                self.others.contains(&brought).then_some(stage)
+        let first = in_new_namespace || self.defines(reference);
+        let looked_up = self.looked_up(object);
+        let first = first.then_some(Stage::Definitions);
+        looked_up.into_iter().chain(first).max()
+    }
+
+    /// Whether the server may need a moment to judge an object by what was just applied: it looks up
+    /// schemas and roles in what it remembers of them.
+    pub(super) fn lags(&self, object: &Object) -> bool {
+        self.defines(&object.reference) || !self.looked_up(object).is_empty()
+    }
+
+    /// The stages of what the server looks up for an object and the apply brings.
+    fn looked_up(&self, object: &Object) -> Vec<Stage> {
+        let named = lookups(object).into_iter();
+        let brought = named.filter_map(|(kind, namespace, name)| {
+            let (stage, _) = place(&ObjectRef {
+                group: group_of(kind).to_owned(),
+                kind: kind.to_owned(),
+                namespace: None,
+                name: String::new(),
             });
-        named.chain(first).max()
+            let looked_up = (kind.to_owned(), namespace, name);
+            self.others.contains(&looked_up).then_some(stage)
+        });
+        brought.collect()
     }
 
     /// Whether a CRD of the apply defines this object's kind.
@@ -303,6 +315,7 @@ mod tests {
         let rendering = Rendering {
             default_namespace: "old",
             fields: &fields,
+            access: None,
         };
         render(&[layer], &[], rendering).unwrap().objects
     }

@@ -6,7 +6,8 @@ use towpath::cluster::kubernetes::marks::PART_OF;
 use towpath::cluster::{ClusterError, Taken};
 use towpath::model::Conflicts;
 
-use super::site::{Site, workload};
+use super::between::{Between, Fate};
+use super::site::{Site, config_map, workload};
 
 const CLIENT_SIDE: &str = "kubectl-client-side-apply";
 
@@ -47,8 +48,8 @@ async fn merged_by(site: &Site, manager: &str, object: &str, patch: Value) {
 }
 
 fn value(site: &Site, manifest: &str) -> Value {
-    let rendered = site.rendered(manifest);
-    let mut value = rendered.objects[0].value();
+    // As it stands: what is rendered has none of the marks that other tools write.
+    let mut value: Value = serde_yaml::from_str(manifest).unwrap();
     value["metadata"]["namespace"] = json!(site.namespace);
     value
 }
@@ -335,4 +336,32 @@ async fn an_object_of_another_set_is_refused() {
         let error = site.refuses(&ours, expected).await;
         assert!(matches!(error, ClusterError::Refused { .. }), "{error:?}");
     }
+}
+
+#[tokio::test]
+async fn what_was_taken_is_told_even_if_the_apply_failed_after_it() {
+    let Some(site) = Site::new("told").await else {
+        return;
+    };
+    applied_by(&site, "scaler", &config_map("one", "theirs")).await;
+    let step = site
+        .plan(&(config_map("one", "ours") + &workload("web", "shop", "  replicas: 0")))
+        .await;
+    let client = Between::client(site.client.clone(), |line| {
+        let is_apply = line.contains("/replicationcontrollers/") && !line.contains("dryRun");
+        match is_apply {
+            true => Fate::Answered(503, "{}".to_owned()),
+            false => Fate::Pass,
+        }
+    });
+    let error = site.run_with(client, &step).await.unwrap_err();
+    assert!(
+        matches!(error, ClusterError::Unavailable { .. }),
+        "{error:?}"
+    );
+    let again = site.plan(&workload("web", "shop", "  replicas: 0")).await;
+    let applied = site.run(&again).await.unwrap();
+    assert_eq!(taken_from(&applied.taken, "scaler"), [".data.key"]);
+    let again = site.plan(&workload("web", "shop:2", "  replicas: 0")).await;
+    assert_eq!(site.run(&again).await.unwrap().taken, []);
 }
