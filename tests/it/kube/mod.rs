@@ -6,6 +6,7 @@ mod audit;
 mod bed;
 mod faults;
 mod logs;
+mod live;
 mod plane;
 mod pods;
 mod roles;
