@@ -102,7 +102,8 @@ impl Looks {
         }
     }
 
-    /// An object that is not followed, if it is there.
+    /// An object that is not followed, if it is there. What was seen before `since` is not believed:
+    /// then an object left what is followed.
     ///
     /// # Errors
     /// [`ClusterError::Unavailable`].
@@ -110,24 +111,26 @@ impl Looks {
         &self,
         kind: &Kind,
         key: &Key,
+        since: Option<Instant>,
         now: Timestamp,
     ) -> Result<Option<LiveObject>, ClusterError> {
         let of = self.of(kind);
-        if let Some(answer) = of.known(key) {
+        if let Some(answer) = of.known(key, since) {
             return Ok(answer);
         }
         if of.may_ask_singly() {
+            let at = Instant::now();
             let found = self.get(kind, key, now).await?;
             let mut seen = locked(&of.seen);
-            seen.singles
-                .insert(key.clone(), (Instant::now(), found.clone()));
+            seen.singles.insert(key.clone(), (at, found.clone()));
             return Ok(found);
         }
         let _listing = of.listing.lock().await;
-        if let Some(answer) = of.known(key) {
+        if let Some(answer) = of.known(key, since) {
             return Ok(answer);
         }
         let namespace = of.namespace_to_list(key);
+        let at = Instant::now();
         let listed = match self.list(kind, namespace.as_deref(), now).await {
             Err(error) if namespace.is_none() && answer::is(&error, 403) => {
                 locked(&of.seen).by_namespace_only = true;
@@ -143,7 +146,7 @@ impl Looks {
         })?;
         let found = objects.get(key).cloned();
         let list = List {
-            at: Instant::now(),
+            at,
             objects: Arc::new(objects),
         };
         locked(&of.seen).lists.insert(namespace, list);
@@ -287,16 +290,18 @@ impl Looks {
 
 impl OfKind {
     /// What is still believed of an object.
-    fn known(&self, key: &Key) -> Option<Option<LiveObject>> {
+    fn known(&self, key: &Key, since: Option<Instant>) -> Option<Option<LiveObject>> {
+        let is_believed =
+            |at: Instant| at.elapsed() < BELIEVED && since.is_none_or(|since| at > since);
         let seen = locked(&self.seen);
         let own = Some(key.namespace.clone());
         let list = [None, own].iter().find_map(|namespace| {
             let list = seen.lists.get(namespace)?;
-            (list.at.elapsed() < BELIEVED).then(|| list.objects.get(key).cloned())
+            is_believed(list.at).then(|| list.objects.get(key).cloned())
         });
         list.or_else(|| {
             let (at, found) = seen.singles.get(key)?;
-            (at.elapsed() < BELIEVED).then(|| found.clone())
+            is_believed(*at).then(|| found.clone())
         })
     }
 

@@ -161,7 +161,8 @@ impl KubernetesCluster {
             namespace: namespace.unwrap_or_default().into(),
             name: reference.name.as_str().into(),
         };
-        self.looks.find(&kind, &key, now).await
+        let since = self.watch.departed(&kind);
+        self.looks.find(&kind, &key, since, now).await
     }
 
     /// Asks whether the cluster still answers from its store.

@@ -97,13 +97,6 @@ async fn one(
     {
         Ok(reply) => Ok(preview(before, Some(reply.value), None)),
         Err(refusal @ Refusal::Unavailable { .. }) => Err(refusal),
-        Err(Refusal::Missing) => {
-            let note = format!(
-                "its namespace `{}` does not exist yet",
-                reference.namespace.as_deref().unwrap_or_default()
-            );
-            Ok(preview(before, Some(dressed), Some(note)))
-        }
         Err(refusal) => {
             let error = super::apply::error(&place.name, reference, Some(&object.place), refusal);
             Ok(preview(before, Some(dressed), Some(error.to_string())))

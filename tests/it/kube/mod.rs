@@ -5,6 +5,7 @@ mod apply;
 mod audit;
 mod bed;
 mod faults;
+mod live;
 mod plane;
 mod pods;
 mod stands;

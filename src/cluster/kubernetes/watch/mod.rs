@@ -40,6 +40,7 @@ use crate::cluster::{ClusterError, UnitScope};
 use crate::manifest::Rendered;
 use crate::model::{ApplicationName, EnvironmentName};
 
+pub(super) use self::ask::Question;
 pub(super) use self::facts::Key;
 pub(super) use self::view::{Suspect, View};
 
