@@ -11,6 +11,7 @@ mod config;
 mod demo;
 mod docs;
 mod git;
+mod health;
 mod manifest;
 mod registry;
 mod scenarios;

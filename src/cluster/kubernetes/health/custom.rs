@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::evidence::Definition;
 use super::seen::{Condition, Seen, conditions};
+use super::text;
 use crate::model::Health;
 
 /// A controller that has written nothing for so long is taken for one that never does.
@@ -45,7 +46,10 @@ pub(super) fn health(seen: &Seen<'_>) -> Health {
     }
     let deciding = deciding(seen);
     if let Some(stale) = deciding.iter().find(|it| is_stale(seen, it)) {
-        return seen.in_progress(format!("{} is about an older spec", stale.kind));
+        return seen.in_progress(format!(
+            "{} is about an older spec",
+            text::clean(stale.kind)
+        ));
     }
     if let Some(unsettled) = unsettled(seen, &deciding) {
         return unsettled;
@@ -58,7 +62,7 @@ pub(super) fn health(seen: &Seen<'_>) -> Health {
         return seen.in_progress(reconciling.why());
     }
     match deciding.iter().find(|it| !it.is("True")) {
-        Some(bad) => seen.in_progress(format!("not {}: {}", bad.kind, bad.why())),
+        Some(bad) => seen.in_progress(format!("not {}: {}", text::clean(bad.kind), bad.why())),
         None => Health::Current,
     }
 }

@@ -18,10 +18,9 @@ pub(super) fn health(seen: &Seen<'_>) -> Health {
     }
     let by_hand = seen.text("/spec/updateStrategy/type") == Some("OnDelete");
     let target = if by_hand { 0 } else { wanted };
-    let progress = if updated < target && ready < wanted {
+    // Where all that there are have the newest template, the others are to be made, not replaced.
+    let progress = if updated < target && updated < scheduled {
         format!("{updated}/{wanted} updated, {ready}/{wanted} ready")
-    } else if updated < target {
-        format!("{updated}/{wanted} updated")
     } else if ready < wanted {
         format!("{ready}/{wanted} ready")
     } else if available < wanted {

@@ -26,10 +26,9 @@ pub(super) fn health(seen: &Seen<'_>) -> Health {
     if seen.is_true("/spec/paused") {
         return seen.not_exercised(format!("paused, {updated}/{wanted} updated"));
     }
-    let progress = if updated < wanted && ready > 0 {
+    // Where all that there are have the newest template, the others are to be made, not replaced.
+    let progress = if updated < wanted && updated < replicas {
         format!("{updated}/{wanted} updated, {ready}/{wanted} ready")
-    } else if updated < wanted {
-        format!("{updated}/{wanted} updated")
     } else if ready < wanted {
         format!("{ready}/{wanted} ready")
     } else if available < wanted {

@@ -10,10 +10,10 @@ pub(super) fn health(seen: &Seen<'_>) -> Health {
         return Health::Current;
     };
     trouble.warning = seen.evidence.pods.iter().find_map(|it| it.warning.clone());
-    let why = trouble.why().unwrap_or_else(|| "not ready".to_owned());
+    let why = trouble.why();
     if seen.text("/status/phase") == Some("Failed") || workload::is_over(seen, &trouble) {
-        seen.failed(why)
+        seen.failed(why.as_deref().unwrap_or("it failed"))
     } else {
-        seen.in_progress(why)
+        seen.in_progress(why.as_deref().unwrap_or("not ready"))
     }
 }

@@ -105,20 +105,28 @@ impl Rule {
     }
 
     pub(super) fn health(&self, seen: &Seen<'_>) -> Health {
-        match self.outcome(seen) {
-            Ok(Outcome::Current) if BUILT_IN.contains(&seen.group()) => Health::Current,
-            Ok(Outcome::Current) => custom::unsettled(seen, &[]).unwrap_or(Health::Current),
-            Ok(Outcome::Failed) => {
+        let outcome = match self.outcome(seen) {
+            Ok(outcome) => outcome,
+            Err((key, fault)) => {
+                let what = format!("`{key}` of its health rule cannot be evaluated: {fault}");
+                return seen.in_progress(what);
+            }
+        };
+        if let Outcome::InProgress = outcome {
+            let why = self.message(seen, "not current by its health rule");
+            return workload::unfinished(seen, &why, None);
+        }
+        // Kubernetes' own controllers say which generation they saw where it matters.
+        if !BUILT_IN.contains(&seen.group())
+            && let Some(unsettled) = custom::unsettled(seen, &[])
+        {
+            return unsettled;
+        }
+        match outcome {
+            Outcome::Failed => {
                 seen.failed(self.message(seen, "its health rule says that it failed"))
             }
-            Ok(Outcome::InProgress) => workload::unfinished(
-                seen,
-                &self.message(seen, "not current by its health rule"),
-                None,
-            ),
-            Err((key, fault)) => seen.in_progress(format!(
-                "`{key}` of its health rule cannot be evaluated: {fault}"
-            )),
+            _ => Health::Current,
         }
     }
 
@@ -223,4 +231,69 @@ fn is_pointer(text: &str) -> bool {
 
 fn not_a_pointer(text: &str) -> String {
     format!("`{text}` is not a JSON pointer, such as `/status/phase`")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::model::HealthField;
+
+    fn expression(text: &str) -> HealthTest {
+        HealthTest::Expression(text.to_owned())
+    }
+
+    fn fields(pointer: &str, values: Vec<Value>) -> HealthTest {
+        HealthTest::Fields(vec![HealthField {
+            pointer: pointer.to_owned(),
+            values,
+        }])
+    }
+
+    fn rule(kind: &str, current: HealthTest) -> HealthRule {
+        HealthRule {
+            group: "acme.example.com".to_owned(),
+            kind: kind.to_owned(),
+            current,
+            in_progress: None,
+            failed: None,
+            message: None,
+        }
+    }
+
+    #[test]
+    fn every_mistake_is_told_at_once() {
+        let good = rule("Database", expression("status.phase == 'Running'"));
+        let rules = [
+            good.clone(),
+            rule("Database", fields("/status/phase", vec![json!("Running")])),
+            HealthRule {
+                failed: Some(expression("status.phase = 'Lost'")),
+                in_progress: Some(HealthTest::Fields(Vec::new())),
+                message: Some("status.message".to_owned()),
+                ..rule("", expression("true &&"))
+            },
+            rule("Cache", fields("/status~2", vec![json!(1)])),
+            rule("Queue", fields("/status", Vec::new())),
+            rule("Topic", fields("/status", vec![json!({})])),
+        ];
+        let mistakes = Rules::new(&rules).unwrap_err();
+        let told: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            told,
+            [
+                "health rule 2, `kind`: there is a rule for this kind already",
+                "health rule 3, `kind`: a kind is needed",
+                "health rule 3, `message`: `status.message` is not a JSON pointer, such as `/status/phase`",
+                "health rule 3, `in-progress`: name at least one field",
+                "health rule 3, `failed`: column 14: `=` means nothing here",
+                "health rule 3, `current`: column 8: the expression ends too early",
+                "health rule 4, `current`: `/status~2` is not a JSON pointer, such as `/status/phase`",
+                "health rule 5, `current`: `/status` needs a value",
+                "health rule 6, `current`: `/status` is compared with texts, numbers and booleans only",
+            ]
+        );
+        assert!(Rules::new(&[good]).is_ok());
+    }
 }

@@ -104,7 +104,7 @@ impl<'a> Seen<'a> {
     /// Whether the object's controller has seen its newest generation, as far as it says which one
     /// it saw.
     pub(super) fn is_observed(&self) -> bool {
-        match (self.count("/status/observedGeneration"), self.generation()) {
+        match (self.observed(), self.generation()) {
             (Some(observed), Some(generation)) => observed == generation,
             _ => true,
         }
@@ -112,7 +112,14 @@ impl<'a> Seen<'a> {
 
     /// Whether the controller has said which generation it saw: some kinds always do.
     pub(super) fn was_observed(&self) -> bool {
-        self.count("/status/observedGeneration").is_some()
+        self.observed().is_some()
+    }
+
+    /// Argo Rollouts write the number as a text.
+    fn observed(&self) -> Option<i64> {
+        let pointer = "/status/observedGeneration";
+        self.count(pointer)
+            .or_else(|| self.text(pointer)?.parse().ok())
     }
 
     pub(super) fn condition(&self, kind: &str) -> Option<Condition<'a>> {

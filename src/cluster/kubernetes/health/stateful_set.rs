@@ -23,10 +23,10 @@ pub(super) fn health(seen: &Seen<'_>) -> Health {
     }
     let by_hand = seen.text("/spec/updateStrategy/type") == Some("OnDelete");
     let target = if by_hand { 0 } else { target(seen, wanted) };
-    let progress = if updated < target && ready < wanted {
+    // Where all that there are have the newest revision, the others are to be made, not replaced.
+    let replaces = updated < target && updated < replicas;
+    let progress = if replaces {
         format!("{updated}/{target} updated, {ready}/{wanted} ready")
-    } else if updated < target {
-        format!("{updated}/{target} updated")
     } else if ready < wanted {
         format!("{ready}/{wanted} ready")
     } else if available < wanted {
@@ -43,7 +43,7 @@ pub(super) fn health(seen: &Seen<'_>) -> Health {
     let refusal = seen.evidence.refusal.as_deref();
     let refusal = refusal.filter(|_| replicas < wanted);
     let blocking = seen.evidence.former.as_deref();
-    match blocking.filter(|_| updated < target && refusal.is_none()) {
+    match blocking.filter(|_| replaces && refusal.is_none()) {
         Some(former) if seen.evidence.pods.is_empty() => {
             workload::unfinished(seen, &format!("{progress}; {}", blocked(former)), None)
         }

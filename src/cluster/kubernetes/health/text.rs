@@ -3,7 +3,8 @@
 /// Longer messages are cut: scheduler and admission can fill pages.
 const LENGTH_MAX: usize = 400;
 
-/// One line without control characters (they could steer a terminal), cut where it is long.
+/// One line without control characters (they could steer a terminal) and without a full stop at its end,
+/// cut where it is long.
 pub(super) fn clean(said: &str) -> String {
     let mut line = String::new();
     let mut is_after_space = true;
@@ -21,7 +22,7 @@ pub(super) fn clean(said: &str) -> String {
         }
         is_after_space = is_space;
     }
-    line.truncate(line.trim_end().len());
+    line.truncate(line.trim_end().trim_end_matches('.').len());
     line
 }
 
@@ -41,7 +42,7 @@ mod tests {
     #[test]
     fn what_was_said_fits_one_line() {
         for (said, expected) in [
-            ("  a\n\n b\t", "a b"),
+            ("  a\n\n b.\t", "a b"),
             ("\u{1b}[31mred\u{1b}[0m", "[31mred [0m"),
             ("größe", "größe"),
             ("", ""),

@@ -26,7 +26,9 @@ impl Definition {
         let Some(found) = versions.find(|it| text_at(it, "/name") == Some(version)) else {
             return Self::Unknown;
         };
-        let schema = found.pointer("/schema/openAPIV3Schema");
+        let schema = found
+            .pointer("/schema/openAPIV3Schema")
+            .filter(|it| it.is_object());
         let in_schema = schema.is_some_and(|it| it.pointer("/properties/status").is_some());
         // Fields that the schema does not name are kept: a status may be among them.
         let is_open = schema.is_none_or(|it| {

@@ -47,9 +47,13 @@ pub struct Evidence {
 
 /// The facts among which those about one object are looked for. More than those that concern it may
 /// stand here; the fewer, the quicker.
+///
+/// Pods are asked for by workloads, revisions by Deployments and DaemonSets, events by all of these,
+/// by Services and by volume claims; the rest of the kinds needs nothing. Where facts are missing the
+/// answer comes later (by the object's own status, or not before a deadline), never wrongly.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Around<'a> {
-    /// Pods of its namespace.
+    /// Pods that it controls, directly or through the revisions.
     pub pods: &'a [&'a PodFacts],
     /// ReplicaSets, for a Deployment; ControllerRevisions, for a DaemonSet.
     pub revisions: &'a [&'a RevisionFacts],
@@ -70,12 +74,7 @@ pub fn evidence(object: &Value, around: &Around<'_>) -> Evidence {
     let about = events::about(uid, around.events, written_at);
     let newest_pod = mine.current.iter().filter_map(|pod| pod.created).max();
     Evidence {
-        refusal: mine
-            .refusal
-            .or(about.refusal)
-            // A pod that was made since shows that it is over.
-            .filter(|refusal| newest_pod.is_none_or(|made| made <= refusal.last))
-            .map(Box::new),
+        refusal: refusal(mine.refusal, about.refusal, newest_pod).map(Box::new),
         warning: about.warning.map(Box::new),
         pods: troubles(&mine.current, around.events),
         former: troubles(&mine.former, around.events)
@@ -87,6 +86,20 @@ pub fn evidence(object: &Value, around: &Around<'_>) -> Evidence {
         definition: around.definition,
         waits_for_consumer: about.waits_for_consumer || binds_late(around.storage_class),
     }
+}
+
+/// What stands in a status is so now, and patience with it begins anew with every pod that can be
+/// made; what was said in an event is over once a pod was made.
+fn refusal(
+    standing: Option<Warning>,
+    said: Option<Warning>,
+    newest_pod: Option<Timestamp>,
+) -> Option<Warning> {
+    if let Some(standing) = standing {
+        let first = newest_pod.map_or(standing.first, |made| made.max(standing.first));
+        return Some(Warning { first, ..standing });
+    }
+    said.filter(|said| newest_pod.is_none_or(|made| made <= said.last))
 }
 
 fn troubles(pods: &[&PodFacts], events: &[&EventFacts]) -> Vec<PodTrouble> {
