@@ -8,6 +8,7 @@ mod branch;
 mod catalogue;
 mod claims;
 mod concerned;
+mod desired;
 mod history;
 mod infra;
 mod live;

@@ -60,6 +60,8 @@ pub(in crate::cluster::kubernetes) struct About<'a> {
     pub(in crate::cluster::kubernetes) namespace: Option<&'a str>,
     /// The object's name.
     pub(in crate::cluster::kubernetes) name: &'a str,
+    /// Whether its values may not be shown.
+    pub(in crate::cluster::kubernetes) secret: bool,
 }
 
 /// What is shown of one message.
@@ -76,7 +78,7 @@ pub(in crate::cluster::kubernetes) fn judge(
 ) -> Refusal {
     let said = status.message.as_str();
     if denied_by_admission(said) && code < 500 && code != 429 {
-        return Refusal::Refused(short(said));
+        return Refusal::Refused(denial(said, about.secret));
     }
     match code {
         400 => Refusal::Refused(short(said)),
@@ -113,6 +115,23 @@ pub(in crate::cluster::kubernetes) fn judge(
 fn denied_by_admission(said: &str) -> bool {
     let webhook = said.starts_with("admission webhook ") && said.contains("denied the request");
     webhook || said.contains("ValidatingAdmissionPolicy") && said.contains("denied request")
+}
+
+/// Who denies and why. Whoever wrote the policy may quote what it found.
+fn denial(said: &str, secret: bool) -> String {
+    let denied = ["denied the request", "denied request"]
+        .iter()
+        .find_map(|words| {
+            let at = said.find(words)?;
+            Some(&said[..at + words.len()])
+        });
+    match denied.filter(|_| secret) {
+        Some(denied) => format!(
+            "{} (why is not shown: it may quote a secret)",
+            short(denied)
+        ),
+        None => short(said),
+    }
 }
 
 fn forbidden(status: &Status, about: About<'_>) -> Refusal {
@@ -276,12 +295,11 @@ fn is_immutable(cause: &StatusCause) -> bool {
 }
 
 fn listed(causes: &[&StatusCause], about: About<'_>) -> String {
-    let secret = about.plural == "secrets";
     let mut shown: Vec<String> = Vec::new();
     for cause in causes.iter().take(CAUSES) {
         // A second line shows how the values differ.
         let words = cause.message.lines().next().unwrap_or_default();
-        let words = without_value(words, secret);
+        let words = without_value(words, about.secret);
         shown.push(match cause.field.as_str() {
             "" => words,
             field => format!("{field}: {words}"),

@@ -36,6 +36,7 @@ pub(super) struct Target {
     version: String,
     namespace: Option<String>,
     name: String,
+    secret: bool,
 }
 
 impl Target {
@@ -47,6 +48,15 @@ impl Target {
             version: version.unwrap_or("v1").to_owned(),
             namespace: object.namespace.clone().filter(|_| kind.namespaced),
             name: object.name.clone(),
+            secret: kind.group.is_empty() && kind.plural == "secrets",
+        }
+    }
+
+    /// The same; whether values of the object may not be shown. Those of a Secret never are.
+    pub(super) fn discreet(self, secret: bool) -> Self {
+        Self {
+            secret: self.secret || secret,
+            ..self
         }
     }
 
@@ -61,6 +71,7 @@ impl Target {
             version,
             namespace,
             name,
+            ..
         } = self;
         let group = match kind.group.as_str() {
             "" => format!("/api/{version}"),
@@ -232,6 +243,7 @@ impl<'a> Sender<'a> {
             resource: &target.kind.resource(),
             namespace: target.namespace.as_deref(),
             name: &target.name,
+            secret: target.secret,
         };
         Err(judge(status.as_u16(), &said, about))
     }

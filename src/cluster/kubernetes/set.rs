@@ -5,7 +5,7 @@
 //! it is applied, what is gone is taken out after it was deleted. Where it names everything already
 //! that an apply needs, no request is made. A parent that another tool wrote is never touched.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kube::Client;
@@ -17,8 +17,8 @@ use super::kinds::Kind;
 use super::marks::{GROUP_KINDS, NAMESPACES, SET_ID, Set, TOOLING};
 use super::refusal::Refusal;
 use super::request::{NEVER, Patch, Sender, Target, View};
-use crate::cluster::ClusterError;
-use crate::model::ObjectRef;
+use crate::cluster::{ClusterError, Taken};
+use crate::model::{ApplicationName, ObjectRef};
 
 /// Who writes the parent, apart from who writes objects.
 const KEEPER: &str = "towpath-applyset";
@@ -71,7 +71,8 @@ impl Members {
     }
 }
 
-/// An environment's set and what is known of its parent. Lives as long as the process.
+/// An environment's set: what is known of its parent, and what its applies have to tell. Lives as long as
+/// the process.
 pub struct ApplySet {
     set: Set,
     client: Client,
@@ -84,6 +85,8 @@ struct State {
     parent: Option<Parent>,
     /// What applies that are under way rely on.
     relied_on: Vec<Arc<Members>>,
+    /// What applies took from other managers and could not tell yet, because they did not succeed.
+    taken: BTreeMap<ApplicationName, Vec<Taken>>,
 }
 
 /// The parent as it stands in the cluster.
@@ -142,6 +145,27 @@ impl ApplySet {
         if known != Some(version) {
             state.parent = None;
         }
+    }
+
+    /// Keeps what an apply took until [`Self::told`].
+    pub(super) fn took(&self, application: &ApplicationName, taken: Vec<Taken>) {
+        if !taken.is_empty() {
+            let mut state = locked(&self.state);
+            let kept = state.taken.entry(application.clone()).or_default();
+            for one in taken {
+                if !kept.contains(&one) {
+                    kept.push(one);
+                }
+            }
+        }
+    }
+
+    /// What this and earlier applies of the application took, once.
+    pub(super) fn told(&self, application: &ApplicationName) -> Vec<Taken> {
+        locked(&self.state)
+            .taken
+            .remove(application)
+            .unwrap_or_default()
     }
 
     /// Has the parent name these members, if it does not yet.

@@ -120,6 +120,7 @@ fn desired(minor: u8) -> Desired {
         patches: Arc::default(),
         namespace: "default".to_owned(),
         fields: Arc::new(fields),
+        access: None,
     };
     let rendered = Arc::new(layers.render().unwrap());
     Desired {

@@ -88,7 +88,6 @@ impl Hand<'_> {
 
     /// Takes over what must be, and has the server judge the object then.
     pub(super) async fn inherit(&self, item: &mut Item<'_>) -> Result<Ready, Refusal> {
-        let mut taken = Vec::new();
         for _ in 0..TRIES {
             let metadata = self.moved(item).await?;
             self.is_of_no_other_set(&metadata)?;
@@ -99,17 +98,16 @@ impl Hand<'_> {
                     Err(refusal) => return Err(refusal),
                     Ok(reply) => item.written(metadata_of(&reply.value)?),
                 }
-                taken.extend(takeover.taken.into_iter().map(|(manager, fields)| Taken {
+                let taken = takeover.taken.into_iter().map(|(manager, fields)| Taken {
                     object: item.object.reference.clone(),
                     manager,
                     fields,
-                }));
+                });
+                self.took(taken.collect());
             }
-            let Looked::Ready(ready) = self.look_until_still(item, false).await? else {
-                continue;
-            };
-            taken.extend(ready.taken);
-            return Ok(Ready { taken, ..ready });
+            if let Looked::Ready(ready) = self.look_until_still(item, false).await? {
+                return Ok(ready);
+            }
         }
         Err(Refusal::Stale)
     }
@@ -172,7 +170,7 @@ impl Hand<'_> {
                 return Ok(Looked::Inherits);
             }
             item.uid = metadata.uid;
-            if item.runs() {
+            if item.anew {
                 way = Way::Anew;
             }
         }

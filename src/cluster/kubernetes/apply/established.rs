@@ -25,12 +25,13 @@ impl Hand<'_> {
         let end = Instant::now() + PATIENCE;
         let Work { items, brought, .. } = work;
         for index in 0..items.len() {
-            let Some(defined) = super::stages::defined_by(items[index].object) else {
+            let crd = items.get(index).filter(|item| !item.later);
+            let Some(defined) = crd.and_then(|item| super::stages::defined_by(item.object)) else {
                 continue;
             };
             let is_needed = items.iter().any(|item| {
                 let reference = &item.object.reference;
-                (&reference.group, &reference.kind) == (&defined.0, &defined.1)
+                !item.later && (&reference.group, &reference.kind) == (&defined.0, &defined.1)
             });
             if is_needed && let Err(refusal) = self.is_established(&items[index], end).await {
                 let item = &items[index];
@@ -42,8 +43,8 @@ impl Hand<'_> {
                 ));
             }
         }
-        self.served(items, |item| brought.defines(&item.object.reference), end)
-            .await
+        let is_awaited = |item: &Item<'_>| !item.later && brought.defines(&item.object.reference);
+        self.served(items, is_awaited, end).await
     }
 
     async fn is_established(&self, crd: &Item<'_>, end: Instant) -> Result<(), Refusal> {
@@ -72,13 +73,13 @@ impl Hand<'_> {
     async fn served(
         &self,
         items: &mut [Item<'_>],
-        is_brought: impl Fn(&Item<'_>) -> bool,
+        is_awaited: impl Fn(&Item<'_>) -> bool,
         end: Instant,
     ) -> Result<(), ClusterError> {
         let (mut pause, longest) = PAUSES;
         loop {
             let mut missing = false;
-            for item in items.iter_mut().filter(|item| is_brought(item)) {
+            for item in items.iter_mut().filter(|item| is_awaited(item)) {
                 missing |= item.target().is_err() && self.find(item).await.is_err();
             }
             if !missing || Instant::now() >= end {

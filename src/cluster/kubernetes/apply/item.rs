@@ -15,12 +15,16 @@ use crate::cluster::kubernetes::marks;
 use crate::cluster::kubernetes::refusal::Refusal;
 use crate::cluster::kubernetes::request::{NEVER, Target};
 use crate::manifest::Object;
-use crate::model::ObjectRef;
-use crate::plan::Mark;
+use crate::model::{Digest, ObjectRef};
+use crate::plan::{Change, Mark};
 
 /// See the module.
 pub(super) struct Item<'a> {
     pub(super) object: &'a Object,
+    /// Whether it is made anew: what is there of it is deleted first.
+    pub(super) anew: bool,
+    /// Whether a later step applies it: here it is only judged.
+    pub(super) later: bool,
     /// Which object, as the cluster has it: what lives in no namespace has none.
     pub(super) reference: ObjectRef,
     /// Its stage, and its place in it.
@@ -35,6 +39,7 @@ pub(super) struct Item<'a> {
     pub(super) seen: Option<Seen>,
     /// How it is applied, once the server has judged it.
     pub(super) ready: Option<Ready>,
+    hash: Digest,
     target: Option<Target>,
 }
 
@@ -60,14 +65,17 @@ impl Head<'_> {
 }
 
 impl<'a> Item<'a> {
-    /// An object to be applied onto this live version.
-    pub(super) fn new(object: &'a Object, version: Option<String>) -> Self {
+    /// An object that is to be applied, now or by a later step.
+    pub(super) fn new(object: &'a Object, change: &Change, later: bool) -> Self {
         Self {
             object,
+            anew: change.anew,
+            later,
+            hash: change.hash,
             reference: object.reference.clone(),
             place: stages::place(&object.reference),
             needs: None,
-            version,
+            version: change.version.clone(),
             uid: None,
             seen: None,
             ready: None,
@@ -80,10 +88,11 @@ impl<'a> Item<'a> {
         serde_json::from_str(self.object.json()).ok()
     }
 
-    /// Whether it is this namespace.
-    pub(super) fn is_namespace(&self, name: &str) -> bool {
+    /// Whether it is this namespace, which is not there yet.
+    pub(super) fn is_new_namespace(&self, name: &str) -> bool {
         let ObjectRef { kind, group, .. } = &self.reference;
-        kind == "Namespace" && group.is_empty() && self.reference.name == name
+        let is_namespace = kind == "Namespace" && group.is_empty();
+        is_namespace && self.reference.name == name && self.version.is_none()
     }
 
     /// Takes what the cluster says of its kind, and what was seen of it when the plan was made.
@@ -108,7 +117,8 @@ impl<'a> Item<'a> {
         if !kind.namespaced {
             self.reference.namespace = None;
         }
-        self.target = Some(Target::new(kind, Some(version), &self.reference));
+        let target = Target::new(kind, Some(version), &self.reference);
+        self.target = Some(target.discreet(self.object.is_secret()));
         if let Some(planned) = &self.version {
             self.seen = sight
                 .seen(&self.reference)
@@ -139,7 +149,7 @@ impl<'a> Item<'a> {
     /// The mark it gets. Where only what others made of it is set back, it keeps the commit where it
     /// last changed.
     fn mark(&self, hand: &Hand<'_>) -> Mark {
-        let hash = self.object.hash();
+        let hash = self.hash;
         let scope = hand.scope;
         let before = self.seen.as_ref().and_then(|seen| seen.mark.as_ref());
         let same = before.filter(|mark| {

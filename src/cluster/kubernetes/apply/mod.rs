@@ -45,7 +45,7 @@ use super::prune;
 use super::refusal::{self, Refusal};
 use super::request::{self, Sender};
 use super::set::{ApplySet, Keeper, Members};
-use crate::cluster::{Applied, ClusterError, Taken, UnitScope};
+use crate::cluster::{Applied, ClusterError, UnitScope};
 use crate::model::{CommitId, Conflicts, ObjectRef};
 use crate::plan::{Apply, Mark};
 
@@ -147,7 +147,7 @@ pub async fn apply(
 
     hand.judge(&mut work, None).await?;
     hand.carry_out(&mut work, |item| {
-        item.is_namespace(&context.set.set().namespace)
+        item.is_new_namespace(&context.set.set().namespace)
     })
     .await?;
     let holding = context
@@ -165,7 +165,9 @@ pub async fn apply(
     prune::prune(&hand, &apply.prune).await?;
     drop(holding);
     context.set.release(hand.keeper(), surplus, &wanted).await;
-    Ok(Applied { taken: work.taken })
+    Ok(Applied {
+        taken: context.set.told(&scope.application),
+    })
 }
 
 /// Who carries an apply out.
@@ -182,7 +184,6 @@ struct Work<'a> {
     /// In the order they go.
     items: Vec<Item<'a>>,
     brought: Brought,
-    taken: Vec<Taken>,
 }
 
 impl<'a> Hand<'a> {
@@ -205,15 +206,17 @@ impl<'a> Hand<'a> {
     /// The objects that the step names, each with its kind, unless this very apply brings the kind.
     async fn work(&self, apply: &'a Apply) -> Result<Work<'a>, ClusterError> {
         let objects = &apply.rendered.objects;
-        let mut items: Vec<Item<'a>> = Vec::with_capacity(apply.change.len());
+        let mut items: Vec<Item<'a>> = Vec::new();
         let mut brought = Brought::default();
-        for change in &apply.change {
+        let now = apply.change.iter().map(|change| (change, false));
+        let later = apply.later.iter().map(|change| (change, true));
+        for (change, later) in now.chain(later) {
             let found = objects.binary_search_by(|it| it.reference.cmp(&change.reference));
             let Some(object) = found.ok().and_then(|index| objects.get(index)) else {
                 continue;
             };
             brought.add(object, change.version.is_none());
-            items.push(Item::new(object, change.version.clone()));
+            items.push(Item::new(object, change, later));
         }
         items.sort_by_key(|item| item.place);
         let mut failures = Failures::default();
@@ -226,11 +229,7 @@ impl<'a> Hand<'a> {
             }
         }
         failures.into_result(self.context.cluster)?;
-        Ok(Work {
-            items,
-            brought,
-            taken: Vec::new(),
-        })
+        Ok(Work { items, brought })
     }
 
     /// Looks up what the cluster says of the item's kind, and whether the unit may hold it where it
@@ -260,9 +259,11 @@ impl<'a> Hand<'a> {
         members
     }
 
-    /// Has the server judge what it can judge after this stage; `None`: before all of them.
+    /// Has the server judge what it can judge after this stage; `None`: before all of them. What a later
+    /// step applies is judged now where nothing of these steps must be there first.
     async fn judge(&self, work: &mut Work<'a>, after: Option<Stage>) -> Result<(), ClusterError> {
-        let due = work.items.iter_mut().filter(|item| item.needs == after);
+        let is_due = |item: &&mut Item<'_>| item.needs == after && (after.is_none() || !item.later);
+        let due = work.items.iter_mut().filter(is_due);
         let looked: Vec<_> = each(due, |item| async {
             let looked = match work.brought.defines(&item.object.reference) {
                 true => self.look_patiently(item).await,
@@ -275,6 +276,7 @@ impl<'a> Hand<'a> {
         let mut failures = Failures::default();
         for (item, looked) in looked {
             match looked {
+                Ok(_) if item.later => {}
                 Ok(Looked::Ready(ready)) => item.ready = Some(ready),
                 Ok(Looked::Inherits) => heirs.push(item),
                 Err(refusal) => failures.add(item, refusal),
@@ -314,7 +316,7 @@ impl<'a> Hand<'a> {
                 .take()
                 .filter(|_| !silent.load(Ordering::Relaxed))
             else {
-                return (item, Ok(Vec::new()));
+                return (item, Ok(()));
             };
             let done = self.apply_one(item, ready).await;
             if matches!(done, Err(Refusal::Unavailable { .. })) {
@@ -325,9 +327,8 @@ impl<'a> Hand<'a> {
         .await;
         let mut failures = Failures::default();
         for (item, done) in done {
-            match done {
-                Ok(taken) => work.taken.extend(taken),
-                Err(refusal) => failures.add(item, refusal),
+            if let Err(refusal) = done {
+                failures.add(item, refusal);
             }
         }
         failures.into_result(self.context.cluster)

@@ -9,12 +9,12 @@ use crate::cluster::kubernetes::refusal::Refusal;
 use crate::cluster::kubernetes::request::{Patch, View};
 
 impl Hand<'_> {
-    /// Applies an object the way that it was judged. Gives the fields that were taken from others.
+    /// Applies an object the way that it was judged.
     pub(super) async fn apply_one(
         &self,
         item: &mut Item<'_>,
         mut ready: Ready,
-    ) -> Result<Vec<Taken>, Refusal> {
+    ) -> Result<(), Refusal> {
         for _ in 0..TRIES {
             let applied = match ready.way {
                 Way::Apply { force } => self.send(item, force).await,
@@ -22,23 +22,16 @@ impl Hand<'_> {
             };
             match applied {
                 Ok(()) => {
-                    tell(&ready.taken);
-                    return Ok(ready.taken);
+                    self.took(ready.taken);
+                    return Ok(());
                 }
                 // Only its status moved since it was judged: it is judged once more.
                 Err(Refusal::Stale) if item.version.is_some() => {
                     drop(self.moved(item).await?);
-                    let before = ready.taken;
                     match self.look_until_still(item, false).await? {
                         Looked::Ready(again) => ready = again,
                         Looked::Inherits => return Err(Refusal::Stale),
                     }
-                    // What was taken over already is not found again.
-                    let known =
-                        |taken: &Taken| ready.taken.iter().any(|it| it.manager == taken.manager);
-                    let before = before.into_iter().filter(|taken| !known(taken));
-                    let before: Vec<_> = before.collect();
-                    ready.taken.extend(before);
                 }
                 Err(refusal) => return Err(refusal),
             }
@@ -59,16 +52,18 @@ impl Hand<'_> {
         self.context.sight.returned(reply.value);
         Ok(())
     }
-}
 
-/// What is taken is in the log even where a later object keeps the apply from telling it.
-fn tell(taken: &[Taken]) {
-    for Taken {
-        object,
-        manager,
-        fields,
-    } in taken
-    {
-        tracing::info!(%object, manager, fields = fields.join(" "), "fields were taken from another manager");
+    /// Keeps what was taken from other managers until an apply of the unit succeeds and tells it.
+    pub(super) fn took(&self, taken: Vec<Taken>) {
+        for Taken {
+            object,
+            manager,
+            fields,
+        } in &taken
+        {
+            let fields = fields.join(" ");
+            tracing::info!(%object, manager, fields, "fields were taken from another manager");
+        }
+        self.context.set.took(&self.scope.application, taken);
     }
 }

@@ -5,6 +5,7 @@
 use std::cmp::Reverse;
 
 use super::item::Item;
+use super::recreate::permission;
 use crate::cluster::ClusterError;
 use crate::cluster::kubernetes::refusal::Refusal;
 use crate::manifest::Place;
@@ -94,11 +95,11 @@ pub(in crate::cluster::kubernetes) fn error(
             ClusterError::Changed { object }
         }
         Refusal::Immutable(said) => ClusterError::Refused {
-            object,
             reason: format!(
-                "{said}{at}: it cannot change while the object lives; to have the object deleted and made anew, annotate it `{}`",
-                super::recreate::RECREATE
+                "{said}{at}: it cannot change while the object lives; to have the object deleted and made anew, annotate it {}",
+                permission(&object)
             ),
+            object,
         },
         Refusal::Invalid(said) | Refusal::Refused(said) => ClusterError::Refused {
             object,

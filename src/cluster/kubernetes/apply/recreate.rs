@@ -12,14 +12,8 @@ use super::Hand;
 use super::item::Item;
 use crate::cluster::kubernetes::refusal::Refusal;
 use crate::cluster::kubernetes::request::{Deletion, View};
-
-/// The annotation by which a manifest allows it, and its usual value.
-pub(super) const RECREATE: &str = "towpath.dev/recreate: \"true\"";
-
-const ALLOWS: &str = "towpath.dev/recreate";
-
-/// The annotation of a Job that is run anew whenever it changes.
-const RUN: &str = "towpath.dev/run";
+use crate::manifest::RECREATE;
+use crate::model::ObjectRef;
 
 /// Kinds that hold data or take much else along: here the annotation's value must be the kind's own
 /// name, so that no patch over many objects says it by the way.
@@ -38,21 +32,22 @@ const GOING: Duration = Duration::from_secs(40);
 const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
 
 impl Item<'_> {
-    /// Whether it is a Job that is run anew whenever it changes.
-    pub(super) fn runs(&self) -> bool {
-        let is_job = self.reference.kind == "Job" && self.reference.group == "batch";
-        is_job
-            && self
-                .head()
-                .is_some_and(|head| head.annotation(RUN).is_some())
-    }
-
-    /// Whether its manifest allows that it is deleted and made anew.
+    /// Whether it may be deleted and made anew: the plan or its manifest says so.
     pub(super) fn may_be_made_anew(&self) -> bool {
         let head = self.head();
-        let allowed = head.as_ref().and_then(|head| head.annotation(ALLOWS));
-        self.runs() || allows(&self.reference.kind, &self.reference.group, allowed)
+        let allowed = head.as_ref().and_then(|head| head.annotation(RECREATE));
+        self.anew || allows(&self.reference.kind, &self.reference.group, allowed)
     }
+}
+
+/// What to write on an object so that it may be made anew.
+pub(super) fn permission(object: &ObjectRef) -> String {
+    let ObjectRef { kind, group, .. } = object;
+    let value = match GRAVE.contains(&(kind, group)) {
+        true => kind,
+        false => "true",
+    };
+    format!("`{RECREATE}: \"{value}\"`")
 }
 
 fn allows(kind: &str, group: &str, value: Option<&str>) -> bool {

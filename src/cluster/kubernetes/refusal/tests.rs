@@ -10,6 +10,7 @@ const ABOUT: About<'_> = About {
     resource: "deployments.apps",
     namespace: Some("shop"),
     name: "web",
+    secret: false,
 };
 
 fn status(reason: &str, message: &str, details: &Value) -> Status {
@@ -446,7 +447,7 @@ fn what_cannot_change_is_told_from_what_is_wrong() {
 #[test]
 fn values_of_secrets_are_not_shown() {
     let about = About {
-        plural: "secrets",
+        secret: true,
         ..ABOUT
     };
     for message in [
@@ -464,4 +465,10 @@ fn values_of_secrets_are_not_shown() {
             "{said}"
         );
     }
+    let message = "admission webhook \"w.example.com\" denied the request: p4ss is weak";
+    let said = told(judge(403, &status("Forbidden", message, &json!({})), about));
+    assert_eq!(
+        said,
+        "refused: admission webhook \"w.example.com\" denied the request (why is not shown: it may quote a secret)"
+    );
 }

@@ -91,17 +91,15 @@ async fn what_is_as_it_should_be_does_not_move() {
 
     // Asked to apply it all the same, as drift is set back, nothing moves either.
     let mut again = site.plan(&manifests).await;
-    again.change = again
-        .rendered
-        .objects
-        .iter()
-        .map(|object| object.reference.clone())
-        .zip([
-            version("ConfigMap one").await,
-            version("ReplicationController web").await,
-        ])
-        .map(|(reference, version)| towpath::plan::Change { reference, version })
-        .collect();
+    for object in &again.rendered.objects {
+        let live = site.find(&object.reference).await.unwrap();
+        again.change.push(towpath::plan::Change {
+            reference: object.reference.clone(),
+            version: live.metadata.resource_version,
+            hash: object.hash(),
+            anew: false,
+        });
+    }
     site.run(&again).await.unwrap();
     assert_eq!(version("ConfigMap one").await, before.0);
     let one = site.live("ConfigMap one").await.unwrap();
@@ -179,4 +177,31 @@ async fn objects_live_where_the_cluster_says() {
     )
     .await;
     assert_eq!(site.asked_since(&before), [] as [&str; 0]);
+}
+
+#[tokio::test]
+async fn what_a_later_step_applies_is_judged_with_the_first() {
+    let Some(site) = Site::new("later").await else {
+        return;
+    };
+    let good = config_map("first", "a") + &config_map("second", "a");
+    let bad = config_map("first", "a")
+        + "---\napiVersion: v1\nkind: Service\nmetadata: { name: second }\nspec: { ports: [{ port: 0 }] }\n";
+    for (manifests, refused) in [(bad, true), (good, false)] {
+        let mut step = site.plan(&manifests).await;
+        step.later = step.change.split_off(1);
+        let before = site.asked();
+        let done = site.run(&step).await;
+        assert_eq!(done.is_err(), refused, "{done:?}");
+        assert_eq!(site.live("ConfigMap first").await.is_some(), !refused);
+        assert_eq!(site.live("ConfigMap second").await, None);
+        let asked = site.asked_since(&before);
+        assert_eq!(
+            asked
+                .iter()
+                .filter(|line| line.starts_with("dry run"))
+                .count(),
+            2
+        );
+    }
 }

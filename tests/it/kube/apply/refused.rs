@@ -78,19 +78,20 @@ async fn manifests_that_no_cluster_takes() {
     let Some(site) = Site::new("content").await else {
         return;
     };
-    let large = config_map("large", &"x".repeat(1_258_291));
-    let old = "---\napiVersion: apps/v1beta1\nkind: Deployment\nmetadata: { name: old }\n";
+    // A crowd of annotations; an object that is too large altogether is told offline.
+    let many = config_map("many", "a").replace(
+        "name: many",
+        &format!(
+            "name: many, annotations: {{ text: {} }}",
+            "x".repeat(300_000)
+        ),
+    );
     let wrong = workload("web", "shop", "  replicas: many");
     for (manifests, helps, expected) in [
         (
-            large.as_str(),
+            many.as_str(),
             Helps::Manifest,
-            "Too long: may not be more than 1048576 bytes",
-        ),
-        (
-            old,
-            Helps::Manifest,
-            "the cluster does not serve `apps/v1beta1` of Deployment.apps: write apiVersion `apps/v1`",
+            "metadata.annotations: Too long: may not be more than 262144 bytes",
         ),
         (
             &wrong,
@@ -112,9 +113,10 @@ async fn manifests_that_no_cluster_takes() {
     }
     assert!(site.asked().iter().all(|line| !line.starts_with("apply")));
 
-    // What the server itself only finds too large when it stores it.
-    let huge = crd("Namespaced", "text: { type: string }")
-        + &thing("huge", &format!("text: {}", "x".repeat(1_800_000)));
+    // What is small enough for us and too large for the cluster, with what it keeps beside it.
+    let text = "x".repeat((3 << 19) - 300);
+    let huge =
+        crd("Namespaced", "text: { type: string }") + &thing("huge", &format!("text: {text}"));
     check(
         &site,
         &huge,
@@ -122,6 +124,9 @@ async fn manifests_that_no_cluster_takes() {
         "it is too large for the cluster",
     )
     .await;
+    // The kind is there now, in another version.
+    let newer = thing("one", "text: a").replace("example.com/v1", "example.com/v2");
+    check(&site, &newer, Helps::Manifest, "write apiVersion `").await;
     site.delete(&format!(
         "CustomResourceDefinition.apiextensions.k8s.io things.{}.example.com",
         site.namespace

@@ -136,6 +136,7 @@ impl Site {
         let rendering = Rendering {
             default_namespace: &self.namespace,
             fields: &fields,
+            access: None,
         };
         Arc::new(render(&[layer], &[], rendering).unwrap())
     }
@@ -160,6 +161,8 @@ impl Site {
                 change.push(Change {
                     reference: object.reference.clone(),
                     version: metadata.and_then(|it| it.resource_version.clone()),
+                    hash: object.hash(),
+                    anew: object.run.is_some(),
                 });
             }
         }
@@ -168,10 +171,12 @@ impl Site {
         *commits += 1;
         Apply {
             number: 1,
+            asked_at: towpath::clock::now(),
             commit: format!("{:040x}", *commits).parse().unwrap(),
             release: None,
             rendered,
             change,
+            later: Vec::new(),
             prune: Vec::new(),
         }
     }
