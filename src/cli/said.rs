@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use anyhow::{Result, anyhow, bail};
 
+use super::names;
 use super::setup::Setup;
 use crate::clock;
 use crate::model::{ApplicationName, EnvironmentName, Pipeline};
@@ -24,19 +25,13 @@ impl Said {
         application: &ApplicationName,
         environment: &EnvironmentName,
     ) -> Result<Self> {
-        let mut pipelines = setup.pipelines();
-        let found = pipelines
-            .iter()
-            .find(|pipeline| pipeline.application.name == *application);
-        let Some(pipeline) = found.cloned() else {
+        let pipelines = names::pipelines(setup, Some(application))?;
+        let Some(pipeline) = pipelines.first().cloned() else {
             bail!("there is no application `{application}`");
         };
-        if pipeline.environment(environment).is_none() {
-            bail!("{application} does not go to `{environment}`");
-        }
+        names::environment(&pipeline, environment)?;
         let now = clock::now();
         let reconciler = setup.reconciler(&[], now)?;
-        pipelines.retain(|it| Arc::ptr_eq(it, &pipeline));
         reconciler.observatory().read_all(&pipelines, now).await;
         Ok(Self {
             reconciler,
