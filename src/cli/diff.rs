@@ -87,7 +87,7 @@ async fn objects(args: &Args, setup: &Setup, now: Timestamp) -> Result<Vec<Tried
     };
     let environment = names::environment(pipeline, &args.environment)?;
     let outside = setup.outside(std::slice::from_ref(&environment.name))?;
-    let observatory = Observatory::new(&pipelines, &outside, now);
+    let observatory = Observatory::new(&pipelines, &pipelines, &outside, now);
     match &args.release {
         // Releases are known by the registries, and by the records of every environment.
         Some(_) => read_releases(&observatory, now).await,

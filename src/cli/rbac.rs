@@ -196,7 +196,7 @@ async fn units(
     now: Timestamp,
 ) -> Result<Vec<(Environment, Arc<Rendered>)>> {
     let pipelines = setup.pipelines();
-    let observatory = Observatory::new(&pipelines, outside, now);
+    let observatory = Observatory::new(&pipelines, &pipelines, outside, now);
     let asked = |environment: &&Environment| environments.contains(&environment.name);
     let all = || {
         pipelines

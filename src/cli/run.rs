@@ -207,7 +207,9 @@ async fn tow_once(
     let code = loop {
         let now = clock::now();
         let posted = reconciler.board().all();
-        if posted.len() == reconciler.len()
+        let configured = posted.iter().filter(|posted| !posted.pipeline.removed);
+        if configured.count() == reconciler.len()
+            && reconciler.has_looked_for_removed()
             && let Some(code) = settled(&posted, now, deadline)
         {
             break code;

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use anyhow::{Result, anyhow, bail};
 
-use super::names;
 use super::setup::Setup;
 use crate::clock;
 use crate::model::{ApplicationName, EnvironmentName, Pipeline};
@@ -25,14 +24,19 @@ impl Said {
         application: &ApplicationName,
         environment: &EnvironmentName,
     ) -> Result<Self> {
-        let pipelines = names::pipelines(setup, Some(application))?;
-        let Some(pipeline) = pipelines.first().cloned() else {
-            bail!("there is no application `{application}`");
-        };
-        names::environment(&pipeline, environment)?;
         let now = clock::now();
         let reconciler = setup.reconciler(&[], now)?;
-        reconciler.observatory().read_all(&pipelines, now).await;
+        let observatory = reconciler.observatory();
+        let mut pipelines = setup.pipelines();
+        pipelines.retain(|pipeline| pipeline.application.name == *application);
+        observatory.read_all(&pipelines, now).await;
+        pipelines.extend(observatory.removed());
+        let unit = |pipeline: &&Arc<Pipeline>| {
+            pipeline.application.name == *application && pipeline.environment(environment).is_some()
+        };
+        let Some(pipeline) = pipelines.iter().find(unit).cloned() else {
+            bail!("{application} does not go to `{environment}`, and nothing of it runs there");
+        };
         Ok(Self {
             reconciler,
             pipeline,

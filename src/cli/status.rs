@@ -40,10 +40,18 @@ pub(super) async fn look(
     only: &[EnvironmentName],
     now: Timestamp,
 ) -> Result<Vec<(Arc<Pipeline>, Plan)>> {
-    let pipelines = names::pipelines(setup, application)?;
+    let all = setup.pipelines();
+    let asked = |pipeline: &&Arc<Pipeline>| {
+        application.is_none_or(|name| pipeline.application.name == *name)
+    };
+    let mut pipelines: Vec<_> = all.iter().filter(asked).cloned().collect();
     let outside = setup.outside(only)?;
-    let observatory = Observatory::new(&pipelines, &outside, now);
+    let observatory = Observatory::new(&pipelines, &all, &outside, now);
     observatory.read_all(&pipelines, now).await;
+    pipelines.extend(observatory.removed().iter().filter(asked).cloned());
+    if pipelines.is_empty() {
+        pipelines = names::pipelines(setup, application)?;
+    }
     let planned = pipelines.into_iter().map(|pipeline| {
         let now = clock::now();
         let world = observatory.world(&pipeline, now);

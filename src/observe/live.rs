@@ -10,7 +10,7 @@ use super::source::{Failed, Source};
 use super::unreadable;
 use crate::cluster::{SharedReadCluster, UnitScope};
 use crate::manifest::Rendered;
-use crate::model::{CommitId, Environment, Pipeline};
+use crate::model::{ApplicationName, CommitId, EnvironmentName};
 use crate::plan::{Infra, Live, Observed};
 
 /// What a unit's cluster runs, and what is kept of it.
@@ -27,14 +27,14 @@ pub struct LiveSource {
 
 impl LiveSource {
     pub(super) fn new(
-        pipeline: &Pipeline,
-        environment: &Environment,
+        application: &ApplicationName,
+        environment: &EnvironmentName,
         cluster: &SharedReadCluster,
         now: Timestamp,
     ) -> Self {
         let scope = UnitScope {
-            environment: environment.name.clone(),
-            application: pipeline.application.name.clone(),
+            environment: environment.clone(),
+            application: application.clone(),
         };
         Self {
             scope,

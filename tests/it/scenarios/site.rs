@@ -277,7 +277,7 @@ fn moment(now: Timestamp, index: usize) -> Timestamp {
 }
 
 fn unit_name(alone: bool, environment: &EnvironmentName, pipeline: &Pipeline) -> String {
-    match alone {
+    match alone && !pipeline.removed {
         true => environment.to_string(),
         false => format!("{environment}/{}", pipeline.application.name),
     }
