@@ -332,6 +332,7 @@ pub(crate) fn rendered(namespace: &str, manifests: &str) -> Arc<Rendered> {
     };
     let rendering = Rendering {
         default_namespace: namespace,
+        access: None,
         fields: &fields,
     };
     Arc::new(render(&[layer], &[], rendering).unwrap())
