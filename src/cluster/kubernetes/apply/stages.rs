@@ -303,6 +303,7 @@ mod tests {
         let rendering = Rendering {
             default_namespace: "old",
             fields: &fields,
+            access: None,
         };
         render(&[layer], &[], rendering).unwrap().objects
     }
