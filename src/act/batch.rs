@@ -293,7 +293,7 @@ impl<'a> Batch<'a> {
         });
         let records = records.collect();
         notes.continue_from(order.numbered_beyond);
-        let written = notes.add(&mut self.draft, records);
+        let written = notes.add(&self.draft, records);
         self.notes.insert(order.name().clone(), notes);
         Ok(written?)
     }
