@@ -79,8 +79,7 @@ pub async fn run(args: &Args, location: Location, out: &mut dyn Write) -> Result
     }
     loop {
         let now = clock::now();
-        let outside = setup.outside(&args.only, now)?;
-        let reconciler = setup.reconciler(&outside, now);
+        let reconciler = setup.reconciler(&args.only, now)?;
         hooks.serve(&reconciler);
         let end = if args.once {
             tow_once(args, &reconciler, &stop, out).await?

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result, bail};
 use jiff::Timestamp;
 
-use crate::cluster::SharedCluster;
 use crate::cluster::simulated::SimulatedCluster;
 use crate::cluster::unsupported::UnsupportedCluster;
+use crate::cluster::{self, SharedCluster, SharedReadCluster};
 use crate::config::{Config, Location, Problems, default_cache, files};
 use crate::git::{self, Access, Reach, Repository};
 use crate::http::{self, HttpSettings};
@@ -92,26 +92,38 @@ impl Setup {
             .collect()
     }
 
-    /// What tows them.
-    pub fn reconciler(&self, outside: &Outside, now: Timestamp) -> Arc<Reconciler> {
-        let author = &self.config.settings.author;
-        let intervals = self.intervals();
-        Arc::new(Reconciler::new(
+    /// What tows them, acting for these environments alone (for all where none is named).
+    ///
+    /// # Errors
+    /// As [`Self::outside`].
+    pub fn reconciler(&self, only: &[EnvironmentName], now: Timestamp) -> Result<Arc<Reconciler>> {
+        let clusters = self.clusters(only, now)?;
+        let outside = self.outside_with(cluster::reading(&clusters))?;
+        Ok(Arc::new(Reconciler::new(
             self.pipelines(),
-            outside,
-            author,
-            intervals,
+            &outside,
+            clusters,
+            &self.config.settings.author,
+            self.intervals(),
             now,
-        ))
+        )))
     }
 
-    /// The outside systems, acting for these environments alone (for all where none is named).
+    /// The outside systems, to look at, with the clusters of these environments alone (of all where
+    /// none is named). Commands that only look hold nothing else.
     ///
     /// # Errors
     /// Where the HTTP client, a mirror or a cluster's file cannot be made, or an environment that is
     /// named does not exist.
     pub fn outside(&self, only: &[EnvironmentName], now: Timestamp) -> Result<Outside> {
-        let settings = &self.config.settings;
+        self.outside_with(cluster::reading(&self.clusters(only, now)?))
+    }
+
+    fn clusters(
+        &self,
+        only: &[EnvironmentName],
+        now: Timestamp,
+    ) -> Result<BTreeMap<EnvironmentName, SharedCluster>> {
         for name in only {
             if !self.config.environments.contains(name) {
                 let known: Vec<_> = self
@@ -126,6 +138,24 @@ impl Setup {
                 );
             }
         }
+        let cache = self.cache();
+        let mut clusters = BTreeMap::new();
+        for pipeline in &self.config.pipelines {
+            for environment in &pipeline.environments {
+                let acts = only.is_empty() || only.contains(&environment.name);
+                if acts && !clusters.contains_key(&environment.name) {
+                    clusters.insert(environment.name.clone(), cluster(environment, &cache, now)?);
+                }
+            }
+        }
+        Ok(clusters)
+    }
+
+    fn outside_with(
+        &self,
+        clusters: BTreeMap<EnvironmentName, SharedReadCluster>,
+    ) -> Result<Outside> {
+        let settings = &self.config.settings;
         let client = http::client(&HttpSettings {
             ca_file: settings.ca_file.clone(),
             proxy: settings.proxy.clone(),
@@ -134,7 +164,6 @@ impl Setup {
         let cache = self.cache();
         let registry = HttpRegistry::new(client.clone(), self.registries());
         let mut repositories = BTreeMap::new();
-        let mut clusters = BTreeMap::new();
         for pipeline in &self.config.pipelines {
             if let Some(source) = &pipeline.application.source {
                 add(
@@ -148,10 +177,6 @@ impl Setup {
             for environment in &pipeline.environments {
                 let (url, credential) = (&environment.repository, &environment.credential);
                 add(&mut repositories, &client, &cache, url, credential)?;
-                let acts = only.is_empty() || only.contains(&environment.name);
-                if acts && !clusters.contains_key(&environment.name) {
-                    clusters.insert(environment.name.clone(), cluster(environment, &cache, now)?);
-                }
             }
         }
         Ok(Outside {
@@ -259,7 +284,7 @@ fn cluster(environment: &Environment, cache: &Path, _now: Timestamp) -> Result<S
                     })?;
             Ok(Arc::new(cluster))
         }
-        ClusterSpec::Context { context, .. } => Ok(Arc::new(UnsupportedCluster::new(context))),
+        ClusterSpec::Kubernetes(cluster) => Ok(Arc::new(UnsupportedCluster::new(&cluster.found))),
     }
 }
 

@@ -6,7 +6,7 @@
 pub mod simulated;
 pub mod unsupported;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -125,5 +125,19 @@ pub struct Taken {
     pub fields: Vec<String>,
 }
 
-/// A cluster for both halves.
+/// The half that only looks, shared.
+pub type SharedReadCluster = Arc<dyn ReadCluster>;
+
+/// Both halves, shared.
 pub type SharedCluster = Arc<dyn Cluster>;
+
+/// The clusters of environments, to look at alone.
+pub fn reading(
+    clusters: &BTreeMap<EnvironmentName, SharedCluster>,
+) -> BTreeMap<EnvironmentName, SharedReadCluster> {
+    let halves = clusters.iter().map(|(name, cluster)| {
+        let reading: SharedReadCluster = cluster.clone();
+        (name.clone(), reading)
+    });
+    halves.collect()
+}

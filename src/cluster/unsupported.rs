@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use super::{Applied, Cluster, ClusterError, ReadCluster, UnitScope};
 use crate::manifest::Rendered;
-use crate::model::ApplicationName;
+use crate::model::{ApplicationName, ClusterAddress};
 use crate::plan::{Apply, Live};
 
 /// See the module.
@@ -18,10 +18,13 @@ pub struct UnsupportedCluster {
 }
 
 impl UnsupportedCluster {
-    /// Stands for the cluster of this context.
-    pub fn new(context: &str) -> Self {
+    /// Stands for the cluster that is found so.
+    pub fn new(found: &ClusterAddress) -> Self {
         Self {
-            name: format!("the cluster of context `{context}`"),
+            name: match found {
+                ClusterAddress::Context { .. } => format!("the cluster of {found}"),
+                ClusterAddress::InCluster => found.to_string(),
+            },
         }
     }
 

@@ -27,6 +27,7 @@ pub(super) fn all(root: &Path, declarations: &mut Declarations) {
         images_are_named_once,
         tags_can_be_read,
         overrides_are_allowed,
+        applications_can_name_namespaces,
         environments_are_reached,
     ] {
         check(root, declarations, &mut problems);
@@ -313,6 +314,33 @@ fn overrides_are_allowed(_: &Path, declarations: &Declarations, problems: &mut P
                     &soak.place,
                     format!("`soak` means nothing in `{name}`, which follows no environment"),
                     "remove it",
+                );
+            }
+        }
+    }
+}
+
+fn applications_can_name_namespaces(
+    _: &Path,
+    declarations: &Declarations,
+    problems: &mut Problems,
+) {
+    for application in &declarations.applications {
+        let At { place, value: name } = &application.name;
+        if !name.as_str().contains('.') {
+            continue;
+        }
+        for environment in environments(application) {
+            let file = declarations.environments.get(&environment.value);
+            let limits = file.and_then(|file| file.declared.as_ref()?.access.as_ref());
+            if let Some(at) = limits.and_then(|limits| limits.named_by_application().next()) {
+                problems.error(
+                    place,
+                    format!(
+                        "`{name}` cannot name a namespace, which {} makes it do",
+                        at.place
+                    ),
+                    "remove the `.` from the name, or write the namespace out there",
                 );
             }
         }

@@ -3,16 +3,16 @@
 //! Judges this file alone. What it means for an application is made in `resolve`, and what it means
 //! beside other files is judged in `check`.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
-use super::form::{At, Flag, WordOr, Words, count, duration, text};
+use super::cluster::{self, Limits};
+use super::form::{At, WordOr, Words, count, duration, text};
 use super::list::{Mapped, any_list, list};
 use super::section::{Fields, Section};
 use super::terms;
 use super::tunables::{Defaults, OVERRIDABLE, Tunables, tunables};
 use crate::model::{
-    BranchFilter, Credential, EnvironmentName, InvalidFilter, KeepTags, Simulated, VersionRange,
+    BranchFilter, ClusterSpec, Credential, EnvironmentName, InvalidFilter, KeepTags, VersionRange,
 };
 
 /// The branch of an infra repository where none is stated.
@@ -23,7 +23,8 @@ pub(super) const DEFAULT_BRANCH: &str = "main";
 pub(super) struct Declared {
     pub(super) repository: Option<At<Repository>>,
     pub(super) manifests: Option<At<Vec<At<String>>>>,
-    pub(super) cluster: Option<Cluster>,
+    pub(super) cluster: Option<ClusterSpec>,
+    pub(super) access: Option<Limits>,
     pub(super) follow: Option<At<Follow>>,
     pub(super) tags: Option<Tags>,
     pub(super) tunables: Tunables,
@@ -36,16 +37,6 @@ pub(super) struct Repository {
     pub(super) url: At<String>,
     pub(super) branch: String,
     pub(super) credential: Credential,
-}
-
-#[derive(Debug, Clone)]
-pub(super) enum Cluster {
-    Context {
-        context: String,
-        kubeconfig: Option<PathBuf>,
-        namespace: String,
-    },
-    Simulated(Simulated),
 }
 
 #[derive(Debug)]
@@ -107,10 +98,12 @@ fn environment(section: &mut Section<'_>) -> Option<Declared> {
     let cluster = section.required(
         "cluster",
         "The one cluster the environment is applied to.",
-        Fields {
-            sample: "{ context: production }",
-            read: cluster,
-        },
+        cluster::cluster(),
+    );
+    let access = section.optional(
+        "access",
+        "What an application may touch in the cluster. Left out: all that Towpath itself may. Where it stands, kinds without a namespace must be named.",
+        cluster::access(),
     );
     let follow = section.required(
         "follow",
@@ -140,6 +133,7 @@ fn environment(section: &mut Section<'_>) -> Option<Declared> {
         repository,
         manifests,
         cluster: cluster.map(|cluster| cluster.value),
+        access: access.map(|access| access.value),
         follow,
         tags: tags.map(|tags| tags.value),
         tunables,
@@ -215,90 +209,6 @@ fn named_secret(section: &mut Section<'_>) -> Option<Credential> {
         }),
         (None, None) => None,
     }
-}
-
-fn cluster(section: &mut Section<'_>) -> Option<Cluster> {
-    let context = section.optional(
-        "context",
-        "The context of the kubeconfig.",
-        text("a context's name", "production"),
-    );
-    let kubeconfig = section.optional(
-        "kubeconfig",
-        "The kubeconfig file. Left out: KUBECONFIG, or the home directory's. A relative path starts at the configuration's folder.",
-        terms::path(),
-    );
-    let namespace = section.or(
-        "namespace",
-        "The namespace of objects that name none.",
-        text("a namespace", "default"),
-        "default",
-    );
-    let simulated = section.optional(
-        "simulated",
-        "A cluster that only exists in this program, for demos and tests.",
-        Fields {
-            sample: "{ ready-after: 1s }",
-            read: simulated,
-        },
-    );
-    let beside = "remove it: a simulated cluster takes its settings in `simulated`";
-    section.not_with("kubeconfig", "simulated", beside);
-    section.not_with("namespace", "simulated", beside);
-    section
-        .exactly_one(
-            &["context", "simulated"],
-            "cluster: { context: production }",
-        )
-        .then_some(())?;
-    match simulated {
-        Some(simulated) => Some(Cluster::Simulated(simulated.value)),
-        None => Some(Cluster::Context {
-            context: context?.value,
-            kubeconfig: kubeconfig.map(|path| path.value),
-            namespace: namespace?.value,
-        }),
-    }
-}
-
-fn simulated(section: &mut Section<'_>) -> Option<Simulated> {
-    let ready_after = section.or(
-        "ready-after",
-        "How long a changed workload takes until it is ready.",
-        duration(),
-        "1s",
-    );
-    let image = || any_list(text("an image's digest or tag", "v1.5.0"));
-    let fail = section.or(
-        "fail",
-        "Images, by digest or tag, whose workloads fail instead of becoming ready.",
-        image(),
-        "[]",
-    );
-    let hang = section.or(
-        "hang",
-        "Images, by digest or tag, whose workloads never become ready.",
-        image(),
-        "[]",
-    );
-    let unreachable = section.or(
-        "unreachable",
-        "Whether the cluster does not answer at all.",
-        Flag,
-        "false",
-    );
-    let state = section.optional(
-        "state",
-        "The file that keeps its objects between runs. Left out: one in the cache directory. A relative path starts at the configuration's folder.",
-        terms::path(),
-    );
-    Some(Simulated {
-        ready_after: ready_after?.value,
-        fail: values(fail?.value),
-        hang: values(hang?.value),
-        unreachable: unreachable?.value,
-        state: state.map(|state| state.value),
-    })
 }
 
 /// The values without their places.

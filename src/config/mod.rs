@@ -10,11 +10,14 @@
 
 mod application;
 mod check;
+mod cluster;
 mod collide;
 mod duration;
 mod environment;
 pub mod files;
 mod form;
+mod health_rule;
+mod judging;
 mod list;
 mod location;
 mod problem;

@@ -8,15 +8,15 @@ use std::path::Path;
 
 use super::application::{self, Override};
 use super::collide::same_repository;
-use super::environment::{self, Cluster};
+use super::environment;
 use super::form::{At, Effective};
 use super::settings::root_credential;
 use super::terms::APPLICATION;
 use super::tunables::Tunables;
 use super::{Declarations, EnvironmentFile};
 use crate::model::{
-    Application, ApplicationName, ClusterSpec, DeploymentTags, Environment, EnvironmentName,
-    Follow, Pipeline, RepositoryUrl,
+    Application, ApplicationName, ClusterAddress, ClusterSpec, DeploymentTags, Environment,
+    EnvironmentName, Follow, Pipeline, Prune, RepositoryUrl, SmokeTest,
 };
 
 /// One application in one environment, as far as it is stated.
@@ -131,17 +131,26 @@ impl Unit<'_> {
             branch: self.branch.to_owned(),
             manifests: self.manifests.iter().map(|at| at.value.clone()).collect(),
             patches: tunables.patches.as_ref().map(|at| at.value.clone()),
-            cluster: cluster(self.declared.cluster.as_ref()?, self.root),
+            cluster: rooted(self.declared.cluster.clone()?, self.root),
+            access: match &self.declared.access {
+                Some(limits) => Some(limits.resolved(&self.application.name.value)?),
+                None => None,
+            },
             follow: self.follow()?,
             gate: tunables.gate.as_ref()?.value,
-            health_timeout: tunables.health_timeout?,
+            health: tunables.health.clone()?,
+            smoke: self.smoke()?,
             on_failure: tunables.on_failure?,
             rollback: tunables.rollback?,
             stop_the_line: tunables.stop_the_line?,
             pace: tunables.pace?,
             drift: tunables.drift?,
             conflicts: tunables.conflicts?,
-            prune_limit: tunables.prune_limit,
+            prune: Prune {
+                // An application that is taken out says nothing any more.
+                removed: self.declared.tunables.prune.as_ref()?.removed,
+                ..tunables.prune.clone()?
+            },
             adopt: tunables.adopt.clone()?,
             tags: DeploymentTags {
                 keep: tags.keep,
@@ -149,6 +158,12 @@ impl Unit<'_> {
             },
             image_fields: tunables.image_fields.clone()?,
         })
+    }
+
+    fn smoke(&self) -> Option<Vec<SmokeTest>> {
+        let name = self.application.name.value.as_str();
+        let tests = self.tunables.smoke.iter().flatten();
+        tests.map(|test| test.resolved(name)).collect()
     }
 
     fn follow(&self) -> Option<Follow> {
@@ -173,37 +188,34 @@ impl Tunables {
         Self {
             patches: self.patches.or(environment.patches),
             gate: self.gate.or(environment.gate),
-            health_timeout: self.health_timeout.or(environment.health_timeout),
+            health: self.health.or(environment.health),
+            smoke: self.smoke.or(environment.smoke),
             on_failure: self.on_failure.or(environment.on_failure),
             rollback: self.rollback.or(environment.rollback),
             stop_the_line: self.stop_the_line.or(environment.stop_the_line),
             pace: self.pace.or(environment.pace),
             drift: self.drift.or(environment.drift),
             conflicts: self.conflicts.or(environment.conflicts),
-            prune_limit: self.prune_limit.or(environment.prune_limit),
+            prune: self.prune.or(environment.prune),
             adopt: self.adopt.or(environment.adopt),
             image_fields: self.image_fields.or(environment.image_fields),
         }
     }
 }
 
-fn cluster(cluster: &Cluster, root: &Path) -> ClusterSpec {
-    match cluster {
-        Cluster::Context {
-            context,
-            kubeconfig,
-            namespace,
-        } => ClusterSpec::Context {
-            context: context.clone(),
-            kubeconfig: kubeconfig.as_ref().map(|path| root.join(path)),
-            namespace: namespace.clone(),
+/// Relative paths start at the configuration's folder.
+fn rooted(mut cluster: ClusterSpec, root: &Path) -> ClusterSpec {
+    let path = match &mut cluster {
+        ClusterSpec::Kubernetes(kubernetes) => match &mut kubernetes.found {
+            ClusterAddress::Context { kubeconfig, .. } => kubeconfig.as_mut(),
+            ClusterAddress::InCluster => None,
         },
-        Cluster::Simulated(simulated) => {
-            let mut simulated = simulated.clone();
-            simulated.state = simulated.state.map(|path| root.join(path));
-            ClusterSpec::Simulated(simulated)
-        }
+        ClusterSpec::Simulated(simulated) => simulated.state.as_mut(),
+    };
+    if let Some(path) = path {
+        *path = root.join(&*path);
     }
+    cluster
 }
 
 /// Which environments each repository serves.
@@ -362,8 +374,11 @@ pub(super) fn effective(
             })
         })
         .collect();
-    // A list of sections is replaced as a whole, so what counts is the key before its index.
-    let name = |value: &Effective| value.key.split('[').next().unwrap_or_default().to_owned();
+    // Lists and sections are replaced as a whole, but for the one key that is not the section's own.
+    let name = |value: &Effective| match value.key.as_str() {
+        key if key.starts_with("follow.") => key.to_owned(),
+        key => key.split(['.', '[']).next().unwrap_or_default().to_owned(),
+    };
     let replaced: BTreeSet<String> = own.iter().map(name).collect();
     let mut values: Vec<Effective> = of_environment
         .iter()

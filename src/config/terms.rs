@@ -83,7 +83,7 @@ fn url(text: &str) -> Result<RepositoryUrl, Wrong> {
 }
 
 /// Refuses every placeholder but `{application}`.
-fn placeholders(text: &str) -> Result<(), Wrong> {
+pub(super) fn placeholders(text: &str) -> Result<(), Wrong> {
     match text.replace(APPLICATION, "").contains(['{', '}']) {
         true => Err(Wrong::new(
             format!("{} holds a placeholder that means nothing", quote(text)),

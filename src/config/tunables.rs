@@ -3,15 +3,16 @@
 //!
 //! Owns their forms and defaults. What overrides what is made in `resolve`.
 
-use std::time::Duration;
-
+use super::cluster::kind;
 use super::environment::values;
-use super::form::{At, Form, Words, a_second_or_more, any_text, count, text};
+use super::form::{At, Flag, Form, Words, any_text, count, text};
+use super::judging::{SmokeStated, health, smoke};
 use super::list::{List, Mapped, any_list};
 use super::section::{Fields, Section};
 use super::terms;
 use crate::model::{
-    Adopt, Conflicts, Drift, Gate, ImageField, OnFailure, Pace, Rollback, StopTheLine,
+    Adopt, Conflicts, Drift, Gate, HealthPolicy, ImageField, OnFailure, Pace, Prune, Rollback,
+    StopTheLine,
 };
 
 /// What an environment states for all applications and an application may state for itself.
@@ -19,14 +20,15 @@ use crate::model::{
 pub(super) struct Tunables {
     pub(super) patches: Option<At<String>>,
     pub(super) gate: Option<At<Gate>>,
-    pub(super) health_timeout: Option<Duration>,
+    pub(super) health: Option<HealthPolicy>,
+    pub(super) smoke: Option<Vec<SmokeStated>>,
     pub(super) on_failure: Option<OnFailure>,
     pub(super) rollback: Option<Rollback>,
     pub(super) stop_the_line: Option<StopTheLine>,
     pub(super) pace: Option<Pace>,
     pub(super) drift: Option<Drift>,
     pub(super) conflicts: Option<Conflicts>,
-    pub(super) prune_limit: Option<usize>,
+    pub(super) prune: Option<Prune>,
     pub(super) adopt: Option<Adopt>,
     pub(super) image_fields: Option<Vec<ImageField>>,
 }
@@ -38,6 +40,7 @@ pub(super) const OVERRIDABLE: &[(&str, &str)] = &[
     ("soak", "soak"),
     ("gate", "gate"),
     ("health", "health"),
+    ("smoke", "smoke"),
     ("on-failure", "on-failure"),
     ("rollback", "rollback"),
     ("stop-the-line", "stop-the-line"),
@@ -79,6 +82,16 @@ pub(super) fn tunables(section: &mut Section<'_>, defaults: Defaults) -> Tunable
         },
         defaults,
         "{}",
+    );
+    let smoke = section.tunable(
+        "smoke",
+        "Requests that must be answered as expected after the rollout and before the verdict.",
+        any_list(Fields {
+            sample: "{ get: \"https://{application}.example.com/healthz\" }",
+            read: smoke,
+        }),
+        defaults,
+        "[]",
     );
     let on_failure = section.tunable(
         "on-failure",
@@ -127,10 +140,13 @@ pub(super) fn tunables(section: &mut Section<'_>, defaults: Defaults) -> Tunable
     );
     let prune = section.tunable(
         "prune",
-        "How much one apply may delete.",
+        "What may be deleted.",
         Fields {
             sample: "{ limit: 10 }",
-            read: prune,
+            read: match defaults {
+                Defaults::Apply => prune,
+                Defaults::Leave => prune_of_application,
+            },
         },
         defaults,
         "{}",
@@ -155,14 +171,15 @@ pub(super) fn tunables(section: &mut Section<'_>, defaults: Defaults) -> Tunable
     Tunables {
         patches,
         gate,
-        health_timeout: health.and_then(|health| health.value),
+        health: health.map(|at| at.value),
+        smoke: smoke.map(|at| values(at.value)),
         on_failure: on_failure.map(|at| at.value),
         rollback: rollback.map(|at| at.value),
         stop_the_line: stop_the_line.map(|at| at.value),
         pace: pace.map(|at| at.value),
         drift: drift.map(|at| at.value),
         conflicts: conflicts.map(|at| at.value),
-        prune_limit: prune.and_then(|prune| prune.value),
+        prune: prune.map(|at| at.value),
         adopt: adopt.map(|at| at.value),
         image_fields: image_fields.map(|at| values(at.value)),
     }
@@ -184,23 +201,41 @@ impl Section<'_> {
     }
 }
 
-fn health(section: &mut Section<'_>) -> Option<Option<Duration>> {
-    let timeout = section.or(
-        "timeout",
-        "How long a rollout may take before it has failed.",
-        a_second_or_more(),
-        "10m",
+fn prune(section: &mut Section<'_>) -> Option<Prune> {
+    let prune = prune_of_application(section);
+    let removed = section.or(
+        "removed",
+        "Whether the objects of an application that is taken out of the configuration are deleted. They are left running and reported otherwise.",
+        Flag,
+        "false",
     );
-    Some(timeout.map(|timeout| timeout.value))
+    Some(Prune {
+        removed: removed?.value,
+        ..prune?
+    })
 }
 
-fn prune(section: &mut Section<'_>) -> Option<Option<usize>> {
+fn prune_of_application(section: &mut Section<'_>) -> Option<Prune> {
+    section.hint(
+        "removed",
+        "write it in environment.yaml: an application that is taken out says nothing any more",
+    );
     let limit = section.optional(
         "limit",
         "The most objects one apply may delete. Left out: the larger of 10 and a tenth of the set.",
         count(),
     );
-    Some(limit.map(|limit| limit.value))
+    let confirm = section.or(
+        "confirm",
+        "Kinds that are deleted only after `towpath approve --prune`, in addition to Namespace, PersistentVolumeClaim, PersistentVolume, StatefulSet, CustomResourceDefinition and Services of type LoadBalancer.",
+        any_list(kind()),
+        "[]",
+    );
+    Some(Prune {
+        limit: limit.map(|limit| limit.value),
+        confirm: values(confirm?.value).into_iter().collect(),
+        removed: false,
+    })
 }
 
 fn adoptions() -> impl Form<Value = Adopt> {

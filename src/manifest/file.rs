@@ -225,7 +225,7 @@ fn is_segment(text: &str) -> bool {
 }
 
 /// What the cluster writes is no part of what is desired.
-pub(super) fn drop_cluster_fields(value: &mut Value) {
+pub(crate) fn drop_cluster_fields(value: &mut Value) {
     let Value::Object(map) = value else {
         return;
     };

@@ -34,6 +34,7 @@ pub use carries::{Difference, carries};
 pub use edit::{Edited, ImageChange, has_image, set_image};
 pub use error::{ManifestError, Place, Problem, Refused};
 pub use fields::{ImageFields, InvalidImageField, ObjectImage};
+pub(crate) use file::drop_cluster_fields;
 pub use file::{ManifestFile, ManifestObject, is_manifest, parse};
 pub use images_yaml::{IMAGES_FILE, ImagesFile, parse_images, set_in_images_yaml};
 pub use patch::{PatchFile, parse_patches};

@@ -1,11 +1,12 @@
 //! Environments and applications as the configuration describes them, resolved and checked.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
+use ::url::Url;
+
 use super::{
-    ApplicationName, BranchFilter, Credential, EnvironmentName, ImageRepository, RepositoryUrl,
-    TagTemplate, VersionRange,
+    Access, ApplicationName, BranchFilter, ClusterSpec, Credential, EnvironmentName, HealthRule,
+    ImageRepository, Prune, RepositoryUrl, TagTemplate, VersionRange,
 };
 
 /// What is released: a source repository and one or more images.
@@ -60,12 +61,16 @@ pub struct Environment {
     pub patches: Option<String>,
     /// The cluster it is applied to.
     pub cluster: ClusterSpec,
+    /// What the application may touch there; `None`: no limits.
+    pub access: Option<Access>,
     /// Where its releases come from.
     pub follow: Follow,
     /// What a promotion into it waits for.
     pub gate: Gate,
-    /// How long a rollout may take before it has failed.
-    pub health_timeout: Duration,
+    /// How a deployment is judged.
+    pub health: HealthPolicy,
+    /// What must answer before a deployment is healthy.
+    pub smoke: Vec<SmokeTest>,
     /// What a failed deployment leads to.
     pub on_failure: OnFailure,
     /// How a rollback is written.
@@ -78,55 +83,14 @@ pub struct Environment {
     pub drift: Drift,
     /// What happens to fields that another manager holds.
     pub conflicts: Conflicts,
-    /// The most objects one apply may prune; `None`: the larger of 10 and a tenth of the set.
-    pub prune_limit: Option<usize>,
+    /// What may be deleted.
+    pub prune: Prune,
     /// Whether live objects that are not ours may be taken over without asking.
     pub adopt: Adopt,
     /// The tags that mark its deployments.
     pub tags: DeploymentTags,
     /// Image fields of custom resources.
     pub image_fields: Vec<ImageField>,
-}
-
-/// The cluster of an environment.
-#[derive(Debug, Clone, PartialEq)]
-pub enum ClusterSpec {
-    /// A context of the kubeconfig.
-    Context {
-        /// The context's name.
-        context: String,
-        /// The kubeconfig file; `None`: KUBECONFIG or the home directory's.
-        kubeconfig: Option<PathBuf>,
-        /// The namespace of objects that name none.
-        namespace: String,
-    },
-    /// A cluster that only exists in this program, for demos and tests.
-    Simulated(Simulated),
-}
-
-impl ClusterSpec {
-    /// The namespace of objects that name none.
-    pub fn namespace(&self) -> &str {
-        match self {
-            Self::Context { namespace, .. } => namespace,
-            Self::Simulated(_) => "default",
-        }
-    }
-}
-
-/// How a simulated cluster behaves.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Simulated {
-    /// How long a changed workload takes until it is ready.
-    pub ready_after: Duration,
-    /// Images, by digest or tag, whose workloads fail instead of becoming ready.
-    pub fail: Vec<String>,
-    /// Images, by digest or tag, whose workloads never become ready.
-    pub hang: Vec<String>,
-    /// Whether the cluster answers at all.
-    pub unreachable: bool,
-    /// The file that keeps its objects between runs; `None`: in the cache directory.
-    pub state: Option<PathBuf>,
 }
 
 /// Where an environment's releases come from.
@@ -154,6 +118,39 @@ pub enum Gate {
     Branch,
     /// A person who merges the pull request.
     PullRequest,
+}
+
+/// How a deployment is judged.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HealthPolicy {
+    /// How long a rollout may take before it has failed.
+    pub timeout: Duration,
+    /// What a healthy deployment of workloads that run nothing says of its release.
+    pub not_exercised: NotExercised,
+    /// How kinds are judged that Towpath does not know; at most one rule a kind.
+    pub rules: Vec<HealthRule>,
+}
+
+/// What workloads say of a release that they do not run: paused, scaled to zero, never due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotExercised {
+    /// Nothing: the release is not proven by them.
+    Unproven,
+    /// As much as any other: the release is proven.
+    Proven,
+}
+
+/// A request that a deployment must answer as expected before it is healthy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SmokeTest {
+    /// What is asked for, by HTTP GET.
+    pub get: Url,
+    /// The status that is expected.
+    pub expect: u16,
+    /// What the answer must contain.
+    pub contains: Option<String>,
+    /// How long one request may take.
+    pub timeout: Duration,
 }
 
 /// What a failed deployment leads to.

@@ -6,11 +6,13 @@
 mod author;
 mod branch;
 pub mod catalogue;
+mod cluster;
 mod commit;
 mod credential;
 mod digest;
 mod environment;
 mod health;
+mod health_rule;
 mod image;
 mod name;
 mod object;
@@ -22,15 +24,20 @@ mod version;
 
 pub use author::Author;
 pub use branch::{BranchFilter, InvalidFilter};
+pub use cluster::{
+    Access, ClusterAddress, ClusterSpec, Denied, InvalidKind, KindName, Kubernetes, Prune,
+    ServiceAccount, Simulated,
+};
 pub use commit::{CommitId, InvalidCommit};
 pub use credential::Credential;
 pub use digest::{Digest, InvalidDigest};
 pub use environment::{
-    Adopt, Application, ClusterSpec, Conflicts, DeploymentTags, Drift, Environment, Follow, Gate,
-    ImageField, ImageSource, KeepTags, OnFailure, Pace, Pipeline, Rollback, Simulated, Source,
-    StopTheLine,
+    Adopt, Application, Conflicts, DeploymentTags, Drift, Environment, Follow, Gate, HealthPolicy,
+    ImageField, ImageSource, KeepTags, NotExercised, OnFailure, Pace, Pipeline, Rollback,
+    SmokeTest, Source, StopTheLine,
 };
-pub use health::Health;
+pub use health::{Health, Part};
+pub use health_rule::{HealthField, HealthRule, HealthTest};
 pub(crate) use image::is_tag;
 pub use image::{ImageReference, ImageRepository, ImageVersion, InvalidImage};
 pub use name::{ApplicationName, EnvironmentName, InvalidName};

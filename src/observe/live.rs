@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use super::source::{Failed, Source};
 use super::unreadable;
-use crate::cluster::{SharedCluster, UnitScope};
+use crate::cluster::{SharedReadCluster, UnitScope};
 use crate::manifest::Rendered;
 use crate::model::{Environment, Pipeline};
 use crate::plan::{Infra, Live, Observed};
@@ -16,7 +16,7 @@ use crate::plan::{Infra, Live, Observed};
 /// What a unit's cluster runs, and what is kept of it.
 pub struct LiveSource {
     scope: UnitScope,
-    cluster: SharedCluster,
+    cluster: SharedReadCluster,
     desired: Mutex<Option<Arc<Rendered>>>,
     /// What is kept, and for which named objects it was read.
     pub source: Source<Arc<Live>>,
@@ -27,7 +27,7 @@ impl LiveSource {
     pub(super) fn new(
         pipeline: &Pipeline,
         environment: &Environment,
-        cluster: &SharedCluster,
+        cluster: &SharedReadCluster,
         now: Timestamp,
     ) -> Self {
         let scope = UnitScope {
@@ -44,7 +44,7 @@ impl LiveSource {
     }
 
     /// The cluster.
-    pub fn cluster(&self) -> &SharedCluster {
+    pub fn cluster(&self) -> &SharedReadCluster {
         &self.cluster
     }
 

@@ -33,7 +33,7 @@ pub use source::{Failed, Source};
 use catalogue::CatalogueKept;
 use lookup::{Looked, without_digest};
 
-use crate::cluster::SharedCluster;
+use crate::cluster::SharedReadCluster;
 use crate::git::Repository;
 use crate::model::{
     ApplicationName, Environment, EnvironmentName, Gate, ImageReference, ImageRepository, Pipeline,
@@ -42,14 +42,14 @@ use crate::model::{
 use crate::plan::{Infra, Observed, Request, UnitView, Unreadable, World};
 use crate::registry::Registry;
 
-/// The outside systems that pipelines need.
+/// The outside systems that pipelines need, to look at: what holds no more than this applies nothing.
 pub struct Outside {
     /// Reads every image registry.
     pub registry: Arc<dyn Registry>,
     /// Mirrors of every infra and source repository.
     pub repositories: BTreeMap<RepositoryUrl, Repository>,
     /// The clusters of the environments that this process acts for; the others are known by their records.
-    pub clusters: BTreeMap<EnvironmentName, SharedCluster>,
+    pub clusters: BTreeMap<EnvironmentName, SharedReadCluster>,
 }
 
 /// How often sources are read without being told to.

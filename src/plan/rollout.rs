@@ -13,7 +13,7 @@ use super::{
 };
 use crate::manifest::Object;
 use crate::model::record::{Deployment, Run, Statement, Verdict};
-use crate::model::{Drift, Health, ObjectRef};
+use crate::model::{Drift, Health, ObjectRef, Part};
 
 /// How soon a source that must be read again is read.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -117,11 +117,7 @@ fn within_prune_limit(ready: &Ready<'_>, live: &Live, prune: &[Prune]) -> Walk {
         .values()
         .filter(|found| found.mark.is_some())
         .count();
-    let limit = ready
-        .unit
-        .environment
-        .prune_limit
-        .unwrap_or_else(|| (ours / 10).max(10));
+    let limit = ready.unit.environment.prune.limit_of(ours);
     match prune.len() > limit {
         true => wait(Reason::PruneLimit {
             count: prune.len(),
@@ -157,10 +153,10 @@ fn first_verdict(
     health: &Health,
 ) -> Walk<Option<Waiting>> {
     let begun = begun(ready, deployment, live);
-    let timeout = ready.unit.environment.health_timeout;
+    let timeout = ready.unit.environment.health.timeout;
     let deadline = after(begun, timeout);
     let verdict = match health {
-        Health::Current => Verdict::Healthy,
+        Health::Current | Health::NotExercised(_) => Verdict::Healthy,
         Health::Failed(reason) => Verdict::Failed {
             reason: reason.clone(),
         },
@@ -224,10 +220,12 @@ fn soaked_at(ready: &Ready<'_>, run: &Run) -> Timestamp {
 fn health(ready: &Ready<'_>, live: &Live) -> Health {
     let missing = Health::InProgress("an object is not there yet".to_owned());
     let desired = ready.desired.rendered.objects.iter();
-    let parts = desired.map(|object| {
-        live.objects
+    let parts = desired.map(|object| Part {
+        runs: !object.images.is_empty(),
+        health: live
+            .objects
             .get(&object.reference)
-            .map_or(&missing, |found| &found.health)
+            .map_or(&missing, |found| &found.health),
     });
     Health::of_all(parts)
 }

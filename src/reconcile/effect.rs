@@ -100,14 +100,17 @@ impl Reconciler {
         apply: &Apply,
         now: Timestamp,
     ) -> Outcome {
-        let Some(live) = self.observatory.live_of(&towed.pipeline, environment) else {
+        let (Some(cluster), Some(live)) = (
+            self.clusters.get(&environment.name),
+            self.observatory.live_of(&towed.pipeline, environment),
+        ) else {
             return Outcome::Lost;
         };
         let scope = UnitScope {
             environment: environment.name.clone(),
             application: towed.pipeline.application.name.clone(),
         };
-        let applied = live.cluster().apply(&scope, apply, now).await;
+        let applied = cluster.apply(&scope, apply, now).await;
         live.read(now).await;
         match applied {
             Ok(_) => Outcome::Done(vec![Happened {
@@ -119,7 +122,7 @@ impl Reconciler {
             }]),
             Err(ClusterError::Changed { .. }) => Outcome::Lost,
             Err(error) => Outcome::Failed(Failure {
-                source: live.cluster().name().to_owned(),
+                source: cluster.name().to_owned(),
                 why: error.to_string(),
                 retry_after: match error {
                     ClusterError::Unavailable { retry_after, .. } => retry_after,

@@ -21,6 +21,7 @@ pub use board::{Board, Posted};
 
 use crate::act::Writer;
 use crate::clock;
+use crate::cluster::SharedCluster;
 use crate::event::Event;
 use crate::model::{Author, Digests, EnvironmentName, Pipeline, RepositoryUrl};
 use crate::observe::{Intervals, Observatory, Outside};
@@ -40,6 +41,7 @@ pub struct Reconciler {
     pipelines: Vec<Arc<Towed>>,
     observatory: Observatory,
     writers: BTreeMap<RepositoryUrl, Arc<Writer>>,
+    clusters: BTreeMap<EnvironmentName, SharedCluster>,
     intervals: Intervals,
     board: Board,
     events: broadcast::Sender<Event>,
@@ -79,10 +81,12 @@ struct Failing {
 }
 
 impl Reconciler {
-    /// Tows these pipelines. Nothing is read or written before [`Self::run`] or [`Self::round`].
+    /// Tows these pipelines, applying to these clusters. Nothing is read or written before
+    /// [`Self::run`] or [`Self::round`].
     pub fn new(
         pipelines: Vec<Arc<Pipeline>>,
         outside: &Outside,
+        clusters: BTreeMap<EnvironmentName, SharedCluster>,
         author: &Author,
         intervals: Intervals,
         now: Timestamp,
@@ -105,6 +109,7 @@ impl Reconciler {
             pipelines: towed.collect(),
             observatory,
             writers: writers.collect(),
+            clusters,
             intervals,
             board: Board::default(),
             events: broadcast::channel(EVENTS).0,

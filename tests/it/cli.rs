@@ -44,7 +44,7 @@ fn run(home: &Path, arguments: &[&str]) -> Output {
 }
 
 /// Records a file anew where that is asked for; says how it differs otherwise.
-fn compare(path: &Path, now: &str) -> Option<String> {
+pub(crate) fn compare(path: &Path, now: &str) -> Option<String> {
     if std::env::var_os("TOWPATH_UPDATE").is_some() {
         fs::write(path, now).unwrap();
     }

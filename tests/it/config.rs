@@ -9,6 +9,7 @@ use proptest::prelude::*;
 use towpath::cli::{Output, check, schema};
 use towpath::config::schema::Kind;
 use towpath::config::{Config, files, watch};
+use towpath::model::{ClusterAddress, ClusterSpec, HealthTest, Kubernetes, NotExercised};
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -93,7 +94,7 @@ fn the_example_is_clean() {
         .collect();
     assert_eq!(order, ["staging", "qa", "production"]);
     let production = &parsed.pipelines[0].environments[2];
-    assert_eq!(production.health_timeout, Duration::from_secs(300));
+    assert_eq!(production.health.timeout, Duration::from_secs(300));
 }
 
 #[test]
@@ -125,6 +126,79 @@ fn effective_values_name_their_place() {
         );
     }
     assert_eq!(shown("nobody", "production"), [""; 0]);
+}
+
+/// What an environment limits is resolved for each application; what it states as a whole is
+/// replaced as a whole.
+#[test]
+fn limits_hold_for_each_application() {
+    let files = files_of(&root().join("fixtures/config/clean-one-repository"));
+    let config = Config::parse(&files).unwrap_or_else(|problems| panic!("{problems}"));
+    let world = |application: &str| {
+        let mut pipelines = config.pipelines.iter();
+        let pipeline = pipelines
+            .find(|pipeline| pipeline.application.name.as_str() == application)
+            .unwrap();
+        pipeline.environment(&"world".parse().unwrap()).unwrap()
+    };
+    let (shop, web) = (world("shop"), world("web"));
+    let cluster = ClusterSpec::Kubernetes(Kubernetes {
+        found: ClusterAddress::InCluster,
+        namespace: "shops".to_owned(),
+        timeout: Duration::from_secs(30),
+    });
+    assert_eq!([&shop.cluster, &web.cluster], [&cluster; 2]);
+    let access = shop.access.as_ref().unwrap();
+    assert_eq!(
+        access.namespaces,
+        Some(["shared", "shop"].map(str::to_owned).into())
+    );
+    let deployer = access.impersonate.as_ref().unwrap();
+    assert_eq!(deployer.user(), "system:serviceaccount:shop:deployer");
+    assert_eq!(
+        access.cluster_scoped,
+        BTreeSet::from(["Namespace".parse().unwrap()])
+    );
+    let [smoke] = shop.smoke.as_slice() else {
+        panic!("{:?}", shop.smoke);
+    };
+    assert_eq!(smoke.get.as_str(), "https://shop.example.com/healthz");
+    assert_eq!(
+        (smoke.expect, smoke.contains.as_deref(), smoke.timeout),
+        (204, Some("ok"), Duration::from_secs(10))
+    );
+    let policies = [&shop, &web].map(|unit| {
+        let (health, prune) = (&unit.health, &unit.prune);
+        let asks = prune.confirm.len();
+        let minutes = health.timeout.as_secs() / 60;
+        let says = (health.not_exercised, health.rules.len());
+        (minutes, says, prune.limit, asks, prune.removed)
+    });
+    assert_eq!(
+        policies,
+        [
+            (5, (NotExercised::Proven, 2), Some(3), 1, true),
+            (1, (NotExercised::Unproven, 0), Some(5), 0, true),
+        ]
+    );
+    // Configuration does not tell `1` from `"1"`.
+    let values = |test: &HealthTest| match test {
+        HealthTest::Fields(fields) => fields.iter().flat_map(|it| it.values.clone()).collect(),
+        HealthTest::Expression(text) => vec![text.as_str().into()],
+    };
+    let widget = &shop.health.rules[1];
+    let expected: [serde_json::Value; 5] = [
+        "true".into(),
+        true.into(),
+        "Up".into(),
+        "1".into(),
+        1.into(),
+    ];
+    assert_eq!(values(&widget.current), expected);
+    assert_eq!(
+        widget.failed.as_ref().map(values),
+        Some(vec!["Broken".into()])
+    );
 }
 
 /// The answers of `check` and `schema` for scripts and editors.

@@ -58,9 +58,9 @@ async fn a_damaged_mirror_is_made_anew() {
     let slot = mirror.join("0.git");
     type Damage = (&'static str, fn(&Path));
     let damages: [Damage; 5] = [
-        ("deleted", |slot| std::fs::remove_dir_all(slot).unwrap()),
+        ("deleted", delete),
         ("packs deleted", |slot| {
-            std::fs::remove_dir_all(slot.join("objects/pack")).unwrap();
+            delete(&slot.join("objects/pack"));
         }),
         ("packs overwritten", |slot| overwrite(slot, "pack")),
         ("indices overwritten", |slot| overwrite(slot, "idx")),
@@ -85,6 +85,18 @@ async fn a_damaged_mirror_is_made_anew() {
             read_soon(&reader, head, &content, name).await;
         }
     }
+}
+
+/// As `rm -rf` does it: whoever writes there at the same time may take files away under our hands.
+fn delete(path: &Path) {
+    for _ in 0..100 {
+        match std::fs::remove_dir_all(path) {
+            Ok(()) => return,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && !path.exists() => return,
+            Err(_) => {}
+        }
+    }
+    panic!("{} cannot be deleted", path.display());
 }
 
 /// Reads; one round may fail where damage shows only then, but it says that the next will do.
