@@ -166,7 +166,7 @@ impl Fixture {
             repositories,
             clusters: reading(&clusters),
         };
-        let pipelines = config.pipelines.into_iter().map(Arc::new).collect();
+        let pipelines = config.pipelines;
         let reconciler = Arc::new(Reconciler::new(
             pipelines,
             &outside,

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 /// A text that cannot name an application or an environment.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

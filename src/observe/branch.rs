@@ -30,6 +30,8 @@ const BEHIND_MAX: usize = 4096;
 #[derive(Debug, PartialEq)]
 pub(super) struct EnvironmentSeen {
     pub(super) head: CommitId,
+    /// The head's root directory.
+    pub(super) tree: ObjectId,
     pub(super) head_since: Timestamp,
     pub(super) records_head: Option<CommitId>,
     pub(super) records_tree: Option<ObjectId>,
@@ -64,12 +66,12 @@ impl InfraReader {
         if let Some(before) = before.filter(|it| it.head == head && it.records_head == records) {
             return Ok(before.clone());
         }
-        let tree = match records {
+        let records_tree = match records {
             Some(records) => Some(self.repository.commit(records)?.tree),
             None => None,
         };
         let standing = match self.are_those(name, records).await? {
-            Ok(()) => read_standing(&self.repository, tree),
+            Ok(()) => read_standing(&self.repository, records_tree),
             Err(why) => Err(why),
         };
         let wanted: BTreeSet<CommitId> = standing.iter().flat_map(|it| matters(it)).collect();
@@ -83,7 +85,8 @@ impl InfraReader {
         let (mut unlanded, mut gone) = (BTreeSet::new(), BTreeSet::new());
         for commit in history.missing {
             let never =
-                !landed.contains(&commit) && is_only_recorded(&self.repository, tree, commit)?;
+                !landed.contains(&commit)
+                    && is_only_recorded(&self.repository, records_tree, commit)?;
             let found = if never { &mut unlanded } else { &mut gone };
             found.insert(commit);
         }
@@ -94,9 +97,10 @@ impl InfraReader {
         };
         Ok(Arc::new(EnvironmentSeen {
             head,
+            tree: self.repository.commit(head)?.tree,
             head_since,
             records_head: records,
-            records_tree: tree,
+            records_tree,
             standing,
             behind: Arc::new(behind(&history.commits, before.map(Arc::as_ref))),
             history: history.commits,

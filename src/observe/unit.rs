@@ -94,8 +94,7 @@ impl InfraReader {
         let key = (environment.name.clone(), application.clone());
         let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
         let cached = cache.entry(key).or_default();
-        let tree = self.repository.commit(seen.head)?.tree;
-        self.desire(environment, tree, cached)?;
+        self.desire(environment, seen.tree, cached)?;
         self.recall(application, seen, cached)?;
         let desired = cached
             .desired
@@ -298,7 +297,7 @@ impl InfraReader {
         tree: ObjectId,
         before: Option<&Desired>,
     ) -> Result<Result<Layers, String>, GitError> {
-        let fields = match image_fields(environment) {
+        let fields = match self.image_fields(environment) {
             Ok(fields) => fields,
             Err(why) => return Ok(Err(why)),
         };
@@ -358,8 +357,29 @@ impl InfraReader {
             directories,
             patches: Arc::new(patches),
             namespace: environment.cluster.namespace().to_owned(),
-            fields: Arc::new(fields),
+            fields,
         }))
+    }
+
+    /// The image fields of an environment: known once for all units that have the same.
+    fn image_fields(&self, environment: &Environment) -> Result<Arc<ImageFields>, String> {
+        let mut known = self.fields.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(fields) = known.get(&environment.image_fields) {
+            return Ok(fields.clone());
+        }
+        let mut fields = ImageFields::default();
+        for field in &environment.image_fields {
+            let kind = match field.group.as_str() {
+                "" => field.kind.clone(),
+                group => format!("{}.{group}", field.kind),
+            };
+            fields
+                .add(&kind, &field.path)
+                .map_err(|error| error.to_string())?;
+        }
+        let fields = Arc::new(fields);
+        known.insert(environment.image_fields.clone(), fields.clone());
+        Ok(fields)
     }
 
     /// The files below a directory, by path. Links and submodules are not followed.
@@ -466,14 +486,13 @@ impl InfraReader {
         let Ok(base) = self.repository.commit(base) else {
             return Ok(false);
         };
-        let head = self.repository.commit(seen.head)?;
         let edited = self
             .repository
             .changed(Some(base.tree), Some(proposal.tree))?;
         for change in edited {
             let on_base = self
                 .repository
-                .lookup(head.tree, &change.path)?
+                .lookup(seen.tree, &change.path)?
                 .map(|found| found.id);
             let as_planned = change.old.map(|(_, id)| id);
             let as_proposed = change.new.map(|(_, id)| id);
@@ -483,18 +502,4 @@ impl InfraReader {
         }
         Ok(false)
     }
-}
-
-fn image_fields(environment: &Environment) -> Result<ImageFields, String> {
-    let mut fields = ImageFields::default();
-    for field in &environment.image_fields {
-        let kind = match field.group.as_str() {
-            "" => field.kind.clone(),
-            group => format!("{}.{group}", field.kind),
-        };
-        fields
-            .add(&kind, &field.path)
-            .map_err(|error| error.to_string())?;
-    }
-    Ok(fields)
 }

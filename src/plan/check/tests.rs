@@ -37,7 +37,7 @@ fn pipeline(production: &str) -> Pipeline {
         ),
     ];
     let files = files.map(|(path, text)| (PathBuf::from(path), text.into_bytes()));
-    Config::parse(&files).unwrap().pipelines.remove(0)
+    Pipeline::clone(&Config::parse(&files).unwrap().pipelines[0])
 }
 
 fn release(minor: u8) -> Release {
