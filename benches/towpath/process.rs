@@ -148,7 +148,12 @@ impl Running {
             return Ok(false);
         }
         let applications = format!("{present}/applications");
-        let listed = run(&repository, "git", &["ls-tree", "--name-only", &applications]).await?;
+        let listed = run(
+            &repository,
+            "git",
+            &["ls-tree", "--name-only", &applications],
+        )
+        .await?;
         Ok(listed.lines().count() == units)
     }
 

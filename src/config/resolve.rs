@@ -254,7 +254,10 @@ impl Shared {
 }
 
 /// One pipeline per application, by name. `None` where something is missing, which was reported.
-pub(super) fn pipelines(units: &[Unit<'_>], declarations: &Declarations) -> Option<Vec<Arc<Pipeline>>> {
+pub(super) fn pipelines(
+    units: &[Unit<'_>],
+    declarations: &Declarations,
+) -> Option<Vec<Arc<Pipeline>>> {
     let shared = Shared::of(units);
     let mut by_application = BTreeMap::<&ApplicationName, Vec<&Unit<'_>>>::new();
     for unit in units {

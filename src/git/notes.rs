@@ -261,7 +261,11 @@ impl NotesDraft {
     pub fn commit(self, draft: &mut Draft, author: &Signature) -> Result<CommitId, GitError> {
         let mut edits = vec![(STANDING.to_owned(), Some(self.standing.to_json().into()))];
         let commits: BTreeSet<_> = self.written.iter().map(|record| record.commit).collect();
-        let units: BTreeSet<_> = self.written.iter().map(|record| &record.application).collect();
+        let units: BTreeSet<_> = self
+            .written
+            .iter()
+            .map(|record| &record.application)
+            .collect();
         for (commit, note) in self.notes {
             if commits.contains(&commit) {
                 edits.push((note_path(commit), Some(note.text.into())));
@@ -269,7 +273,10 @@ impl NotesDraft {
         }
         for (application, present) in self.units {
             let application = Some(application);
-            let Some(name) = application.as_ref().filter(|_| units.contains(&application)) else {
+            let Some(name) = application
+                .as_ref()
+                .filter(|_| units.contains(&application))
+            else {
                 continue;
             };
             let lines = present.standing();

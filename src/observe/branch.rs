@@ -84,9 +84,8 @@ impl InfraReader {
         landed.retain(|commit| wanted.contains(commit) || *commit == head);
         let (mut unlanded, mut gone) = (BTreeSet::new(), BTreeSet::new());
         for commit in history.missing {
-            let never =
-                !landed.contains(&commit)
-                    && is_only_recorded(&self.repository, records_tree, commit)?;
+            let never = !landed.contains(&commit)
+                && is_only_recorded(&self.repository, records_tree, commit)?;
             let found = if never { &mut unlanded } else { &mut gone };
             found.insert(commit);
         }

@@ -9,7 +9,7 @@ use super::*;
 use crate::config::Config;
 use crate::manifest::{ImageFields, parse};
 use crate::model::record::{Record, Statement, Verdict};
-use crate::model::{CommitId, Digest, ImageVersion, Rank};
+use crate::model::{CommitId, Contents, Digest, ImageVersion, Rank};
 use crate::plan::edit::{Directory, Layers};
 use crate::plan::{
     Apply, Change, Desired, Infra, Observed, PlannedOn, Propose, UnitPlan, UnitView, Write,
@@ -45,7 +45,7 @@ fn release(minor: u8) -> Release {
         tag: Some(format!("v1.{minor}.0")),
         digest: Digest::of(&[minor]),
     };
-    Release {
+    Release::from(Contents {
         name: format!("v1.{minor}.0"),
         images: [(REPOSITORY.parse().unwrap(), image)].into(),
         rank: Rank {
@@ -53,7 +53,7 @@ fn release(minor: u8) -> Release {
             built: Timestamp::UNIX_EPOCH,
         },
         commit: None,
-    }
+    })
 }
 
 fn commit() -> CommitId {
