@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use hyper_util::client::proxy::matcher::Matcher;
 use reqwest::{Certificate, Client, NoProxy, Proxy, redirect};
 use url::Url;
 
@@ -19,6 +20,9 @@ const LARGEST_CA_FILE: u64 = 4 << 20;
 
 /// Registries redirect blobs once, to their storage; git servers once, to the canonical address.
 const MOST_REDIRECTS: usize = 5;
+
+/// This machine is never asked through a proxy.
+const DIRECT: &str = "localhost,127.0.0.0/8,::1";
 
 /// What may be said about connections.
 #[derive(Debug, Clone)]
@@ -32,6 +36,8 @@ pub struct HttpSettings {
     pub connect_timeout: Duration,
     /// How long a server may be silent within an answer, or before it begins.
     pub idle_timeout: Duration,
+    /// Whether redirects are followed; if not, they are answers like any other.
+    pub follow_redirects: bool,
 }
 
 impl Default for HttpSettings {
@@ -41,6 +47,7 @@ impl Default for HttpSettings {
             proxy: None,
             connect_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(30),
+            follow_redirects: true,
         }
     }
 }
@@ -59,7 +66,10 @@ pub fn client(settings: &HttpSettings) -> anyhow::Result<Client> {
         .tcp_keepalive(Duration::from_secs(30))
         .tcp_nodelay(true)
         .referer(false)
-        .redirect(redirect::Policy::custom(redirect));
+        .redirect(match settings.follow_redirects {
+            true => redirect::Policy::custom(redirect),
+            false => redirect::Policy::none(),
+        });
     if let Some(path) = &settings.ca_file {
         builder = builder.tls_certs_merge(certificates(path)?);
     }
@@ -139,10 +149,22 @@ fn proxies(settings: &HttpSettings) -> anyhow::Result<Vec<Proxy>> {
     Ok(proxies)
 }
 
+/// The proxy for connections towards this server that other clients make: the one that is named, or
+/// that the environment names; none for this machine and what `no_proxy` names.
+pub fn proxy_towards(named: Option<&Url>, server: &http::Uri) -> Option<String> {
+    let proxy = match named {
+        Some(named) => named.to_string(),
+        None => variable("https_proxy").or_else(|| variable("all_proxy"))?,
+    };
+    let direct = format!("{DIRECT},{}", variable("no_proxy").unwrap_or_default());
+    let matcher = Matcher::builder().all(proxy.clone()).no(direct).build();
+    matcher.intercept(server).map(|_| proxy)
+}
+
 /// What no proxy is asked for: this machine, and what `no_proxy` names.
 fn direct() -> Option<NoProxy> {
     let named = variable("no_proxy").unwrap_or_default();
-    NoProxy::from_string(&format!("localhost,127.0.0.0/8,::1,{named}"))
+    NoProxy::from_string(&format!("{DIRECT},{named}"))
 }
 
 /// An environment variable by its lower-case name, or the same in upper case.

@@ -26,6 +26,7 @@ use towpath::plan::{Decision, Reason};
 use towpath::reconcile::{Posted, Reconciler};
 use towpath::registry::{HttpRegistry, RegistrySettings};
 use towpath::serve::{self, Hooks};
+use towpath::smoke::HttpProbe;
 
 use crate::marks::{Mark, MarkedRegistry, MarkedRemote, Marks, Stage};
 use crate::recorder::Recorder;
@@ -165,6 +166,7 @@ impl Fixture {
             registry: Arc::new(registry),
             repositories,
             clusters: reading(&clusters),
+            probe: Arc::new(HttpProbe::new(self.client.clone())),
         };
         let pipelines = config.pipelines;
         let reconciler = Arc::new(Reconciler::new(

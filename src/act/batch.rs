@@ -12,9 +12,9 @@ use super::{Failure, Happened, Order, Outcome};
 use crate::event::EventKind;
 use crate::git::notes::{NotesDraft, NotesError, records_ref};
 use crate::git::{CommitDraft, Draft, GitError, Push, Refs, Repository};
-use crate::model::record::{Cause, Record, Statement, Verdict};
+use crate::model::record::{Cause, Record, Standing, Statement, TOWPATH, Verdict};
 use crate::model::{Author, CommitId, EnvironmentName, Follow, Release, proposal_branch};
-use crate::plan::{PlannedOn, Propose, Statements, Step, Withdraw, Write};
+use crate::plan::{PlannedOn, Propose, Scope, Statements, Step, Withdraw, Write};
 
 /// The refs of the repository at a moment.
 pub(super) type Heads = BTreeMap<String, ObjectId>;
@@ -93,6 +93,7 @@ impl<'a> Batch<'a> {
                 source: order.environment().repository.to_string(),
                 why,
                 retry_after: None,
+                prevented: false,
             }),
         }
     }
@@ -147,7 +148,9 @@ impl<'a> Batch<'a> {
                 self.expect(order, &statements.planned_on)?;
                 self.record(order, statements)
             }
-            Step::Apply(_) => Err(Unfit::Failed("an apply is not written to git".to_owned())),
+            Step::Apply(_) | Step::Smoke(_) => {
+                Err(Unfit::Failed("this step is not written to git".to_owned()))
+            }
         }
     }
 
@@ -192,7 +195,7 @@ impl<'a> Batch<'a> {
             state: write.state,
             cause: write.cause,
         });
-        let written = self.note(order, commit, statements)?;
+        let written = self.note(order, Said::BY_US, commit, statements)?;
         self.after.insert(names.branch, Some(commit.0));
         let mut happened = vec![about(
             EventKind::Committed,
@@ -225,7 +228,8 @@ impl<'a> Batch<'a> {
             release: propose.release.clone(),
             proposal: commit,
         };
-        self.note(order, propose.planned_on.head, vec![statement])?;
+        let head = propose.planned_on.head;
+        self.note(order, Said::BY_US, head, vec![statement])?;
         self.after.insert(names.proposal, Some(commit.0));
         // A record without its branch would read as declined, so here the branch goes first.
         self.proposal_first = true;
@@ -244,7 +248,8 @@ impl<'a> Batch<'a> {
             proposal: Some(withdraw.proposal),
             reason: withdraw.reason.clone(),
         };
-        self.note(order, withdraw.planned_on.head, vec![statement])?;
+        let head = withdraw.planned_on.head;
+        self.note(order, Said::BY_US, head, vec![statement])?;
         if withdraw.planned_on.proposal.is_some() {
             self.after.insert(names.proposal, None);
         }
@@ -252,7 +257,16 @@ impl<'a> Batch<'a> {
     }
 
     fn record(&mut self, order: &Order, statements: &Statements) -> Result<Vec<Happened>, Unfit> {
-        let written = self.note(order, statements.commit, statements.statements.clone())?;
+        let said = Said {
+            by: &statements.by,
+            scope: statements.scope,
+        };
+        let written = self.note(
+            order,
+            said,
+            statements.commit,
+            statements.statements.clone(),
+        )?;
         if statements.closes_proposal {
             self.after.insert(Names::of(order).proposal, None);
         }
@@ -266,22 +280,37 @@ impl<'a> Batch<'a> {
     fn note(
         &mut self,
         order: &Order,
+        said: Said<'_>,
         commit: CommitId,
-        statements: Vec<Statement>,
+        mut statements: Vec<Statement>,
     ) -> Result<Vec<Record>, Unfit> {
-        let notes = match self.notes.remove(order.name()) {
-            Some(notes) => Ok(notes),
+        let begun = self.notes.remove(order.name());
+        let is_begun = begun.is_some();
+        let mut notes = match begun {
+            Some(notes) => notes,
             None => {
                 let head = self.current(&records_ref(order.name())).map(CommitId);
-                NotesDraft::begin(&self.draft, head)
+                NotesDraft::begin(&self.draft, head)?
             }
         };
-        let mut notes = notes?;
+        // What is true of a whole environment is seen by all its units: the first one states it.
+        if said.scope == Scope::Environment {
+            statements.retain(|it| !is_true(it, notes.standing(), said.by));
+        }
+        if statements.is_empty() {
+            if is_begun {
+                self.notes.insert(order.name().clone(), notes);
+            }
+            return Ok(Vec::new());
+        }
         let records = statements.into_iter().map(|statement| Record {
             at: self.now,
             environment: order.name().clone(),
-            application: Some(order.application().clone()),
-            by: "towpath".to_owned(),
+            application: match said.scope {
+                Scope::Unit => Some(order.application().clone()),
+                Scope::Environment => None,
+            },
+            by: said.by.to_owned(),
             // A verdict stands with its deployment, also when it is stated with the next one.
             commit: match &statement {
                 Statement::Verdict { number, .. } => {
@@ -331,6 +360,30 @@ impl<'a> Batch<'a> {
             Some(after) => *after,
             None => self.base.get(name).copied(),
         }
+    }
+}
+
+/// Who states something, and about what.
+#[derive(Clone, Copy)]
+struct Said<'a> {
+    by: &'a str,
+    scope: Scope,
+}
+
+impl Said<'static> {
+    const BY_US: Self = Self {
+        by: TOWPATH,
+        scope: Scope::Unit,
+    };
+}
+
+/// Whether the environment's records say already what would be stated of it.
+fn is_true(statement: &Statement, standing: &Standing, by: &str) -> bool {
+    let hold = standing.hold.as_ref().filter(|hold| hold.by == by);
+    match statement {
+        Statement::Held { reason } => hold.is_some_and(|hold| hold.reason == *reason),
+        Statement::Resumed { .. } => hold.is_none(),
+        _ => false,
     }
 }
 
@@ -401,7 +454,7 @@ fn happened(order: &Order, record: &Record) -> Vec<Happened> {
         Statement::Verdict {
             number,
             release,
-            verdict: Verdict::Healthy,
+            verdict: Verdict::Healthy { .. },
             ..
         } => {
             vec![tell(EventKind::Healthy, release, Some(*number), None)]
@@ -409,7 +462,7 @@ fn happened(order: &Order, record: &Record) -> Vec<Happened> {
         Statement::Verdict {
             number,
             release,
-            verdict: Verdict::Failed { reason },
+            verdict: Verdict::Failed { reason, .. },
             ..
         } => {
             vec![tell(

@@ -46,7 +46,7 @@ pub(super) fn tag(verdicts: &[&Record], records: &str) -> String {
             continue;
         };
         failed |= matches!(verdict, Verdict::Failed { .. });
-        healthy |= *verdict == Verdict::Healthy;
+        healthy |= matches!(verdict, Verdict::Healthy { .. });
         let application = record
             .application
             .as_ref()
@@ -56,7 +56,12 @@ pub(super) fn tag(verdicts: &[&Record], records: &str) -> String {
             .as_ref()
             .map_or("an unknown image", |release| release.name.as_str());
         lines.push(match verdict {
-            Verdict::Failed { reason } => format!("{application} {release}: failed: {reason}"),
+            Verdict::Failed { reason, .. } => {
+                format!("{application} {release}: failed: {reason}")
+            }
+            Verdict::Healthy { exercised: false } => {
+                format!("{application} {release}: healthy, not exercised")
+            }
             other => format!("{application} {release}: {}", other.as_str()),
         });
     }

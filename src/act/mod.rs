@@ -49,4 +49,6 @@ pub struct Failure {
     pub why: String,
     /// How long it asks to wait.
     pub retry_after: Option<Duration>,
+    /// Whether somebody must change something there first, such as a right or a quota.
+    pub prevented: bool,
 }

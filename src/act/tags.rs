@@ -25,6 +25,7 @@ impl Writer {
                 source: self.repository.address().to_owned(),
                 why,
                 retry_after: None,
+                prevented: false,
             })
         };
         match self.try_tag(environment, now).await {

@@ -196,12 +196,14 @@ pub(super) fn outcome(address: &str, pushed: Result<Pushed, GitError>) -> Outcom
                 source: address.to_owned(),
                 why: format!("the push was refused: {}", why.join("; ")),
                 retry_after: None,
+                prevented: false,
             })
         }
         Err(error) => Outcome::Failed(Failure {
             source: address.to_owned(),
             why: error.to_string(),
             retry_after: error.retry_after(),
+            prevented: false,
         }),
     }
 }

@@ -2,11 +2,11 @@
 
 use std::io::Write;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 
 use super::setup::Setup;
 use super::view::{self, UnitView};
-use super::{Output, exit, status};
+use super::{Output, exit, names, status};
 use crate::clock;
 use crate::model::{ApplicationName, EnvironmentName, Follow, Pipeline};
 use crate::plan::{Decision, Plan, Reason, UnitPlan};
@@ -58,7 +58,7 @@ pub async fn run(
                     if index == 0 && looked.len() > 1 {
                         writeln!(out, "{}", plan.application)?;
                     }
-                    explain(unit, out)?;
+                    explain(plan, unit, out)?;
                 }
                 _ => views.push(UnitView::of(plan, unit)),
             }
@@ -78,18 +78,11 @@ fn chain(
     pipeline: &Pipeline,
     environment: Option<&EnvironmentName>,
 ) -> Result<Vec<EnvironmentName>> {
-    let names = || pipeline.environments.iter().map(|it| it.name.clone());
     let Some(name) = environment else {
-        return Ok(names().rev().collect());
+        let names = pipeline.environments.iter().map(|it| it.name.clone());
+        return Ok(names.rev().collect());
     };
-    let Some(environment) = pipeline.environment(name) else {
-        let known: Vec<_> = names().map(|name| name.to_string()).collect();
-        bail!(
-            "{} does not go to `{name}`: it goes to {}",
-            pipeline.application.name,
-            known.join(", ")
-        );
-    };
+    let environment = names::environment(pipeline, name)?;
     let mut chain = vec![environment.name.clone()];
     let mut open = vec![environment];
     while let Some(environment) = open.pop() {
@@ -106,7 +99,7 @@ fn chain(
     Ok(chain)
 }
 
-fn explain(unit: &UnitPlan, out: &mut dyn Write) -> Result<()> {
+fn explain(plan: &Plan, unit: &UnitPlan, out: &mut dyn Write) -> Result<()> {
     let style = view::style(unit);
     let release = unit
         .release
@@ -122,21 +115,21 @@ fn explain(unit: &UnitPlan, out: &mut dyn Write) -> Result<()> {
         view::state(unit),
         view::sentence(unit)
     )?;
-    let Decision::Waiting(waiting) = &unit.decision else {
-        return Ok(());
-    };
-    if let Some(since) = waiting.since {
-        writeln!(
-            out,
-            "  since: {since} ({} ago)",
-            view::ago(since, clock::now())
-        )?;
+    if let Decision::Waiting(waiting) = &unit.decision {
+        if let Some(since) = waiting.since {
+            let ago = view::ago(since, clock::now());
+            writeln!(out, "  since: {} ({ago} ago)", view::moment(since))?;
+        }
+        if let Some(next) = waiting.next {
+            writeln!(out, "  looked at next: {}", view::moment(next))?;
+        }
+        let unblock = waiting.reason.unblock(&plan.application, &unit.environment);
+        if let Some(unblock) = unblock {
+            writeln!(out, "  unblocked by: {unblock}")?;
+        }
     }
-    if let Some(next) = waiting.next {
-        writeln!(out, "  looked at next: {next}")?;
-    }
-    if let Some(unblock) = waiting.reason.unblock() {
-        writeln!(out, "  unblocked by: {unblock}")?;
+    for note in &unit.notes {
+        writeln!(out, "  note: {note}")?;
     }
     Ok(())
 }

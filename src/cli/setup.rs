@@ -7,19 +7,17 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result, bail};
 use jiff::Timestamp;
 
-use crate::cluster::simulated::SimulatedCluster;
-use crate::cluster::unsupported::UnsupportedCluster;
+use super::clusters::Clusters;
+use super::names;
 use crate::cluster::{self, SharedCluster, SharedReadCluster};
 use crate::config::{Config, Location, Problems, default_cache, files};
 use crate::git::{self, Access, Reach, Repository};
 use crate::http::{self, HttpSettings};
-use crate::model::{
-    ClusterSpec, CommitId, Credential, Digest, Environment, EnvironmentName, Pipeline,
-    RepositoryUrl,
-};
+use crate::model::{CommitId, Credential, Digest, EnvironmentName, Pipeline, RepositoryUrl};
 use crate::observe::{Intervals, Outside};
 use crate::reconcile::Reconciler;
 use crate::registry::{CredentialSource, HostSettings, HttpRegistry, RegistrySettings};
+use crate::smoke::HttpProbe;
 
 /// Where the configuration is read from, and what was read.
 pub struct Setup {
@@ -92,7 +90,7 @@ impl Setup {
     /// # Errors
     /// As [`Self::outside`].
     pub fn reconciler(&self, only: &[EnvironmentName], now: Timestamp) -> Result<Arc<Reconciler>> {
-        let clusters = self.clusters(only, now)?;
+        let clusters = self.clusters(only)?;
         let outside = self.outside_with(cluster::reading(&clusters))?;
         Ok(Arc::new(Reconciler::new(
             self.pipelines(),
@@ -110,36 +108,23 @@ impl Setup {
     /// # Errors
     /// Where the HTTP client, a mirror or a cluster's file cannot be made, or an environment that is
     /// named does not exist.
-    pub fn outside(&self, only: &[EnvironmentName], now: Timestamp) -> Result<Outside> {
-        self.outside_with(cluster::reading(&self.clusters(only, now)?))
+    pub fn outside(&self, only: &[EnvironmentName]) -> Result<Outside> {
+        self.outside_with(cluster::reading(&self.clusters(only)?))
     }
 
     fn clusters(
         &self,
         only: &[EnvironmentName],
-        now: Timestamp,
     ) -> Result<BTreeMap<EnvironmentName, SharedCluster>> {
-        for name in only {
-            if !self.config.environments.contains(name) {
-                let known: Vec<_> = self
-                    .config
-                    .environments
-                    .iter()
-                    .map(ToString::to_string)
-                    .collect();
-                bail!(
-                    "there is no environment `{name}`: there are {}",
-                    known.join(", ")
-                );
-            }
-        }
+        names::environments(self, only)?;
         let cache = self.cache();
+        let mut made = Clusters::new(&self.config, &cache);
         let mut clusters = BTreeMap::new();
         for pipeline in &self.config.pipelines {
             for environment in &pipeline.environments {
                 let acts = only.is_empty() || only.contains(&environment.name);
                 if acts && !clusters.contains_key(&environment.name) {
-                    clusters.insert(environment.name.clone(), cluster(environment, &cache, now)?);
+                    clusters.insert(environment.name.clone(), made.of(environment)?);
                 }
             }
         }
@@ -151,10 +136,15 @@ impl Setup {
         clusters: BTreeMap<EnvironmentName, SharedReadCluster>,
     ) -> Result<Outside> {
         let settings = &self.config.settings;
-        let client = http::client(&HttpSettings {
+        let connections = HttpSettings {
             ca_file: settings.ca_file.clone(),
             proxy: settings.proxy.clone(),
             ..HttpSettings::default()
+        };
+        let client = http::client(&connections)?;
+        let probing = http::client(&HttpSettings {
+            follow_redirects: false,
+            ..connections
         })?;
         let cache = self.cache();
         let registry = HttpRegistry::new(client.clone(), self.registries());
@@ -178,6 +168,7 @@ impl Setup {
             registry: Arc::new(registry),
             repositories,
             clusters,
+            probe: Arc::new(HttpProbe::new(probing)),
         })
     }
 
@@ -257,29 +248,6 @@ fn access(client: &reqwest::Client, credential: &Credential) -> Access {
         credential,
         user,
         ..Access::new(client.clone())
-    }
-}
-
-fn cluster(environment: &Environment, cache: &Path, _now: Timestamp) -> Result<SharedCluster> {
-    match &environment.cluster {
-        ClusterSpec::Simulated(simulated) => {
-            let file = simulated.state.clone().unwrap_or_else(|| {
-                cache
-                    .join("clusters")
-                    .join(format!("{}.json", environment.name))
-            });
-            let cluster =
-                SimulatedCluster::open(&environment.name, simulated.clone(), Some(file.clone()))
-                    .with_context(|| {
-                        format!(
-                            "the state of the simulated cluster of {} cannot be read from {}",
-                            environment.name,
-                            file.display()
-                        )
-                    })?;
-            Ok(Arc::new(cluster))
-        }
-        ClusterSpec::Kubernetes(cluster) => Ok(Arc::new(UnsupportedCluster::new(&cluster.found))),
     }
 }
 

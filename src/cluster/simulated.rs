@@ -1,6 +1,10 @@
 //! A cluster that only exists in this program: keeps objects, rolls out over time, fails or hangs
 //! as it was told. For demos, tests and simulation; it knows nothing of Kubernetes' rules.
 
+mod look;
+mod state;
+mod temper;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,20 +12,22 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
-use super::{Applied, Cluster, ClusterError, ReadCluster, UnitScope};
-use crate::manifest::{Object, Rendered};
-use crate::model::{
-    ApplicationName, EnvironmentName, Health, ImageReference, ObjectRef, Simulated,
-};
-use crate::plan::{Apply, Live, LiveObject, Mark};
+pub use temper::Contest;
+
+use super::{Applied, Cluster, ClusterError, Member, Preview, ReadCluster, Served, UnitScope};
+use crate::manifest::Rendered;
+use crate::model::{ApplicationName, EnvironmentName, ObjectRef, Simulated};
+use crate::plan::{Apply, Change, Live, LiveObject};
+use state::State;
+use temper::Temper;
 
 /// See the module.
 pub struct SimulatedCluster {
     name: String,
     behaviour: Mutex<Simulated>,
+    temper: Mutex<Temper>,
     file: Option<PathBuf>,
     state: Mutex<State>,
     news: Mutex<News>,
@@ -37,36 +43,6 @@ struct News {
     by_application: BTreeMap<ApplicationName, u64>,
     /// The last change that may concern everybody.
     everybody: u64,
-}
-
-#[derive(Default, Serialize, Deserialize)]
-struct State {
-    serial: u64,
-    objects: BTreeMap<String, Stored>,
-    /// How many objects were ever written or deleted: what an idle round must not raise.
-    writes: u64,
-}
-
-#[derive(Clone, Serialize, Deserialize)]
-struct Stored {
-    group: String,
-    kind: String,
-    namespace: Option<String>,
-    name: String,
-    uid: String,
-    version: u64,
-    applied_at: Timestamp,
-    images: Vec<String>,
-    mark: Option<StoredMark>,
-    engine: Option<String>,
-}
-
-#[derive(Clone, Serialize, Deserialize)]
-struct StoredMark {
-    application: String,
-    environment: String,
-    hash: String,
-    commit: String,
 }
 
 impl SimulatedCluster {
@@ -86,6 +62,7 @@ impl SimulatedCluster {
         Ok(Self {
             name: format!("the simulated cluster of {environment}"),
             behaviour: Mutex::new(behaviour),
+            temper: Mutex::default(),
             file,
             state: Mutex::new(state),
             news: Mutex::default(),
@@ -96,6 +73,40 @@ impl SimulatedCluster {
     /// Changes how it behaves from now on.
     pub fn behave(&self, change: impl FnOnce(&mut Simulated)) {
         change(&mut locked(&self.behaviour));
+        self.tell_everybody();
+    }
+
+    /// Changes what it does with what it is sent, from now on.
+    pub fn temper(&self, change: impl FnOnce(&mut Temper)) {
+        change(&mut locked(&self.temper));
+        self.tell_everybody();
+    }
+
+    /// Holds the environment for this reason, said on the cluster itself; `None` lets it go.
+    pub fn brake(&self, reason: Option<&str>) {
+        locked(&self.state).brake = reason.map(str::to_owned);
+        self.tell_everybody();
+    }
+
+    /// Somebody changes a field of an object that is there.
+    pub fn drift(&self, reference: &ObjectRef, changed: &Contest, now: Timestamp) {
+        locked(&self.state).drift(reference, changed, now);
+        self.tell_everybody();
+    }
+
+    /// Says why an object is not to be deleted.
+    pub fn keep(&self, reference: &ObjectRef, why: &str) {
+        locked(&self.state).keep(reference, why);
+        self.tell_everybody();
+    }
+
+    /// Deletes an object as somebody else would.
+    pub fn delete(&self, reference: &ObjectRef) {
+        locked(&self.state).objects.remove(&reference.to_string());
+        self.tell_everybody();
+    }
+
+    fn tell_everybody(&self) {
         let mut news = locked(&self.news);
         news.count += 1;
         news.everybody = news.count;
@@ -105,15 +116,7 @@ impl SimulatedCluster {
 
     /// Puts an object there as somebody else would: without our mark.
     pub fn put_foreign(&self, reference: &ObjectRef, engine: Option<&str>, now: Timestamp) {
-        let mut state = locked(&self.state);
-        state.serial += 1;
-        let serial = state.serial;
-        let stored = Stored::new(reference, serial, now);
-        let stored = Stored {
-            engine: engine.map(str::to_owned),
-            ..stored
-        };
-        state.objects.insert(reference.to_string(), stored);
+        locked(&self.state).put_foreign(reference, engine, now);
     }
 
     /// How many objects were ever written or deleted.
@@ -121,14 +124,30 @@ impl SimulatedCluster {
         locked(&self.state).writes
     }
 
-    fn unavailable(&self) -> Option<ClusterError> {
-        locked(&self.behaviour)
-            .unreachable
-            .then(|| ClusterError::Unavailable {
+    /// Everything that is there, whoever's it is.
+    pub fn everything(&self, now: Timestamp) -> BTreeMap<ObjectRef, LiveObject> {
+        let behaviour = locked(&self.behaviour).clone();
+        let state = locked(&self.state);
+        let objects = state.objects.values();
+        objects
+            .map(|stored| (stored.reference(), stored.live(&behaviour, now)))
+            .collect()
+    }
+
+    /// How often it was told to apply something, whatever came of it.
+    pub fn attempts(&self) -> u64 {
+        locked(&self.state).attempts
+    }
+
+    fn answering(&self) -> Result<(), ClusterError> {
+        match locked(&self.behaviour).unreachable {
+            false => Ok(()),
+            true => Err(ClusterError::Unavailable {
                 cluster: self.name.clone(),
                 detail: "it was told to be unreachable".to_owned(),
                 retry_after: None,
-            })
+            }),
+        }
     }
 
     /// When the next object becomes ready or fails.
@@ -182,9 +201,7 @@ impl ReadCluster for SimulatedCluster {
         desired: Option<&Arc<Rendered>>,
         now: Timestamp,
     ) -> Result<Live, ClusterError> {
-        if let Some(error) = self.unavailable() {
-            return Err(error);
-        }
+        self.answering()?;
         let behaviour = locked(&self.behaviour).clone();
         let named = desired.map_or(&[][..], |desired| &desired.objects);
         let is_named = |reference: &ObjectRef| {
@@ -205,8 +222,27 @@ impl ReadCluster for SimulatedCluster {
         }
         Ok(Live {
             objects,
+            brake: state.brake.clone(),
             ..Live::default()
         })
+    }
+
+    async fn preview(
+        &self,
+        unit: &UnitScope,
+        desired: &Arc<Rendered>,
+        _: Timestamp,
+    ) -> Result<Vec<Preview>, ClusterError> {
+        self.answering().map(|()| self.previews(unit, desired))
+    }
+
+    async fn inventory(&self, now: Timestamp) -> Result<Vec<Member>, ClusterError> {
+        self.answering().map(|()| self.members(now))
+    }
+
+    /// It takes every kind, and knows of none what it is called.
+    async fn served(&self, _: &str, _: &str) -> Result<Option<Served>, ClusterError> {
+        self.answering().map(|()| None)
     }
 
     async fn changed(&self, now: Timestamp) -> BTreeSet<ApplicationName> {
@@ -245,10 +281,18 @@ impl Cluster for SimulatedCluster {
         apply: &Apply,
         now: Timestamp,
     ) -> Result<Applied, ClusterError> {
-        if let Some(error) = self.unavailable() {
-            return Err(error);
-        }
+        self.answering()?;
         let mut state = locked(&self.state);
+        state.attempts += 1;
+        let mut temper = locked(&self.temper);
+        let wanted = |change: &Change| {
+            let objects = &apply.rendered.objects;
+            let found = objects.iter().find(|it| it.reference == change.reference);
+            found.cloned()
+        };
+        for object in apply.change.iter().chain(&apply.later).filter_map(wanted) {
+            temper.takes(&object)?;
+        }
         for change in &apply.change {
             let key = change.reference.to_string();
             let version = state
@@ -261,13 +305,18 @@ impl Cluster for SimulatedCluster {
                 });
             }
         }
+        let mut applied = Applied::default();
         for change in &apply.change {
-            let objects = &apply.rendered.objects;
-            let Some(object) = objects.iter().find(|it| it.reference == change.reference) else {
+            let Some(object) = wanted(change) else {
                 continue;
             };
-            state.put(unit, apply, object, now);
+            state.put(unit, apply.commit, change, &object, now);
+            applied.taken.extend(temper.gives(&change.reference));
+            if let Some(contest) = temper.contest(&change.reference) {
+                state.drift(&change.reference, contest, now);
+            }
         }
+        drop(temper);
         for prune in &apply.prune {
             let key = prune.reference.to_string();
             if state
@@ -292,132 +341,8 @@ impl Cluster for SimulatedCluster {
         news.by_application.insert(unit.application.clone(), count);
         drop(news);
         self.changed.notify_waiters();
-        Ok(Applied::default())
+        Ok(applied)
     }
-}
-
-impl State {
-    /// The applications with such an object.
-    fn applications(&self, is_such: impl Fn(&Stored) -> bool) -> BTreeSet<ApplicationName> {
-        let such = self.objects.values().filter(|stored| is_such(stored));
-        such.filter_map(|stored| stored.mark.as_ref()?.application.parse().ok())
-            .collect()
-    }
-
-    fn put(&mut self, unit: &UnitScope, apply: &Apply, object: &Object, now: Timestamp) {
-        self.serial += 1;
-        self.writes += 1;
-        let serial = self.serial;
-        let mut stored = Stored::new(&object.reference, serial, now);
-        stored.images = object
-            .images
-            .iter()
-            .map(|image| image.image.text.clone())
-            .collect();
-        stored.mark = Some(StoredMark {
-            application: unit.application.to_string(),
-            environment: unit.environment.to_string(),
-            hash: object.hash().to_string(),
-            commit: apply.commit.to_string(),
-        });
-        let key = object.reference.to_string();
-        if let Some(before) = self.objects.get(&key) {
-            stored.uid.clone_from(&before.uid);
-        }
-        self.objects.insert(key, stored);
-    }
-}
-
-impl Stored {
-    fn new(reference: &ObjectRef, serial: u64, now: Timestamp) -> Self {
-        Self {
-            group: reference.group.clone(),
-            kind: reference.kind.clone(),
-            namespace: reference.namespace.clone(),
-            name: reference.name.clone(),
-            uid: format!("uid-{serial}"),
-            version: serial,
-            applied_at: now,
-            images: Vec::new(),
-            mark: None,
-            engine: None,
-        }
-    }
-
-    fn reference(&self) -> ObjectRef {
-        ObjectRef {
-            group: self.group.clone(),
-            kind: self.kind.clone(),
-            namespace: self.namespace.clone(),
-            name: self.name.clone(),
-        }
-    }
-
-    /// Only what runs pods takes time, and only images can be told to fail.
-    fn is_workload(&self) -> bool {
-        !self.images.is_empty()
-    }
-
-    fn live(&self, behaviour: &Simulated, now: Timestamp) -> LiveObject {
-        LiveObject {
-            uid: self.uid.clone(),
-            version: self.version.to_string(),
-            mark: self.mark.as_ref().and_then(StoredMark::read),
-            engine: self.engine.clone(),
-            health: self.health(behaviour, now),
-            applied_at: self.applied_at,
-            drift: None,
-            kept: None,
-            claimed: None,
-        }
-    }
-
-    fn health(&self, behaviour: &Simulated, now: Timestamp) -> Health {
-        let told = |images: &[String]| self.images.iter().find(|image| is_one_of(image, images));
-        if !self.is_workload() {
-            return Health::Current;
-        }
-        if let Some(image) = told(&behaviour.hang) {
-            return Health::InProgress(format!(
-                "{}: {image} does not become ready",
-                self.reference()
-            ));
-        }
-        let ready_at = self
-            .applied_at
-            .checked_add(behaviour.ready_after)
-            .unwrap_or(Timestamp::MAX);
-        if now < ready_at {
-            return Health::InProgress(format!("{}: 0 of 1 ready", self.reference()));
-        }
-        match told(&behaviour.fail) {
-            Some(image) => {
-                Health::Failed(format!("{}: CrashLoopBackOff of {image}", self.reference()))
-            }
-            None => Health::Current,
-        }
-    }
-}
-
-impl StoredMark {
-    fn read(&self) -> Option<Mark> {
-        Some(Mark {
-            application: self.application.parse().ok()?,
-            environment: self.environment.parse().ok()?,
-            hash: self.hash.parse().ok()?,
-            commit: self.commit.parse().ok()?,
-        })
-    }
-}
-
-/// Whether the image's digest or tag is in the list.
-fn is_one_of(image: &str, list: &[String]) -> bool {
-    let Ok(reference) = image.parse::<ImageReference>() else {
-        return false;
-    };
-    let digest = reference.digest.map(|digest| digest.to_string());
-    list.iter()
-        .any(|told| Some(told) == digest.as_ref() || Some(told) == reference.tag.as_ref())
 }
 
 fn load(file: &Path) -> std::io::Result<State> {

@@ -75,7 +75,7 @@ pub fn ladder(world: &World, plan: &Plan) -> Vec<Rung> {
         let state = match judged {
             None => State::New,
             Some(Some(Verdict::Failed { .. })) => State::Failed,
-            Some(Some(Verdict::Healthy)) => State::Healthy,
+            Some(Some(Verdict::Healthy { .. })) => State::Healthy,
             Some(None | Some(Verdict::Superseded)) => State::RollingOut,
         };
         let (note, until) = note(&unit.decision);
@@ -137,5 +137,6 @@ fn doing(step: &Step) -> String {
         Step::Withdraw(withdraw) => format!("withdrawing {}", withdraw.release),
         Step::Apply(_) => "applying".to_owned(),
         Step::Record(_) => "recording".to_owned(),
+        Step::Smoke(_) => "asking".to_owned(),
     }
 }

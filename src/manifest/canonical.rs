@@ -1,5 +1,6 @@
 //! One byte form per JSON value, so that equal values have equal hashes.
 
+use std::fmt;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
@@ -10,10 +11,19 @@ use crate::model::Digest;
 ///
 /// Objects are kept as this text, not as values: it takes a tenth of the memory, and thousands of
 /// them are only ever compared by their hash.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub(super) struct Canonical {
     pub(super) json: Arc<str>,
     pub(super) hash: Digest,
+    /// Whether nothing of it may be shown; then the hash is not that of the text.
+    pub(super) sealed: bool,
+}
+
+/// Never what the value says: it may be secret.
+impl fmt::Debug for Canonical {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Canonical({})", self.hash)
+    }
 }
 
 impl Canonical {
@@ -25,7 +35,20 @@ impl Canonical {
         let json = String::from_utf8(bytes)
             .expect("JSON is written as UTF-8")
             .into();
-        Self { json, hash }
+        Self {
+            json,
+            hash,
+            sealed: false,
+        }
+    }
+
+    /// The same of a value that nobody may learn about, by a hash that says nothing of it.
+    pub(super) fn sealed(value: &Value, seal: Digest) -> Self {
+        Self {
+            hash: seal,
+            sealed: true,
+            ..Self::new(value)
+        }
     }
 
     pub(super) fn value(&self) -> Value {

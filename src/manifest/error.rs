@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::limits;
-use crate::model::{ImageRepository, ObjectRef};
+use crate::model::{Denied, ImageRepository, ObjectRef};
 
 /// A file that Towpath cannot read, render or edit. Shown as `file:line:column: reason — what to do`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -145,6 +145,53 @@ pub enum Problem {
         object: Box<ObjectRef>,
         /// What is wrong with the result.
         reason: String,
+    },
+    /// An API version that no cluster serves any more.
+    #[error("Kubernetes {since} and later serve no {kind} as `{version}` — {instead}")]
+    RemovedVersion {
+        /// The version, as in `apps/v1beta1`.
+        version: String,
+        /// The kind.
+        kind: String,
+        /// The release that stopped serving it.
+        since: &'static str,
+        /// What to do.
+        instead: String,
+    },
+    /// An API version that never had the kind.
+    #[error("`{version}` has no {kind} — write `apiVersion: {instead}`")]
+    WrongVersion {
+        /// The version, as in `v1`.
+        version: String,
+        /// The kind.
+        kind: String,
+        /// The version that has it.
+        instead: &'static str,
+    },
+    /// An annotation that cannot be followed.
+    #[error("{0}")]
+    Annotation(String),
+    /// An object that the environment does not allow.
+    #[error("{object} is not allowed here: {denied}")]
+    Denied {
+        /// The object.
+        object: Box<ObjectRef>,
+        /// Why, and what to do.
+        denied: Denied,
+    },
+    /// An object that no cluster stores.
+    #[error("{object} is too large ({bytes} bytes of {what}, at most {most}) — {instead}")]
+    TooHeavy {
+        /// The object.
+        object: Box<ObjectRef>,
+        /// What is counted.
+        what: &'static str,
+        /// How large it is.
+        bytes: usize,
+        /// What is allowed.
+        most: usize,
+        /// What to do.
+        instead: &'static str,
     },
     /// An `images.yaml` entry without effect.
     #[error(

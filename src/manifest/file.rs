@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
+use super::asked::{self, Asked};
 use super::canonical::Canonical;
 use super::error::{ManifestError, Place, Problem};
 use super::fields::{ImageFields, ObjectImage};
 use super::site::{self, ImageSite};
-use super::yaml;
+use super::{versions, yaml};
 use crate::model::ObjectRef;
 
 /// One manifest file as read from a tree: parsed once per blob, shared by `Arc`.
@@ -33,6 +34,9 @@ pub struct ManifestObject {
     pub place: Place,
     /// Its images, and how each is written.
     pub(super) images: Vec<ImageSite>,
+    /// What it asks of Towpath, or why it cannot be applied: told where it is rendered, so that a file
+    /// that is only edited need not be right.
+    pub(super) asked: Result<Asked, Box<ManifestError>>,
 }
 
 impl ManifestObject {
@@ -75,7 +79,7 @@ pub fn parse(
         return Err(place.error(Problem::ForeignTool(tool)));
     }
     let text = yaml::text(&path, bytes)?;
-    let documents = yaml::read(&path, text, &|key| fields.wants(key))
+    let documents = yaml::read(&path, text, &|key| is_located(key, fields))
         .map_err(|error| blame_template(error, text))?;
     let mut objects = Vec::new();
     for document in documents {
@@ -86,6 +90,11 @@ pub fn parse(
         text: text.into(),
         objects,
     })
+}
+
+/// Whether it matters where the scalars under this key stand.
+fn is_located(key: &str, fields: &ImageFields) -> bool {
+    fields.wants(key) || key == "apiVersion" || key.starts_with(asked::PREFIX)
 }
 
 fn foreign_name(path: &str) -> Option<&'static str> {
@@ -169,11 +178,33 @@ fn object(
         .into_iter()
         .map(|image| site::locate(image, prefix, document))
         .collect();
+    let asked = asked_of(&reference, &value, |pointer| {
+        let scalar = document.scalars.get(&format!("{prefix}{pointer}"));
+        scalar.map_or(&place, |scalar| &scalar.place).clone()
+    });
     Ok(ManifestObject {
+        asked,
         reference,
         content: Canonical::new(&value),
         place,
         images,
+    })
+}
+
+/// What an object asks of Towpath; else what is wrong with it, where `place` finds that.
+pub(super) fn asked_of(
+    reference: &ObjectRef,
+    value: &Value,
+    place: impl Fn(&str) -> Place,
+) -> Result<Asked, Box<ManifestError>> {
+    let api_version = value.get("apiVersion").and_then(Value::as_str);
+    if let Some(problem) = versions::fault(api_version.unwrap_or_default(), &reference.kind) {
+        return Err(Box::new(place("/apiVersion").error(problem)));
+    }
+    asked::read(reference, value).map_err(|refused| {
+        let mut pointer = "/metadata/annotations/".to_owned();
+        yaml::push_escaped(&mut pointer, &refused.key);
+        Box::new(place(&pointer).error(Problem::Annotation(refused.why)))
     })
 }
 
@@ -224,8 +255,9 @@ fn is_segment(text: &str) -> bool {
     text != "." && text != ".." && !text.contains(|c: char| c.is_control() || "/%?#".contains(c))
 }
 
-/// What the cluster writes is no part of what is desired.
-pub(crate) fn drop_cluster_fields(value: &mut Value) {
+/// Takes out what only a cluster, or whoever applies, writes: it is no part of what is desired, and the
+/// server refuses or ignores it.
+pub fn drop_cluster_fields(value: &mut Value) {
     let Value::Object(map) = value else {
         return;
     };
@@ -239,8 +271,11 @@ pub(crate) fn drop_cluster_fields(value: &mut Value) {
             "creationTimestamp",
             "generation",
             "selfLink",
+            "deletionTimestamp",
+            "deletionGracePeriodSeconds",
         ] {
             metadata.swap_remove(field);
         }
+        asked::drop_books(metadata);
     }
 }

@@ -8,3 +8,10 @@ pub(super) const DEPTH: usize = 100;
 
 /// Values in one file, aliases expanded: what keeps an alias bomb small.
 pub(super) const NODES: usize = 2_000_000;
+
+/// Bytes of JSON in one object: what etcd takes in one request as Kubernetes sets it up
+/// (`--max-request-bytes`). A dry run does not tell, for it stores nothing.
+pub(super) const OBJECT_BYTES: usize = 3 << 19;
+
+/// Bytes of all values of a ConfigMap or a Secret, as the API server counts them.
+pub(super) const CONFIG_BYTES: usize = 1 << 20;

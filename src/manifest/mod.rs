@@ -12,8 +12,11 @@
 //! files of kustomize and Helm, one object twice. Objects are kept as canonical JSON, which is what is
 //! hashed, compared and sent.
 
+mod asked;
+mod by_key;
 mod canonical;
 mod carries;
+mod draft;
 mod edit;
 mod error;
 mod fields;
@@ -24,18 +27,22 @@ mod patch;
 mod reader;
 mod render;
 mod resolve;
+mod restart;
 mod scope;
 mod selector;
 mod site;
 mod verify;
+mod versions;
+mod weight;
 mod yaml;
 
+pub use asked::{Hook, LOGS, PRUNE, RECREATE, RESTART_ON_CONFIG, RUN};
 pub use carries::{Difference, carries};
 pub use edit::{Edited, ImageChange, has_image, set_image};
 pub use error::{ManifestError, Place, Problem, Refused};
 pub use fields::{ImageFields, InvalidImageField, ObjectImage};
-pub(crate) use file::drop_cluster_fields;
-pub use file::{ManifestFile, ManifestObject, is_manifest, parse};
+pub use file::{ManifestFile, ManifestObject, drop_cluster_fields, is_manifest, parse};
 pub use images_yaml::{IMAGES_FILE, ImagesFile, parse_images, set_in_images_yaml};
 pub use patch::{PatchFile, parse_patches};
-pub use render::{Layer, Object, Rendered, RenderedImage, Rendering, render};
+pub use render::{Layer, Object, Rendered, RenderedImage, Rendering, judge, render};
+pub use scope::is_cluster_scoped;

@@ -8,6 +8,7 @@
 //! target: { kind: Deployment, name: web }      # kind, name, namespace, labelSelector: all that are given must match
 //! patch:
 //!   - { op: replace, path: /spec/replicas, value: 5 }
+//!   - { op: replace, path: "/spec/template/spec/containers/[name=web]/env/[name=LOG]/value", value: debug }
 //! ---
 //! target: { kind: Ingress.networking.k8s.io, labelSelector: "app=web,tier in (front,edge)" }
 //! merge:
@@ -19,10 +20,11 @@ use std::sync::Arc;
 use json_patch::{PatchErrorKind, PatchOperation};
 use serde_json::{Map, Value};
 
+use super::canonical::Canonical;
 use super::error::{ManifestError, Place, Problem};
 use super::selector::Selector;
-use super::{limits, yaml};
-use crate::model::ObjectRef;
+use super::{by_key, limits, yaml};
+use crate::model::{Digest, ObjectRef};
 
 /// One patch file.
 #[derive(Debug)]
@@ -34,6 +36,8 @@ pub struct PatchFile {
 pub(super) struct Patch {
     pub(super) place: Place,
     pub(super) target: Target,
+    /// The hash of all it says.
+    pub(super) hash: Digest,
     change: Change,
 }
 
@@ -49,7 +53,8 @@ pub(super) struct Target {
 
 #[derive(Debug)]
 enum Change {
-    Operations(Vec<PatchOperation>),
+    /// Each with where its path stands.
+    Operations(Vec<(PatchOperation, Place)>),
     Merge(Value),
 }
 
@@ -57,47 +62,72 @@ enum Change {
 pub fn parse_patches(path: &str, bytes: &[u8]) -> Result<PatchFile, ManifestError> {
     let path: Arc<str> = path.into();
     let text = yaml::text(&path, bytes)?;
-    let documents = yaml::read(&path, text, &|_| false)?;
-    let patches = documents.into_iter().map(|document| {
-        let place = document.place;
-        let (target, change) =
-            patch(document.value).map_err(|reason| place.error(Problem::Format(reason)))?;
-        Ok(Patch {
-            place,
-            target,
-            change,
-        })
-    });
+    let documents = yaml::read(&path, text, &|key| key == "path")?;
+    let patches = documents.into_iter().map(patch);
     Ok(PatchFile {
         patches: patches.collect::<Result<_, ManifestError>>()?,
     })
 }
 
-fn patch(value: Value) -> Result<(Target, Change), String> {
+fn patch(document: yaml::RawDocument) -> Result<Patch, ManifestError> {
+    let yaml::RawDocument {
+        value,
+        scalars,
+        place,
+        ..
+    } = document;
+    let hash = Canonical::new(&value).hash;
+    let refused = |reason: String| place.error(Problem::Format(reason));
+    let (target, change) = parts(value).map_err(refused)?;
+    let change = match change {
+        Stated::Merge(merge) => Change::Merge(merge),
+        Stated::Operations(entries) => {
+            let operations = entries.into_iter().enumerate().map(|(index, entry)| {
+                let place = scalars
+                    .get(&format!("/patch/{index}/path"))
+                    .map_or(&place, |scalar| &scalar.place);
+                let operation = serde_json::from_value(entry).map_err(|error| {
+                    place.error(Problem::Format(format!("operation {} of `patch` is malformed: {error} — write it as `{{ op: replace, path: /spec/replicas, value: 3 }}`", index + 1)))
+                })?;
+                Ok((operation, place.clone()))
+            });
+            Change::Operations(operations.collect::<Result<_, ManifestError>>()?)
+        }
+    };
+    Ok(Patch {
+        place,
+        target,
+        hash,
+        change,
+    })
+}
+
+/// What a patch changes, as it is written.
+enum Stated {
+    Operations(Vec<Value>),
+    Merge(Value),
+}
+
+fn parts(value: Value) -> Result<(Target, Stated), String> {
     let mut map = as_map(value, "a patch document")?;
+    if map.contains_key("sops") {
+        return Err(
+            "a patch cannot be encrypted by sops — put what is secret into an encrypted manifest"
+                .to_owned(),
+        );
+    }
     known_keys(&map, &["target", "patch", "merge"])?;
     let target = map
         .remove("target")
         .ok_or("the patch has no `target` — add one with `kind` and `name`")?;
     let change = match (map.remove("patch"), map.remove("merge")) {
-        (Some(operations), None) => Change::Operations(operations_of(operations)?),
-        (None, Some(merge @ Value::Object(_))) => Change::Merge(merge),
+        (Some(Value::Array(operations)), None) => Stated::Operations(operations),
+        (Some(_), None) => return Err("`patch` is not a list — write RFC 6902 operations such as `- { op: replace, path: /spec/replicas, value: 3 }`".to_owned()),
+        (None, Some(merge @ Value::Object(_))) => Stated::Merge(merge),
         (None, Some(_)) => return Err("`merge` is not a map — write the fields to change".to_owned()),
         _ => return Err("a patch has either `patch` (a list of operations) or `merge` (a map) — write one of them".to_owned()),
     };
     Ok((target_of(target)?, change))
-}
-
-fn operations_of(value: Value) -> Result<Vec<PatchOperation>, String> {
-    let Value::Array(entries) = value else {
-        return Err("`patch` is not a list — write RFC 6902 operations such as `- { op: replace, path: /spec/replicas, value: 3 }`".to_owned());
-    };
-    let operations = entries.into_iter().enumerate().map(|(index, entry)| {
-        serde_json::from_value(entry).map_err(|error| {
-            format!("operation {} of `patch` is malformed: {error} — write it as `{{ op: replace, path: /spec/replicas, value: 3 }}`", index + 1)
-        })
-    });
-    operations.collect()
 }
 
 fn target_of(value: Value) -> Result<Target, String> {
@@ -185,29 +215,46 @@ impl Target {
 
 impl Patch {
     /// Changes an object; on an error it may be changed in part.
-    pub(super) fn apply(&self, object: &mut Value) -> Result<(), String> {
+    ///
+    /// # Errors
+    /// Where in the file, and why.
+    pub(super) fn apply(&self, object: &mut Value) -> Result<(), (Place, String)> {
         match &self.change {
             Change::Merge(merge) => json_patch::merge(object, merge),
             Change::Operations(operations) => {
-                for (index, operation) in operations.iter().enumerate() {
-                    let at = || format!("operation {}, `{}`", index + 1, operation.path());
-                    json_patch::patch(object, std::slice::from_ref(operation)).map_err(
-                        |error| match error.kind {
-                            PatchErrorKind::InvalidPointer => format!(
-                                "{}: there is no such path (`merge` makes missing parents, `patch` does not)",
-                                at()
-                            ),
-                            kind => format!("{}: {kind}", at()),
-                        },
-                    )?;
-                    // `copy` can double an object with every operation.
-                    if !bounded(object, limits::DEPTH, &mut limits::NODES.clone()) {
-                        return Err(format!("{}: the object grows beyond all bounds", at()));
-                    }
+                for (index, (operation, place)) in operations.iter().enumerate() {
+                    operate(operation, object).map_err(|why| {
+                        let at = format!("operation {}, `{}`", index + 1, operation.path());
+                        (place.clone(), format!("{at}: {why}"))
+                    })?;
                 }
             }
         }
         Ok(())
+    }
+}
+
+fn operate(operation: &PatchOperation, object: &mut Value) -> Result<(), String> {
+    let resolved;
+    let operation = match by_key::is_needed(operation) {
+        true => {
+            resolved = by_key::resolve(operation, object)?;
+            &resolved
+        }
+        false => operation,
+    };
+    json_patch::patch(object, std::slice::from_ref(operation)).map_err(|error| {
+        match error.kind {
+            PatchErrorKind::InvalidPointer => {
+                "there is no such path (`merge` makes missing parents, `patch` does not)".to_owned()
+            }
+            kind => kind.to_string(),
+        }
+    })?;
+    // `copy` can double an object with every operation.
+    match bounded(object, limits::DEPTH, &mut limits::NODES.clone()) {
+        true => Ok(()),
+        false => Err("the object grows beyond all bounds".to_owned()),
     }
 }
 

@@ -1,19 +1,21 @@
 //! Directories, `images.yaml` and patches → the objects that should run.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
+use super::asked::Hook;
 use super::canonical::Canonical;
+use super::draft::{self, Draft};
 use super::error::{ManifestError, Place, Problem};
 use super::fields::{ImageFields, ObjectImage};
-use super::file::{self, ManifestFile, ManifestObject};
+use super::file::{ManifestFile, ManifestObject};
 use super::images_yaml::ImagesFile;
-use super::patch::{Patch, PatchFile};
-use super::scope;
-use crate::model::{Digest, ImageReference, ImageRepository, ObjectRef};
+use super::patch::PatchFile;
+use super::weight;
+use crate::model::{Access, Digest, ImageReference, ImageRepository, ObjectRef};
 
 /// One of an environment's directories.
 #[derive(Debug, Clone, Copy)]
@@ -33,6 +35,8 @@ pub struct Rendering<'a> {
     pub default_namespace: &'a str,
     /// The image fields to find; the same with which the files were read.
     pub fields: &'a ImageFields,
+    /// What the objects may be; `None`: no limits.
+    pub access: Option<&'a Access>,
 }
 
 /// A rendered object: what is diffed, applied, shown.
@@ -42,11 +46,13 @@ pub struct Object {
     /// one of Kubernetes' own that live in none. Whether a custom resource lives in none only the
     /// cluster knows.
     pub reference: ObjectRef,
-    content: Canonical,
+    pub(super) content: Canonical,
     /// The file it comes from, and where it begins there.
     pub place: Place,
     /// Its images.
     pub images: Vec<RenderedImage>,
+    /// When it runs, where it is a Job that is not like any other object.
+    pub run: Option<Hook>,
 }
 
 impl Object {
@@ -56,14 +62,37 @@ impl Object {
         &self.content.json
     }
 
+    /// [`Self::json`], shared.
+    pub fn shared_json(&self) -> Arc<str> {
+        self.content.json.clone()
+    }
+
     /// The object as a value, read from [`Self::json`].
     pub fn value(&self) -> Value {
         self.content.value()
     }
 
-    /// The hash of [`Self::json`].
+    /// The hash of [`Self::json`]; of an encrypted object that of the encrypted text and of what
+    /// changes it, so that it tells nothing about what is in it.
     pub fn hash(&self) -> Digest {
         self.content.hash
+    }
+
+    /// Whether it stood in a document encrypted by sops: nothing but its identity may be shown.
+    pub fn is_encrypted(&self) -> bool {
+        self.content.sealed
+    }
+
+    /// Whether values of it may not be shown: it is a Secret, or was encrypted.
+    pub fn is_secret(&self) -> bool {
+        let reference = &self.reference;
+        self.is_encrypted() || (reference.kind == "Secret" && reference.group.is_empty())
+    }
+
+    /// Whether it is larger than any cluster stores.
+    fn fault(&self) -> Option<ManifestError> {
+        let problem = weight::fault(&self.reference, self.json())?;
+        Some(self.place.error(problem))
     }
 }
 
@@ -87,9 +116,22 @@ pub struct Rendered {
     marks: Vec<[u8; 32]>,
     /// Which objects have an image of a repository; shared where an edit leaves that as it was.
     carriers: Arc<HashMap<ImageRepository, Vec<usize>>>,
+    /// Whether an object carries the hash of others, so that a change of one may change another.
+    stamped: bool,
 }
 
 impl Rendered {
+    /// What asks for nothing: only ever the desired state of what the configuration no longer has.
+    pub fn nothing() -> Self {
+        Self {
+            objects: Vec::new(),
+            state: state(&[]),
+            marks: Vec::new(),
+            stamped: false,
+            carriers: Arc::default(),
+        }
+    }
+
     /// The images of a repository in known image fields, each distinct reference once.
     pub fn images(&self, repository: &ImageRepository) -> BTreeSet<ImageReference> {
         self.carriers_of(repository)
@@ -113,6 +155,9 @@ impl Rendered {
         files: &[(Arc<ManifestFile>, Arc<ManifestFile>)],
         rendering: Rendering<'_>,
     ) -> Option<Self> {
+        if self.stamped {
+            return None;
+        }
         let mut new = self.clone();
         for (before, after) in files {
             if before.objects.len() != after.objects.len() {
@@ -128,7 +173,15 @@ impl Rendered {
                 {
                     return None;
                 }
-                let object = Object::from(Draft::new(after, rendering));
+                let draft = Draft::new(after, rendering);
+                // What is wrong, or concerns others, is told where all is rendered.
+                if draft.fault(rendering).is_some() || draft.restarts() {
+                    return None;
+                }
+                let object = Object::from(draft);
+                if object.fault().is_some() {
+                    return None;
+                }
                 let index = new
                     .objects
                     .binary_search_by(|known| known.reference.cmp(&object.reference))
@@ -145,227 +198,84 @@ impl Rendered {
 /// Renders directories in their order, then applies the patches in theirs.
 ///
 /// Two objects with one identity in one directory are an error; a later directory's object replaces
-/// an earlier one's. A directory without any object (and without an `images.yaml`) is an error.
+/// an earlier one's. A directory without any object (and without an `images.yaml`) is an error, and so
+/// is an object that no cluster takes or that the environment does not allow.
+///
+/// # Errors
+/// The first thing that is wrong.
 pub fn render(
     layers: &[Layer<'_>],
     patches: &[PatchFile],
     rendering: Rendering<'_>,
 ) -> Result<Rendered, ManifestError> {
-    let mut drafts = BTreeMap::new();
-    for layer in layers {
-        set_images(&mut drafts, layer)?;
-        add_layer(&mut drafts, layer, rendering)?;
-    }
-    let mut drafts: Vec<Draft> = drafts.into_values().collect();
-    for patch in patches.iter().flat_map(|file| &file.patches) {
-        apply(&mut drafts, patch, rendering)?;
-    }
-    finish(drafts)
+    let drafts = draft::all(layers, patches, rendering)?;
+    finish(drafts, rendering).map_err(|faults| faults.first)
 }
 
-/// An object on its way.
-struct Draft {
-    reference: ObjectRef,
-    content: Canonical,
-    /// The object as a value, once something changed it.
-    changed: Option<Value>,
-    place: Place,
-    images: Vec<RenderedImage>,
-}
-
-fn add_layer(
-    drafts: &mut BTreeMap<ObjectRef, Draft>,
-    layer: &Layer<'_>,
+/// Renders, and tells all that is wrong as far as it can be seen at once.
+///
+/// # Errors
+/// What is wrong, in the order of files and lines.
+pub fn judge(
+    layers: &[Layer<'_>],
+    patches: &[PatchFile],
     rendering: Rendering<'_>,
-) -> Result<(), ManifestError> {
-    let mut own: BTreeMap<ObjectRef, Draft> = BTreeMap::new();
-    for object in layer.files.iter().flat_map(|file| &file.objects) {
-        let draft = Draft::new(object, rendering);
-        if let Some(other) = own.get(&draft.reference) {
-            let other = other.place.clone();
-            return Err(object.place.error(Problem::DuplicateObject {
-                object: Box::new(draft.reference),
-                other,
-            }));
-        }
-        own.insert(draft.reference.clone(), draft);
-    }
-    if own.is_empty() && layer.images.is_none() {
-        let place = Place {
-            file: layer.directory.into(),
-            line: 1,
-            column: 1,
-        };
-        return Err(place.error(Problem::EmptyDirectory));
-    }
-    drafts.append(&mut own);
-    Ok(())
+) -> Result<Rendered, Vec<ManifestError>> {
+    let drafts = draft::all(layers, patches, rendering).map_err(|error| vec![error])?;
+    finish(drafts, rendering).map_err(|faults| [vec![faults.first], faults.more].concat())
 }
 
-/// Sets the images of a layer's `images.yaml` in the objects of the earlier layers.
-fn set_images(
-    drafts: &mut BTreeMap<ObjectRef, Draft>,
-    layer: &Layer<'_>,
-) -> Result<(), ManifestError> {
-    let Some(file) = layer.images else {
-        return Ok(());
-    };
-    let entries: BTreeMap<_, _> = file
-        .entries
-        .iter()
-        .map(|entry| (&entry.reference.repository, entry))
-        .collect();
-    let mut used = BTreeSet::new();
-    for draft in drafts.values_mut() {
-        for RenderedImage { image, set_by } in &mut draft.images {
-            let Some(entry) = image.repository.as_ref().and_then(|name| entries.get(name)) else {
-                continue;
-            };
-            used.insert(&entry.reference.repository);
-            let text = respell(&image.text, &entry.reference);
-            let value = draft.changed.get_or_insert_with(|| draft.content.value());
-            if let Some(field) = value.pointer_mut(&image.pointer) {
-                *field = Value::String(text.clone());
-            }
-            *image = Arc::new(ObjectImage::new(image.pointer.clone(), text));
-            *set_by = Some(entry.site.place.clone());
+/// What is wrong, in the order of files and lines.
+struct Faults {
+    first: ManifestError,
+    more: Vec<ManifestError>,
+}
+
+impl Faults {
+    fn of(mut faults: Vec<ManifestError>) -> Result<(), Self> {
+        let place = |fault: &ManifestError| (fault.file.clone(), fault.line, fault.column);
+        faults.sort_by_key(place);
+        let mut faults = faults.into_iter();
+        match faults.next() {
+            Some(first) => Err(Self {
+                first,
+                more: faults.collect(),
+            }),
+            None => Ok(()),
         }
     }
-    match entries
-        .iter()
-        .find(|(repository, _)| !used.contains(*repository))
-    {
-        Some((repository, entry)) => Err(entry
-            .site
-            .place
-            .error(Problem::ImageSetsNothing((*repository).clone()))),
-        None => Ok(()),
-    }
 }
 
-/// The new tag and digest behind the repository as the field spells it.
-fn respell(text: &str, reference: &ImageReference) -> String {
-    let word = text.split_whitespace().next().unwrap_or_default();
-    let (repository, _, _) = ImageReference::split(word);
-    let tag = reference.tag.iter().map(|tag| format!(":{tag}"));
-    let digest = reference.digest.iter().map(|digest| format!("@{digest}"));
-    [repository.to_owned()]
-        .into_iter()
-        .chain(tag)
-        .chain(digest)
-        .collect()
-}
-
-fn apply(
-    drafts: &mut [Draft],
-    patch: &Patch,
-    rendering: Rendering<'_>,
-) -> Result<(), ManifestError> {
-    let mut matched = false;
-    for draft in drafts.iter_mut() {
-        if patch.target.matches(&draft.reference, || draft.value()) {
-            matched = true;
-            draft
-                .patch(patch, rendering)
-                .map_err(|problem| patch.place.error(problem))?;
-        }
-    }
-    match matched {
-        true => Ok(()),
-        false => Err(patch
-            .place
-            .error(Problem::PatchMatchesNothing(patch.target.describe()))),
-    }
-}
-
-impl Draft {
-    /// An object as its file states it.
-    fn new(object: &ManifestObject, rendering: Rendering<'_>) -> Self {
-        let mut reference = object.reference.clone();
-        scope::settle(&mut reference, rendering.default_namespace);
-        let images = object.images().cloned().map(|image| RenderedImage {
-            image,
-            set_by: None,
-        });
-        Self {
-            reference,
-            content: object.content.clone(),
-            changed: None,
-            place: object.place.clone(),
-            images: images.collect(),
-        }
-    }
-
-    fn value(&self) -> Value {
-        self.changed.clone().unwrap_or_else(|| self.content.value())
-    }
-
-    fn patch(&mut self, patch: &Patch, rendering: Rendering<'_>) -> Result<(), Problem> {
-        let object = || Box::new(self.reference.clone());
-        let value = self.changed.get_or_insert_with(|| self.content.value());
-        patch.apply(value).map_err(|reason| Problem::PatchFails {
-            object: object(),
-            reason,
-        })?;
-        let mut reference = file::identity(value).map_err(|problem| Problem::PatchBreaks {
-            object: object(),
-            reason: problem.to_string(),
-        })?;
-        scope::settle(&mut reference, rendering.default_namespace);
-        file::drop_cluster_fields(value);
-        let images = rendering
-            .fields
-            .images(&reference.group, &reference.kind, value);
-        let before = std::mem::take(&mut self.images);
-        self.images = images
-            .into_iter()
-            .map(|image| {
-                let same = before.iter().find(|before| *before.image == image);
-                let set_by = match same {
-                    Some(same) => same.set_by.clone(),
-                    None => Some(patch.place.clone()),
-                };
-                let image = Arc::new(image);
-                RenderedImage { image, set_by }
-            })
-            .collect();
-        self.reference = reference;
-        Ok(())
-    }
-}
-
-fn finish(mut drafts: Vec<Draft>) -> Result<Rendered, ManifestError> {
+fn finish(mut drafts: Vec<Draft>, rendering: Rendering<'_>) -> Result<Rendered, Faults> {
     // A patch may have renamed an object.
     drafts.sort_by(|a, b| a.reference.cmp(&b.reference));
-    if let Some([a, b]) = drafts
+    let twice = drafts
         .array_windows()
-        .find(|[a, b]| a.reference == b.reference)
-    {
+        .filter(|[a, b]| a.reference == b.reference);
+    let twice = twice.map(|[a, b]| {
         let (object, other) = (Box::new(b.reference.clone()), a.place.clone());
-        return Err(b.place.error(Problem::DuplicateObject { object, other }));
+        b.place.error(Problem::DuplicateObject { object, other })
+    });
+    let faults = drafts.iter().filter_map(|draft| draft.fault(rendering));
+    Faults::of(twice.chain(faults).collect())?;
+    let stamped = drafts.iter().any(Draft::restarts);
+    if stamped {
+        Faults::of(draft::stamp(&mut drafts))?;
     }
     let objects: Vec<Arc<Object>> = drafts
         .into_iter()
         .map(|draft| Arc::new(Object::from(draft)))
         .collect();
+    let faults = objects.iter().filter_map(|object| object.fault());
+    Faults::of(faults.collect())?;
     let marks: Vec<_> = objects.iter().map(|object| mark(object)).collect();
     Ok(Rendered {
         state: state(&marks),
         carriers: Arc::new(carriers(&objects)),
         marks,
         objects,
+        stamped,
     })
-}
-
-impl From<Draft> for Object {
-    fn from(draft: Draft) -> Self {
-        Self {
-            content: draft.changed.as_ref().map_or(draft.content, Canonical::new),
-            reference: draft.reference,
-            place: draft.place,
-            images: draft.images,
-        }
-    }
 }
 
 fn mark(object: &Object) -> [u8; 32] {

@@ -10,7 +10,7 @@ use super::source::{Failed, Source};
 use super::unreadable;
 use crate::cluster::{SharedReadCluster, UnitScope};
 use crate::manifest::Rendered;
-use crate::model::{Environment, Pipeline};
+use crate::model::{ApplicationName, CommitId, EnvironmentName};
 use crate::plan::{Infra, Live, Observed};
 
 /// What a unit's cluster runs, and what is kept of it.
@@ -18,6 +18,8 @@ pub struct LiveSource {
     scope: UnitScope,
     cluster: SharedReadCluster,
     desired: Mutex<Option<Arc<Rendered>>>,
+    /// The head of the branch that last told it.
+    told_at: Mutex<Option<CommitId>>,
     /// What is kept, and for which named objects it was read.
     pub source: Source<Arc<Live>>,
     read_for: Mutex<Option<Option<Arc<Rendered>>>>,
@@ -25,19 +27,20 @@ pub struct LiveSource {
 
 impl LiveSource {
     pub(super) fn new(
-        pipeline: &Pipeline,
-        environment: &Environment,
+        application: &ApplicationName,
+        environment: &EnvironmentName,
         cluster: &SharedReadCluster,
         now: Timestamp,
     ) -> Self {
         let scope = UnitScope {
-            environment: environment.name.clone(),
-            application: pipeline.application.name.clone(),
+            environment: environment.clone(),
+            application: application.clone(),
         };
         Self {
             scope,
             cluster: cluster.clone(),
             desired: Mutex::default(),
+            told_at: Mutex::default(),
             source: Source::new(cluster.name(), now),
             read_for: Mutex::default(),
         }
@@ -73,6 +76,7 @@ impl LiveSource {
     /// again.
     pub(super) fn desire(&self, infra: &Infra) {
         let Ok(wanted) = &infra.desired else { return };
+        *locked(&self.told_at) = Some(infra.head);
         let mut desired = locked(&self.desired);
         let same = |known: &Arc<Rendered>| Arc::ptr_eq(known, &wanted.rendered);
         if desired.as_ref().is_some_and(same) {
@@ -86,6 +90,13 @@ impl LiveSource {
             Some(known) if !names_others => known.clone_from(&desired),
             _ => self.source.mark_stale(),
         }
+    }
+
+    /// What the unit's manifests ask for at this head of the branch, if that was told; without a head,
+    /// what was told last.
+    pub(super) fn told(&self, head: Option<CommitId>) -> Option<Arc<Rendered>> {
+        let is_told = head.is_none() || *locked(&self.told_at) == head;
+        locked(&self.desired).clone().filter(|_| is_told)
     }
 
     /// What was last read, if it was read for the objects that are named now.

@@ -6,12 +6,15 @@
 
 mod branch;
 mod catalogue;
+mod claims;
 mod concerned;
+mod desired;
 mod history;
 mod infra;
 mod live;
 mod lookup;
 mod releases;
+mod removed;
 mod source;
 mod told;
 mod unit;
@@ -40,8 +43,9 @@ use crate::model::{
     ApplicationName, Environment, EnvironmentName, Gate, ImageReference, ImageRepository, Pipeline,
     RepositoryUrl, proposal_branch,
 };
-use crate::plan::{Infra, Observed, Request, UnitView, Unreadable, World};
+use crate::plan::{Infra, Learned, Observed, Request, UnitView, Unreadable, World};
 use crate::registry::Registry;
+use crate::smoke::Probe;
 
 /// The outside systems that pipelines need, to look at: what holds no more than this applies nothing.
 pub struct Outside {
@@ -51,6 +55,8 @@ pub struct Outside {
     pub repositories: BTreeMap<RepositoryUrl, Repository>,
     /// The clusters of the environments that this process acts for; the others are known by their records.
     pub clusters: BTreeMap<EnvironmentName, SharedReadCluster>,
+    /// Asks what was deployed whether it answers.
+    pub probe: Arc<dyn Probe>,
 }
 
 /// How often sources are read without being told to.
@@ -109,14 +115,24 @@ pub struct Observatory {
     pub histories: BTreeMap<RepositoryUrl, Arc<HistorySource>>,
     /// By unit.
     pub live: BTreeMap<(EnvironmentName, ApplicationName), Arc<LiveSource>>,
+    /// Of units that the configuration no longer has.
+    live_removed: Mutex<BTreeMap<(EnvironmentName, ApplicationName), Arc<LiveSource>>>,
+    /// All that the configuration has: these and those that are not observed.
+    configured: Vec<Arc<Pipeline>>,
+    clusters: BTreeMap<EnvironmentName, SharedReadCluster>,
     registry: Arc<dyn Registry>,
     catalogues: Mutex<BTreeMap<ApplicationName, CatalogueKept>>,
     resolved: Mutex<BTreeMap<ImageReference, Looked>>,
 }
 
 impl Observatory {
-    /// Observes what these pipelines need.
-    pub fn new(pipelines: &[Arc<Pipeline>], outside: &Outside, now: Timestamp) -> Self {
+    /// Observes what these pipelines need, of all that the configuration has.
+    pub fn new(
+        pipelines: &[Arc<Pipeline>],
+        configured: &[Arc<Pipeline>],
+        outside: &Outside,
+        now: Timestamp,
+    ) -> Self {
         let mut places: BTreeMap<RepositoryUrl, BTreeMap<EnvironmentName, Place>> = BTreeMap::new();
         let mut templates: BTreeMap<ImageRepository, Vec<_>> = BTreeMap::new();
         let mut histories = BTreeMap::new();
@@ -153,7 +169,12 @@ impl Observatory {
                     let key = (environment.name.clone(), application.name.clone());
                     live.insert(
                         key,
-                        Arc::new(LiveSource::new(pipeline, environment, cluster, now)),
+                        Arc::new(LiveSource::new(
+                            &application.name,
+                            &environment.name,
+                            cluster,
+                            now,
+                        )),
                     );
                 }
             }
@@ -175,6 +196,9 @@ impl Observatory {
             tags: tags.collect(),
             histories,
             live,
+            live_removed: Mutex::default(),
+            configured: configured.to_vec(),
+            clusters: outside.clusters.clone(),
             registry: outside.registry.clone(),
             catalogues: Mutex::default(),
             resolved: Mutex::default(),
@@ -193,11 +217,18 @@ impl Observatory {
             self.resolve(&self.unresolved(pipeline, &world), now).await;
         }
         join_all(self.live.values().map(|source| source.read(now))).await;
+        self.read_removed(now).await;
     }
 
     /// What is kept of everything that a pipeline needs. No request.
     pub fn world(&self, pipeline: &Pipeline, now: Timestamp) -> World {
-        let catalogue = self.catalogue(pipeline, now);
+        let catalogue = match pipeline.removed {
+            true => Observed::Seen {
+                value: Arc::default(),
+                at: now,
+            },
+            false => self.catalogue(pipeline, now),
+        };
         let units = pipeline.environments.iter().map(|environment| {
             (
                 environment.name.clone(),
@@ -241,9 +272,22 @@ impl Observatory {
         &self,
         pipeline: &Pipeline,
         environment: &Environment,
-    ) -> Option<&Arc<LiveSource>> {
-        self.live
-            .get(&(environment.name.clone(), pipeline.application.name.clone()))
+    ) -> Option<Arc<LiveSource>> {
+        self.live_of_unit(&environment.name, &pipeline.application.name)
+    }
+
+    fn live_of_unit(
+        &self,
+        environment: &EnvironmentName,
+        application: &ApplicationName,
+    ) -> Option<Arc<LiveSource>> {
+        let key = (environment.clone(), application.clone());
+        let removed = || {
+            let removed = self.live_removed.lock();
+            let removed = removed.unwrap_or_else(PoisonError::into_inner);
+            removed.get(&key).cloned()
+        };
+        self.live.get(&key).cloned().or_else(removed)
     }
 
     fn unit(&self, pipeline: &Pipeline, environment: &Environment, now: Timestamp) -> UnitView {
@@ -258,16 +302,18 @@ impl Observatory {
             )),
         };
         let live = self.live_of(pipeline, environment).map(|source| {
-            if let Ok(infra) = infra.read() {
-                source.desire(infra);
-            }
-            source.observed()
+            let Ok(infra) = infra.read() else {
+                return source.observed();
+            };
+            source.desire(infra);
+            self.with_claims(pipeline, environment, infra, source.observed())
         });
         let request = request(pipeline, environment, &infra, now);
         UnitView {
             infra,
             request,
             live,
+            learned: Learned::default(),
         }
     }
 }

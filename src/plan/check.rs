@@ -5,11 +5,12 @@
 
 use std::fmt;
 
-use super::{Decision, Plan, Step, World};
+use super::{Apply, Decision, Plan, Prune, Step, World};
 use crate::manifest::{Rendered, carries};
-use crate::model::record::{Cause, UnitRecords};
+use crate::model::record::{Cause, Deployment, Statement, UnitRecords};
 use crate::model::{
-    Digests, Environment, EnvironmentName, Follow, Gate, OnFailure, Pipeline, Release, Rollback,
+    Digests, Environment, EnvironmentName, Follow, Gate, NotExercised, OnFailure, Pipeline,
+    Release, Rollback,
 };
 
 /// A step that would break an invariant.
@@ -43,7 +44,11 @@ pub fn check(pipeline: &Pipeline, world: &World, plan: &Plan) -> Vec<Finding> {
         let Some(environment) = pipeline.environment(&unit.environment) else {
             continue;
         };
-        let subject = Subject { world, environment };
+        let subject = Subject {
+            pipeline,
+            world,
+            environment,
+        };
         findings.extend(
             subject
                 .check(step)
@@ -59,6 +64,7 @@ pub fn check(pipeline: &Pipeline, world: &World, plan: &Plan) -> Vec<Finding> {
 }
 
 struct Subject<'a> {
+    pipeline: &'a Pipeline,
     world: &'a World,
     environment: &'a Environment,
 }
@@ -75,7 +81,7 @@ impl Subject<'_> {
             ));
             return broken;
         };
-        if records.hold.is_some() {
+        if self.is_held(records) && !states_a_hold(step) {
             broken.push(("I5", "a step was planned under a hold".to_owned()));
         }
         match step {
@@ -108,10 +114,76 @@ impl Subject<'_> {
                 if let Some(release) = release.filter(|_| !apply.change.is_empty()) {
                     Self::applies(&apply.rendered, release, &mut broken);
                 }
+                let deployment = records.deployment.as_ref();
+                let applies = !apply.change.is_empty();
+                if applies && deployment.is_some_and(Deployment::is_abandoned) {
+                    let number = apply.number;
+                    broken.push((
+                        "I4",
+                        format!("deployment {number} failed before it was applied"),
+                    ));
+                }
+                self.prunes(apply, records, &mut broken);
             }
-            Step::Withdraw(_) | Step::Record(_) => {}
+            Step::Withdraw(_) | Step::Record(_) | Step::Smoke(_) => {}
         }
         broken
+    }
+
+    /// Whether a person stopped the unit, wherever that was said.
+    fn is_held(&self, records: &UnitRecords) -> bool {
+        let Some(view) = self.world.units.get(&self.environment.name) else {
+            return false;
+        };
+        let braked = || {
+            let live = view.live.as_ref().and_then(|live| live.read().ok());
+            live.is_some_and(|live| live.brake.is_some())
+        };
+        let everywhere = || {
+            let infra = view.infra.read().ok();
+            infra.is_some_and(|infra| infra.standing.hold.is_some())
+        };
+        records.hold.is_some() || everywhere() || braked()
+    }
+
+    /// I8: only what is ours, is not asked for and may go is deleted, and no more than may go at once.
+    fn prunes(&self, apply: &Apply, records: &UnitRecords, broken: &mut Vec<Broken>) {
+        let view = self.world.units.get(&self.environment.name);
+        let live = view.and_then(|view| view.live.as_ref()?.read().ok());
+        let found = |prune: &Prune| live.and_then(|live| live.objects.get(&prune.reference));
+        let approved = records.approved_prune == Some(apply.number);
+        let limits = &self.environment.prune;
+        for prune in &apply.prune {
+            let wrong = match found(prune) {
+                None => Some("was not seen"),
+                Some(it) if it.uid != prune.uid => Some("is another object than was seen"),
+                Some(it) if it.mark.is_none() => Some("is not ours"),
+                Some(it) if it.kept.is_some() => Some("is kept"),
+                Some(it) if it.claimed.is_some() => Some("is asked for by another unit"),
+                Some(it)
+                    if !approved && limits.asks(&prune.reference, it.service_type.as_deref()) =>
+                {
+                    Some("needs a person's yes")
+                }
+                Some(_) => None,
+            };
+            let asked = apply.rendered.objects.iter();
+            let wrong = match asked.clone().any(|it| it.reference == prune.reference) {
+                true => Some("is asked for"),
+                false => wrong,
+            };
+            if let Some(wrong) = wrong {
+                broken.push((
+                    "I8",
+                    format!("{} would be deleted: it {wrong}", prune.reference),
+                ));
+            }
+        }
+        let set = live.map_or(0, |live| live.objects.len());
+        if !approved && apply.prune.len() > limits.limit_of(set) {
+            let count = apply.prune.len();
+            broken.push(("I8", format!("{count} objects would be deleted at once")));
+        }
     }
 
     fn records(&self, environment: &EnvironmentName) -> Option<&UnitRecords> {
@@ -140,12 +212,18 @@ impl Subject<'_> {
         let proven = |environment: &EnvironmentName| {
             self.records(environment).is_some_and(|records| {
                 let mut runs = records.runs.iter().filter(|run| run.release.is(&digests));
-                runs.any(|run| run.spoiled.is_none())
+                let counts = self.counts_unexercised(environment);
+                runs.any(|run| run.spoiled.is_none() && (run.exercised || counts))
             })
         };
         if !healthy_here && !all.iter().all(proven) {
             broken.push(("I1", format!("{release} is not proven upstream")));
         }
+    }
+
+    fn counts_unexercised(&self, environment: &EnvironmentName) -> bool {
+        let environment = self.pipeline.environment(environment);
+        environment.is_some_and(|it| it.health.not_exercised == NotExercised::Proven)
     }
 
     /// I2: a gated branch is written only to go back, and only where that is allowed.
@@ -194,6 +272,15 @@ impl Subject<'_> {
             broken.push(("I6", format!("what would be applied is not {release}")));
         }
     }
+}
+
+/// Whether it only states that a person stopped the environment, or lifted that.
+fn states_a_hold(step: &Step) -> bool {
+    let Step::Record(record) = step else {
+        return false;
+    };
+    let mut statements = record.statements.iter();
+    statements.all(|it| matches!(it, Statement::Held { .. } | Statement::Resumed { .. }))
 }
 
 fn ran_healthy(records: &UnitRecords, digests: &Digests) -> bool {

@@ -13,7 +13,7 @@ use crate::manifest::{
     self, IMAGES_FILE, ImageFields, ImagesFile, Layer, ManifestError, ManifestFile, PatchFile,
     Rendered, Rendering,
 };
-use crate::model::{ImageRepository, Images, Release};
+use crate::model::{Access, ImageRepository, Images, Release};
 
 /// The files that a unit is rendered from.
 #[derive(Debug, Clone)]
@@ -26,6 +26,8 @@ pub struct Layers {
     pub namespace: String,
     /// The image fields to find.
     pub fields: Arc<ImageFields>,
+    /// What the objects may be; `None`: no limits.
+    pub access: Option<Arc<Access>>,
 }
 
 /// One of a unit's directories.
@@ -116,6 +118,7 @@ impl Layers {
         Rendering {
             default_namespace: &self.namespace,
             fields: &self.fields,
+            access: self.access.as_deref(),
         }
     }
 

@@ -4,13 +4,22 @@
 //! [`decide`]: what is unreadable or held, what has happened and is not recorded, which release
 //! comes next, what the cluster must still do, how it went.
 
+mod brake;
 pub mod check;
+mod difference;
 pub mod edit;
+mod foreign;
 mod head;
+mod hooks;
 mod next;
+mod notes;
+mod person;
 mod release;
+mod removed;
 mod rollout;
+mod sentence;
 mod settle;
+mod smoke;
 mod step;
 mod waiting;
 mod world;
@@ -19,11 +28,16 @@ use std::ops::ControlFlow;
 
 use jiff::Timestamp;
 
-pub use step::{Apply, Change, PlannedOn, Propose, Prune, Statements, Step, Withdraw, Write};
+pub use person::{
+    Adoption, Allowed, ForeignObject, adoption, approve_adoption, approve_prune, deletions,
+};
+pub use step::{
+    Apply, Change, PlannedOn, Propose, Prune, Scope, Smoke, Statements, Step, Withdraw, Write,
+};
 pub use waiting::{Reason, Waiting};
 pub use world::{
-    ChangedBy, Desired, Drifted, Infra, Live, LiveObject, Mark, Observed, Proposal, Request,
-    UnitView, Unreadable, World,
+    ChangedBy, Desired, Drifted, Infra, Learned, Live, LiveObject, Mark, Observed, Proposal,
+    Refusal, Request, Smoked, Taking, UnitView, Unreadable, World,
 };
 
 use crate::model::record::{Deployment, UnitRecords};
@@ -50,6 +64,8 @@ pub struct UnitPlan {
     pub number: Option<u64>,
     /// The one decision.
     pub decision: Decision,
+    /// What else there is to say: it blocks nothing.
+    pub notes: Vec<String>,
 }
 
 /// A unit gets exactly one.
@@ -88,13 +104,15 @@ struct Ready<'a> {
 pub fn plan(pipeline: &Pipeline, world: &World, now: Timestamp) -> Plan {
     let units = pipeline.environments.iter().filter_map(|environment| {
         let view = world.units.get(&environment.name)?;
-        Some(plan_unit(&Unit {
+        let unit = Unit {
             pipeline,
             environment,
             world,
             view,
             now,
-        }))
+        };
+        let gone = pipeline.removed && removed::is_gone(&unit);
+        (!gone).then(|| plan_unit(&unit))
     });
     Plan {
         application: pipeline.application.name.clone(),
@@ -109,7 +127,11 @@ fn plan_unit(unit: &Unit<'_>) -> UnitPlan {
         .read()
         .ok()
         .and_then(|infra| infra.records.as_ref().ok());
-    let decision = match decide(unit) {
+    let decided = match unit.pipeline.removed {
+        true => removed::decide(unit),
+        false => decide(unit),
+    };
+    let decision = match decided {
         ControlFlow::Break(decision) => decision,
         ControlFlow::Continue(waiting) => Decision::Waiting(waiting),
     };
@@ -120,6 +142,7 @@ fn plan_unit(unit: &Unit<'_>) -> UnitPlan {
             .and_then(|records| records.deployment.as_ref())
             .map(|it| it.number),
         decision,
+        notes: notes::notes(unit, records),
     }
 }
 
@@ -127,13 +150,13 @@ fn plan_unit(unit: &Unit<'_>) -> UnitPlan {
 fn decide(unit: &Unit<'_>) -> Walk<Waiting> {
     let ready = unit.ready()?;
     settle::adopt(&ready)?;
+    settle::taken(&ready)?;
     settle::head(&ready)?;
     settle::proposal(&ready)?;
     let next = next::release(&ready)?;
-    rollout::apply(&ready)?;
-    let progress = rollout::judge(&ready)?;
-    Walk::Continue(match progress {
-        Some(progress) => next.or(progress),
+    let rollout = rollout::roll_out(&ready)?;
+    Walk::Continue(match rollout {
+        Some(rollout) => next.or(rollout),
         None => next,
     })
 }
@@ -144,21 +167,9 @@ impl<'a> Unit<'a> {
         if self.view.live.is_none() {
             return wait(Reason::NotOurs);
         }
-        let infra = match self.view.infra.read() {
-            Ok(infra) => infra,
-            Err(unreadable) => return unreadable_source(unreadable),
-        };
-        let records = match &infra.records {
-            Ok(records) => records,
-            Err(why) => return wait(Reason::UnreadableRecords(why.clone())),
-        };
-        if let Some(hold) = records.hold.as_ref().or(infra.standing.hold.as_ref()) {
-            let reason = Reason::Held {
-                reason: hold.reason.clone(),
-                by: hold.by.clone(),
-            };
-            return ControlFlow::Break(Decision::Waiting(Waiting::on(reason).since(hold.at)));
-        }
+        let (infra, records) = self.read()?;
+        brake::record(self, infra)?;
+        held(infra, records)?;
         if infra.went_back {
             let believed = waiting::after(infra.head_since, WENT_BACK_BELIEVED_AFTER);
             if self.now < believed {
@@ -185,6 +196,33 @@ impl<'a> Unit<'a> {
         })
     }
 
+    /// What its cluster runs.
+    fn live(&self) -> Result<&'a Live, String> {
+        match self.view.live.as_ref().map(Observed::read) {
+            Some(Ok(live)) => Ok(live),
+            Some(Err(unreadable)) => Err(Reason::Unreadable(unreadable.clone()).to_string()),
+            None => Err(Reason::NotOurs.to_string()),
+        }
+    }
+
+    /// What its repository and its records say.
+    fn read(&self) -> Walk<(&'a Infra, &'a UnitRecords)> {
+        let infra = match self.view.infra.read() {
+            Ok(infra) => infra,
+            Err(unreadable) => {
+                brake::unrecorded(self)?;
+                return unreadable_source(unreadable);
+            }
+        };
+        match &infra.records {
+            Ok(records) => Walk::Continue((infra, records)),
+            Err(why) => {
+                brake::unrecorded(self)?;
+                wait(Reason::UnreadableRecords(why.clone()))
+            }
+        }
+    }
+
     /// Whether the cluster has objects of the newest deployment: then it was on the branch once.
     fn is_applied(&self, records: &UnitRecords) -> bool {
         let newest = records.deployment.as_ref().map(|it| it.commit);
@@ -200,13 +238,31 @@ impl<'a> Unit<'a> {
     }
 }
 
-impl Ready<'_> {
+/// A person's hold on the unit or its environment stops everything.
+fn held(infra: &Infra, records: &UnitRecords) -> Walk {
+    let Some(hold) = records.hold.as_ref().or(infra.standing.hold.as_ref()) else {
+        return Walk::Continue(());
+    };
+    let reason = Reason::Held {
+        reason: hold.reason.clone(),
+        by: hold.by.clone(),
+    };
+    ControlFlow::Break(Decision::Waiting(Waiting::on(reason).since(hold.at)))
+}
+
+impl Infra {
     fn planned_on(&self) -> PlannedOn {
         PlannedOn {
-            head: self.infra.head,
-            records: self.infra.records_head,
-            proposal: self.infra.proposal.as_ref().map(|proposal| proposal.head),
+            head: self.head,
+            records: self.records_head,
+            proposal: self.proposal.as_ref().map(|proposal| proposal.head),
         }
+    }
+}
+
+impl Ready<'_> {
+    fn planned_on(&self) -> PlannedOn {
+        self.infra.planned_on()
     }
 }
 

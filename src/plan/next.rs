@@ -6,7 +6,12 @@ use super::head::Head;
 use super::waiting::after;
 use super::{Infra, Observed, Ready, Reason, Unit, Waiting, Walk, release, unreadable_waiting};
 use crate::model::record::{Run, UnitRecords, Verdict};
-use crate::model::{EnvironmentName, Follow, Gate, Health, OnFailure, Pace, Release, StopTheLine};
+use crate::model::{
+    EnvironmentName, Follow, Gate, Health, NotExercised, OnFailure, Pace, Release, StopTheLine,
+};
+
+/// Why a healthy release is not proven.
+const NOT_EXERCISED: &str = "it is healthy, but none of its workloads ran it (`health: { not-exercised: proven }` there lets that count)";
 
 /// How many releases in a row may be superseded before somebody is told.
 const OUTPACED: usize = 3;
@@ -162,6 +167,8 @@ struct Upstream<'a> {
     name: &'a EnvironmentName,
     records: &'a UnitRecords,
     failing: Option<&'a str>,
+    /// Whether what none of its workloads ran counts as proven there.
+    unexercised_counts: bool,
 }
 
 impl<'a> Upstream<'a> {
@@ -187,10 +194,13 @@ impl<'a> Upstream<'a> {
             }),
             _ => None,
         };
+        let environment = unit.pipeline.environment(name);
         Ok(Self {
             name,
             records,
             failing,
+            unexercised_counts: environment
+                .is_some_and(|it| it.health.not_exercised == NotExercised::Proven),
         })
     }
 
@@ -198,9 +208,15 @@ impl<'a> Upstream<'a> {
         let ran_until = run.ended.map_or(now, |(ended, _)| ended);
         let current = run.ended.is_none();
         run.spoiled.is_none()
+            && self.counts(run)
             && after(run.healthy_at, soak) <= ran_until
             && !(current && self.failing.is_some())
             && !self.failed_since(run)
+    }
+
+    /// Whether its workloads ran, or the environment says that they need not.
+    fn counts(&self, run: &Run) -> bool {
+        run.exercised || self.unexercised_counts
     }
 
     /// No later failure of the same release counts against it less than the success counts for it.
@@ -251,12 +267,13 @@ impl<'a> Upstream<'a> {
             .iter()
             .find(|run| run.number == deployment.number);
         match (&judged.verdict, run) {
-            (Verdict::Failed { reason }, _) => {
+            (Verdict::Failed { reason, .. }, _) => {
                 Some(upstream(&format!("it failed: {reason}")).since(judged.at))
             }
             (_, Some(run)) if run.spoiled.is_some() => {
                 Some(upstream(run.spoiled.as_deref().unwrap_or_default()).since(judged.at))
             }
+            (_, Some(run)) if !self.counts(run) => Some(upstream(NOT_EXERCISED).since(judged.at)),
             (_, Some(run)) if self.is_proven(run, soak, now) => None,
             (_, Some(_)) if self.failing.is_some() => {
                 Some(upstream(self.failing.unwrap_or_default()).since(judged.at))
@@ -321,7 +338,7 @@ fn blocked(ready: &Ready<'_>, candidate: &Release) -> Option<Waiting> {
     let deployment = records.deployment.as_ref()?;
     let unproven = match &deployment.verdict {
         None => true,
-        Some(judged) => judged.verdict == Verdict::Healthy && !soaked(ready, deployment.number),
+        Some(_) => deployment.is_healthy() && !soaked(ready, deployment.number),
     };
     if environment.pace == Pace::Proven && !ready.unit.is_gated() && unproven {
         let reason = Reason::Paced {

@@ -1,193 +1,261 @@
-//! What the cluster must still do, and how it went: apply, verdict, health lost while soaking.
+//! What the cluster must still do, and how it went: hooks, apply, verdict, health lost while soaking.
+//!
+//! Phases are read off the cluster in every round: the jobs that run before, then the rest, then the
+//! jobs that run after, then the smoke tests, then the verdict. A newer commit is another desired
+//! state, so it ends the waiting in any of them.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::difference::Difference;
+use super::hooks::{Hooks, hooks};
 use super::settle::{record, wait_on};
+use super::smoke::{Smoking, smoking};
 use super::waiting::after;
 use super::{
-    Apply, Change, Live, LiveObject, Observed, Prune, Ready, Reason, Step, Waiting, Walk, step,
+    Apply, Change, Live, Observed, Prune, Ready, Reason, Step, Waiting, Walk, foreign, step,
     unreadable_source, wait,
 };
-use crate::manifest::Object;
+use crate::manifest::Hook;
 use crate::model::record::{Deployment, Run, Statement, Verdict};
-use crate::model::{Drift, Health, ObjectRef, Part};
+use crate::model::{Health, Part};
 
 /// How soon a source that must be read again is read.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
-/// Everything the head asks for that the cluster does not run yet.
-pub(super) fn apply(ready: &Ready<'_>) -> Walk {
-    let Some(deployment) = &ready.records.deployment else {
-        return Walk::Continue(());
-    };
-    let live = read_live(ready)?;
-    let (change, prune) = difference(ready, live);
-    if change.is_empty() && prune.is_empty() {
-        return Walk::Continue(());
-    }
-    let was_applied = deployment.verdict.is_some();
-    if was_applied && ready.unit.environment.drift == Drift::Report {
-        let objects = change
-            .iter()
-            .map(|change| change.reference.to_string())
-            .collect();
-        return wait(Reason::Drifted { objects });
-    }
-    not_behind(ready, live, &change)?;
-    within_prune_limit(ready, live, &prune)?;
-    step(Step::Apply(Apply {
-        number: deployment.number,
-        commit: deployment.commit,
-        release: deployment.release.clone(),
-        rendered: ready.desired.rendered.clone(),
-        change,
-        prune,
-    }))
-}
-
-/// What differs, by each object's own hash; and what is ours and no longer asked for.
-fn difference(ready: &Ready<'_>, live: &Live) -> (Vec<Change>, Vec<Prune>) {
-    let desired = &ready.desired.rendered.objects;
-    let changed = |object: &&Arc<Object>| {
-        let mark = live
-            .objects
-            .get(&object.reference)
-            .and_then(|found| found.mark.as_ref());
-        mark.is_none_or(|mark| mark.hash != object.hash() || !is_ours(ready, mark))
-    };
-    let change = desired.iter().filter(changed).map(|object| Change {
-        reference: object.reference.clone(),
-        version: live
-            .objects
-            .get(&object.reference)
-            .map(|found| found.version.clone()),
-    });
-    let surplus = |(reference, found): &(&ObjectRef, &LiveObject)| {
-        found.mark.as_ref().is_some_and(|mark| is_ours(ready, mark))
-            && desired
-                .binary_search_by(|object| object.reference.cmp(reference))
-                .is_err()
-    };
-    let prune = live
-        .objects
-        .iter()
-        .filter(surplus)
-        .map(|(reference, found)| Prune {
-            reference: reference.clone(),
-            uid: found.uid.clone(),
-        });
-    (change.collect(), prune.collect())
-}
-
-fn is_ours(ready: &Ready<'_>, mark: &super::Mark) -> bool {
-    mark.environment == ready.unit.environment.name
-        && mark.application == ready.unit.pipeline.application.name
-}
-
-/// An object marked by a later commit is never replaced by an earlier one: a mark that is not
-/// known to be behind the head asks for a fresh look at the branch first.
-fn not_behind(ready: &Ready<'_>, live: &Live, change: &[Change]) -> Walk {
-    let (Observed::Seen { at: looked, .. }, Some(Observed::Seen { at: listed, .. })) =
-        (&ready.unit.view.infra, &ready.unit.view.live)
-    else {
-        return Walk::Continue(());
-    };
-    let unknown = change.iter().find_map(|change| {
-        let mark = live.objects.get(&change.reference)?.mark.as_ref()?;
-        let known = ready.infra.behind.contains(&mark.commit) || ready.records.knows(mark.commit);
-        (!known).then_some(mark)
-    });
-    match unknown {
-        Some(mark) if looked < listed => {
-            let reason = Reason::Behind {
-                commit: mark.commit,
-            };
-            wait_on(Waiting::on(reason).until(after(ready.unit.now, LOOK_AGAIN)))
-        }
-        _ => Walk::Continue(()),
-    }
-}
-
-fn within_prune_limit(ready: &Ready<'_>, live: &Live, prune: &[Prune]) -> Walk {
-    let ours = live
-        .objects
-        .values()
-        .filter(|found| found.mark.is_some())
-        .count();
-    let limit = ready.unit.environment.prune.limit_of(ours);
-    match prune.len() > limit {
-        true => wait(Reason::PruneLimit {
-            count: prune.len(),
-            limit,
-        }),
-        false => Walk::Continue(()),
-    }
-}
-
-/// The verdict of the newest deployment, once it can be given; health lost after it.
+/// Does what the cluster does not run yet of what the head asks for, and judges how it went.
 ///
-/// Continues with what to wait for while a rollout is on its way.
-pub(super) fn judge(ready: &Ready<'_>) -> Walk<Option<Waiting>> {
+/// Continues with what to wait for while a rollout is on its way, or what only a person can settle.
+pub(super) fn roll_out(ready: &Ready<'_>) -> Walk<Option<Waiting>> {
     let Some(deployment) = &ready.records.deployment else {
         return Walk::Continue(None);
     };
-    let live = read_live(ready)?;
-    let health = health(ready, live);
-    match &deployment.verdict {
-        None => first_verdict(ready, deployment, live, &health),
-        Some(judged) if judged.verdict == Verdict::Healthy => {
-            degraded(ready, deployment, &health)?;
-            Walk::Continue(None)
-        }
-        Some(_) => Walk::Continue(None),
+    // What failed before it was applied is not applied by itself.
+    if deployment.is_abandoned() {
+        return Walk::Continue(None);
     }
+    let live = read_live(ready)?;
+    let rollout = Rollout {
+        ready,
+        deployment,
+        live,
+        difference: Difference::of(ready, deployment, live),
+    };
+    let applying = match refused(ready, deployment) {
+        Some(reason) if deployment.verdict.is_none() => rollout.fail(reason)?,
+        Some(reason) if !rollout.difference.is_empty() => Some(Waiting::on(Reason::Refused {
+            reason: reason.to_owned(),
+        })),
+        _ => rollout.apply()?,
+    };
+    let judging = match &applying {
+        // Nothing is judged before all of it is applied.
+        Some(_) if deployment.verdict.is_none() => None,
+        _ => rollout.judge()?,
+    };
+    let reported = rollout.difference.reported;
+    let waiting = [applying, judging, reported].into_iter().flatten();
+    Walk::Continue(waiting.reduce(Waiting::or))
 }
 
-fn first_verdict(
-    ready: &Ready<'_>,
-    deployment: &Deployment,
-    live: &Live,
-    health: &Health,
-) -> Walk<Option<Waiting>> {
-    let begun = begun(ready, deployment, live);
-    let timeout = ready.unit.environment.health.timeout;
-    let deadline = after(begun, timeout);
-    let verdict = match health {
-        Health::Current | Health::NotExercised(_) => Verdict::Healthy,
-        Health::Failed(reason) => Verdict::Failed {
-            reason: reason.clone(),
-        },
-        Health::InProgress(progress) if ready.unit.now >= deadline => Verdict::Failed {
-            reason: format!("not healthy within {} s: {progress}", timeout.as_secs()),
-        },
-        Health::InProgress(progress) => {
-            let reason = Reason::Converging {
-                release: deployment.release.clone(),
-                progress: progress.clone(),
-                deadline,
-            };
-            return Walk::Continue(Some(Waiting::on(reason).since(begun).until(deadline)));
+/// What the cluster said of this desired state, if it will not take it.
+fn refused<'a>(ready: &'a Ready<'_>, deployment: &Deployment) -> Option<&'a str> {
+    let refusal = ready.unit.view.learned.refused.as_ref()?;
+    let state = ready.desired.rendered.state;
+    let about_this = (refusal.state, refusal.asked_at) == (state, deployment.at);
+    about_this.then_some(refusal.reason.as_str())
+}
+
+/// A deployment on its way.
+struct Rollout<'a> {
+    ready: &'a Ready<'a>,
+    deployment: &'a Deployment,
+    live: &'a Live,
+    difference: Difference,
+}
+
+impl Rollout<'_> {
+    /// The next apply, if there is anything left to apply. Hooks are run for a verdict: a deployment
+    /// that has one runs none.
+    ///
+    /// Continues with what to wait for before the rest is applied.
+    fn apply(&self) -> Walk<Option<Waiting>> {
+        let Difference { change, prune, .. } = &self.difference;
+        let judged = self.deployment.verdict.is_some();
+        let (before, later) = match judged {
+            true => (Hooks::Done, Vec::new()),
+            false => (self.hooks(Hook::Before), self.due(Hook::After)),
+        };
+        match before {
+            Hooks::Due(hooks) => {
+                let later = change.iter().cloned().chain(later).collect();
+                self.step(hooks, later, &[])
+            }
+            Hooks::Running(progress) => self.wait_for(progress),
+            Hooks::Failed(why) => self.fail(&format!("what runs before the rest failed: {why}")),
+            Hooks::Done if self.difference.is_empty() => Walk::Continue(None),
+            Hooks::Done => self.step(change.clone(), later, prune),
         }
-    };
-    let statement = Statement::Verdict {
-        number: deployment.number,
-        release: deployment.release.clone(),
-        state: deployment.state,
-        verdict,
-    };
-    record(ready, deployment.commit, false, vec![statement]).map_continue(|()| None)
-}
+    }
 
-/// The deadline runs from the last apply, and only while the cluster answers.
-fn begun(ready: &Ready<'_>, deployment: &Deployment, live: &Live) -> Timestamp {
-    let desired = ready.desired.rendered.objects.iter();
-    let applied =
-        desired.filter_map(|object| Some(live.objects.get(&object.reference)?.applied_at));
-    let begun = applied.fold(deployment.at, Timestamp::max);
-    live.answering_since.map_or(begun, |since| begun.max(since))
+    fn step(
+        &self,
+        change: Vec<Change>,
+        later: Vec<Change>,
+        prune: &[Prune],
+    ) -> Walk<Option<Waiting>> {
+        let all = || change.iter().chain(&later);
+        foreign::allowed(self.ready, self.live, all().map(|change| &change.reference))?;
+        self.not_behind(all())?;
+        step(Step::Apply(Apply {
+            number: self.deployment.number,
+            asked_at: self.deployment.at,
+            commit: self.deployment.commit,
+            release: self.deployment.release.clone(),
+            rendered: self.ready.desired.rendered.clone(),
+            change,
+            later,
+            prune: prune.to_vec(),
+        }))
+    }
+
+    /// An object marked by a later commit is never replaced by an earlier one: a mark that is not
+    /// known to be behind the head asks for a fresh look at the branch first.
+    fn not_behind<'c>(&self, mut change: impl Iterator<Item = &'c Change>) -> Walk {
+        let Ready {
+            unit,
+            infra,
+            records,
+            ..
+        } = self.ready;
+        let (Observed::Seen { at: looked, .. }, Some(Observed::Seen { at: listed, .. })) =
+            (&unit.view.infra, &unit.view.live)
+        else {
+            return Walk::Continue(());
+        };
+        let unknown = change.find_map(|change| {
+            let mark = self.live.objects.get(&change.reference)?.mark.as_ref()?;
+            let known = infra.behind.contains(&mark.commit) || records.knows(mark.commit);
+            (!known).then_some(mark)
+        });
+        match unknown {
+            Some(mark) if looked < listed => {
+                let reason = Reason::Behind {
+                    commit: mark.commit,
+                };
+                wait_on(Waiting::on(reason).until(after(unit.now, LOOK_AGAIN)))
+            }
+            _ => Walk::Continue(()),
+        }
+    }
+
+    fn hooks(&self, moment: Hook) -> Hooks {
+        hooks(self.ready, self.deployment, self.live, moment)
+    }
+
+    fn due(&self, moment: Hook) -> Vec<Change> {
+        match self.hooks(moment) {
+            Hooks::Due(due) => due,
+            Hooks::Running(_) | Hooks::Failed(_) | Hooks::Done => Vec::new(),
+        }
+    }
+
+    /// The verdict, once it can be given; health lost after it.
+    fn judge(&self) -> Walk<Option<Waiting>> {
+        let health = self.health();
+        if self.deployment.verdict.is_some() {
+            if self.deployment.is_healthy() {
+                degraded(self.ready, self.deployment, &health)?;
+            }
+            return Walk::Continue(None);
+        }
+        match &health {
+            Health::Failed(reason) => return self.fail(reason),
+            Health::InProgress(progress) => return self.wait_for(progress.clone()),
+            Health::Current | Health::NotExercised(_) => {}
+        }
+        match self.hooks(Hook::After) {
+            Hooks::Due(hooks) => return self.step(hooks, Vec::new(), &[]),
+            Hooks::Running(progress) => return self.wait_for(progress),
+            Hooks::Failed(why) => {
+                return self.fail(&format!("what runs after the rest failed: {why}"));
+            }
+            Hooks::Done => {}
+        }
+        match smoking(self.ready, self.deployment, self.begun()) {
+            Smoking::Due(smoke) => return step(Step::Smoke(smoke)),
+            Smoking::Failed { why, again } => {
+                let waiting = self.wait_for(why)?;
+                let sooner = |waiting: Waiting| {
+                    let next = waiting.next.map_or(again, |next| next.min(again));
+                    waiting.until(next)
+                };
+                return Walk::Continue(waiting.map(sooner));
+            }
+            Smoking::Passed => {}
+        }
+        let exercised = health == Health::Current;
+        self.state(Verdict::Healthy { exercised })
+    }
+
+    fn health(&self) -> Health {
+        let missing = Health::InProgress("an object is not there yet".to_owned());
+        let desired = self.ready.desired.rendered.objects.iter();
+        let lasting = desired.filter(|object| !super::hooks::is_hook(object));
+        let parts = lasting.map(|object| {
+            let found = self.live.objects.get(&object.reference);
+            Part {
+                runs: !object.images.is_empty(),
+                health: found.map_or(&missing, |found| &found.health),
+            }
+        });
+        Health::of_all(parts)
+    }
+
+    /// Waits for the rollout, until it has failed.
+    fn wait_for(&self, progress: String) -> Walk<Option<Waiting>> {
+        let begun = self.begun();
+        let timeout = self.ready.unit.environment.health.timeout;
+        let deadline = after(begun, timeout);
+        if self.ready.unit.now >= deadline {
+            let seconds = timeout.as_secs();
+            return self.fail(&format!("not healthy within {seconds} s: {progress}"));
+        }
+        let reason = Reason::Converging {
+            release: self.deployment.release.clone(),
+            progress,
+            deadline,
+        };
+        Walk::Continue(Some(Waiting::on(reason).since(begun).until(deadline)))
+    }
+
+    /// The deadline runs from the last apply, and only while the cluster answers.
+    fn begun(&self) -> Timestamp {
+        let desired = self.ready.desired.rendered.objects.iter();
+        let applied =
+            desired.filter_map(|object| Some(self.live.objects.get(&object.reference)?.applied_at));
+        let begun = applied.fold(self.deployment.at, Timestamp::max);
+        let answering = self.live.answering_since;
+        answering.map_or(begun, |since| begun.max(since))
+    }
+
+    fn fail(&self, reason: &str) -> Walk<Option<Waiting>> {
+        self.state(Verdict::Failed {
+            reason: reason.to_owned(),
+            applied: self.difference.change.is_empty(),
+        })
+    }
+
+    fn state(&self, verdict: Verdict) -> Walk<Option<Waiting>> {
+        let statement = Statement::Verdict {
+            number: self.deployment.number,
+            release: self.deployment.release.clone(),
+            state: self.deployment.state,
+            verdict,
+        };
+        record(self.ready, self.deployment.commit, false, vec![statement]).map_continue(|()| None)
+    }
 }
 
 /// Health lost while somebody waits for the soak to end takes the proof away.
@@ -215,19 +283,6 @@ fn soaked_at(ready: &Ready<'_>, run: &Run) -> Timestamp {
     let followers = ready.unit.pipeline.followers(&ready.unit.environment.name);
     let longest = followers.map(|(_, soak)| soak).max().unwrap_or_default();
     after(run.healthy_at, longest)
-}
-
-fn health(ready: &Ready<'_>, live: &Live) -> Health {
-    let missing = Health::InProgress("an object is not there yet".to_owned());
-    let desired = ready.desired.rendered.objects.iter();
-    let parts = desired.map(|object| Part {
-        runs: !object.images.is_empty(),
-        health: live
-            .objects
-            .get(&object.reference)
-            .map_or(&missing, |found| &found.health),
-    });
-    Health::of_all(parts)
 }
 
 fn read_live<'a>(ready: &Ready<'a>) -> Walk<&'a Live> {

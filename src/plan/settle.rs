@@ -5,10 +5,10 @@ use std::ops::ControlFlow;
 
 use super::head::Head;
 use super::{
-    Decision, Ready, Reason, Statements, Step, Unreadable, Waiting, Walk, Withdraw, step,
-    unreadable_source,
+    Decision, Ready, Reason, Scope, Statements, Step, Unreadable, Waiting, Walk, Withdraw, foreign,
+    step, unreadable_source,
 };
-use crate::model::record::{Cause, Pin, Statement, Verdict};
+use crate::model::record::{Cause, Pin, Statement, TOWPATH, Verdict};
 use crate::model::{CommitId, Release};
 
 /// A unit without records is adopted: what its branch names is the baseline.
@@ -23,28 +23,8 @@ pub(super) fn adopt(ready: &Ready<'_>) -> Walk {
         Some(Err(unreadable)) => return unreadable_source(unreadable),
         None => return super::wait(Reason::NotOurs),
     };
-    let adopt = &ready.unit.environment.adopt;
-    let mut foreign = Vec::new();
-    for object in &ready.desired.rendered.objects {
-        let Some(found) = live.objects.get(&object.reference) else {
-            continue;
-        };
-        let ours = found.mark.as_ref().is_some_and(|mark| {
-            mark.environment == ready.unit.environment.name
-                && mark.application == ready.unit.pipeline.application.name
-        });
-        let allowed = match &found.engine {
-            Some(engine) => adopt.engines.contains(engine),
-            None => adopt.auto,
-        };
-        if !ours && !allowed {
-            let whose = found.engine.as_deref().unwrap_or("nobody's mark");
-            foreign.push(format!("{} ({whose})", object.reference));
-        }
-    }
-    if !foreign.is_empty() {
-        return super::wait(Reason::Adopting { objects: foreign });
-    }
+    let desired = ready.desired.rendered.objects.iter();
+    foreign::allowed(ready, live, desired.map(|object| &object.reference))?;
     let release = ready.head.release().cloned();
     record(
         ready,
@@ -57,6 +37,27 @@ pub(super) fn adopt(ready: &Ready<'_>) -> Walk {
             deployment(ready, release, Cause::Baseline),
         ],
     )
+}
+
+/// What an apply took from other managers, as long as it is not recorded.
+pub(super) fn taken(ready: &Ready<'_>) -> Walk {
+    let Some(taking) = &ready.unit.view.learned.taken else {
+        return Walk::Continue(());
+    };
+    let newest = ready
+        .records
+        .deployment
+        .as_ref()
+        .map(|newest| newest.number);
+    let known = |it: &_| newest == Some(taking.number) && ready.records.taken.contains(it);
+    let taken = taking.taken.iter().filter(|it| !known(*it));
+    let taken: Vec<_> = taken.cloned().collect();
+    if taken.is_empty() {
+        return Walk::Continue(());
+    }
+    let number = taking.number;
+    let statement = Statement::Took { number, taken };
+    record(ready, taking.commit, false, vec![statement])
 }
 
 /// A head that asks for another desired state than the recorded one is a deployment.
@@ -270,6 +271,8 @@ pub(super) fn record(
     step(Step::Record(Statements {
         statements,
         commit,
+        by: TOWPATH.to_owned(),
+        scope: Scope::Unit,
         closes_proposal,
         planned_on,
     }))

@@ -3,11 +3,13 @@
 use std::fmt;
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use super::edit::FileEdit;
 use super::world::Request;
 use crate::manifest::Rendered;
 use crate::model::record::{Cause, Statement};
-use crate::model::{CommitId, Digest, ObjectRef, Release};
+use crate::model::{CommitId, Digest, ObjectRef, Release, SmokeTest};
 
 /// One effect on the outside world. What carries it out is left nothing to decide.
 #[derive(Debug, Clone)]
@@ -22,6 +24,8 @@ pub enum Step {
     Record(Statements),
     /// Make the cluster run what the head asks for.
     Apply(Apply),
+    /// Ask what was deployed whether it answers as expected.
+    Smoke(Smoke),
 }
 
 /// The refs a git write was planned on: it lands only if they still stand there.
@@ -95,10 +99,23 @@ pub struct Statements {
     pub statements: Vec<Statement>,
     /// The commit they speak of.
     pub commit: CommitId,
+    /// Who states them: Towpath itself, or a person.
+    pub by: String,
+    /// What they are about.
+    pub scope: Scope,
     /// Whether the proposal branch has served and goes away with it.
     pub closes_proposal: bool,
     /// The refs it was planned on.
     pub planned_on: PlannedOn,
+}
+
+/// What a statement is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// The unit.
+    Unit,
+    /// The whole environment. Stated once, whichever unit's round comes first.
+    Environment,
 }
 
 /// See [`Step::Apply`].
@@ -106,16 +123,29 @@ pub struct Statements {
 pub struct Apply {
     /// The deployment's number.
     pub number: u64,
+    /// When the deployment was recorded, or asked for again.
+    pub asked_at: Timestamp,
     /// The deployment's commit.
     pub commit: CommitId,
     /// What is deployed.
     pub release: Option<Release>,
     /// The unit's desired state: every object, so that what is wanted and what is not are both known.
     pub rendered: Arc<Rendered>,
-    /// Those that differ from what the cluster runs, each with the live version it was planned on.
+    /// What is applied now: objects that differ from what the cluster runs, each with the live
+    /// version it was planned on.
     pub change: Vec<Change>,
+    /// What a later step applies: the cluster must be willing to take it too, or nothing of `change`
+    /// is applied.
+    pub later: Vec<Change>,
     /// Ours, and no longer asked for.
     pub prune: Vec<Prune>,
+}
+
+impl Apply {
+    /// Whether it only runs hooks.
+    pub fn only_runs_hooks(&self) -> bool {
+        self.prune.is_empty() && self.change.iter().all(|change| change.anew)
+    }
 }
 
 /// An object to apply.
@@ -125,6 +155,10 @@ pub struct Change {
     pub reference: ObjectRef,
     /// The live version it was planned on; `None`: there was none.
     pub version: Option<String>,
+    /// What its mark then says: the hash of its own manifest; of a hook, that with what it is run for.
+    pub hash: Digest,
+    /// Whether it is made anew: what is there of it is deleted first. So hooks are run again.
+    pub anew: bool,
 }
 
 /// An object to delete.
@@ -134,6 +168,17 @@ pub struct Prune {
     pub reference: ObjectRef,
     /// The server's id of the very object that was seen.
     pub uid: String,
+}
+
+/// See [`Step::Smoke`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Smoke {
+    /// The deployment's number.
+    pub number: u64,
+    /// When the rollout began that is asked about.
+    pub begun: Timestamp,
+    /// The tests, in order; all must pass.
+    pub tests: Vec<SmokeTest>,
 }
 
 /// One line for people: what would be done.
@@ -160,11 +205,19 @@ impl fmt::Display for Step {
                     1 => "1 object".to_owned(),
                     count => format!("{count} objects"),
                 };
+                if apply.only_runs_hooks() {
+                    let hooks = apply.change.iter().map(|hook| hook.reference.to_string());
+                    return write!(f, "run {}", hooks.collect::<Vec<_>>().join(", "));
+                }
                 write!(f, "apply {}", objects(apply.change.len()))?;
                 if !apply.prune.is_empty() {
                     write!(f, ", delete {}", objects(apply.prune.len()))?;
                 }
                 Ok(())
+            }
+            Self::Smoke(smoke) => {
+                let asked = smoke.tests.iter().map(|test| test.get.to_string());
+                write!(f, "ask {}", asked.collect::<Vec<_>>().join(", "))
             }
         }
     }

@@ -1,8 +1,6 @@
-//! Why a unit is idle: one reason, since when, when it is looked at next, and what would unblock it.
-//!
-//! `plan`, `status`, `explain`, logs and pages all say these very sentences.
+//! Why a unit is idle: one reason, since when, and when it is looked at next. The sentences that say
+//! so to people stand in [`super::sentence`].
 
-use std::fmt;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -30,7 +28,12 @@ pub enum Reason {
     /// A source cannot be read.
     Unreadable(Unreadable),
     /// A step was carried out and did not take effect.
-    Retrying(Unreadable),
+    Retrying {
+        /// What was answered.
+        failed: Unreadable,
+        /// Whether it is somebody's to change what prevents it, such as a right or a quota.
+        prevented: bool,
+    },
     /// The records cannot be read.
     UnreadableRecords(String),
     /// The manifests cannot be rendered.
@@ -54,13 +57,6 @@ pub enum Reason {
         /// What would be taken over, and from whom.
         objects: Vec<String>,
     },
-    /// More objects would be pruned than may be.
-    PruneLimit {
-        /// How many would go.
-        count: usize,
-        /// How many may.
-        limit: usize,
-    },
     /// A person chose what runs.
     Pinned {
         /// What runs.
@@ -73,6 +69,11 @@ pub enum Reason {
         /// What failed.
         release: Option<Release>,
         /// Why.
+        reason: String,
+    },
+    /// The cluster will not take what runs as its manifests state it now.
+    Refused {
+        /// What it said, and of which object.
         reason: String,
     },
     /// A sibling failed, and the environment stops the line.
@@ -143,9 +144,35 @@ pub enum Reason {
         /// How many in a row were superseded.
         count: usize,
     },
+    /// More objects would be deleted than may be at once. All else goes on.
+    PruneLimit {
+        /// How many would go.
+        count: usize,
+        /// How many may.
+        limit: usize,
+        /// The deployment that no longer asks for them.
+        number: u64,
+    },
+    /// Objects wait for a person's yes before they are deleted. All else goes on.
+    Confirm {
+        /// Which.
+        objects: Vec<String>,
+        /// The deployment that no longer asks for them.
+        number: u64,
+    },
+    /// Live objects were set back several times, and somebody keeps changing them.
+    Contested {
+        /// Which, and who.
+        objects: Vec<String>,
+    },
     /// Live objects differ from what was applied, and are only reported.
     Drifted {
-        /// Which.
+        /// Which, how, and who changed them.
+        objects: Vec<String>,
+    },
+    /// The configuration no longer takes the application here, and it is left running.
+    Removed {
+        /// What is there of it.
         objects: Vec<String>,
     },
     /// No release exists yet.
@@ -196,7 +223,7 @@ impl Waiting {
 
 impl Reason {
     /// The names of all reasons, in the order in which they are shown.
-    pub const NAMES: [&str; 25] = [
+    pub const NAMES: [&str; 29] = [
         "not-ours",
         "unreadable",
         "retrying",
@@ -206,9 +233,9 @@ impl Reason {
         "behind",
         "held",
         "adopting",
-        "prune-limit",
         "pinned",
         "failed",
+        "refused",
         "line-stopped",
         "unwritable",
         "declined",
@@ -219,7 +246,11 @@ impl Reason {
         "gate",
         "outpaced",
         "converging",
+        "prune-limit",
+        "confirm",
+        "contested",
         "drifted",
+        "removed",
         "nothing-released",
         "up-to-date",
     ];
@@ -234,16 +265,16 @@ impl Reason {
         match self {
             Self::NotOurs => 0,
             Self::Unreadable(_) => 1,
-            Self::Retrying(_) => 2,
+            Self::Retrying { .. } => 2,
             Self::UnreadableRecords(_) => 3,
             Self::BrokenManifests(_) => 4,
             Self::WentBack => 5,
             Self::Behind { .. } => 6,
             Self::Held { .. } => 7,
             Self::Adopting { .. } => 8,
-            Self::PruneLimit { .. } => 9,
-            Self::Pinned { .. } => 10,
-            Self::Failed { .. } => 11,
+            Self::Pinned { .. } => 9,
+            Self::Failed { .. } => 10,
+            Self::Refused { .. } => 11,
             Self::LineStopped { .. } => 12,
             Self::Unwritable { .. } => 13,
             Self::Declined { .. } => 14,
@@ -254,9 +285,13 @@ impl Reason {
             Self::Gate { .. } => 19,
             Self::Outpaced { .. } => 20,
             Self::Converging { .. } => 21,
-            Self::Drifted { .. } => 22,
-            Self::NothingReleased => 23,
-            Self::UpToDate { .. } => 24,
+            Self::PruneLimit { .. } => 22,
+            Self::Confirm { .. } => 23,
+            Self::Contested { .. } => 24,
+            Self::Drifted { .. } => 25,
+            Self::Removed { .. } => 26,
+            Self::NothingReleased => 27,
+            Self::UpToDate { .. } => 28,
         }
     }
 
@@ -268,14 +303,18 @@ impl Reason {
                 | Self::BrokenManifests(_)
                 | Self::Held { .. }
                 | Self::Adopting { .. }
-                | Self::PruneLimit { .. }
                 | Self::Pinned { .. }
                 | Self::Failed { .. }
+                | Self::Refused { .. }
                 | Self::LineStopped { .. }
                 | Self::Unwritable { .. }
                 | Self::Declined { .. }
                 | Self::Gate { .. }
+                | Self::PruneLimit { .. }
+                | Self::Confirm { .. }
+                | Self::Contested { .. }
                 | Self::Drifted { .. }
+                | Self::Removed { .. }
         )
     }
 
@@ -287,149 +326,14 @@ impl Reason {
                 | Self::BrokenManifests(_)
                 | Self::Held { .. }
                 | Self::Adopting { .. }
-                | Self::PruneLimit { .. }
                 | Self::Failed { .. }
+                | Self::Refused { .. }
                 | Self::LineStopped { .. }
                 | Self::Unwritable { .. }
+                | Self::PruneLimit { .. }
+                | Self::Confirm { .. }
         )
     }
-
-    /// What would unblock it, in one sentence; `None` where nothing is blocked.
-    pub fn unblock(&self) -> Option<String> {
-        let text = match self {
-            Self::NotOurs => "the Towpath that runs with `--only` for it acts".to_owned(),
-            Self::Unreadable(unreadable) => {
-                format!("make {} readable; it is asked again by itself", unreadable.source)
-            }
-            Self::Retrying(unreadable) => {
-                format!("what {} says; it is tried again by itself", unreadable.source)
-            }
-            Self::UnreadableRecords(_) => "use the Towpath that wrote them, or restore the records ref".to_owned(),
-            Self::BrokenManifests(_) => "commit a fix to the infra repository".to_owned(),
-            Self::Behind { .. } => "a fresh look at the branch".to_owned(),
-            Self::WentBack => "a second look 30 s after the first".to_owned(),
-            Self::Held { .. } => "a person who lifts the hold".to_owned(),
-            Self::Adopting { .. } => {
-                "set `adopt: auto` in the environment, or name the engines whose objects may be taken over".to_owned()
-            }
-            Self::PruneLimit { .. } => "raise `prune: { limit }`, or put the manifests back".to_owned(),
-            Self::Pinned { .. } => "commit a newer release yourself, or merge its proposal".to_owned(),
-            Self::Failed { .. } => "a newer release, or a changed manifest".to_owned(),
-            Self::LineStopped { .. } => "the failed unit's recovery".to_owned(),
-            Self::Unwritable { .. } => "commit a fix to the infra repository".to_owned(),
-            Self::Declined { .. } => "a newer release".to_owned(),
-            Self::Incomplete { .. } => "push the missing images".to_owned(),
-            Self::Soaking { until, .. } => format!("time: it is proven at {}", clock(*until)),
-            Self::Upstream { environment, .. } => format!("`towpath explain APPLICATION {environment}`"),
-            Self::Paced { .. } => "the running release's proof or failure".to_owned(),
-            Self::Gate { request, .. } => format!("merge {request}, or delete it to decline"),
-            Self::Converging { deadline, .. } => {
-                format!("the rollout's end; it has failed at {}", clock(*deadline))
-            }
-            Self::Outpaced { .. } => "set `pace: proven` in the environment".to_owned(),
-            Self::Drifted { .. } => "set `drift: correct`, or undo the change in the cluster".to_owned(),
-            Self::NothingReleased => "push an image whose tag the environment follows".to_owned(),
-            Self::UpToDate { .. } => return None,
-        };
-        Some(text)
-    }
-}
-
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shown = |release: &Option<Release>| {
-            release
-                .as_ref()
-                .map_or_else(|| "an unknown image".to_owned(), ToString::to_string)
-        };
-        match self {
-            Self::NotOurs => f.write_str("another Towpath acts for this environment"),
-            // Most sources name themselves in what they say.
-            Self::Unreadable(it) if it.why.starts_with(&it.source) => f.write_str(&it.why),
-            Self::Unreadable(it) => write!(f, "{} cannot be read: {}", it.source, it.why),
-            Self::Retrying(it) => write!(f, "{}: {}", it.source, it.why),
-            Self::UnreadableRecords(why) => write!(f, "the records cannot be read: {why}"),
-            Self::BrokenManifests(why) => f.write_str(why),
-            Self::Behind { commit } => {
-                write!(
-                    f,
-                    "the cluster runs {}, which the branch does not show yet",
-                    commit.short()
-                )
-            }
-            Self::WentBack => {
-                f.write_str("the branch went back behind the newest recorded deployment")
-            }
-            Self::Held { reason, by } => write!(f, "held by {by}: {reason}"),
-            Self::Adopting { objects } => {
-                write!(
-                    f,
-                    "live objects that are not ours would be changed: {}",
-                    objects.join(", ")
-                )
-            }
-            Self::PruneLimit { count, limit } => {
-                write!(f, "{count} objects would be pruned, {limit} may be")
-            }
-            Self::Pinned { release, reason } => write!(f, "pinned to {}: {reason}", shown(release)),
-            Self::Failed { release, reason } => write!(f, "{} failed: {reason}", shown(release)),
-            Self::LineStopped { reason } => write!(f, "the line is stopped: {reason}"),
-            Self::Unwritable { release, why } => write!(f, "{release} cannot be written: {why}"),
-            Self::Declined { release } => write!(f, "{release} was declined"),
-            Self::Incomplete { name, missing } => {
-                let missing: Vec<_> = missing.iter().map(ToString::to_string).collect();
-                match missing.is_empty() {
-                    true => write!(f, "{name} lacks an image"),
-                    false => write!(f, "{name} lacks its image in {}", missing.join(", ")),
-                }
-            }
-            Self::Soaking {
-                release,
-                environment,
-                until,
-            } => {
-                write!(
-                    f,
-                    "{release} soaks in {environment} until {}",
-                    clock(*until)
-                )
-            }
-            Self::Upstream {
-                environment,
-                release,
-                why,
-            } => match release {
-                Some(release) => write!(f, "{release} is not proven in {environment}: {why}"),
-                None => write!(f, "nothing newer is proven in {environment}: {why}"),
-            },
-            Self::Paced { release } => write!(f, "{release} waits for the running release's proof"),
-            Self::Gate { release, request } => {
-                write!(f, "{release} waits for a person to merge {request}")
-            }
-            Self::Converging {
-                release, progress, ..
-            } => {
-                write!(f, "{} rolls out: {progress}", shown(release))
-            }
-            Self::Outpaced { count } => {
-                write!(
-                    f,
-                    "{count} releases in a row were superseded before they were proven"
-                )
-            }
-            Self::Drifted { objects } => write!(f, "drifted: {}", objects.join(", ")),
-            Self::NothingReleased => f.write_str("no release yet"),
-            Self::UpToDate { release } => match release {
-                Some(release) => write!(f, "{release} runs, nothing newer is released"),
-                None => f.write_str("nothing newer is released"),
-            },
-        }
-    }
-}
-
-/// A moment for people: seconds are enough.
-fn clock(at: Timestamp) -> String {
-    at.round(jiff::Unit::Second).unwrap_or(at).to_string()
 }
 
 /// A deadline that never overflows.

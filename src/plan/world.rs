@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::edit::{Edit, Layers};
 use crate::manifest::{Rendered, carries};
 use crate::model::catalogue::Catalogue;
-use crate::model::record::{Standing, UnitRecords};
+use crate::model::record::{Standing, Taken, UnitRecords};
 use crate::model::{
     ApplicationName, CommitId, Digest, EnvironmentName, Health, ImageReference, ObjectRef, Release,
 };
@@ -71,6 +71,56 @@ pub struct UnitView {
     pub request: Observed<Option<Request>>,
     /// What its cluster runs; `None`: the environment is another Towpath's to act on.
     pub live: Option<Observed<Arc<Live>>>,
+    /// What effects on it came to, where that can be seen nowhere else.
+    pub learned: Learned,
+}
+
+/// What effects on a unit came to. Lost when the process ends, harmlessly: it is learned again.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Learned {
+    /// The desired state that the cluster will not take.
+    pub refused: Option<Refusal>,
+    /// Hooks that were seen to complete, by the hash in their mark: some are gone soon after.
+    pub completed: BTreeSet<Digest>,
+    /// How the last smoke tests went.
+    pub smoked: Option<Smoked>,
+    /// What applies took from other managers and is not recorded yet.
+    pub taken: Option<Taking>,
+}
+
+/// A desired state that the cluster will not take.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// The unit's desired state.
+    pub state: Digest,
+    /// When its deployment was recorded, or asked for again: each asking is an attempt of its own.
+    pub asked_at: Timestamp,
+    /// The object, and what the cluster said of it.
+    pub reason: String,
+}
+
+/// How smoke tests of a deployment went.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Smoked {
+    /// The deployment's number.
+    pub number: u64,
+    /// When the rollout began that they were about.
+    pub begun: Timestamp,
+    /// When they ended.
+    pub at: Timestamp,
+    /// What was seen instead of what was expected, if it was.
+    pub failed: Option<String>,
+}
+
+/// What the applies of a deployment took from other managers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Taking {
+    /// The deployment's number.
+    pub number: u64,
+    /// Its commit.
+    pub commit: CommitId,
+    /// What.
+    pub taken: Vec<Taken>,
 }
 
 /// What an infra repository says of one unit.
@@ -180,6 +230,10 @@ pub struct LiveObject {
     pub mark: Option<Mark>,
     /// Who else marked it: `helm`, `flux`, `argocd`.
     pub engine: Option<String>,
+    /// Who manages its fields, as the server tells; empty where it is ours.
+    pub managers: Vec<String>,
+    /// A Service's type: a load balancer gives up its address when it is deleted.
+    pub service_type: Option<String>,
     /// How it does.
     pub health: Health,
     /// When it was last applied.
@@ -189,9 +243,19 @@ pub struct LiveObject {
     /// Why it is not to be deleted though it carries our mark: it has an owner, we never applied it,
     /// it says so itself.
     pub kept: Option<String>,
-    /// The other application or environment whose desired state names it: it is handed over, not
-    /// deleted.
+    /// The other unit whose desired state names it, as `APPLICATION in ENVIRONMENT`: what that asks
+    /// for is handed over, not deleted; what both ask for is taken from neither.
     pub claimed: Option<String>,
+}
+
+impl LiveObject {
+    /// Whether its mark says that it is this unit's.
+    pub fn is_of(&self, application: &ApplicationName, environment: &EnvironmentName) -> bool {
+        let mark = self.mark.as_ref();
+        mark.is_some_and(|mark| {
+            mark.application == *application && mark.environment == *environment
+        })
+    }
 }
 
 /// How a live object differs from what was applied.

@@ -2,19 +2,17 @@
 //! the unit waits a while, says so, and the next round plans anew.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{Failing, Reconciler, Towed};
+use super::failing::{Failing, Tried};
+use super::{Reconciler, Towed};
 use crate::act::{Failure, Happened, Order, Outcome};
-use crate::cluster::{ClusterError, UnitScope};
+use crate::cluster::{self, ClusterError, UnitScope};
 use crate::event::{Event, EventKind};
+use crate::model::record::{Statement, Taken};
 use crate::model::{Environment, EnvironmentName};
-use crate::plan::{Apply, Decision, Plan, Step, Unreadable, World};
-
-const RETRY_MIN: Duration = Duration::from_secs(1);
-const RETRY_MAX: Duration = Duration::from_secs(60);
+use crate::plan::{Apply, Decision, Learned, Plan, Refusal, Smoke, Smoked, Step, Taking, World};
 
 impl Reconciler {
     /// Carries one step out. Gives what happened by it.
@@ -28,14 +26,19 @@ impl Reconciler {
         let Some(environment) = towed.pipeline.environment(environment) else {
             return Vec::new();
         };
+        let tried = Tried::by(&step);
         let outcome = match step {
             Step::Apply(apply) => self.apply(towed, environment, &apply, now).await,
+            Step::Smoke(smoke) => self.smoke(towed, environment, &smoke, now).await,
             step => self.write(towed, environment, step, now).await,
         };
         let mut memory = towed.memory();
         match outcome {
             Outcome::Done(happened) => {
-                memory.failing.remove(&environment.name);
+                let failing = memory.failing.get(&environment.name);
+                if failing.is_some_and(|failing| failing.is_of(tried)) {
+                    memory.failing.remove(&environment.name);
+                }
                 drop(memory);
                 events(towed, environment, happened, now)
             }
@@ -49,14 +52,14 @@ impl Reconciler {
                     "a step failed"
                 );
                 let before = memory.failing.remove(&environment.name);
-                let failing = Failing::next(before, failure, now);
+                let failing = Failing::next(before, tried, failure, now);
                 memory.failing.insert(environment.name.clone(), failing);
                 Vec::new()
             }
         }
     }
 
-    async fn write(
+    pub(super) async fn write(
         &self,
         towed: &Arc<Towed>,
         environment: &Environment,
@@ -81,13 +84,20 @@ impl Reconciler {
                         source: environment.repository.to_string(),
                         why: error.to_string(),
                         retry_after: error.retry_after(),
+                        prevented: false,
                     });
                 }
             }
         }
+        let records_taken = records_taken(&order.step);
         let outcome = writer.submit(order, now).await;
         match outcome {
-            Outcome::Done(_) => source.take_own(now).await,
+            Outcome::Done(_) => {
+                source.take_own(now).await;
+                if records_taken {
+                    towed.learned(&environment.name, |learned| learned.taken = None);
+                }
+            }
             _ => source.catch_up(now).await,
         }
         outcome
@@ -113,23 +123,63 @@ impl Reconciler {
         let applied = cluster.apply(&scope, apply, now).await;
         live.read(now).await;
         match applied {
-            Ok(_) => Outcome::Done(vec![Happened {
-                kind: EventKind::Applied,
-                release: apply.release.clone(),
-                commit: Some(apply.commit),
-                number: Some(apply.number),
-                reason: None,
-            }]),
+            Ok(applied) => {
+                if !applied.taken.is_empty() {
+                    towed.learned(&environment.name, |learned| {
+                        took(learned, apply, applied.taken)
+                    });
+                }
+                Outcome::Done(match apply.only_runs_hooks() {
+                    true => Vec::new(),
+                    false => vec![is_applied(apply)],
+                })
+            }
             Err(ClusterError::Changed { .. }) => Outcome::Lost,
+            // What the cluster will not take is known from here on: it is planned with, not tried again.
+            Err(error @ ClusterError::Refused { .. }) => {
+                let refusal = Refusal {
+                    state: apply.rendered.state,
+                    asked_at: apply.asked_at,
+                    reason: error.to_string(),
+                };
+                towed.learned(&environment.name, |learned| learned.refused = Some(refusal));
+                Outcome::Done(Vec::new())
+            }
             Err(error) => Outcome::Failed(Failure {
                 source: cluster.name().to_owned(),
                 why: error.to_string(),
+                prevented: matches!(error, ClusterError::Prevented { .. }),
                 retry_after: match error {
                     ClusterError::Unavailable { retry_after, .. } => retry_after,
                     _ => None,
                 },
             }),
         }
+    }
+
+    /// Asks every test; the first that does not pass says what was seen.
+    async fn smoke(
+        &self,
+        towed: &Towed,
+        environment: &Environment,
+        smoke: &Smoke,
+        now: Timestamp,
+    ) -> Outcome {
+        let mut failed = None;
+        for test in &smoke.tests {
+            if let Err(seen) = self.probe.ask(test).await {
+                failed = Some(seen);
+                break;
+            }
+        }
+        let smoked = Smoked {
+            number: smoke.number,
+            begun: smoke.begun,
+            at: now,
+            failed,
+        };
+        towed.learned(&environment.name, |learned| learned.smoked = Some(smoked));
+        Outcome::Done(Vec::new())
     }
 
     /// Whether a deployment of this pipeline's environments waits for nothing but its tag.
@@ -287,26 +337,54 @@ fn events(
     happened.into_iter().map(event).collect()
 }
 
-impl Failing {
-    fn next(before: Option<Self>, failure: Failure, now: Timestamp) -> Self {
-        let (since, count) = match before {
-            Some(before) => (before.unreadable.since, before.count.saturating_add(1)),
-            None => (now, 0),
-        };
-        let wait = failure.retry_after.unwrap_or_else(|| {
-            RETRY_MIN
-                .saturating_mul(2_u32.saturating_pow(count))
-                .min(RETRY_MAX)
-        });
-        let retry = now.checked_add(wait).ok();
-        let unreadable = Unreadable {
-            source: failure.source,
-            why: failure.why,
-            since,
-            retry,
-        };
-        Self { unreadable, count }
+impl Towed {
+    /// Changes what is remembered of a unit.
+    fn learned(&self, environment: &EnvironmentName, change: impl FnOnce(&mut Learned)) {
+        change(
+            self.memory()
+                .learned
+                .entry(environment.clone())
+                .or_default(),
+        );
     }
+}
+
+/// Adds what an apply took to what is to be recorded of its deployment.
+fn took(learned: &mut Learned, apply: &Apply, taken: Vec<cluster::Taken>) {
+    let taken = taken.into_iter().map(|taken| Taken {
+        object: taken.object.to_string(),
+        manager: taken.manager,
+        fields: taken.fields,
+    });
+    match &mut learned.taken {
+        Some(before) if before.number == apply.number => before.taken.extend(taken),
+        other => {
+            *other = Some(Taking {
+                number: apply.number,
+                commit: apply.commit,
+                taken: taken.collect(),
+            });
+        }
+    }
+}
+
+fn is_applied(apply: &Apply) -> Happened {
+    Happened {
+        kind: EventKind::Applied,
+        release: apply.release.clone(),
+        commit: Some(apply.commit),
+        number: Some(apply.number),
+        reason: None,
+    }
+}
+
+/// Whether the step records what applies took.
+fn records_taken(step: &Step) -> bool {
+    let Step::Record(record) = step else {
+        return false;
+    };
+    let mut statements = record.statements.iter();
+    statements.any(|it| matches!(it, Statement::Took { .. }))
 }
 
 /// Whether the step begins an environment's records.
@@ -316,7 +394,7 @@ fn records_are_missing(step: &Step) -> bool {
         Step::Propose(propose) => &propose.planned_on,
         Step::Withdraw(withdraw) => &withdraw.planned_on,
         Step::Record(statements) => &statements.planned_on,
-        Step::Apply(_) => return false,
+        Step::Apply(_) | Step::Smoke(_) => return false,
     };
     planned_on.records.is_none()
 }

@@ -6,9 +6,13 @@
 
 mod board;
 mod effect;
+mod failing;
 mod keep;
+mod person;
+mod removed;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -23,9 +27,11 @@ use crate::act::Writer;
 use crate::clock;
 use crate::cluster::SharedCluster;
 use crate::event::Event;
-use crate::model::{Author, Digests, EnvironmentName, Pipeline, RepositoryUrl};
+use crate::model::{ApplicationName, Author, Digests, EnvironmentName, Pipeline, RepositoryUrl};
 use crate::observe::{Intervals, Observatory, Outside};
-use crate::plan::{self, Decision, Plan, Reason, Step, Unreadable, Waiting, World};
+use crate::plan::{self, Decision, Learned, Plan, Reason, Step, Waiting, World};
+use crate::smoke::Probe;
+use failing::Failing;
 
 /// Events kept for a watcher that is slow to take them.
 const EVENTS: usize = 4096;
@@ -39,7 +45,11 @@ const REST_MAX: Duration = Duration::from_secs(3600);
 /// Tows the releases of a set of pipelines.
 pub struct Reconciler {
     pipelines: Vec<Arc<Towed>>,
+    /// Of applications that the configuration no longer has.
+    removed: Mutex<BTreeMap<ApplicationName, Arc<Towed>>>,
+    looked_for_removed: AtomicBool,
     observatory: Observatory,
+    probe: Arc<dyn Probe>,
     writers: BTreeMap<RepositoryUrl, Arc<Writer>>,
     clusters: BTreeMap<EnvironmentName, SharedCluster>,
     intervals: Intervals,
@@ -58,13 +68,15 @@ struct Towed {
 #[derive(Default)]
 struct Memory {
     /// Units with an effect on its way.
-    in_flight: BTreeMap<EnvironmentName, ()>,
+    in_flight: BTreeMap<EnvironmentName, InFlight>,
     /// Whether deployment tags are being made.
     tagging: bool,
     /// When tags that could not be made may be tried again.
     tags_again: Option<Timestamp>,
     /// Units whose last effect failed, and when it may be tried again.
     failing: BTreeMap<EnvironmentName, Failing>,
+    /// What effects on units came to, where that can be seen nowhere else.
+    learned: BTreeMap<EnvironmentName, Learned>,
     /// When tags that only manifests name may be looked up again.
     look_up_next: Option<Timestamp>,
     /// Whether they were looked up at least once.
@@ -75,9 +87,16 @@ struct Memory {
     stopped: BTreeMap<EnvironmentName, String>,
 }
 
-struct Failing {
-    unreadable: Unreadable,
-    count: u32,
+/// An effect on its way. Only one that merely asks may be ended before it is done.
+#[derive(Default)]
+struct InFlight {
+    asking: Option<Asking>,
+}
+
+/// Smoke tests on their way.
+struct Asking {
+    number: u64,
+    end: CancellationToken,
 }
 
 impl Reconciler {
@@ -91,23 +110,20 @@ impl Reconciler {
         intervals: Intervals,
         now: Timestamp,
     ) -> Self {
-        let observatory = Observatory::new(&pipelines, outside, now);
+        let observatory = Observatory::new(&pipelines, &pipelines, outside, now);
         let writers = outside.repositories.iter().map(|(url, repository)| {
             (
                 url.clone(),
                 Arc::new(Writer::new(repository.clone(), author.clone())),
             )
         });
-        let towed = pipelines.into_iter().map(|pipeline| {
-            Arc::new(Towed {
-                pipeline,
-                wake: Notify::new(),
-                memory: Mutex::default(),
-            })
-        });
+        let towed = pipelines.into_iter().map(Towed::new).map(Arc::new);
         Self {
             pipelines: towed.collect(),
+            removed: Mutex::default(),
+            looked_for_removed: AtomicBool::new(false),
             observatory,
+            probe: outside.probe.clone(),
             writers: writers.collect(),
             clusters,
             intervals,
@@ -117,7 +133,7 @@ impl Reconciler {
         }
     }
 
-    /// How many pipelines there are.
+    /// How many pipelines the configuration has.
     pub fn len(&self) -> usize {
         self.pipelines.len()
     }
@@ -146,6 +162,7 @@ impl Reconciler {
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
         let tasks = TaskTracker::new();
         self.keep_sources(&tasks, &stop);
+        self.keep_removed(&tasks, &stop);
         for towed in &self.pipelines {
             let (this, towed) = (self.clone(), towed.clone());
             let (stop, effects) = (stop.clone(), tasks.clone());
@@ -158,6 +175,7 @@ impl Reconciler {
                         () = stop.cancelled() => {}
                     }
                 }
+                towed.memory().end_asking();
             });
         }
         tasks.close();
@@ -173,10 +191,11 @@ impl Reconciler {
     ) -> Duration {
         let (world, plan) = self.plan(towed, now);
         self.tell(towed, &world, &plan, now);
-        for (environment, step) in self.due(towed, &plan) {
+        for (environment, step, end) in self.due(towed, &plan) {
             let (this, towed) = (self.clone(), towed.clone());
             effects.spawn(async move {
-                let happened = this.act(&towed, &environment, step, clock::now()).await;
+                let acting = this.act(&towed, &environment, step, clock::now());
+                let happened = end.run_until_cancelled(acting).await.unwrap_or_default();
                 towed.memory().in_flight.remove(&environment);
                 this.tell_all(happened, clock::now());
                 towed.wake.notify_one();
@@ -201,12 +220,13 @@ impl Reconciler {
     /// One round of every pipeline, each effect waited for: what a simulated clock needs. Gives how
     /// many steps there were.
     pub async fn round(self: &Arc<Self>, now: Timestamp) -> usize {
+        let removed = self.removed();
         let mut planned = Vec::new();
         let mut acts = Vec::new();
-        for towed in &self.pipelines {
+        for towed in self.pipelines.iter().chain(&removed) {
             let (world, plan) = self.plan(towed, now);
             self.tell(towed, &world, &plan, now);
-            for (environment, step) in self.due(towed, &plan) {
+            for (environment, step, _) in self.due(towed, &plan) {
                 acts.push(async move {
                     let happened = self.act(towed, &environment, step, now).await;
                     towed.memory().in_flight.remove(&environment);
@@ -229,14 +249,15 @@ impl Reconciler {
 
     /// Observes and plans. A step that just failed waits its turn, and says so.
     fn plan(&self, towed: &Towed, now: Timestamp) -> (World, Plan) {
-        let world = self.observatory.world(&towed.pipeline, now);
+        let mut world = self.observatory.world(&towed.pipeline, now);
+        towed.memory().teach(&mut world);
         let mut plan = plan::plan(&towed.pipeline, &world, now);
         let findings = plan::check::check(&towed.pipeline, &world, &plan);
         let memory = towed.memory();
         for unit in &mut plan.units {
-            if !matches!(unit.decision, Decision::Step(_)) {
+            let Decision::Step(step) = &unit.decision else {
                 continue;
-            }
+            };
             if let Some(finding) = findings
                 .iter()
                 .find(|it| it.environment == unit.environment)
@@ -245,7 +266,7 @@ impl Reconciler {
                 let why = format!("a bug: its plan breaks {finding}");
                 unit.decision = Decision::Waiting(Waiting::on(Reason::BrokenManifests(why)));
             } else if let Some(failing) = memory.failing.get(&unit.environment)
-                && failing.unreadable.retry.is_some_and(|retry| now < retry)
+                && failing.holds_up(step, now)
             {
                 unit.decision = Decision::Waiting(failing.waiting());
             }
@@ -254,18 +275,33 @@ impl Reconciler {
         (world, plan)
     }
 
-    /// The steps of units that have no effect on its way; they have one from here on.
-    fn due(&self, towed: &Towed, plan: &Plan) -> Vec<(EnvironmentName, Step)> {
+    /// The steps of units that have no effect on its way; they have one from here on. What merely
+    /// asks about a deployment that is no longer asked about is ended.
+    fn due(&self, towed: &Towed, plan: &Plan) -> Vec<(EnvironmentName, Step, CancellationToken)> {
         let mut memory = towed.memory();
         let mut due = Vec::new();
         for unit in &plan.units {
+            if let Some(asking) = memory.asking(&unit.environment) {
+                if !asking.is_asked_by(&unit.decision) {
+                    asking.end.cancel();
+                }
+                continue;
+            }
             if let Decision::Step(step) = &unit.decision
-                && memory
-                    .in_flight
-                    .insert(unit.environment.clone(), ())
-                    .is_none()
+                && !memory.in_flight.contains_key(&unit.environment)
             {
-                due.push((unit.environment.clone(), Step::clone(step)));
+                let end = CancellationToken::new();
+                let asking = match &**step {
+                    Step::Smoke(smoke) => Some(Asking {
+                        number: smoke.number,
+                        end: end.clone(),
+                    }),
+                    _ => None,
+                };
+                memory
+                    .in_flight
+                    .insert(unit.environment.clone(), InFlight { asking });
+                due.push((unit.environment.clone(), Step::clone(step), end));
             }
         }
         due
@@ -286,12 +322,40 @@ impl Reconciler {
 }
 
 impl Towed {
+    fn new(pipeline: Arc<Pipeline>) -> Self {
+        Self {
+            pipeline,
+            wake: Notify::new(),
+            memory: Mutex::default(),
+        }
+    }
+
     fn memory(&self) -> MutexGuard<'_, Memory> {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Memory {
+    /// Puts what is remembered of each unit into the world, and remembers what does not stay to be seen.
+    fn teach(&mut self, world: &mut World) {
+        for (environment, view) in &mut world.units {
+            let learned = self.learned.entry(environment.clone()).or_default();
+            learned.see(view);
+            view.learned = learned.clone();
+        }
+    }
+
+    /// The smoke tests that are on their way to this unit.
+    fn asking(&self, environment: &EnvironmentName) -> Option<&Asking> {
+        self.in_flight.get(environment)?.asking.as_ref()
+    }
+
+    /// Nobody will look at the answers any more.
+    fn end_asking(&self) {
+        let asking = self.in_flight.values().filter_map(|it| it.asking.as_ref());
+        asking.for_each(|asking| asking.end.cancel());
+    }
+
     fn is_busy(&self) -> bool {
         self.tagging || !self.in_flight.is_empty()
     }
@@ -314,12 +378,14 @@ impl Memory {
     }
 }
 
-impl Failing {
-    fn waiting(&self) -> Waiting {
-        Waiting {
-            reason: Reason::Retrying(self.unreadable.clone()),
-            since: Some(self.unreadable.since),
-            next: self.unreadable.retry,
+impl Asking {
+    /// Whether the unit's newest plan is still to ask, or to wait for the answer.
+    fn is_asked_by(&self, decision: &Decision) -> bool {
+        match decision {
+            Decision::Step(step) => {
+                matches!(&**step, Step::Smoke(smoke) if smoke.number == self.number)
+            }
+            Decision::Waiting(_) => false,
         }
     }
 }

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use towpath::manifest::{self, ImageFields, Layer, ManifestError, Rendered, Rendering};
-use towpath::model::{Digests, ImageVersion, Images};
+use towpath::model::{Access, Digests, ImageVersion, Images};
 
 fn fixtures(below: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -269,8 +269,86 @@ fn render(folder: &Path) -> Result<Rendered, ManifestError> {
         Rendering {
             default_namespace: "default",
             fields: &fields,
+            access: access(folder).as_ref(),
         },
     )
+}
+
+/// The limits of a case, in its `access.yaml`.
+fn access(folder: &Path) -> Option<Access> {
+    let text = fs::read_to_string(folder.join("access.yaml")).ok()?;
+    let stated: serde_json::Value = serde_yaml::from_str(&text).unwrap();
+    let texts = |key: &str| {
+        let listed = stated.get(key)?.as_array()?;
+        let texts = listed.iter().map(|it| it.as_str().unwrap().to_owned());
+        Some(texts.collect::<Vec<_>>())
+    };
+    let kinds = texts("cluster-scoped").unwrap_or_default();
+    Some(Access {
+        namespaces: texts("namespaces").map(BTreeSet::from_iter),
+        impersonate: None,
+        cluster_scoped: kinds.iter().map(|kind| kind.parse().unwrap()).collect(),
+    })
+}
+
+/// A workload that asks for it changes with the configuration its pods use, and with no other.
+#[test]
+fn pods_are_replaced_when_their_configuration_changes() {
+    let text = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web, annotations: {towpath.dev/restart-on-config: 'true'}}\nspec: {template: {spec: {containers: [{name: web, env: [{name: A, valueFrom: {secretKeyRef: {name: used, key: a}}}]}]}}}\n---\napiVersion: v1\nkind: Secret\nmetadata: {name: used}\nstringData: {a: one}\n---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: used}\ndata: {a: two}\n";
+    let before = rendered(text);
+    let changed = |from: &str, to: &str| {
+        let after = rendered(&text.replace(from, to));
+        let pairs = before.objects.iter().zip(&after.objects);
+        let changed = pairs.filter(|(before, after)| before.hash() != after.hash());
+        let names = changed.map(|(before, _)| before.reference.kind.clone());
+        names.collect::<Vec<_>>()
+    };
+    assert_eq!(changed("a: one", "a: 1"), ["Secret", "Deployment"]);
+    assert_eq!(changed("a: two", "a: 2"), ["ConfigMap"]);
+    // What one file says may change what stands in another: then all is rendered anew.
+    let fields = fields();
+    let file = |text: &str| {
+        let file = manifest::parse("web.yaml", text.as_bytes(), &fields).unwrap();
+        Arc::new(file)
+    };
+    let rendering = Rendering {
+        default_namespace: "default",
+        fields: &fields,
+        access: None,
+    };
+    let same = [(file(text), file(text))];
+    assert!(before.with(&same, rendering).is_none());
+    let plain = text.replace("'true'", "'false'");
+    let same = [(file(&plain), file(&plain))];
+    assert!(rendered(&plain).with(&same, rendering).is_some());
+}
+
+/// Whoever checks a directory is told all that is wrong in it, not the first of it.
+#[test]
+fn all_that_is_wrong_is_told_at_once() {
+    let text = "apiVersion: v1\nkind: Deployment\nmetadata: {name: a}\n---\napiVersion: v1\nkind: Pod\nmetadata: {name: a, annotations: {towpath.dev/run: after}}\n---\napiVersion: v1\nkind: Secret\nmetadata: {name: a, namespace: b}\n";
+    let fields = fields();
+    let file = Arc::new(manifest::parse("web.yaml", text.as_bytes(), &fields).unwrap());
+    let access = Access {
+        namespaces: Some(["default".to_owned()].into()),
+        impersonate: None,
+        cluster_scoped: BTreeSet::new(),
+    };
+    let layer = Layer {
+        directory: ".",
+        files: &[file],
+        images: None,
+    };
+    let rendering = Rendering {
+        default_namespace: "default",
+        fields: &fields,
+        access: Some(&access),
+    };
+    let faults = manifest::judge(&[layer], &[], rendering).unwrap_err();
+    let lines: Vec<_> = faults.iter().map(|fault| fault.line).collect();
+    assert_eq!(lines, [1, 7, 9], "{faults:?}");
+    let first = manifest::render(&[layer], &[], rendering).unwrap_err();
+    assert_eq!(first, faults[0]);
 }
 
 fn walk(folder: &Path, depth: usize) -> Vec<PathBuf> {
@@ -293,6 +371,9 @@ fn describe(rendered: &Rendered) -> String {
     let mut text = String::new();
     for object in &rendered.objects {
         writeln!(text, "{}  {}", object.reference, object.place).unwrap();
+        if let Some(hook) = object.run {
+            writeln!(text, "  runs {hook:?}").unwrap();
+        }
         for image in &object.images {
             let by = image
                 .set_by
@@ -332,6 +413,7 @@ fn rendered(text: &str) -> Rendered {
         Rendering {
             default_namespace: "default",
             fields: &fields,
+            access: None,
         },
     )
     .unwrap()
@@ -354,7 +436,7 @@ fn the_desired_state_is_what_is_said_not_how() {
         "apiVersion: v1\nkind: Pod\nmetadata: {name: a, labels: {x: '1'}}\n",
         "apiVersion: v1\nkind: Pod\nmetadata: {name: b, labels: {x: '1', y: '2'}}\n",
         "apiVersion: v1\nkind: Pod\nmetadata: {namespace: b, name: a, labels: {x: '1', y: '2'}}\n",
-        "apiVersion: v2\nkind: Pod\nmetadata: {name: a, labels: {x: '1', y: '2'}}\n",
+        "apiVersion: example.com/v1\nkind: Pod\nmetadata: {name: a, labels: {x: '1', y: '2'}}\n",
         "apiVersion: v1\nkind: Pod\nmetadata: {name: a, labels: {x: '1', y: '2'}}\n---\napiVersion: v1\nkind: Pod\nmetadata: {name: b}\n",
     ] {
         assert_ne!(rendered(other).state, state, "{other}");

@@ -14,7 +14,7 @@ use std::str::FromStr;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Cause, Record, Statement, Verdict};
+use super::{Record, Statement, Taken, Verdict};
 use crate::model::{Contents, ImageVersion, Images, Rank, Release};
 
 /// The version of the format that this program writes and reads.
@@ -61,7 +61,22 @@ struct Line {
     verdict: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
+    /// Left out where it is true.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    exercised: Option<bool>,
+    /// Left out where it is true.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    applied: Option<bool>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    taken: Vec<TakenLine>,
     by: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct TakenLine {
+    object: String,
+    manager: String,
+    fields: Vec<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -117,6 +132,9 @@ fn line_of(record: &Record) -> Line {
         proposal: None,
         verdict: None,
         reason: None,
+        exercised: None,
+        applied: None,
+        taken: Vec::new(),
         by: record.by.clone(),
     };
     let optional = |release: &Option<Release>| release.as_ref().map(release_line);
@@ -145,8 +163,13 @@ fn line_of(record: &Record) -> Line {
             line.release = optional(release);
             line.state = Some(state.to_string());
             line.verdict = Some(verdict.as_str().to_owned());
-            if let Verdict::Failed { reason } = verdict {
-                line.reason = Some(reason.clone());
+            match verdict {
+                Verdict::Healthy { exercised } => line.exercised = (!exercised).then_some(false),
+                Verdict::Failed { reason, applied } => {
+                    line.reason = Some(reason.clone());
+                    line.applied = (!applied).then_some(false);
+                }
+                Verdict::Superseded => {}
             }
         }
         Statement::Degraded {
@@ -198,6 +221,16 @@ fn line_of(record: &Record) -> Line {
         Statement::Ungated { release } => {
             line.release = optional(release);
         }
+        Statement::Took { number, taken } => {
+            line.number = Some(*number);
+            line.taken = taken.iter().cloned().map(TakenLine::from).collect();
+        }
+        Statement::ApprovedPrune { number } => {
+            line.number = Some(*number);
+        }
+        Statement::ApprovedAdoption { state } => {
+            line.state = Some(state.to_string());
+        }
     }
     line
 }
@@ -228,8 +261,13 @@ fn record_of(mut line: Line) -> Result<Record, InvalidRecord> {
             release: release.clone(),
             state: state()?,
             verdict: match line.verdict.as_deref() {
-                Some("healthy") => Verdict::Healthy,
-                Some("failed") => Verdict::Failed { reason: reason() },
+                Some("healthy") => Verdict::Healthy {
+                    exercised: line.exercised.unwrap_or(true),
+                },
+                Some("failed") => Verdict::Failed {
+                    reason: reason(),
+                    applied: line.applied.unwrap_or(true),
+                },
                 Some("superseded") => Verdict::Superseded,
                 Some(other) => return Err(InvalidRecord::Unknown(format!("verdict {other}"))),
                 None => return Err(missing("verdict")),
@@ -270,6 +308,15 @@ fn record_of(mut line: Line) -> Result<Record, InvalidRecord> {
         "ungated" => Statement::Ungated {
             release: release.clone(),
         },
+        "took" => Statement::Took {
+            number: number()?,
+            taken: std::mem::take(&mut line.taken)
+                .into_iter()
+                .map(Taken::from)
+                .collect(),
+        },
+        "approved-prune" => Statement::ApprovedPrune { number: number()? },
+        "approved-adoption" => Statement::ApprovedAdoption { state: state()? },
         other => return Err(InvalidRecord::Unknown(other.to_owned())),
     };
     Ok(Record {
@@ -280,6 +327,26 @@ fn record_of(mut line: Line) -> Result<Record, InvalidRecord> {
         commit: parse(&line.commit)?,
         statement,
     })
+}
+
+impl From<Taken> for TakenLine {
+    fn from(taken: Taken) -> Self {
+        Self {
+            object: taken.object,
+            manager: taken.manager,
+            fields: taken.fields,
+        }
+    }
+}
+
+impl From<TakenLine> for Taken {
+    fn from(line: TakenLine) -> Self {
+        Self {
+            object: line.object,
+            manager: line.manager,
+            fields: line.fields,
+        }
+    }
 }
 
 fn missing(field: &str) -> InvalidRecord {
@@ -333,66 +400,4 @@ fn release_of(mut line: ReleaseLine) -> Result<Release, InvalidRecord> {
         },
         commit: line.commit,
     }))
-}
-
-impl Statement {
-    /// The word in records.
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Self::Adopted { .. } => "adopted",
-            Self::Deployment { .. } => "deployment",
-            Self::Verdict { .. } => "verdict",
-            Self::Degraded { .. } => "degraded",
-            Self::Proposed { .. } => "proposed",
-            Self::Withdrawn { .. } => "withdrawn",
-            Self::Declined { .. } => "declined",
-            Self::Pinned { .. } => "pinned",
-            Self::Unpinned { .. } => "unpinned",
-            Self::Held { .. } => "held",
-            Self::Resumed { .. } => "resumed",
-            Self::Retried { .. } => "retried",
-            Self::Ungated { .. } => "ungated",
-        }
-    }
-}
-
-impl Cause {
-    /// The word in records.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Baseline => "baseline",
-            Self::Automation => "automation",
-            Self::Merge => "merge",
-            Self::Hand => "hand",
-            Self::Rollback => "rollback",
-        }
-    }
-}
-
-impl FromStr for Cause {
-    type Err = InvalidRecord;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        [
-            Self::Baseline,
-            Self::Automation,
-            Self::Merge,
-            Self::Hand,
-            Self::Rollback,
-        ]
-        .into_iter()
-        .find(|cause| cause.as_str() == text)
-        .ok_or_else(|| InvalidRecord::Unknown(format!("cause {text}")))
-    }
-}
-
-impl Verdict {
-    /// The word in records.
-    pub fn as_str(&self) -> &'static str {
-        match self {
-            Self::Healthy => "healthy",
-            Self::Failed { .. } => "failed",
-            Self::Superseded => "superseded",
-        }
-    }
 }

@@ -6,6 +6,7 @@
 mod line;
 mod present;
 mod standing;
+mod words;
 
 use std::fmt;
 
@@ -16,6 +17,12 @@ pub use present::{
     Declined, Deployment, Failure, Hold, Judged, OpenDeployment, Pin, Proposed, Run, Standing,
     UnitRecords,
 };
+
+/// Who states what Towpath itself did or saw.
+pub const TOWPATH: &str = "towpath";
+
+/// Who states what a person said on the cluster, with an annotation.
+pub const BRAKE: &str = "kubectl: towpath.dev/hold";
 
 use super::{ApplicationName, CommitId, Digest, EnvironmentName, Release};
 
@@ -28,7 +35,7 @@ pub struct Record {
     pub environment: EnvironmentName,
     /// The application it is about; `None`: the whole environment.
     pub application: Option<ApplicationName>,
-    /// Who stated it: `towpath`, or a person's git identity.
+    /// Who stated it: [`TOWPATH`], [`BRAKE`], or a person's git identity.
     pub by: String,
     /// The infra commit it speaks of; its note holds the record.
     pub commit: CommitId,
@@ -130,6 +137,35 @@ pub enum Statement {
         /// What it deploys, where its images are known.
         release: Option<Release>,
     },
+    /// An apply took fields from other managers.
+    Took {
+        /// The number of the deployment that was applied.
+        number: u64,
+        /// Whose, and which.
+        taken: Vec<Taken>,
+    },
+    /// A person said yes to everything that a deployment deletes.
+    ApprovedPrune {
+        /// The deployment's number.
+        number: u64,
+    },
+    /// A person said yes to taking over the live objects that a desired state names and that are not
+    /// ours.
+    ApprovedAdoption {
+        /// The unit's desired state.
+        state: Digest,
+    },
+}
+
+/// Fields that an apply took from another manager.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Taken {
+    /// Of which object, for people: `Deployment.apps default/shop`.
+    pub object: String,
+    /// Whose they were.
+    pub manager: String,
+    /// Which, as paths: `.spec.replicas`.
+    pub fields: Vec<String>,
 }
 
 /// How a deployment came.
@@ -151,11 +187,17 @@ pub enum Cause {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
     /// Every object became current.
-    Healthy,
+    Healthy {
+        /// Whether any of its workloads ran. What nothing ran proves nothing.
+        exercised: bool,
+    },
     /// It did not, and why.
     Failed {
         /// What the cluster said, or how long it was waited for.
         reason: String,
+        /// Whether all of it was applied: what the cluster refused, or what a job that runs before
+        /// stopped, is not.
+        applied: bool,
     },
     /// A newer deployment came before it was judged.
     Superseded,
@@ -177,7 +219,12 @@ impl fmt::Display for Statement {
             Self::Verdict {
                 release, verdict, ..
             } => match verdict {
-                Verdict::Failed { reason } => write!(f, "{} failed: {reason}", shown(release)),
+                Verdict::Failed { reason, .. } => {
+                    write!(f, "{} failed: {reason}", shown(release))
+                }
+                Verdict::Healthy { exercised: false } => {
+                    write!(f, "{} healthy, not exercised", shown(release))
+                }
                 other => write!(f, "{} {}", shown(release), other.as_str()),
             },
             Self::Degraded {
@@ -196,6 +243,22 @@ impl fmt::Display for Statement {
             Self::Resumed { reason } => write!(f, "resumed: {reason}"),
             Self::Retried { release } => write!(f, "retried {release}"),
             Self::Ungated { release } => write!(f, "ungated {}", shown(release)),
+            Self::Took { taken, .. } => {
+                let taken = taken.iter().map(ToString::to_string);
+                write!(f, "took {}", taken.collect::<Vec<_>>().join("; "))
+            }
+            Self::ApprovedPrune { number } => {
+                write!(f, "approved what deployment {number} deletes")
+            }
+            Self::ApprovedAdoption { .. } => f.write_str("approved the adoption of live objects"),
         }
+    }
+}
+
+/// `.spec.replicas of Deployment.apps default/shop from kubectl`.
+impl fmt::Display for Taken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let fields = self.fields.join(", ");
+        write!(f, "{fields} of {} from {}", self.object, self.manager)
     }
 }

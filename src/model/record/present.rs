@@ -3,11 +3,13 @@
 //! The present of a unit is itself a list of records, kept short by [`UnitRecords::standing`], so
 //! that reading it costs the same after 100,000 records as after 10.
 
+mod fold;
+
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::{Cause, Record, Statement, Verdict};
+use super::{Cause, Record, Taken, Verdict};
 use crate::model::{ApplicationName, CommitId, Digest, Digests, Release};
 
 /// How many healthy runs are remembered: what a rollback may go back to without asking history.
@@ -19,6 +21,9 @@ const STOPPED: usize = 10;
 
 /// The count of deployments superseded in a row ends here: more of them say nothing new.
 const OUTPACED_MAX: usize = 10;
+
+/// How many fields' former managers are remembered, by object and manager; all stand in the notes.
+const TAKEN: usize = 20;
 
 /// What the records say of a unit now.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -46,6 +51,12 @@ pub struct UnitRecords {
     pub hold: Option<Hold>,
     /// How many deployments in a row were superseded before they were judged.
     pub outpaced: usize,
+    /// What the newest deployment took from other managers.
+    pub taken: Vec<Taken>,
+    /// The deployment whose deletions a person said yes to.
+    pub approved_prune: Option<u64>,
+    /// The desired state for which a person said yes to taking over live objects.
+    pub approved_adoption: Option<Digest>,
     /// The records that say all this, oldest first.
     records: Vec<Record>,
 }
@@ -63,8 +74,10 @@ pub struct Deployment {
     pub state: Digest,
     /// How it came.
     pub cause: Cause,
-    /// When it was recorded.
+    /// When it was recorded, or asked for again.
     pub at: Timestamp,
+    /// When a person asked for it again, if one did.
+    pub retried: Option<Timestamp>,
     /// Its verdict, once it is in.
     pub verdict: Option<Judged>,
 }
@@ -91,6 +104,8 @@ pub struct Run {
     pub state: Digest,
     /// When it was seen healthy.
     pub healthy_at: Timestamp,
+    /// Whether any of its workloads ran.
+    pub exercised: bool,
     /// When the next deployment replaced it, and that deployment's number.
     pub ended: Option<(Timestamp, u64)>,
     /// Why it no longer counts: health lost while soaking, or the release was withdrawn.
@@ -186,9 +201,21 @@ impl Deployment {
     /// Why it failed, if it did.
     pub fn failed(&self) -> Option<&str> {
         match &self.verdict.as_ref()?.verdict {
-            Verdict::Failed { reason } => Some(reason),
-            Verdict::Healthy | Verdict::Superseded => None,
+            Verdict::Failed { reason, .. } => Some(reason),
+            Verdict::Healthy { .. } | Verdict::Superseded => None,
         }
+    }
+
+    /// Whether it failed before all of it was applied. What is missing of it is not applied by itself.
+    pub fn is_abandoned(&self) -> bool {
+        let judged = self.verdict.as_ref().map(|judged| &judged.verdict);
+        matches!(judged, Some(Verdict::Failed { applied: false, .. }))
+    }
+
+    /// Whether it was judged healthy.
+    pub fn is_healthy(&self) -> bool {
+        let judged = self.verdict.as_ref().map(|judged| &judged.verdict);
+        matches!(judged, Some(Verdict::Healthy { .. }))
     }
 }
 
@@ -264,203 +291,6 @@ impl UnitRecords {
     /// The last release that was healthy here, other than this one.
     pub fn last_healthy_but(&self, digests: &Digests) -> Option<&Run> {
         self.runs.iter().rev().find(|run| !run.release.is(digests))
-    }
-
-    fn apply(&mut self, record: &Record) {
-        let at = record.at;
-        match &record.statement {
-            Statement::Adopted { .. } => self.adopted = true,
-            Statement::Deployment {
-                number,
-                release,
-                state,
-                cause,
-            } => {
-                self.deploy(Deployment {
-                    number: *number,
-                    commit: record.commit,
-                    release: release.clone(),
-                    state: *state,
-                    cause: *cause,
-                    at,
-                    verdict: None,
-                });
-            }
-            Statement::Verdict {
-                number,
-                release,
-                state,
-                verdict,
-            } => {
-                let judged = (*number, record.commit);
-                self.judge(judged, release.as_ref(), state, verdict, at);
-            }
-            Statement::Degraded { number, reason, .. } => {
-                if let Some(run) = self.runs.iter_mut().find(|run| run.number == *number) {
-                    run.spoiled.get_or_insert_with(|| reason.clone());
-                }
-            }
-            Statement::Proposed { release, proposal } => {
-                self.served = None;
-                self.proposal = Some(Proposed {
-                    release: release.clone(),
-                    commit: *proposal,
-                    base: record.commit,
-                    at,
-                });
-                self.declined
-                    .retain(|declined| !declined.release.is(&release.digests()));
-            }
-            Statement::Withdrawn {
-                release,
-                proposal: Some(proposal),
-                ..
-            } => {
-                self.served = Some(*proposal);
-                self.close_proposal(release);
-            }
-            Statement::Withdrawn {
-                release,
-                proposal: None,
-                reason,
-            } => {
-                for run in &mut self.runs {
-                    if run.release.is(&release.digests()) {
-                        run.spoiled.get_or_insert_with(|| reason.clone());
-                    }
-                }
-            }
-            Statement::Declined { release } => {
-                self.close_proposal(release);
-                self.declined.push(Declined {
-                    release: release.clone(),
-                    at,
-                });
-                let surplus = self.declined.len().saturating_sub(STOPPED);
-                self.declined.drain(..surplus);
-            }
-            Statement::Pinned {
-                release,
-                over,
-                reason,
-            } => {
-                self.pin = Some(Pin {
-                    release: release.clone(),
-                    over: over.clone(),
-                    reason: reason.clone(),
-                    at,
-                });
-            }
-            Statement::Unpinned { .. } => self.pin = None,
-            Statement::Held { reason } => {
-                self.hold = Some(Hold {
-                    reason: reason.clone(),
-                    by: record.by.clone(),
-                    at,
-                });
-            }
-            Statement::Resumed { .. } => self.hold = None,
-            Statement::Retried { release } => {
-                let digests = release.digests();
-                // Its verdict is open again, and its time begins anew.
-                if let Some(deployment) = &mut self.deployment
-                    && deployment.failed().is_some()
-                    && deployment
-                        .release
-                        .as_ref()
-                        .is_some_and(|it| it.is(&digests))
-                {
-                    deployment.verdict = None;
-                    deployment.at = at;
-                }
-                self.failures
-                    .retain(|failure| !failure.release.is(&digests));
-                self.declined
-                    .retain(|declined| !declined.release.is(&digests));
-            }
-            Statement::Ungated { .. } => {}
-        }
-    }
-
-    fn deploy(&mut self, deployment: Deployment) {
-        if let Some(run) = self.runs.last_mut() {
-            run.ended.get_or_insert((deployment.at, deployment.number));
-        }
-        if let (Some(open), Some(release)) = (&self.proposal, &deployment.release)
-            && open.release.is(&release.digests())
-        {
-            self.served = Some(open.commit);
-            self.proposal = None;
-        }
-        self.before = self.deployment.replace(deployment);
-    }
-
-    fn judge(
-        &mut self,
-        (number, commit): (u64, CommitId),
-        release: Option<&Release>,
-        state: &Digest,
-        verdict: &Verdict,
-        at: Timestamp,
-    ) {
-        if let Some(deployment) = &mut self.deployment
-            && deployment.number == number
-        {
-            // The first verdict counts.
-            if deployment.verdict.is_some() {
-                return;
-            }
-            deployment.verdict = Some(Judged {
-                verdict: verdict.clone(),
-                at,
-            });
-            self.before = None;
-        }
-        match verdict {
-            Verdict::Superseded => self.outpaced = (self.outpaced + 1).min(OUTPACED_MAX),
-            Verdict::Healthy => {
-                self.outpaced = 0;
-                let Some(release) = release else { return };
-                self.failures
-                    .retain(|failure| failure.release.is_newer_than(release));
-                self.declined
-                    .retain(|declined| declined.release.is_newer_than(release));
-                self.runs.push(Run {
-                    number,
-                    commit,
-                    release: release.clone(),
-                    state: *state,
-                    healthy_at: at,
-                    ended: None,
-                    spoiled: None,
-                });
-                let surplus = self.runs.len().saturating_sub(RUNS);
-                self.runs.drain(..surplus);
-            }
-            Verdict::Failed { reason } => {
-                self.outpaced = 0;
-                let Some(release) = release else { return };
-                self.failures.push(Failure {
-                    number,
-                    release: release.clone(),
-                    state: *state,
-                    reason: reason.clone(),
-                    at,
-                });
-                let surplus = self.failures.len().saturating_sub(STOPPED);
-                self.failures.drain(..surplus);
-            }
-        }
-    }
-
-    fn close_proposal(&mut self, release: &Release) {
-        if self
-            .proposal
-            .as_ref()
-            .is_some_and(|open| open.release.is(&release.digests()))
-        {
-            self.proposal = None;
-        }
     }
 }
 

@@ -49,10 +49,10 @@ impl Standing {
                 self.failed.remove(application);
             }
             (Statement::Verdict { verdict, .. }, Some(application)) => match verdict {
-                Verdict::Failed { reason } => {
+                Verdict::Failed { reason, .. } => {
                     self.failed.insert(application.clone(), reason.clone());
                 }
-                Verdict::Healthy | Verdict::Superseded => {
+                Verdict::Healthy { .. } | Verdict::Superseded => {
                     self.failed.remove(application);
                 }
             },

@@ -8,11 +8,12 @@ use jiff::Timestamp;
 use super::*;
 use crate::config::Config;
 use crate::manifest::{ImageFields, parse};
-use crate::model::record::{Record, Statement, Verdict};
-use crate::model::{CommitId, Contents, Digest, ImageVersion, Rank};
+use crate::model::record::{BRAKE, Record, Statement, Verdict};
+use crate::model::{CommitId, Contents, Digest, Health, ImageVersion, ObjectRef, Rank};
 use crate::plan::edit::{Directory, Layers};
 use crate::plan::{
-    Apply, Change, Desired, Infra, Observed, PlannedOn, Propose, UnitPlan, UnitView, Write,
+    Apply, Change, Desired, Infra, Learned, Live, LiveObject, Mark, Observed, PlannedOn, Propose,
+    Prune, Scope, Statements, UnitPlan, UnitView, Write,
 };
 
 const REPOSITORY: &str = "registry.example.com/acme/shop";
@@ -94,9 +95,12 @@ fn ran(number: u64, minor: u8, verdict: Verdict) -> Vec<Statement> {
     ]
 }
 
+const HEALTHY: Verdict = Verdict::Healthy { exercised: true };
+
 fn failed() -> Verdict {
     Verdict::Failed {
         reason: "it crashed".to_owned(),
+        applied: true,
     }
 }
 
@@ -116,6 +120,7 @@ fn desired(minor: u8) -> Desired {
         patches: Arc::default(),
         namespace: "default".to_owned(),
         fields: Arc::new(fields),
+        access: None,
     };
     let rendered = Arc::new(layers.render().unwrap());
     Desired {
@@ -124,7 +129,48 @@ fn desired(minor: u8) -> Desired {
     }
 }
 
-fn view(records: Result<UnitRecords, String>) -> UnitView {
+/// What the cluster runs.
+fn live(objects: Vec<(ObjectRef, LiveObject)>, brake: Option<&str>) -> Live {
+    Live {
+        objects: objects.into_iter().collect(),
+        answering_since: None,
+        brake: brake.map(str::to_owned),
+    }
+}
+
+fn object(kind: &str, mark: Option<Mark>) -> (ObjectRef, LiveObject) {
+    let reference = ObjectRef {
+        group: String::new(),
+        kind: kind.to_owned(),
+        namespace: Some("default".to_owned()),
+        name: "old".to_owned(),
+    };
+    let found = LiveObject {
+        uid: "uid-1".to_owned(),
+        version: "1".to_owned(),
+        mark,
+        engine: None,
+        managers: Vec::new(),
+        service_type: None,
+        health: Health::Current,
+        applied_at: Timestamp::UNIX_EPOCH,
+        drift: None,
+        kept: None,
+        claimed: None,
+    };
+    (reference, found)
+}
+
+fn ours() -> Option<Mark> {
+    Some(Mark {
+        application: "shop".parse().unwrap(),
+        environment: "production".parse().unwrap(),
+        hash: state(),
+        commit: commit(),
+    })
+}
+
+fn view(records: Result<UnitRecords, String>, live: Option<Live>) -> UnitView {
     let infra = Infra {
         head: commit(),
         head_since: Timestamp::UNIX_EPOCH,
@@ -145,7 +191,11 @@ fn view(records: Result<UnitRecords, String>) -> UnitView {
             at,
         },
         request: Observed::Seen { value: None, at },
-        live: None,
+        live: live.map(|live| Observed::Seen {
+            value: Arc::new(live),
+            at,
+        }),
+        learned: Learned::default(),
     }
 }
 
@@ -186,13 +236,17 @@ fn apply(minor: u8) -> Step {
     let change = Change {
         reference: rendered.objects[0].reference.clone(),
         version: None,
+        hash: rendered.objects[0].hash(),
+        anew: false,
     };
     Step::Apply(Apply {
         number: 1,
+        asked_at: Timestamp::UNIX_EPOCH,
         commit: commit(),
         release: Some(release(minor)),
         rendered,
         change: vec![change],
+        later: Vec::new(),
         prune: Vec::new(),
     })
 }
@@ -204,6 +258,17 @@ fn check_step(
     here: Result<Vec<Statement>, String>,
     step: Step,
 ) -> Vec<&'static str> {
+    check_live(production, upstream, here, None, step)
+}
+
+/// The same beside what the cluster runs.
+fn check_live(
+    production: &str,
+    upstream: Vec<Statement>,
+    here: Result<Vec<Statement>, String>,
+    live: Option<Live>,
+    step: Step,
+) -> Vec<&'static str> {
     let pipeline = pipeline(production);
     let world = World {
         catalogue: Observed::Seen {
@@ -212,8 +277,8 @@ fn check_step(
         },
         resolved: std::collections::BTreeMap::new(),
         units: [
-            ("qa".parse().unwrap(), view(Ok(fold(upstream)))),
-            ("production".parse().unwrap(), view(here.map(fold))),
+            ("qa".parse().unwrap(), view(Ok(fold(upstream)), None)),
+            ("production".parse().unwrap(), view(here.map(fold), live)),
         ]
         .into(),
     };
@@ -224,6 +289,7 @@ fn check_step(
             release: None,
             number: None,
             decision: Decision::Step(Box::new(step)),
+            notes: Vec::new(),
         }],
     };
     let findings = check(&pipeline, &world, &plan);
@@ -233,8 +299,8 @@ fn check_step(
 
 #[test]
 fn a_step_that_breaks_an_invariant_is_found() {
-    let proven = || ran(1, 1, Verdict::Healthy);
-    let running = || ran(1, 0, Verdict::Healthy);
+    let proven = || ran(1, 1, HEALTHY);
+    let running = || ran(1, 0, HEALTHY);
     let open = "";
     let gated = "gate: branch";
     let direct = "gate: branch\non-failure: rollback\nrollback: direct";
@@ -282,7 +348,7 @@ fn a_step_that_breaks_an_invariant_is_found() {
     );
 
     // I3: an older one, without a failure.
-    let here = ran(1, 2, Verdict::Healthy);
+    let here = ran(1, 2, HEALTHY);
     assert_eq!(
         check_step(open, proven(), Ok(here.clone()), write(1, automation)),
         ["I3"]
@@ -318,4 +384,119 @@ fn a_step_that_breaks_an_invariant_is_found() {
     assert_eq!(check_step(open, proven(), Ok(running()), apply(1)), ["I6"]);
     let unread = Err("line 1".to_owned());
     assert_eq!(check_step(open, proven(), unread, apply(0)), ["I6"]);
+}
+
+#[test]
+fn what_may_not_be_deleted_is_found() {
+    let running = || ran(1, 0, HEALTHY);
+    let approved = || {
+        let mut here = running();
+        here.push(Statement::ApprovedPrune { number: 1 });
+        here
+    };
+    let kept = LiveObject {
+        kept: Some("it has an owner".to_owned()),
+        ..object("ConfigMap", ours()).1
+    };
+    let claimed = LiveObject {
+        claimed: Some("till in qa".to_owned()),
+        ..object("ConfigMap", ours()).1
+    };
+    let balancer = LiveObject {
+        service_type: Some("LoadBalancer".to_owned()),
+        ..object("Service", ours()).1
+    };
+    let again = LiveObject {
+        uid: "uid-2".to_owned(),
+        ..object("ConfigMap", ours()).1
+    };
+    let plain = || object("ConfigMap", ours());
+    let reference = |kind| object(kind, None).0;
+    for (production, here, (gone, found), expected) in [
+        ("", running(), plain(), vec![]),
+        ("", running(), object("ConfigMap", None), vec!["I8"]),
+        (
+            "",
+            running(),
+            (reference("ConfigMap"), kept.clone()),
+            vec!["I8"],
+        ),
+        ("", approved(), (reference("ConfigMap"), kept), vec!["I8"]),
+        (
+            "",
+            approved(),
+            (reference("ConfigMap"), claimed),
+            vec!["I8"],
+        ),
+        ("", running(), (reference("ConfigMap"), again), vec!["I8"]),
+        (
+            "",
+            running(),
+            object("PersistentVolumeClaim", ours()),
+            vec!["I8"],
+        ),
+        (
+            "",
+            approved(),
+            object("PersistentVolumeClaim", ours()),
+            vec![],
+        ),
+        ("", running(), (reference("Service"), balancer), vec!["I8"]),
+        (
+            "prune: { confirm: [ConfigMap] }",
+            running(),
+            plain(),
+            vec!["I8"],
+        ),
+        ("prune: { limit: 0 }", running(), plain(), vec!["I8"]),
+        ("prune: { limit: 0 }", approved(), plain(), vec![]),
+    ] {
+        let Step::Apply(step) = apply(0) else {
+            panic!("it applies");
+        };
+        let step = Step::Apply(Apply {
+            prune: vec![Prune {
+                reference: gone.clone(),
+                uid: "uid-1".to_owned(),
+            }],
+            ..step
+        });
+        let shown = format!("{production} {gone}");
+        let live = Some(live(vec![(gone, found)], None));
+        let found = check_live(production, vec![], Ok(here), live, step);
+        assert_eq!(found, expected, "{shown}");
+    }
+}
+
+#[test]
+fn what_was_stopped_is_found() {
+    let running = || ran(1, 0, HEALTHY);
+    let braked = || Some(live(vec![], Some("the database moves")));
+    let brake = Step::Record(Statements {
+        statements: vec![Statement::Held {
+            reason: "the database moves".to_owned(),
+        }],
+        commit: commit(),
+        by: BRAKE.to_owned(),
+        scope: Scope::Environment,
+        closes_proposal: false,
+        planned_on: planned_on(),
+    });
+    // A person's brake on the cluster stops all but its own record.
+    assert_eq!(
+        check_live("", vec![], Ok(running()), braked(), apply(0)),
+        ["I5"]
+    );
+    assert!(check_live("", vec![], Ok(running()), braked(), brake).is_empty());
+    // What failed before it was applied is not applied again.
+    let abandoned = Verdict::Failed {
+        reason: "refused".to_owned(),
+        applied: false,
+    };
+    let here = ran(1, 0, abandoned);
+    assert_eq!(check_step("", vec![], Ok(here), apply(0)), ["I4"]);
+    // What nothing ran is not proven upstream.
+    let upstream = ran(1, 1, Verdict::Healthy { exercised: false });
+    let write = write(1, Cause::Automation);
+    assert_eq!(check_step("", upstream, Ok(running()), write), ["I1"]);
 }

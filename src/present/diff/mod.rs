@@ -27,8 +27,8 @@ pub struct Versions<'a> {
     pub before: Option<&'a Value>,
     /// The latter; `None`: it is deleted.
     pub after: Option<&'a Value>,
-    /// Whether every value but its name is to be hidden: it stood in an encrypted document. What a
-    /// Secret holds is hidden in any case.
+    /// Whether every value but its name is to be hidden: it stood in an encrypted document. Of a Secret
+    /// what it holds is hidden, and no more, in either case.
     pub secret: bool,
 }
 

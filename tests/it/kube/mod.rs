@@ -1,11 +1,14 @@
 //! Tests on a real Kubernetes control plane. One plane serves the whole run, and tests keep apart by
 //! namespace and user; who kills anything takes a plane of its own.
 
+mod apply;
 mod audit;
 mod bed;
 mod faults;
+mod logs;
 mod plane;
 mod pods;
+mod roles;
 mod stands;
 
 use std::path::PathBuf;

@@ -9,9 +9,10 @@ use towpath::git::memory::{Call, Merge, Strike};
 use towpath::git::notes::{NotesDraft, records_ref};
 use towpath::git::{Push, Repository};
 use towpath::model::record::{Record, Statement};
-use towpath::model::{CommitId, Digest, EnvironmentName, ObjectRef, proposal_branch};
-use towpath::plan::Decision;
+use towpath::model::{CommitId, Digest, EnvironmentName, Pipeline, proposal_branch};
+use towpath::plan::{Decision, Plan, Step, UnitPlan, World, approve_adoption, approve_prune};
 
+use super::cluster;
 use super::ending;
 use super::registry::Mood;
 use super::show;
@@ -31,7 +32,10 @@ pub(super) struct Teller {
     begun: bool,
     shown: BTreeMap<String, String>,
     events: Vec<String>,
+    /// What a person was answered.
+    answer: String,
     pushes: BTreeMap<String, usize>,
+    asked: usize,
 }
 
 impl Teller {
@@ -41,7 +45,9 @@ impl Teller {
             begun: false,
             shown: BTreeMap::new(),
             events: Vec::new(),
+            answer: String::new(),
             pushes: BTreeMap::new(),
+            asked: 0,
         }
     }
 
@@ -67,7 +73,7 @@ impl Teller {
             }
         }
         if self.outside(words) || self.person(words, block).await {
-            return Some(String::new());
+            return Some(std::mem::take(&mut self.answer));
         }
         if let Some(output) = self.time(words).await {
             return Some(output);
@@ -109,6 +115,9 @@ impl Teller {
     /// Servers and clusters.
     fn outside(&mut self, words: &[&str]) -> bool {
         let site = &mut self.site;
+        if cluster::run(site, words) {
+            return true;
+        }
         match words {
             ["push", image, tag, rest @ ..] => push(site, image, tag, rest),
             ["untag", image, tag] => {
@@ -123,30 +132,10 @@ impl Teller {
                 "401" => Mood::Unauthorized,
                 other => panic!("no mood `{other}`"),
             }),
-            ["fail", environment, tag] => {
-                site.cluster(environment)
-                    .behave(|it| it.fail.push((*tag).to_owned()));
-            }
-            ["hang", environment, tag] => {
-                site.cluster(environment)
-                    .behave(|it| it.hang.push((*tag).to_owned()));
-            }
-            ["mend", environment] => site.cluster(environment).behave(|it| {
-                it.fail.clear();
-                it.hang.clear();
-            }),
-            ["unreachable", environment] => {
-                site.cluster(environment).behave(|it| it.unreachable = true);
-            }
-            ["reachable", environment] => {
-                site.cluster(environment)
-                    .behave(|it| it.unreachable = false);
-            }
-            ["foreign", environment, object, engine @ ..] => {
-                let reference = object_reference(object);
-                let now = site.now;
-                site.cluster(environment)
-                    .put_foreign(&reference, engine.first().copied(), now);
+            ["answer", address, status, body @ ..] => {
+                let body = body.first().unwrap_or(&"");
+                site.endpoints
+                    .answer(address, status.parse().unwrap(), body);
             }
             ["refuse", environment, part, message] => {
                 let (part, message) = ((*part).to_owned(), (*message).to_owned());
@@ -217,12 +206,20 @@ impl Teller {
                     )
                     .unwrap();
             }
-            ["delete", environment, path] => {
+            ["delete", environment, paths @ ..] => {
                 let person = self.site.person(environment);
                 let branch = self.branch(environment);
-                person
-                    .commit(&branch, &[(path, None)], &format!("delete {path}"), now)
-                    .unwrap();
+                let files: Vec<_> = paths.iter().map(|path| (*path, None)).collect();
+                let message = format!("delete {}", paths.join(", "));
+                person.commit(&branch, &files, &message, now).unwrap();
+            }
+            ["move", environment, from, to] => {
+                let person = self.site.person(environment);
+                let branch = self.branch(environment);
+                let text = person.read(&branch, from).unwrap();
+                let files = [(*from, None), (*to, Some(text.as_str()))];
+                let message = format!("move {from} to {to}");
+                person.commit(&branch, &files, &message, now).unwrap();
             }
             ["edit", environment, path, old, new] => {
                 let branch = self.branch(environment);
@@ -275,6 +272,19 @@ impl Teller {
                 self.site.labels.insert((*label).to_owned(), commit.short());
             }
             ["say", environment, what, rest @ ..] => self.say(environment, what, rest).await,
+            ["approve", environment, application, number] => {
+                let number = number.parse().unwrap();
+                self.ask(environment, application, |pipeline, world, environment| {
+                    approve_prune(pipeline, world, environment, number, "ann@example.com", now)
+                })
+                .await;
+            }
+            ["adopt", environment, application] => {
+                self.ask(environment, application, |pipeline, world, environment| {
+                    approve_adoption(pipeline, world, environment, "ann@example.com", now)
+                })
+                .await;
+            }
             ["tag", environment, name] => {
                 let person = self.site.person(environment);
                 let head = person.head(&self.branch(environment)).unwrap();
@@ -357,6 +367,31 @@ impl Teller {
             id = mirror.commit(id).unwrap().parents[0];
         }
         id
+    }
+
+    /// A person's yes, as the commands write it.
+    async fn ask(
+        &mut self,
+        environment: &str,
+        application: &str,
+        say: impl Fn(&Pipeline, &World, &EnvironmentName) -> Result<Step, String>,
+    ) {
+        let (environment, application) =
+            (environment.parse().unwrap(), application.parse().unwrap());
+        let reconciler = self.site.towpaths[0].reconciler.clone();
+        let said = reconciler
+            .say(
+                &application,
+                &environment,
+                |pipeline, world| say(pipeline, world, &environment),
+                self.site.now,
+            )
+            .await;
+        // Seconds are what the output counts in.
+        self.site.pass(Duration::from_secs(1));
+        if let Err(why) = said {
+            self.answer = format!("  no: {why}\n");
+        }
     }
 
     /// A person's own record: hold, resume, pin, unpin, retry.
@@ -576,17 +611,21 @@ impl Teller {
 
     /// The decision of each unit, as the last process decided.
     fn decisions(&self) -> Vec<(String, Decision)> {
-        let Some(towpath) = self.site.towpaths.last() else {
-            return Vec::new();
-        };
-        let mut decisions = Vec::new();
-        for posted in towpath.reconciler.board().all() {
+        let units = self.units().into_iter();
+        units.map(|(name, _, unit)| (name, unit.decision)).collect()
+    }
+
+    /// Each unit's name and plan, as the last process decided.
+    fn units(&self) -> Vec<(String, Plan, UnitPlan)> {
+        let mut units = Vec::new();
+        let board = self.site.towpaths.last().map(|it| it.reconciler.board());
+        for posted in board.iter().flat_map(|board| board.all()) {
             for unit in &posted.plan.units {
                 let name = self.site.unit_name(&unit.environment, &posted.pipeline);
-                decisions.push((name, unit.decision.clone()));
+                units.push((name, posted.plan.clone(), unit.clone()));
             }
         }
-        decisions
+        units
     }
 
     /// What each unit waits for, where that changed since it was last shown.
@@ -624,17 +663,9 @@ impl Teller {
             ["status", unit] => self.status(Some(unit)),
             ["explain", unit] => {
                 let mut output = self.status(Some(unit));
-                for (name, decision) in self.decisions() {
-                    if let Decision::Waiting(waiting) = &decision
-                        && name == *unit
-                    {
-                        let unblock = waiting.reason.unblock();
-                        if let Some(since) = waiting.since {
-                            output.push_str(&format!("    since {}\n", show::clock(since)));
-                        }
-                        if let Some(unblock) = unblock {
-                            output.push_str(&format!("    unblocked by: {unblock}\n"));
-                        }
+                for (name, plan, shown) in self.units() {
+                    if name == *unit {
+                        output.push_str(&show::explain(&plan.application, &shown));
                     }
                 }
                 output
@@ -657,6 +688,14 @@ impl Teller {
                     .iter()
                     .map(|record| format!("  {}\n", show::record(record)))
                     .collect()
+            }
+            ["live", environment] => {
+                let objects = self.site.cluster(environment).everything(self.site.now);
+                objects.iter().map(show::live).collect()
+            }
+            ["asked"] => {
+                let asked = self.site.endpoints.asked();
+                format!("  {}\n", asked - std::mem::replace(&mut self.asked, asked))
             }
             ["pushes", environment] => {
                 let count = self.site.remote(environment).calls(Call::Push);
@@ -806,15 +845,4 @@ async fn force_ref(site: &Site, environment: &str, name: &str, to: Option<Commit
         (None, None) => return,
     };
     mirror.push(push).await.unwrap();
-}
-
-fn object_reference(text: &str) -> ObjectRef {
-    let (kind, name) = text.split_once('/').unwrap();
-    let (kind, group) = kind.split_once('.').unwrap_or((kind, ""));
-    ObjectRef {
-        group: group.to_owned(),
-        kind: kind.to_owned(),
-        namespace: Some("default".to_owned()),
-        name: name.to_owned(),
-    }
 }

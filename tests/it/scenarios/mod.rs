@@ -5,8 +5,11 @@
 //! invariant in any round; when all is settled one more round writes nothing, as counted at the
 //! servers, and neither does a process that starts anew; no number, verdict or proposal is double.
 
+mod cluster;
 mod commands;
 mod ending;
+mod endpoints;
+mod preempt;
 mod registry;
 mod show;
 mod site;

@@ -5,8 +5,8 @@ use towpath::git::memory::MemoryRemote;
 use towpath::git::notes::records_ref;
 use towpath::git::{Reach, Repository};
 use towpath::model::record::{Record, Statement};
-use towpath::model::{CommitId, EnvironmentName};
-use towpath::plan::{Decision, Waiting};
+use towpath::model::{ApplicationName, CommitId, EnvironmentName, ObjectRef};
+use towpath::plan::{Decision, LiveObject, UnitPlan, Waiting};
 
 /// Shortens digests, so that lines can be read.
 pub(super) fn short(text: &str) -> String {
@@ -50,6 +50,34 @@ pub(super) fn decision(decision: &Decision) -> String {
         Decision::Step(step) => short(&step.to_string()),
         Decision::Waiting(it) => waiting(it),
     }
+}
+
+/// Since when, what would unblock it, and what else there is to say.
+pub(super) fn explain(application: &ApplicationName, unit: &UnitPlan) -> String {
+    let mut output = String::new();
+    if let Decision::Waiting(waiting) = &unit.decision {
+        if let Some(since) = waiting.since {
+            output.push_str(&format!("    since {}\n", clock(since)));
+        }
+        let unblock = waiting.reason.unblock(application, &unit.environment);
+        if let Some(unblock) = unblock {
+            output.push_str(&format!("    unblocked by: {unblock}\n"));
+        }
+    }
+    for note in &unit.notes {
+        output.push_str(&format!("    note: {}\n", short(note)));
+    }
+    output
+}
+
+/// A live object, whose it is, and which one of its name.
+pub(super) fn live((reference, found): (&ObjectRef, &LiveObject)) -> String {
+    let whose = match (&found.mark, &found.engine) {
+        (Some(mark), _) => format!("{} in {}", mark.application, mark.environment),
+        (None, Some(engine)) => engine.clone(),
+        (None, None) => "nobody's".to_owned(),
+    };
+    format!("  {reference}: {whose}, {}\n", found.uid)
 }
 
 /// Everything a server holds.
@@ -105,7 +133,8 @@ pub(super) fn record(record: &Record) -> String {
     let number = match &record.statement {
         Statement::Deployment { number, .. }
         | Statement::Verdict { number, .. }
-        | Statement::Degraded { number, .. } => format!(" #{number}"),
+        | Statement::Degraded { number, .. }
+        | Statement::Took { number, .. } => format!(" #{number}"),
         _ => String::new(),
     };
     let application = record

@@ -18,6 +18,7 @@ use towpath::observe::{Intervals, Outside};
 use towpath::plan::{Decision, check, plan};
 use towpath::reconcile::Reconciler;
 
+use super::endpoints::Endpoints;
 use super::registry::SimulatedRegistry;
 
 const APPLICATIONS: &str = "
@@ -43,6 +44,7 @@ pub(super) struct Site {
     pub(super) applications: String,
     environments: BTreeMap<String, Mapping>,
     pub(super) registry: SimulatedRegistry,
+    pub(super) endpoints: Endpoints,
     pub(super) remotes: BTreeMap<RepositoryUrl, MemoryRemote>,
     pub(super) clusters: BTreeMap<EnvironmentName, Arc<SimulatedCluster>>,
     pub(super) pipelines: Vec<Arc<Pipeline>>,
@@ -78,6 +80,7 @@ impl Site {
             applications: APPLICATIONS.to_owned(),
             environments: environments.collect(),
             registry: SimulatedRegistry::new(),
+            endpoints: Endpoints::default(),
             remotes: BTreeMap::new(),
             clusters: BTreeMap::new(),
             pipelines: Vec::new(),
@@ -152,6 +155,7 @@ impl Site {
             registry: Arc::new(self.registry.clone()),
             repositories: repositories.collect(),
             clusters: reading(&clusters),
+            probe: Arc::new(self.endpoints.clone()),
         };
         let author = Author {
             name: "Towpath".to_owned(),
@@ -227,11 +231,13 @@ impl Site {
         unit_name(self.pipelines.len() == 1, environment, pipeline)
     }
 
-    /// How often servers were written to.
-    pub(super) fn writes(&self) -> (usize, u64) {
+    /// How often servers were written to, or asked to take something, or what was deployed was asked.
+    pub(super) fn writes(&self) -> (usize, u64, u64, usize) {
         let pushes = self.remotes.values().map(|it| it.calls(Call::Push)).sum();
-        let applied = self.clusters.values().map(|cluster| cluster.writes()).sum();
-        (pushes, applied)
+        let clusters = || self.clusters.values();
+        let applied = clusters().map(|cluster| cluster.writes()).sum();
+        let attempted = clusters().map(|cluster| cluster.attempts()).sum();
+        (pushes, applied, attempted, self.endpoints.asked())
     }
 
     pub(super) fn environment(&self, name: &str) -> &Environment {
@@ -271,7 +277,7 @@ fn moment(now: Timestamp, index: usize) -> Timestamp {
 }
 
 fn unit_name(alone: bool, environment: &EnvironmentName, pipeline: &Pipeline) -> String {
-    match alone {
+    match alone && !pipeline.removed {
         true => environment.to_string(),
         false => format!("{environment}/{}", pipeline.application.name),
     }

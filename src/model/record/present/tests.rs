@@ -6,7 +6,7 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::FileFailurePersistence;
 
 use super::*;
-use crate::model::record::InvalidRecord;
+use crate::model::record::{InvalidRecord, Statement};
 use crate::model::{Contents, ImageVersion, Rank};
 
 fn digest(seed: u8) -> Digest {
@@ -50,8 +50,9 @@ fn statements() -> impl Strategy<Value = Statement> {
         Cause::Rollback,
     ]);
     let verdict = prop_oneof![
-        Just(Verdict::Healthy),
-        text().prop_map(|reason| Verdict::Failed { reason }),
+        proptest::bool::ANY.prop_map(|exercised| Verdict::Healthy { exercised }),
+        (text(), proptest::bool::ANY)
+            .prop_map(|(reason, applied)| Verdict::Failed { reason, applied }),
         Just(Verdict::Superseded),
     ];
     prop_oneof![
@@ -83,7 +84,20 @@ fn statements() -> impl Strategy<Value = Statement> {
         1 => text().prop_map(|reason| Statement::Resumed { reason }),
         2 => releases().prop_map(|release| Statement::Retried { release }),
         1 => maybe().prop_map(|release| Statement::Ungated { release }),
+        2 => (number(), vec(taken(), 0..3)).prop_map(|(number, taken)| {
+            Statement::Took { number, taken }
+        }),
+        1 => number().prop_map(|number| Statement::ApprovedPrune { number }),
+        1 => state().prop_map(|state| Statement::ApprovedAdoption { state }),
     ]
+}
+
+fn taken() -> impl Strategy<Value = Taken> {
+    (0..3_u8, 0..2_u8).prop_map(|(object, manager)| Taken {
+        object: format!("ConfigMap default/{object}"),
+        manager: format!("manager {manager}"),
+        fields: vec![".data".to_owned()],
+    })
 }
 
 /// Statements one second after another.

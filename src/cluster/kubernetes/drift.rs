@@ -1,0 +1,201 @@
+//! Whether an object that somebody touched differs from what was applied: asked of the server, by a dry
+//! run of that object alone, once for each thing that was touched.
+//!
+//! Owns that question, and how often in a row an object was set back and changed again. Changes
+//! nothing.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::{StreamExt as _, stream};
+use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
+
+use super::compare;
+use super::marks::{self, MANAGER};
+use super::refusal::Refusal;
+use super::request::{Patch, Sender, Target, View};
+use super::watch::{Key, Suspect, Watch};
+use crate::cluster::ClusterError;
+use crate::plan::Drifted;
+
+/// How many objects are asked about at once.
+const IN_FLIGHT: usize = 8;
+
+/// From so many rounds on somebody is taken to fight, and given rest.
+const PATIENCE: u32 = 3;
+
+/// The first rest; doubled each further round.
+const REST_MIN: Duration = Duration::from_secs(60);
+
+/// The longest rest.
+const REST_MAX: Duration = Duration::from_secs(3600);
+
+/// An object that was left alone for so long after its rest is at peace again.
+const PEACE: SignedDuration = SignedDuration::from_mins(10);
+
+/// How often objects were set back and changed again.
+#[derive(Default)]
+pub(super) struct Fights(Mutex<HashMap<(usize, Key), Fight>>);
+
+#[derive(Debug, Clone)]
+struct Fight {
+    rounds: u32,
+    /// The apply after which it was changed last, by the server's time.
+    applied: Option<Timestamp>,
+    last: Timestamp,
+    rest_until: Option<Timestamp>,
+}
+
+/// Asks about objects that somebody touched, and keeps the answers in the watch.
+///
+/// # Errors
+/// [`ClusterError::Unavailable`].
+pub(super) async fn settle(
+    watch: &Watch,
+    fights: &Fights,
+    sender: &Sender<'_>,
+    suspects: Vec<Suspect>,
+    now: Timestamp,
+) -> Result<(), ClusterError> {
+    let asked = stream::iter(suspects).map(|suspect| one(watch, fights, sender, suspect, now));
+    let answers: Vec<_> = asked.buffer_unordered(IN_FLIGHT).collect().await;
+    answers.into_iter().collect()
+}
+
+async fn one(
+    watch: &Watch,
+    fights: &Fights,
+    sender: &Sender<'_>,
+    suspect: Suspect,
+    now: Timestamp,
+) -> Result<(), ClusterError> {
+    let unavailable = |refusal: Refusal| {
+        let object = &suspect.object.reference;
+        super::apply::error(watch.cluster(), object, None, refusal)
+    };
+    let Some(question) = watch.question(&suspect) else {
+        return Ok(());
+    };
+    let version = suspect.object.value()["apiVersion"]
+        .as_str()
+        .map(str::to_owned);
+    let version = version.as_deref().and_then(|it| it.rsplit('/').next());
+    let reference = &suspect.object.reference;
+    let target = Target::new(&question.kind, version, reference);
+    let live = match sender.get(&target, View::Whole).await {
+        Ok(Some(live)) => live,
+        // It is gone meanwhile, which the watch tells.
+        Ok(None) => return Ok(()),
+        Err(refusal) => return Err(unavailable(refusal)),
+    };
+    let stated = marks::dressed(
+        &suspect.object,
+        question.kind.namespaced,
+        &question.mark,
+        watch.set(),
+    );
+    let touched = compare::touched(&stated, &owned(&live), Some(&live));
+    let number = compare::fingerprint(&touched).max(1);
+    if touched.is_empty() {
+        watch.is_whole(&suspect);
+        return Ok(());
+    }
+    if watch.knows(&suspect, number) {
+        return Ok(());
+    }
+    let patch = Patch {
+        manager: MANAGER,
+        dry_run: true,
+        force: true,
+        view: View::Whole,
+    };
+    let fields = match sender
+        .apply(&target, patch, stated.to_string().into_bytes())
+        .await
+    {
+        Ok(reply) => compare::differences(&live, &reply.value),
+        Err(refusal @ Refusal::Unavailable { .. }) => return Err(unavailable(refusal)),
+        // What cannot be set back is told all the same; who tries hears why.
+        Err(_) => touched.iter().map(|it| it.path().to_owned()).collect(),
+    };
+    let drift = (!fields.is_empty()).then(|| {
+        let by = compare::holder(&fields, &live["metadata"]["managedFields"]);
+        let fight = fights.another(&suspect, question.applied, now);
+        Drifted {
+            fields,
+            by,
+            rounds: fight.rounds,
+            rest_until: fight.rest_until,
+        }
+    });
+    watch.found(&suspect, number, drift);
+    Ok(())
+}
+
+/// What our apply owns of a live object.
+fn owned(live: &Value) -> Value {
+    let managed = live["metadata"]["managedFields"].as_array();
+    let ours = managed.into_iter().flatten().find(|entry| {
+        entry["manager"] == MANAGER
+            && entry["operation"] == "Apply"
+            && entry.get("subresource").is_none()
+    });
+    ours.map_or(Value::Null, |entry| entry["fieldsV1"].clone())
+}
+
+impl Fights {
+    /// An object was found changed since this apply of ours.
+    fn another(&self, suspect: &Suspect, applied: Option<Timestamp>, now: Timestamp) -> Fight {
+        let mut fights = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (suspect.kind, suspect.key.clone());
+        let at_peace = |fight: &Fight| {
+            let since = fight
+                .rest_until
+                .map_or(fight.last, |rest| rest.max(fight.last));
+            now.duration_since(since) > PEACE
+        };
+        fights.retain(|_, fight| !at_peace(fight));
+        let fight = fights.entry(key).or_insert(Fight {
+            rounds: 0,
+            applied,
+            last: now,
+            rest_until: None,
+        });
+        // Only what was set back in between counts as another round.
+        if fight.applied != applied {
+            fight.rounds += 1;
+            fight.applied = applied;
+            fight.rest_until = rest(fight.rounds).and_then(|rest| now.checked_add(rest).ok());
+        }
+        fight.last = now;
+        fight.clone()
+    }
+}
+
+fn rest(rounds: u32) -> Option<Duration> {
+    let doublings = rounds.checked_sub(PATIENCE)?;
+    let rest = REST_MIN.saturating_mul(2_u32.saturating_pow(doublings));
+    Some(rest.min(REST_MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_fights_is_given_rest() {
+        for (rounds, expected) in [
+            (0, None),
+            (2, None),
+            (3, Some(60)),
+            (4, Some(120)),
+            (8, Some(1920)),
+            (9, Some(3600)),
+            (99, Some(3600)),
+        ] {
+            assert_eq!(rest(rounds), expected.map(Duration::from_secs), "{rounds}");
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! What one more record makes of the present.
+
+use jiff::Timestamp;
+
+use super::{
+    Declined, Deployment, Failure, Hold, Judged, OUTPACED_MAX, Pin, Proposed, RUNS, Run, STOPPED,
+    TAKEN, UnitRecords,
+};
+use crate::model::record::{Record, Statement, Taken, Verdict};
+use crate::model::{CommitId, Digest, Release};
+
+impl UnitRecords {
+    pub(super) fn apply(&mut self, record: &Record) {
+        let at = record.at;
+        match &record.statement {
+            Statement::Adopted { .. } => self.adopted = true,
+            Statement::Deployment {
+                number,
+                release,
+                state,
+                cause,
+            } => {
+                self.deploy(Deployment {
+                    number: *number,
+                    commit: record.commit,
+                    release: release.clone(),
+                    state: *state,
+                    cause: *cause,
+                    at,
+                    retried: None,
+                    verdict: None,
+                });
+            }
+            Statement::Verdict {
+                number,
+                release,
+                state,
+                verdict,
+            } => {
+                let judged = (*number, record.commit);
+                self.judge(judged, release.as_ref(), state, verdict, at);
+            }
+            Statement::Degraded { number, reason, .. } => {
+                if let Some(run) = self.runs.iter_mut().find(|run| run.number == *number) {
+                    run.spoiled.get_or_insert_with(|| reason.clone());
+                }
+            }
+            Statement::Proposed { release, proposal } => {
+                self.served = None;
+                self.proposal = Some(Proposed {
+                    release: release.clone(),
+                    commit: *proposal,
+                    base: record.commit,
+                    at,
+                });
+                self.declined
+                    .retain(|declined| !declined.release.is(&release.digests()));
+            }
+            Statement::Withdrawn {
+                release,
+                proposal: Some(proposal),
+                ..
+            } => {
+                self.served = Some(*proposal);
+                self.close_proposal(release);
+            }
+            Statement::Withdrawn {
+                release,
+                proposal: None,
+                reason,
+            } => {
+                for run in &mut self.runs {
+                    if run.release.is(&release.digests()) {
+                        run.spoiled.get_or_insert_with(|| reason.clone());
+                    }
+                }
+            }
+            Statement::Declined { release } => {
+                self.close_proposal(release);
+                self.declined.push(Declined {
+                    release: release.clone(),
+                    at,
+                });
+                let surplus = self.declined.len().saturating_sub(STOPPED);
+                self.declined.drain(..surplus);
+            }
+            Statement::Pinned {
+                release,
+                over,
+                reason,
+            } => {
+                self.pin = Some(Pin {
+                    release: release.clone(),
+                    over: over.clone(),
+                    reason: reason.clone(),
+                    at,
+                });
+            }
+            Statement::Unpinned { .. } => self.pin = None,
+            Statement::Held { reason } => {
+                self.hold = Some(Hold {
+                    reason: reason.clone(),
+                    by: record.by.clone(),
+                    at,
+                });
+            }
+            Statement::Resumed { .. } => self.hold = None,
+            Statement::Retried { release } => {
+                let digests = release.digests();
+                // Its verdict is open again, and its time begins anew.
+                if let Some(deployment) = &mut self.deployment
+                    && deployment.failed().is_some()
+                    && deployment
+                        .release
+                        .as_ref()
+                        .is_some_and(|it| it.is(&digests))
+                {
+                    deployment.verdict = None;
+                    deployment.at = at;
+                    deployment.retried = Some(at);
+                }
+                self.failures
+                    .retain(|failure| !failure.release.is(&digests));
+                self.declined
+                    .retain(|declined| !declined.release.is(&digests));
+            }
+            Statement::Ungated { .. } => {}
+            Statement::Took { number, taken } => self.took(*number, taken),
+            Statement::ApprovedPrune { number } => self.approved_prune = Some(*number),
+            Statement::ApprovedAdoption { state } => self.approved_adoption = Some(*state),
+        }
+    }
+
+    /// Remembered for the newest deployment, each once.
+    fn took(&mut self, number: u64, taken: &[Taken]) {
+        let newest = self.deployment.as_ref().map(|newest| newest.number);
+        if newest != Some(number) {
+            return;
+        }
+        for taken in taken {
+            if self.taken.len() < TAKEN && !self.taken.contains(taken) {
+                self.taken.push(taken.clone());
+            }
+        }
+    }
+
+    fn deploy(&mut self, deployment: Deployment) {
+        if let Some(run) = self.runs.last_mut() {
+            run.ended.get_or_insert((deployment.at, deployment.number));
+        }
+        if let (Some(open), Some(release)) = (&self.proposal, &deployment.release)
+            && open.release.is(&release.digests())
+        {
+            self.served = Some(open.commit);
+            self.proposal = None;
+        }
+        // A yes is about what was seen when it was said.
+        self.approved_prune = None;
+        self.approved_adoption = self.approved_adoption.filter(|it| *it == deployment.state);
+        self.taken.clear();
+        self.before = self.deployment.replace(deployment);
+    }
+
+    fn judge(
+        &mut self,
+        (number, commit): (u64, CommitId),
+        release: Option<&Release>,
+        state: &Digest,
+        verdict: &Verdict,
+        at: Timestamp,
+    ) {
+        if let Some(deployment) = &mut self.deployment
+            && deployment.number == number
+        {
+            // The first verdict counts.
+            if deployment.verdict.is_some() {
+                return;
+            }
+            deployment.verdict = Some(Judged {
+                verdict: verdict.clone(),
+                at,
+            });
+            self.before = None;
+        }
+        match verdict {
+            Verdict::Superseded => self.outpaced = (self.outpaced + 1).min(OUTPACED_MAX),
+            Verdict::Healthy { exercised } => {
+                self.outpaced = 0;
+                let Some(release) = release else { return };
+                self.failures
+                    .retain(|failure| failure.release.is_newer_than(release));
+                self.declined
+                    .retain(|declined| declined.release.is_newer_than(release));
+                self.runs.push(Run {
+                    number,
+                    commit,
+                    release: release.clone(),
+                    state: *state,
+                    healthy_at: at,
+                    exercised: *exercised,
+                    ended: None,
+                    spoiled: None,
+                });
+                let surplus = self.runs.len().saturating_sub(RUNS);
+                self.runs.drain(..surplus);
+            }
+            Verdict::Failed { reason, .. } => {
+                self.outpaced = 0;
+                let Some(release) = release else { return };
+                self.failures.push(Failure {
+                    number,
+                    release: release.clone(),
+                    state: *state,
+                    reason: reason.clone(),
+                    at,
+                });
+                let surplus = self.failures.len().saturating_sub(STOPPED);
+                self.failures.drain(..surplus);
+            }
+        }
+    }
+
+    fn close_proposal(&mut self, release: &Release) {
+        if self
+            .proposal
+            .as_ref()
+            .is_some_and(|open| open.release.is(&release.digests()))
+        {
+            self.proposal = None;
+        }
+    }
+}

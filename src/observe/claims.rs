@@ -1,0 +1,124 @@
+//! Live objects of one unit that another unit's manifests name: an object that moves from one to the
+//! other is handed over, and one that both ask for is fought over by nobody.
+//!
+//! Told from the branches as they were last seen, not from what the other unit's last round made of
+//! them: of one commit that moves an object, both sides are known at once.
+
+use std::sync::Arc;
+
+use super::{LiveSource, Observatory};
+use crate::manifest::Rendered;
+use crate::model::{Environment, ObjectRef, Pipeline};
+use crate::plan::{Infra, Live, Observed};
+
+impl Observatory {
+    /// The live objects, each with the other unit that asks for it.
+    pub(super) fn with_claims(
+        &self,
+        pipeline: &Pipeline,
+        environment: &Environment,
+        infra: &Infra,
+        live: Observed<Arc<Live>>,
+    ) -> Observed<Arc<Live>> {
+        let Observed::Seen { value, at } = &live else {
+            return live;
+        };
+        let desired = match (&infra.desired, pipeline.removed) {
+            (Ok(desired), _) => Some(&*desired.rendered),
+            (Err(_), true) => None,
+            (Err(_), false) => return live,
+        };
+        let (application, environment) = (&pipeline.application.name, &environment.name);
+        // An object is of interest where its mark and the manifests say different things of it.
+        let doubtful = value.objects.iter().filter(|(reference, found)| {
+            let asked = desired.is_some_and(|desired| names(desired, reference));
+            found.mark.is_some() && found.is_of(application, environment) != asked
+        });
+        let doubtful: Vec<&ObjectRef> = doubtful.map(|(reference, _)| reference).collect();
+        if doubtful.is_empty() {
+            return live;
+        }
+        let Some(here) = self.live_of_unit(environment, application) else {
+            return live;
+        };
+        let mut claimed = Live::clone(value);
+        for (other, there) in self.others_on(&here) {
+            if (&there.name, &other.application.name) == (environment, application) {
+                continue;
+            }
+            let unit = format!("{} in {}", other.application.name, there.name);
+            let desired = self.desired_now(other, there);
+            for reference in &doubtful {
+                let Some(found) = claimed.objects.get_mut(*reference) else {
+                    continue;
+                };
+                match &desired {
+                    Ok(Some(desired)) if names(desired, reference) => {
+                        found.claimed.get_or_insert_with(|| unit.clone());
+                    }
+                    Ok(_) => {}
+                    Err(()) => {
+                        let why = || format!("what {unit} asks for cannot be read");
+                        found.kept.get_or_insert_with(why);
+                    }
+                }
+            }
+        }
+        Observed::Seen {
+            value: Arc::new(claimed),
+            at: *at,
+        }
+    }
+
+    /// The units that the configuration has on the same cluster.
+    fn others_on(&self, here: &LiveSource) -> impl Iterator<Item = (&Arc<Pipeline>, &Environment)> {
+        let same = |environment: &Environment| {
+            let cluster = self.clusters.get(&environment.name);
+            cluster.is_some_and(|cluster| cluster.name() == here.cluster().name())
+        };
+        let pipelines = self.configured.iter();
+        let units = pipelines.flat_map(|pipeline| {
+            let environments = pipeline.environments.iter();
+            environments.map(move |environment| (pipeline, environment))
+        });
+        units.filter(move |(_, environment)| same(environment))
+    }
+
+    /// What another unit's branch asks for as it was last seen. Its source is told on the way, so that
+    /// this costs nothing the next time.
+    fn desired_now(
+        &self,
+        pipeline: &Pipeline,
+        environment: &Environment,
+    ) -> Result<Option<Arc<Rendered>>, ()> {
+        let source = self.live_of(pipeline, environment);
+        let told = |head| source.as_ref().and_then(|source| source.told(head));
+        let Some(repository) = self.infra.get(&environment.repository) else {
+            return Ok(None);
+        };
+        let snapshot = repository.source.observed();
+        let Ok(seen) = snapshot.read() else {
+            // Its repository does not answer: what it asked for last still holds.
+            return Ok(told(None));
+        };
+        if let Some(desired) = seen
+            .head(&environment.name)
+            .and_then(|head| told(Some(head)))
+        {
+            return Ok(Some(desired));
+        }
+        let unit = repository.reader.unit(pipeline, environment, &snapshot);
+        let infra = unit.read().map_err(|_| ())?;
+        if let Some(source) = &source {
+            source.desire(infra);
+        }
+        let desired = infra.desired.as_ref().map_err(|_| ())?;
+        Ok(Some(desired.rendered.clone()))
+    }
+}
+
+fn names(desired: &Rendered, reference: &ObjectRef) -> bool {
+    let objects = &desired.objects;
+    let found = objects.binary_search_by(|object| object.reference.cmp(reference));
+    found.is_ok()
+}

@@ -1,0 +1,198 @@
+//! The sentences for people: what a unit waits for, and what would unblock it.
+//!
+//! `plan`, `status`, `explain`, logs and pages all say these very sentences.
+
+use std::fmt;
+
+use jiff::Timestamp;
+
+use super::Reason;
+use crate::model::record::BRAKE;
+use crate::model::{ApplicationName, EnvironmentName, Release};
+
+impl Reason {
+    /// What would unblock it, in one sentence; `None` where nothing is blocked.
+    pub fn unblock(
+        &self,
+        application: &ApplicationName,
+        environment: &EnvironmentName,
+    ) -> Option<String> {
+        let approve = |number: &u64| {
+            format!("`towpath approve {application} {environment} --prune {number}`")
+        };
+        let text = match self {
+            Self::NotOurs => "the Towpath that runs with `--only` for it acts".to_owned(),
+            Self::Unreadable(unreadable) => {
+                format!("make {} readable; it is asked again by itself", unreadable.source)
+            }
+            Self::Retrying { failed, prevented: false } => {
+                format!("{}, once it takes it; it is tried again by itself", failed.source)
+            }
+            Self::Retrying { failed, prevented: true } => {
+                format!("whoever may change that in {}; it is tried again by itself", failed.source)
+            }
+            Self::UnreadableRecords(_) => "use the Towpath that wrote them, or restore the records ref".to_owned(),
+            Self::BrokenManifests(_) => "commit a fix to the infra repository".to_owned(),
+            Self::Behind { .. } => "a fresh look at the branch".to_owned(),
+            Self::WentBack => "a second look 30 s after the first".to_owned(),
+            Self::Held { by, .. } if by == BRAKE => {
+                "the annotation `towpath.dev/hold` taken away from the environment's ApplySet parent".to_owned()
+            }
+            Self::Held { .. } => "a person who lifts the hold".to_owned(),
+            Self::Adopting { .. } => {
+                format!("`towpath adopt {application} {environment}`, or `adopt: auto` in the environment; objects of an engine by its name there, as in `adopt: [helm]`")
+            }
+            Self::Pinned { .. } => "commit a newer release yourself, or merge its proposal".to_owned(),
+            Self::Failed { .. } => "a newer release, or a changed manifest".to_owned(),
+            Self::Refused { .. } => "a manifest that the cluster takes; a start of Towpath tries once more".to_owned(),
+            Self::LineStopped { .. } => "the failed unit's recovery".to_owned(),
+            Self::Unwritable { .. } => "commit a fix to the infra repository".to_owned(),
+            Self::Declined { .. } => "a newer release".to_owned(),
+            Self::Incomplete { .. } => "push the missing images".to_owned(),
+            Self::Soaking { until, .. } => format!("time: it is proven at {}", clock(*until)),
+            Self::Upstream { environment, .. } => format!("`towpath explain {application} {environment}`"),
+            Self::Paced { .. } => "the running release's proof or failure".to_owned(),
+            Self::Gate { request, .. } => format!("merge {request}, or delete it to decline"),
+            Self::Converging { deadline, .. } => {
+                format!("the rollout's end; it has failed at {}", clock(*deadline))
+            }
+            Self::Outpaced { .. } => "set `pace: proven` in the environment".to_owned(),
+            Self::PruneLimit { number, .. } => {
+                format!("{}, a higher `prune: {{ limit }}`, or the manifests put back", approve(number))
+            }
+            Self::Confirm { number, .. } => format!("{}, or the manifests put back", approve(number)),
+            Self::Contested { .. } => "whoever keeps changing it; or leave the field out of the manifest".to_owned(),
+            Self::Drifted { .. } => "set `drift: correct`, or undo the change in the cluster".to_owned(),
+            Self::Removed { .. } => {
+                "`prune: { removed: true }` in the environment, or the application put back into the configuration".to_owned()
+            }
+            Self::NothingReleased => "push an image whose tag the environment follows".to_owned(),
+            Self::UpToDate { .. } => return None,
+        };
+        Some(text)
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = |release: &Option<Release>| {
+            release
+                .as_ref()
+                .map_or_else(|| "an unknown image".to_owned(), ToString::to_string)
+        };
+        match self {
+            Self::NotOurs => f.write_str("another Towpath acts for this environment"),
+            // Most sources name themselves in what they say.
+            Self::Unreadable(it) | Self::Retrying { failed: it, .. }
+                if it.why.contains(&it.source) =>
+            {
+                f.write_str(&it.why)
+            }
+            Self::Unreadable(it) => write!(f, "{} cannot be read: {}", it.source, it.why),
+            Self::Retrying { failed, .. } => write!(f, "{}: {}", failed.source, failed.why),
+            Self::UnreadableRecords(why) => write!(f, "the records cannot be read: {why}"),
+            Self::BrokenManifests(why) => f.write_str(why),
+            Self::Behind { commit } => {
+                write!(
+                    f,
+                    "the cluster runs {}, which the branch does not show yet",
+                    commit.short()
+                )
+            }
+            Self::WentBack => {
+                f.write_str("the branch went back behind the newest recorded deployment")
+            }
+            Self::Held { reason, by } => write!(f, "held by {by}: {reason}"),
+            Self::Adopting { objects } => {
+                write!(
+                    f,
+                    "live objects that are not ours would be changed: {}",
+                    objects.join(", ")
+                )
+            }
+            Self::Pinned { release, reason } => write!(f, "pinned to {}: {reason}", shown(release)),
+            Self::Failed { release, reason } => write!(f, "{} failed: {reason}", shown(release)),
+            Self::Refused { reason } => f.write_str(reason),
+            Self::LineStopped { reason } => write!(f, "the line is stopped: {reason}"),
+            Self::Unwritable { release, why } => write!(f, "{release} cannot be written: {why}"),
+            Self::Declined { release } => write!(f, "{release} was declined"),
+            Self::Incomplete { name, missing } => {
+                let missing: Vec<_> = missing.iter().map(ToString::to_string).collect();
+                match missing.is_empty() {
+                    true => write!(f, "{name} lacks an image"),
+                    false => write!(f, "{name} lacks its image in {}", missing.join(", ")),
+                }
+            }
+            Self::Soaking {
+                release,
+                environment,
+                until,
+            } => {
+                write!(
+                    f,
+                    "{release} soaks in {environment} until {}",
+                    clock(*until)
+                )
+            }
+            Self::Upstream {
+                environment,
+                release,
+                why,
+            } => match release {
+                Some(release) => write!(f, "{release} is not proven in {environment}: {why}"),
+                None => write!(f, "nothing newer is proven in {environment}: {why}"),
+            },
+            Self::Paced { release } => write!(f, "{release} waits for the running release's proof"),
+            Self::Gate { release, request } => {
+                write!(f, "{release} waits for a person to merge {request}")
+            }
+            Self::Converging {
+                release, progress, ..
+            } => {
+                write!(f, "{} rolls out: {progress}", shown(release))
+            }
+            Self::Outpaced { count } => {
+                write!(
+                    f,
+                    "{count} releases in a row were superseded before they were proven"
+                )
+            }
+            Self::PruneLimit {
+                count,
+                limit,
+                number,
+            } => write!(
+                f,
+                "{} would be deleted with deployment {number}, {limit} may be",
+                match count {
+                    1 => "1 object".to_owned(),
+                    count => format!("{count} objects"),
+                }
+            ),
+            Self::Confirm { objects, number } => write!(
+                f,
+                "deployment {number} no longer asks for what is only deleted with a yes: {}",
+                objects.join(", ")
+            ),
+            Self::Contested { objects } => {
+                write!(f, "set back again and again: {}", objects.join(", "))
+            }
+            Self::Drifted { objects } => write!(f, "drifted: {}", objects.join(", ")),
+            Self::Removed { objects } => write!(
+                f,
+                "the configuration no longer takes it here, and it is left running: {}",
+                objects.join(", ")
+            ),
+            Self::NothingReleased => f.write_str("no release yet"),
+            Self::UpToDate { release } => match release {
+                Some(release) => write!(f, "{release} runs, nothing newer is released"),
+                None => f.write_str("nothing newer is released"),
+            },
+        }
+    }
+}
+
+/// A moment for people: seconds are enough.
+fn clock(at: Timestamp) -> String {
+    at.round(jiff::Unit::Second).unwrap_or(at).to_string()
+}

@@ -1,0 +1,92 @@
+//! Steps that did not take effect: each waits a while before it is tried again, and holds up no step
+//! of another kind.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::act::Failure;
+use crate::plan::{Reason, Step, Unreadable, Waiting};
+
+const RETRY_MIN: Duration = Duration::from_secs(1);
+const RETRY_MAX: Duration = Duration::from_secs(60);
+
+/// A step that did not take effect.
+pub(super) struct Failing {
+    of: Tried,
+    unreadable: Unreadable,
+    prevented: bool,
+    count: u32,
+}
+
+/// What was tried: where the answer says nothing of another step, that one need not wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Tried {
+    /// To write the repository.
+    Write,
+    /// To apply this deployment.
+    Apply(u64),
+    /// To ask the smoke tests.
+    Smoke,
+}
+
+impl Tried {
+    /// What a step tries.
+    pub(super) fn by(step: &Step) -> Self {
+        match step {
+            Step::Write(_) | Step::Propose(_) | Step::Withdraw(_) | Step::Record(_) => Self::Write,
+            Step::Apply(apply) => Self::Apply(apply.number),
+            Step::Smoke(_) => Self::Smoke,
+        }
+    }
+}
+
+impl Failing {
+    /// After one more failure: 1 s, 2 s, 4 s … 60 s, or as long as was asked.
+    pub(super) fn next(before: Option<Self>, of: Tried, failure: Failure, now: Timestamp) -> Self {
+        let (since, count) = match before.filter(|before| before.of == of) {
+            Some(before) => (before.unreadable.since, before.count.saturating_add(1)),
+            None => (now, 0),
+        };
+        let wait = failure.retry_after.unwrap_or_else(|| {
+            RETRY_MIN
+                .saturating_mul(2_u32.saturating_pow(count))
+                .min(RETRY_MAX)
+        });
+        let retry = now.checked_add(wait).ok();
+        let unreadable = Unreadable {
+            source: failure.source,
+            why: failure.why,
+            since,
+            retry,
+        };
+        Self {
+            of,
+            unreadable,
+            prevented: failure.prevented,
+            count,
+        }
+    }
+
+    /// Whether the step has to wait for its next try.
+    pub(super) fn holds_up(&self, step: &Step, now: Timestamp) -> bool {
+        self.is_of(Tried::by(step)) && self.unreadable.retry.is_some_and(|retry| now < retry)
+    }
+
+    /// Whether it is about this.
+    pub(super) fn is_of(&self, tried: Tried) -> bool {
+        self.of == tried
+    }
+
+    /// What is said meanwhile.
+    pub(super) fn waiting(&self) -> Waiting {
+        Waiting {
+            reason: Reason::Retrying {
+                failed: self.unreadable.clone(),
+                prevented: self.prevented,
+            },
+            since: Some(self.unreadable.since),
+            next: self.unreadable.retry,
+        }
+    }
+}

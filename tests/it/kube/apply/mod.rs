@@ -1,0 +1,12 @@
+//! Applying to a real API server: what is sent, what it refuses, what is taken, deleted and left alone.
+
+mod anew;
+mod between;
+mod killed;
+mod owners;
+mod plain;
+mod prune;
+mod races;
+mod refused;
+mod site;
+mod staged;
