@@ -171,7 +171,7 @@ impl Writer {
     ///
     /// # Errors
     /// Any [`GitError`] of the way to the server.
-    pub async fn highest_tag(&self, environment: &Environment) -> Result<u64, GitError> {
+    pub(super) async fn highest_tag(&self, environment: &Environment) -> Result<u64, GitError> {
         let prefix = format!("refs/tags/{}", environment.tags.prefix);
         let refs = self.repository.look(&[prefix]).await?;
         Ok(refs
