@@ -82,12 +82,7 @@ impl Setup {
 
     /// The pipelines, shared.
     pub fn pipelines(&self) -> Vec<Arc<Pipeline>> {
-        self.config
-            .pipelines
-            .iter()
-            .cloned()
-            .map(Arc::new)
-            .collect()
+        self.config.pipelines.clone()
     }
 
     /// What tows them, acting for these environments alone (for all where none is named).

@@ -9,7 +9,7 @@ use super::*;
 use crate::config::Config;
 use crate::manifest::{ImageFields, parse};
 use crate::model::record::{Record, Statement, Verdict};
-use crate::model::{CommitId, Digest, ImageVersion, Rank};
+use crate::model::{CommitId, Contents, Digest, ImageVersion, Rank};
 use crate::plan::edit::{Directory, Layers};
 use crate::plan::{
     Apply, Change, Desired, Infra, Learned, Live, Observed, PlannedOn, Propose, UnitPlan, UnitView,
@@ -38,7 +38,7 @@ fn pipeline(production: &str) -> Pipeline {
         ),
     ];
     let files = files.map(|(path, text)| (PathBuf::from(path), text.into_bytes()));
-    Config::parse(&files).unwrap().pipelines.remove(0)
+    Pipeline::clone(&Config::parse(&files).unwrap().pipelines[0])
 }
 
 fn release(minor: u8) -> Release {
@@ -46,7 +46,7 @@ fn release(minor: u8) -> Release {
         tag: Some(format!("v1.{minor}.0")),
         digest: Digest::of(&[minor]),
     };
-    Release {
+    Release::from(Contents {
         name: format!("v1.{minor}.0"),
         images: [(REPOSITORY.parse().unwrap(), image)].into(),
         rank: Rank {
@@ -54,7 +54,7 @@ fn release(minor: u8) -> Release {
             built: Timestamp::UNIX_EPOCH,
         },
         commit: None,
-    }
+    })
 }
 
 pub(super) fn commit() -> CommitId {
