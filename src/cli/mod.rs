@@ -6,6 +6,7 @@ pub mod check;
 pub mod completions;
 pub mod demo;
 pub mod explain;
+mod files;
 pub mod plan;
 pub mod run;
 pub mod schema;
@@ -164,6 +165,9 @@ async fn dispatch(cli: Cli) -> anyhow::Result<u8> {
         }
         Command::Explain(args) => {
             explain::run(&args, &Setup::load(location).await?, &mut out, &mut err).await?
+        }
+        Command::Check(args) if args.is_of_manifests() => {
+            check::manifests::run(&args, &mut out, &mut err)?
         }
         Command::Check(args) => {
             let config = match Setup::load(location).await {

@@ -29,6 +29,7 @@ mod render;
 mod resolve;
 mod restart;
 mod scope;
+mod sealed;
 mod selector;
 mod site;
 mod verify;
@@ -45,3 +46,4 @@ pub use file::{ManifestFile, ManifestObject, drop_cluster_fields, is_manifest, p
 pub use images_yaml::{IMAGES_FILE, ImagesFile, parse_images, set_in_images_yaml};
 pub use patch::{PatchFile, parse_patches};
 pub use render::{Layer, Object, Rendered, RenderedImage, Rendering, judge, render};
+pub use sealed::{parse_opened, parse_sealed};

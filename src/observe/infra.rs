@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use jiff::Timestamp;
 
 use super::branch::EnvironmentSeen;
+use super::sealed::Sealed;
 use super::source::Failed;
 use super::unit::Cached;
 use crate::git::notes::{self, records_ref};
@@ -42,6 +43,7 @@ pub struct InfraReader {
     pub(super) repository: Repository,
     pub(super) places: BTreeMap<EnvironmentName, Place>,
     pub(super) cache: Mutex<HashMap<(EnvironmentName, ApplicationName), Cached>>,
+    pub(super) sealed: Sealed,
     /// Per environment a records head that everything later must descend from.
     trusted: Mutex<BTreeMap<EnvironmentName, Anchor>>,
 }
@@ -60,6 +62,7 @@ impl InfraReader {
             repository,
             places,
             cache: Mutex::default(),
+            sealed: Sealed::default(),
             trusted: Mutex::default(),
         }
     }
@@ -67,6 +70,22 @@ impl InfraReader {
     /// The mirror.
     pub fn repository(&self) -> &Repository {
         &self.repository
+    }
+
+    /// Returns once an encrypted file is asked for that is not open.
+    pub async fn asked_to_open(&self) {
+        self.sealed.asked().await;
+    }
+
+    /// Opens the encrypted files that were asked for. Says whether there were any: then what was made
+    /// without them is made again.
+    pub async fn open_asked(&self, now: Timestamp) -> bool {
+        self.sealed.work(|id| self.repository.blob(id), now).await
+    }
+
+    /// Whether no encrypted file is asked for, or being opened.
+    pub fn is_open(&self) -> bool {
+        self.sealed.is_idle()
     }
 
     /// Asks the server where everything stands, and brings what is new.

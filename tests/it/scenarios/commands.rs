@@ -12,11 +12,11 @@ use towpath::model::record::{Record, Statement};
 use towpath::model::{CommitId, Digest, EnvironmentName, ObjectRef, proposal_branch};
 use towpath::plan::Decision;
 
-use super::ending;
 use super::registry::Mood;
 use super::show;
 use super::site::Site;
 use super::story::Command;
+use super::{ending, link};
 
 /// Rounds within which all must settle.
 const ROUNDS: usize = 60;
@@ -216,6 +216,10 @@ impl Teller {
                         now,
                     )
                     .unwrap();
+            }
+            ["link", environment, path, target] => {
+                let (remote, branch) = (self.site.remote(environment), self.branch(environment));
+                link::put(remote, &branch, path, target, now).await;
             }
             ["delete", environment, path] => {
                 let person = self.site.person(environment);

@@ -7,6 +7,7 @@
 
 mod commands;
 mod ending;
+mod link;
 mod registry;
 mod show;
 mod site;
