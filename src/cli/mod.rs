@@ -10,6 +10,7 @@ pub mod completions;
 pub mod demo;
 pub mod diff;
 pub mod explain;
+mod files;
 pub mod inventory;
 mod names;
 mod person;
@@ -191,6 +192,9 @@ async fn dispatch(cli: Cli) -> anyhow::Result<u8> {
             inventory::run(&args, &Setup::load(location).await?, &mut out, &mut err).await?
         }
         Command::Rbac(args) => rbac::run(&args, &Setup::load(location).await?, &mut out).await?,
+        Command::Check(args) if args.is_of_manifests() => {
+            check::manifests::run(&args, &mut out, &mut err)?
+        }
         Command::Check(args) => {
             let config = match Setup::load(location).await {
                 Ok(setup) => Ok(setup.config),

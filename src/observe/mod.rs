@@ -15,6 +15,7 @@ mod live;
 mod lookup;
 mod releases;
 mod removed;
+mod sealed;
 mod source;
 mod told;
 mod unit;
@@ -216,6 +217,15 @@ impl Observatory {
             let world = self.world(pipeline, now);
             self.resolve(&self.unresolved(pipeline, &world), now).await;
         }
+        let open = self
+            .infra
+            .values()
+            .map(|source| source.reader.open_asked(now));
+        if join_all(open).await.contains(&true) {
+            for pipeline in pipelines {
+                self.world(pipeline, now);
+            }
+        }
         join_all(self.live.values().map(|source| source.read(now))).await;
         self.read_removed(now).await;
     }
@@ -261,7 +271,7 @@ impl Observatory {
         let source = pipeline.application.source.iter();
         let histories = source.filter_map(|it| self.histories.get(&it.url));
         tags.map(|it| it.source.is_tried())
-            .chain(infra.map(|it| it.source.is_tried()))
+            .chain(infra.map(|it| it.source.is_tried() && it.reader.is_open()))
             .chain(live.map(|it| it.source.is_tried()))
             .chain(histories.map(|it| it.source.is_tried()))
             .all(|tried| tried)
@@ -292,9 +302,11 @@ impl Observatory {
 
     fn unit(&self, pipeline: &Pipeline, environment: &Environment, now: Timestamp) -> UnitView {
         let infra = match self.infra.get(&environment.repository) {
-            Some(source) => source
-                .reader
-                .unit(pipeline, environment, &source.source.observed()),
+            Some(source) => {
+                source
+                    .reader
+                    .unit(pipeline, environment, &source.source.observed(), now)
+            }
             None => Observed::Unreadable(unreadable(
                 &environment.repository.to_string(),
                 "it is not configured",
@@ -306,7 +318,7 @@ impl Observatory {
                 return source.observed();
             };
             source.desire(infra);
-            self.with_claims(pipeline, environment, infra, source.observed())
+            self.with_claims(pipeline, environment, infra, source.observed(), now)
         });
         let request = request(pipeline, environment, &infra, now);
         UnitView {

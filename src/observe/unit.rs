@@ -5,9 +5,10 @@
 use std::sync::{Arc, PoisonError};
 
 use gix::ObjectId;
+use jiff::Timestamp;
 
 use super::branch::EnvironmentSeen;
-use super::desired::Inputs;
+use super::desired::{Inputs, Unknown};
 use super::infra::{InfraReader, Snapshot};
 use crate::git::notes;
 use crate::git::{Commit, GitError};
@@ -43,6 +44,7 @@ impl InfraReader {
         pipeline: &Pipeline,
         environment: &Environment,
         snapshot: &Observed<Arc<Snapshot>>,
+        now: Timestamp,
     ) -> Observed<Arc<Infra>> {
         let (snapshot, at) = match snapshot {
             Observed::Seen { value, at } => (value, *at),
@@ -67,12 +69,14 @@ impl InfraReader {
             Ok(standing) => standing.clone(),
             Err(_) => Arc::default(),
         };
-        match self.infra(pipeline, environment, snapshot, seen, standing) {
+        match self.infra(pipeline, environment, snapshot, seen, standing, now) {
             Ok(infra) => Observed::Seen {
                 value: Arc::new(infra),
                 at,
             },
-            Err(error) => unreadable(error.to_string()),
+            Err(Unknown::Git(error)) => unreadable(error.to_string()),
+            Err(Unknown::Broken(why)) => unreadable(why),
+            Err(Unknown::Sealed(sealed)) => Observed::Unreadable(sealed),
         }
     }
 
@@ -83,7 +87,8 @@ impl InfraReader {
         snapshot: &Snapshot,
         seen: &EnvironmentSeen,
         standing: Arc<Standing>,
-    ) -> Result<Infra, GitError> {
+        now: Timestamp,
+    ) -> Result<Infra, Unknown> {
         let application = &pipeline.application.name;
         let key = (environment.name.clone(), application.clone());
         let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
@@ -91,7 +96,7 @@ impl InfraReader {
         match pipeline.removed {
             // Its directory may be there still, and nobody asks for it any more.
             true => cached.desired = Some(Err(REMOVED.to_owned())),
-            false => self.desire(environment, seen.tree, cached)?,
+            false => self.desire(environment, seen.tree, cached, now)?,
         }
         self.recall(application, seen, cached)?;
         let desired = cached
@@ -134,7 +139,7 @@ impl InfraReader {
         let proposal = match snapshot.refs.get(&name) {
             Some(shown) => {
                 let head = CommitId(shown.id);
-                Some(self.proposal(environment, head, made_on, seen, cached)?)
+                Some(self.proposal(environment, head, made_on, seen, cached, now)?)
             }
             None => None,
         };
@@ -202,6 +207,7 @@ impl InfraReader {
         made_on: Option<CommitId>,
         seen: &EnvironmentSeen,
         cached: &mut Cached,
+        now: Timestamp,
     ) -> Result<Proposal, GitError> {
         if let Some(cached) = &cached.proposal
             && (cached.head, cached.base, cached.made_on) == (head, seen.head, made_on)
@@ -211,12 +217,23 @@ impl InfraReader {
         let base = cached.desired.as_ref().and_then(|it| it.as_ref().ok());
         let commit = self.repository.commit(head)?;
         let inputs = self.inputs(environment, commit.tree)?;
-        let desired = self.make(environment, commit.tree, &inputs, &cached.inputs, base)?;
+        let made = self.make(environment, commit.tree, &inputs, &cached.inputs, base, now);
+        let is_sealed = matches!(made, Err(Unknown::Sealed(_)));
+        let desired = match made {
+            Ok(desired) => Ok(desired),
+            Err(Unknown::Broken(why)) => Err(why),
+            // What only a proposal holds does not keep the environment itself waiting.
+            Err(Unknown::Sealed(sealed)) => Err(format!("{}: {}", sealed.source, sealed.why)),
+            Err(Unknown::Git(error)) => return Err(error),
+        };
         let proposal = Proposal {
             head,
             desired,
             conflicts: self.conflicts(&commit, made_on, seen)?,
         };
+        if is_sealed {
+            return Ok(proposal);
+        }
         cached.proposal = Some(ProposalCached {
             head,
             base: seen.head,

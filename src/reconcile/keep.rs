@@ -73,8 +73,9 @@ impl Reconciler {
 
     pub(super) fn keep_sources(self: &Arc<Self>, tasks: &TaskTracker, stop: &CancellationToken) {
         let observatory = &self.observatory;
-        for source in observatory.infra.values() {
+        for (url, source) in &observatory.infra {
             self.keep_infra(source.clone(), tasks, stop);
+            self.keep_open(url.clone(), source.clone(), tasks, stop);
         }
         for (repository, source) in &observatory.tags {
             let (this, repository) = (self.clone(), repository.clone());
@@ -143,6 +144,34 @@ impl Reconciler {
                 tokio::select! {
                     is_news = source.read(clock::now()) => if is_news {
                         this.wake_concerned(&source, &before);
+                    },
+                    () = stop.cancelled() => return,
+                }
+            }
+        });
+    }
+
+    /// Opens encrypted files as they are asked for.
+    fn keep_open(
+        self: &Arc<Self>,
+        url: RepositoryUrl,
+        source: Arc<InfraSource>,
+        tasks: &TaskTracker,
+        stop: &CancellationToken,
+    ) {
+        let (this, stop) = (self.clone(), stop.clone());
+        tasks.spawn(async move {
+            loop {
+                tokio::select! {
+                    () = source.reader.asked_to_open() => {}
+                    () = stop.cancelled() => return,
+                }
+                tokio::select! {
+                    any = source.reader.open_asked(clock::now()) => if any {
+                        this.wake(|towed| {
+                            let mut environments = towed.pipeline.environments.iter();
+                            environments.any(|it| it.repository == url)
+                        });
                     },
                     () = stop.cancelled() => return,
                 }
