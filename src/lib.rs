@@ -21,6 +21,7 @@ pub mod manifest;
 pub mod model;
 pub mod observe;
 pub mod plan;
+pub mod present;
 pub mod reconcile;
 pub mod registry;
 pub mod secret;

@@ -12,8 +12,8 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use towpath::clock;
-use towpath::cluster::SharedCluster;
 use towpath::cluster::simulated::SimulatedCluster;
+use towpath::cluster::{SharedCluster, reading};
 use towpath::config::Config;
 use towpath::demo::git_server::{GitServer, commit_first};
 use towpath::demo::image::{ImageSpec, Target};
@@ -165,13 +165,14 @@ impl Fixture {
         let outside = Outside {
             registry: Arc::new(registry),
             repositories,
-            clusters,
+            clusters: reading(&clusters),
             probe: Arc::new(HttpProbe::new(self.client.clone())),
         };
         let pipelines = config.pipelines.into_iter().map(Arc::new).collect();
         let reconciler = Arc::new(Reconciler::new(
             pipelines,
             &outside,
+            clusters,
             &config.settings.author,
             Intervals::default(),
             now,

@@ -2,11 +2,11 @@
 
 use std::io::Write;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 
 use super::setup::Setup;
 use super::view::{self, UnitView};
-use super::{Output, exit, status};
+use super::{Output, exit, names, status};
 use crate::clock;
 use crate::model::{ApplicationName, EnvironmentName, Follow, Pipeline};
 use crate::plan::{Decision, Plan, Reason, UnitPlan};
@@ -78,18 +78,11 @@ fn chain(
     pipeline: &Pipeline,
     environment: Option<&EnvironmentName>,
 ) -> Result<Vec<EnvironmentName>> {
-    let names = || pipeline.environments.iter().map(|it| it.name.clone());
     let Some(name) = environment else {
-        return Ok(names().rev().collect());
+        let names = pipeline.environments.iter().map(|it| it.name.clone());
+        return Ok(names.rev().collect());
     };
-    let Some(environment) = pipeline.environment(name) else {
-        let known: Vec<_> = names().map(|name| name.to_string()).collect();
-        bail!(
-            "{} does not go to `{name}`: it goes to {}",
-            pipeline.application.name,
-            known.join(", ")
-        );
-    };
+    let environment = names::environment(pipeline, name)?;
     let mut chain = vec![environment.name.clone()];
     let mut open = vec![environment];
     while let Some(environment) = open.pop() {

@@ -8,9 +8,13 @@ pub mod check;
 mod clusters;
 pub mod completions;
 pub mod demo;
+pub mod diff;
 pub mod explain;
+pub mod inventory;
+mod names;
 mod person;
 pub mod plan;
+pub mod rbac;
 pub mod run;
 mod said;
 pub mod schema;
@@ -35,7 +39,8 @@ use setup::{Setup, SetupError};
 /// then lets the release go on.
 ///
 /// `towpath demo` shows it on this machine. With a configuration of your own: `check` reads it, `plan`
-/// says what would be done, `run` does it, `status` and `explain` say where it stands.
+/// says what would be done and `diff` what a cluster would make of it, `run` does it, `status` and
+/// `explain` say where it stands.
 #[derive(Debug, Parser)]
 #[command(
     name = "towpath",
@@ -74,6 +79,9 @@ enum Command {
     Plan(plan::Args),
     Status(status::Args),
     Explain(explain::Args),
+    Diff(diff::Args),
+    Inventory(inventory::Args),
+    Rbac(rbac::Args),
     Adopt(adopt::Args),
     Approve(approve::Args),
     Check(check::Args),
@@ -132,6 +140,8 @@ pub mod exit {
     pub const STOPPED: u8 = 3;
     /// Time alone will go on with it.
     pub const PENDING: u8 = 4;
+    /// The cluster differs from what is asked for.
+    pub const DIFFERS: u8 = 5;
 }
 
 /// Runs the program: what `main` does.
@@ -172,6 +182,11 @@ async fn dispatch(cli: Cli) -> anyhow::Result<u8> {
         Command::Explain(args) => {
             explain::run(&args, &Setup::load(location).await?, &mut out, &mut err).await?
         }
+        Command::Diff(args) => diff::run(&args, &Setup::load(location).await?, &mut out).await?,
+        Command::Inventory(args) => {
+            inventory::run(&args, &Setup::load(location).await?, &mut out, &mut err).await?
+        }
+        Command::Rbac(args) => rbac::run(&args, &Setup::load(location).await?, &mut out).await?,
         Command::Adopt(args) => adopt::run(&args, &Setup::load(location).await?, &mut out).await?,
         Command::Approve(args) => {
             approve::run(&args, &Setup::load(location).await?, &mut out).await?

@@ -20,8 +20,8 @@ pub struct Args {
     /// Only this application
     application: Option<ApplicationName>,
 
-    /// Only this environment; may be repeated
-    #[arg(long, value_name = "ENVIRONMENT")]
+    /// Only these environments (`A,B`)
+    #[arg(long, value_name = "ENVIRONMENT", value_delimiter = ',')]
     only: Vec<EnvironmentName>,
 
     /// How the answer is written

@@ -13,6 +13,7 @@ use super::setup::Setup;
 use super::{Output, exit, view};
 use crate::clock;
 use crate::config::{Location, watch};
+use crate::event::Event;
 use crate::model::EnvironmentName;
 use crate::plan::{Decision, Reason, UnitPlan};
 use crate::reconcile::{Posted, Reconciler};
@@ -41,15 +42,17 @@ pub struct Args {
     #[arg(long, value_name = "DURATION", default_value = "0s", requires = "once", value_parser = duration)]
     wait: Duration,
 
-    /// Act for these environments alone, with their credentials alone; others are known by their records
-    #[arg(long, value_name = "ENVIRONMENT", num_args = 1..)]
+    /// Act for these environments alone (`A,B`), with their credentials alone; others are known by
+    /// their records
+    #[arg(long, value_name = "ENVIRONMENT", value_delimiter = ',')]
     only: Vec<EnvironmentName>,
 
     /// Take webhooks at this address, such as 127.0.0.1:8080; they only shorten the wait
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<std::net::SocketAddr>,
 
-    /// What stdout tells: `json` one object per event; `table`, with `--once`, what each unit came to
+    /// What stdout tells: `json` one object and `yaml` one document per event; `table`, with `--once`,
+    /// what each unit came to
     #[arg(short, long, value_enum, default_value_t, value_name = "FORM")]
     output: Output,
 }
@@ -79,8 +82,7 @@ pub async fn run(args: &Args, location: Location, out: &mut dyn Write) -> Result
     }
     loop {
         let now = clock::now();
-        let outside = setup.outside(&args.only, now)?;
-        let reconciler = setup.reconciler(&outside, now);
+        let reconciler = setup.reconciler(&args.only, now)?;
         hooks.serve(&reconciler);
         let end = if args.once {
             tow_once(args, &reconciler, &stop, out).await?
@@ -118,9 +120,8 @@ async fn tow(
         tokio::select! {
             () = stop.cancelled() => break End::Code(exit::OK),
             event = events.recv() => {
-                if let (Ok(event), Output::Json) = (event, args.output) {
-                    writeln!(out, "{}", event.to_json(start))?;
-                    out.flush()?;
+                if let Ok(event) = event {
+                    tell(args.output, &event, start, out)?;
                 }
             }
             setup = &mut changed => break End::Changed(Box::new(setup)),
@@ -137,6 +138,18 @@ async fn tow(
         tracing::warn!("an effect did not end in time: the next start finishes it");
     }
     Ok(end)
+}
+
+/// An event, for whoever reads them as they come.
+fn tell(output: Output, event: &Event, start: Timestamp, out: &mut dyn Write) -> Result<()> {
+    let event = event.to_json(start);
+    match output {
+        Output::Table => return Ok(()),
+        Output::Json => writeln!(out, "{event}")?,
+        Output::Yaml => write!(out, "---\n{}", serde_yaml::to_string(&event)?)?,
+    }
+    out.flush()?;
+    Ok(())
 }
 
 /// Resolves once the configuration is another one without mistakes. One with mistakes is reported,
@@ -194,15 +207,17 @@ async fn tow_once(
     let code = loop {
         let now = clock::now();
         let posted = reconciler.board().all();
-        if posted.len() == reconciler.len()
+        let configured = posted.iter().filter(|posted| !posted.pipeline.removed);
+        if configured.count() == reconciler.len()
+            && reconciler.has_looked_for_removed()
             && let Some(code) = settled(&posted, now, deadline)
         {
             break code;
         }
         tokio::select! {
             event = events.recv() => {
-                if let (Ok(event), Output::Json) = (event, args.output) {
-                    writeln!(out, "{}", event.to_json(start))?;
+                if let Ok(event) = event {
+                    tell(args.output, &event, start, out)?;
                 }
             }
             _ = changes.changed() => {}
@@ -215,9 +230,7 @@ async fn tow_once(
         .await
         .context("an effect did not end in time")??;
     while let Ok(event) = events.try_recv() {
-        if args.output == Output::Json {
-            writeln!(out, "{}", event.to_json(start))?;
-        }
+        tell(args.output, &event, start, out)?;
     }
     if args.output == Output::Table {
         for posted in reconciler.board().all() {

@@ -24,21 +24,19 @@ impl Said {
         application: &ApplicationName,
         environment: &EnvironmentName,
     ) -> Result<Self> {
-        let mut pipelines = setup.pipelines();
-        let found = pipelines
-            .iter()
-            .find(|pipeline| pipeline.application.name == *application);
-        let Some(pipeline) = found.cloned() else {
-            bail!("there is no application `{application}`");
-        };
-        if pipeline.environment(environment).is_none() {
-            bail!("{application} does not go to `{environment}`");
-        }
         let now = clock::now();
-        let outside = setup.outside(&[], now)?;
-        let reconciler = setup.reconciler(&outside, now);
-        pipelines.retain(|it| Arc::ptr_eq(it, &pipeline));
-        reconciler.observatory().read_all(&pipelines, now).await;
+        let reconciler = setup.reconciler(&[], now)?;
+        let observatory = reconciler.observatory();
+        let mut pipelines = setup.pipelines();
+        pipelines.retain(|pipeline| pipeline.application.name == *application);
+        observatory.read_all(&pipelines, now).await;
+        pipelines.extend(observatory.removed());
+        let unit = |pipeline: &&Arc<Pipeline>| {
+            pipeline.application.name == *application && pipeline.environment(environment).is_some()
+        };
+        let Some(pipeline) = pipelines.iter().find(unit).cloned() else {
+            bail!("{application} does not go to `{environment}`, and nothing of it runs there");
+        };
         Ok(Self {
             reconciler,
             pipeline,

@@ -8,6 +8,8 @@ use anyhow::{Context as _, Result, bail};
 use jiff::Timestamp;
 
 use super::clusters::Clusters;
+use super::names;
+use crate::cluster::{self, SharedCluster, SharedReadCluster};
 use crate::config::{Config, Location, Problems, default_cache, files};
 use crate::git::{self, Access, Reach, Repository};
 use crate::http::{self, HttpSettings};
@@ -88,40 +90,57 @@ impl Setup {
             .collect()
     }
 
-    /// What tows them.
-    pub fn reconciler(&self, outside: &Outside, now: Timestamp) -> Arc<Reconciler> {
-        let author = &self.config.settings.author;
-        let intervals = self.intervals();
-        Arc::new(Reconciler::new(
+    /// What tows them, acting for these environments alone (for all where none is named).
+    ///
+    /// # Errors
+    /// As [`Self::outside`].
+    pub fn reconciler(&self, only: &[EnvironmentName], now: Timestamp) -> Result<Arc<Reconciler>> {
+        let clusters = self.clusters(only)?;
+        let outside = self.outside_with(cluster::reading(&clusters))?;
+        Ok(Arc::new(Reconciler::new(
             self.pipelines(),
-            outside,
-            author,
-            intervals,
+            &outside,
+            clusters,
+            &self.config.settings.author,
+            self.intervals(),
             now,
-        ))
+        )))
     }
 
-    /// The outside systems, acting for these environments alone (for all where none is named).
+    /// The outside systems, to look at, with the clusters of these environments alone (of all where
+    /// none is named). Commands that only look hold nothing else.
     ///
     /// # Errors
     /// Where the HTTP client, a mirror or a cluster's file cannot be made, or an environment that is
     /// named does not exist.
-    pub fn outside(&self, only: &[EnvironmentName], _now: Timestamp) -> Result<Outside> {
-        let settings = &self.config.settings;
-        for name in only {
-            if !self.config.environments.contains(name) {
-                let known: Vec<_> = self
-                    .config
-                    .environments
-                    .iter()
-                    .map(ToString::to_string)
-                    .collect();
-                bail!(
-                    "there is no environment `{name}`: there are {}",
-                    known.join(", ")
-                );
+    pub fn outside(&self, only: &[EnvironmentName]) -> Result<Outside> {
+        self.outside_with(cluster::reading(&self.clusters(only)?))
+    }
+
+    fn clusters(
+        &self,
+        only: &[EnvironmentName],
+    ) -> Result<BTreeMap<EnvironmentName, SharedCluster>> {
+        names::environments(self, only)?;
+        let cache = self.cache();
+        let mut clusters = BTreeMap::new();
+        let mut made = Clusters::new(&self.config, &cache);
+        for pipeline in &self.config.pipelines {
+            for environment in &pipeline.environments {
+                let acts = only.is_empty() || only.contains(&environment.name);
+                if acts && !clusters.contains_key(&environment.name) {
+                    clusters.insert(environment.name.clone(), made.of(environment)?);
+                }
             }
         }
+        Ok(clusters)
+    }
+
+    fn outside_with(
+        &self,
+        clusters: BTreeMap<EnvironmentName, SharedReadCluster>,
+    ) -> Result<Outside> {
+        let settings = &self.config.settings;
         let connections = HttpSettings {
             ca_file: settings.ca_file.clone(),
             proxy: settings.proxy.clone(),
@@ -135,8 +154,6 @@ impl Setup {
         let cache = self.cache();
         let registry = HttpRegistry::new(client.clone(), self.registries());
         let mut repositories = BTreeMap::new();
-        let mut clusters = BTreeMap::new();
-        let mut made = Clusters::new(&self.config, &cache);
         for pipeline in &self.config.pipelines {
             if let Some(source) = &pipeline.application.source {
                 add(
@@ -150,10 +167,6 @@ impl Setup {
             for environment in &pipeline.environments {
                 let (url, credential) = (&environment.repository, &environment.credential);
                 add(&mut repositories, &client, &cache, url, credential)?;
-                let acts = only.is_empty() || only.contains(&environment.name);
-                if acts && !clusters.contains_key(&environment.name) {
-                    clusters.insert(environment.name.clone(), made.of(environment)?);
-                }
             }
         }
         Ok(Outside {

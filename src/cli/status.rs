@@ -3,13 +3,13 @@
 use std::io::Write;
 use std::sync::Arc;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use comfy_table::{Table, presets};
 use jiff::Timestamp;
 
 use super::setup::Setup;
 use super::view::{self, UnitView};
-use super::{Output, exit};
+use super::{Output, exit, names};
 use crate::clock;
 use crate::model::{ApplicationName, EnvironmentName, Pipeline};
 use crate::observe::Observatory;
@@ -40,16 +40,20 @@ pub(super) async fn look(
     only: &[EnvironmentName],
     now: Timestamp,
 ) -> Result<Vec<(Arc<Pipeline>, Plan)>> {
-    let mut pipelines = setup.pipelines();
-    if let Some(name) = application {
-        pipelines.retain(|pipeline| pipeline.application.name == *name);
-        if pipelines.is_empty() {
-            bail!("there is no application `{name}`: {}", known(setup));
-        }
-    }
-    let outside = setup.outside(only, now)?;
-    let observatory = Observatory::new(&pipelines, &outside, now);
+    let all = setup.pipelines();
+    let asked = |pipeline: &&Arc<Pipeline>| {
+        application.is_none_or(|name| pipeline.application.name == *name)
+    };
+    let mut pipelines: Vec<_> = all.iter().filter(asked).cloned().collect();
+    let outside = setup.outside(only)?;
+    let observatory = Observatory::new(&pipelines, &all, &outside, now);
     observatory.read_all(&pipelines, now).await;
+    pipelines.extend(observatory.removed().iter().filter(asked).cloned());
+    if let Some(name) = application
+        && pipelines.is_empty()
+    {
+        return Err(names::no_application(setup, name));
+    }
     let planned = pipelines.into_iter().map(|pipeline| {
         let now = clock::now();
         let world = observatory.world(&pipeline, now);
@@ -57,16 +61,6 @@ pub(super) async fn look(
         (pipeline, plan)
     });
     Ok(planned.collect())
-}
-
-/// The nearest names are not guessed at: there are few, and all are listed.
-fn known(setup: &Setup) -> String {
-    let names = setup
-        .config
-        .pipelines
-        .iter()
-        .map(|it| it.application.name.to_string());
-    format!("there are {}", names.collect::<Vec<_>>().join(", "))
 }
 
 /// Writes the answer.
@@ -107,7 +101,7 @@ pub async fn run(args: &Args, setup: &Setup, out: &mut dyn Write) -> Result<u8> 
                         .map_or_else(|| "–".to_owned(), |number| number.to_string()),
                     format!("{style}{state}{style:#}"),
                     since.map_or_else(|| "–".to_owned(), |since| view::ago(since, clock::now())),
-                    view::sentence(unit),
+                    view::cell(unit, clock::now()),
                 ]);
             }
             writeln!(out, "{}", table.trim_fmt())?;

@@ -3,8 +3,8 @@
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
-use crate::model::{EnvironmentName, ObjectRef, Release};
-use crate::plan::{Decision, Plan, Reason, Step, UnitPlan, Waiting};
+use crate::model::{Environment, EnvironmentName, ObjectRef, Release};
+use crate::plan::{Decision, Desired, Plan, Reason, Step, UnitPlan, Waiting, World};
 
 /// A unit, as scripts read it.
 #[derive(Debug, Serialize)]
@@ -26,6 +26,12 @@ pub(super) struct UnitView {
     next: Option<Timestamp>,
     #[serde(skip_serializing_if = "Option::is_none")]
     unblock: Option<String>,
+    /// How far a rollout is, as the cluster tells.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    progress: Option<String>,
+    /// When it has failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deadline: Option<Timestamp>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     notes: Vec<String>,
 }
@@ -62,6 +68,8 @@ impl UnitView {
             deployment: unit.number,
             state: state(unit).to_owned(),
             reason: sentence(unit),
+            progress: rollout(unit).map(|(progress, _)| progress.to_owned()),
+            deadline: rollout(unit).map(|(_, deadline)| deadline),
             since: waiting.and_then(|waiting| waiting.since).map(moment),
             next: waiting.and_then(|waiting| waiting.next).map(moment),
             unblock: waiting.and_then(|it| it.reason.unblock(&plan.application, &unit.environment)),
@@ -75,6 +83,26 @@ pub(super) fn waiting(unit: &UnitPlan) -> Option<&Waiting> {
     match &unit.decision {
         Decision::Waiting(waiting) => Some(waiting),
         Decision::Step(_) => None,
+    }
+}
+
+/// How far a rollout is and when it has failed, if one is on its way.
+fn rollout(unit: &UnitPlan) -> Option<(&str, Timestamp)> {
+    match &waiting(unit)?.reason {
+        Reason::Converging {
+            progress, deadline, ..
+        } => Some((progress, *deadline)),
+        _ => None,
+    }
+}
+
+/// What a unit does or waits for, beside columns that say the rest.
+pub(super) fn cell(unit: &UnitPlan, now: Timestamp) -> String {
+    match rollout(unit) {
+        Some((progress, deadline)) => {
+            format!("{progress}; {} left", span(deadline.duration_since(now)))
+        }
+        None => sentence(unit),
     }
 }
 
@@ -196,6 +224,21 @@ pub(super) fn style(unit: &UnitPlan) -> anstyle::Style {
         Some(_) => Yellow,
     };
     color.on_default()
+}
+
+/// What a unit's branch asks for.
+///
+/// # Errors
+/// Why it cannot be read or rendered, in one sentence.
+pub(super) fn desired<'a>(
+    world: &'a World,
+    environment: &Environment,
+) -> Result<&'a Desired, String> {
+    let unit = world.units.get(&environment.name);
+    let unit = unit.ok_or_else(|| format!("{} was not read", environment.repository))?;
+    let infra = unit.infra.read();
+    let infra = infra.map_err(|it| Reason::Unreadable(it.clone()).to_string())?;
+    infra.desired.as_ref().map_err(Clone::clone)
 }
 
 /// The unit of this environment.

@@ -4,18 +4,20 @@
 //! anything by construction. What is applied was decided before; a cluster decides nothing.
 
 pub mod kubernetes;
+pub mod rbac;
 pub mod simulated;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use serde_json::Value;
 
 use crate::manifest::Rendered;
-use crate::model::{ApplicationName, EnvironmentName, Health, ObjectRef};
-use crate::plan::{Apply, Live, Mark};
+use crate::model::{ApplicationName, EnvironmentName, ObjectRef};
+use crate::plan::{Apply, Live, LiveObject};
 
 /// The unit whose objects are looked at or changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,28 +87,71 @@ pub trait ReadCluster: Send + Sync {
         now: Timestamp,
     ) -> Result<Live, ClusterError>;
 
-    /// What applying these objects for the unit would change, in their order; then what of the unit's
-    /// would no longer be asked for. Changes nothing.
+    /// What the cluster would make of a unit's desired state, by its own dry run: every object of it,
+    /// and those that are the unit's and would be deleted. Changes nothing.
     ///
     /// # Errors
-    /// [`ClusterError::Unavailable`]; [`ClusterError::Unsupported`] where the cluster cannot tell.
+    /// [`ClusterError::Unavailable`] where it does not answer, [`ClusterError::Refused`] and
+    /// [`ClusterError::Prevented`] where it would not take an object.
     async fn preview(
         &self,
         unit: &UnitScope,
-        desired: &Arc<Rendered>,
+        rendered: &Arc<Rendered>,
         now: Timestamp,
     ) -> Result<Vec<Preview>, ClusterError>;
 
-    /// Everything in the cluster that belongs to the environment, of applications that are no longer
-    /// configured too.
+    /// Every object that carries the environment's mark.
     ///
     /// # Errors
-    /// [`ClusterError::Unavailable`].
-    async fn inventory(&self, now: Timestamp) -> Result<Vec<Member>, ClusterError>;
+    /// [`ClusterError::Unavailable`] where it does not answer within its deadline.
+    async fn inventory(
+        &self,
+        environment: &EnvironmentName,
+        now: Timestamp,
+    ) -> Result<Vec<Member>, ClusterError>;
+
+    /// How it serves a kind; `None` where it does not. `group` is empty for the core group.
+    ///
+    /// # Errors
+    /// [`ClusterError::Unavailable`] where it does not answer within its deadline.
+    async fn served(&self, group: &str, kind: &str) -> Result<Option<Served>, ClusterError>;
 
     /// Returns when something may have changed, and for which applications. Carries no data: whoever
     /// waits looks again.
     async fn changed(&self, now: Timestamp) -> BTreeSet<ApplicationName>;
+}
+
+/// What would become of an object.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Preview {
+    /// Which.
+    pub reference: ObjectRef,
+    /// As it is; `None`: it is not there.
+    pub before: Option<Value>,
+    /// As it would be; `None`: it would be deleted.
+    pub after: Option<Value>,
+    /// Whether its manifest is encrypted: its values are shown to nobody.
+    pub secret: bool,
+    /// Why the cluster could not try it yet, where `after` is what its manifest states.
+    pub untried: Option<String>,
+}
+
+/// An object of an environment's set.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Member {
+    /// Which.
+    pub reference: ObjectRef,
+    /// What was found.
+    pub live: LiveObject,
+}
+
+/// How a cluster serves a kind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Served {
+    /// The resource's name in addresses and roles: `deployments`.
+    pub plural: String,
+    /// Whether its objects live in namespaces.
+    pub namespaced: bool,
 }
 
 /// The half that changes.
@@ -124,36 +169,6 @@ pub trait Cluster: ReadCluster {
         apply: &Apply,
         now: Timestamp,
     ) -> Result<Applied, ClusterError>;
-}
-
-/// An object before and after an apply that was only tried.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Preview {
-    /// Which object.
-    pub reference: ObjectRef,
-    /// As it is; `None`: it is not there. Without its status and what the server notes about it.
-    pub before: Option<serde_json::Value>,
-    /// As it would be; `None`: it is no longer asked for.
-    pub after: Option<serde_json::Value>,
-    /// Whether its values are not to be shown.
-    pub secret: bool,
-    /// Why the cluster could not try it, or refuses it: `after` is then what is asked for.
-    pub note: Option<String>,
-}
-
-/// An object that belongs to an environment.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Member {
-    /// Which object.
-    pub reference: ObjectRef,
-    /// Our mark on it; `None`: somebody damaged it.
-    pub mark: Option<Mark>,
-    /// How it does.
-    pub health: Health,
-    /// When it was last applied.
-    pub applied_at: Timestamp,
-    /// Why it would not be deleted.
-    pub kept: Option<String>,
 }
 
 /// What an apply did beside what it was asked for.
@@ -174,5 +189,19 @@ pub struct Taken {
     pub fields: Vec<String>,
 }
 
-/// A cluster for both halves.
+/// The half that only looks, shared.
+pub type SharedReadCluster = Arc<dyn ReadCluster>;
+
+/// Both halves, shared.
 pub type SharedCluster = Arc<dyn Cluster>;
+
+/// The clusters of environments, to look at alone.
+pub fn reading(
+    clusters: &BTreeMap<EnvironmentName, SharedCluster>,
+) -> BTreeMap<EnvironmentName, SharedReadCluster> {
+    let halves = clusters.iter().map(|(name, cluster)| {
+        let reading: SharedReadCluster = cluster.clone();
+        (name.clone(), reading)
+    });
+    halves.collect()
+}

@@ -1,6 +1,7 @@
 //! A cluster that only exists in this program: keeps objects, rolls out over time, fails or hangs
 //! as it was told. For demos, tests and simulation; it knows nothing of Kubernetes' rules.
 
+mod look;
 mod state;
 mod temper;
 
@@ -15,7 +16,7 @@ use tokio::sync::Notify;
 
 pub use temper::Contest;
 
-use super::{Applied, Cluster, ClusterError, Member, Preview, ReadCluster, UnitScope};
+use super::{Applied, Cluster, ClusterError, Member, Preview, ReadCluster, Served, UnitScope};
 use crate::manifest::Rendered;
 use crate::model::{ApplicationName, EnvironmentName, ObjectRef, Simulated};
 use crate::plan::{Apply, Change, Live, LiveObject};
@@ -138,14 +139,15 @@ impl SimulatedCluster {
         locked(&self.state).attempts
     }
 
-    fn unavailable(&self) -> Option<ClusterError> {
-        locked(&self.behaviour)
-            .unreachable
-            .then(|| ClusterError::Unavailable {
+    fn answering(&self) -> Result<(), ClusterError> {
+        match locked(&self.behaviour).unreachable {
+            false => Ok(()),
+            true => Err(ClusterError::Unavailable {
                 cluster: self.name.clone(),
                 detail: "it was told to be unreachable".to_owned(),
                 retry_after: None,
-            })
+            }),
+        }
     }
 
     /// When the next object becomes ready or fails.
@@ -199,9 +201,7 @@ impl ReadCluster for SimulatedCluster {
         desired: Option<&Arc<Rendered>>,
         now: Timestamp,
     ) -> Result<Live, ClusterError> {
-        if let Some(error) = self.unavailable() {
-            return Err(error);
-        }
+        self.answering()?;
         let behaviour = locked(&self.behaviour).clone();
         let named = desired.map_or(&[][..], |desired| &desired.objects);
         let is_named = |reference: &ObjectRef| {
@@ -229,37 +229,24 @@ impl ReadCluster for SimulatedCluster {
 
     async fn preview(
         &self,
-        _: &UnitScope,
-        _: &Arc<Rendered>,
+        unit: &UnitScope,
+        rendered: &Arc<Rendered>,
         _: Timestamp,
     ) -> Result<Vec<Preview>, ClusterError> {
-        Err(ClusterError::Unsupported(format!(
-            "{} keeps no objects that could be compared",
-            self.name
-        )))
+        self.answering().map(|()| self.previews(unit, rendered))
     }
 
-    async fn inventory(&self, now: Timestamp) -> Result<Vec<Member>, ClusterError> {
-        if let Some(error) = self.unavailable() {
-            return Err(error);
-        }
-        let behaviour = locked(&self.behaviour).clone();
-        let state = locked(&self.state);
-        let marked = state
-            .objects
-            .values()
-            .filter(|stored| stored.mark.is_some());
-        let members = marked.map(|stored| {
-            let live = stored.live(&behaviour, now);
-            Member {
-                reference: stored.reference(),
-                mark: live.mark,
-                health: live.health,
-                applied_at: live.applied_at,
-                kept: live.kept,
-            }
-        });
-        Ok(members.collect())
+    async fn inventory(
+        &self,
+        environment: &EnvironmentName,
+        now: Timestamp,
+    ) -> Result<Vec<Member>, ClusterError> {
+        self.answering().map(|()| self.members(environment, now))
+    }
+
+    /// It takes every kind, and knows of none what it is called.
+    async fn served(&self, _: &str, _: &str) -> Result<Option<Served>, ClusterError> {
+        self.answering().map(|()| None)
     }
 
     async fn changed(&self, now: Timestamp) -> BTreeSet<ApplicationName> {
@@ -298,9 +285,7 @@ impl Cluster for SimulatedCluster {
         apply: &Apply,
         now: Timestamp,
     ) -> Result<Applied, ClusterError> {
-        if let Some(error) = self.unavailable() {
-            return Err(error);
-        }
+        self.answering()?;
         let mut state = locked(&self.state);
         state.attempts += 1;
         let mut temper = locked(&self.temper);

@@ -285,6 +285,7 @@ fn pipeline(
             images: images.iter().map(|image| image.value.resolved()).collect(),
         },
         environments,
+        removed: false,
     })
 }
 

@@ -53,8 +53,7 @@ impl Stage {
         let mut setup = Setup::load(Location::Folder(place.configuration())).await?;
         setup.config.settings.cache = Some(place.cache());
         let now = clock::now();
-        let outside = setup.outside(&[], now)?;
-        let reconciler = setup.reconciler(&outside, now);
+        let reconciler = setup.reconciler(&[], now)?;
         let stop = stop.child_token();
         let (events, board) = (reconciler.events(), reconciler.board().changes());
         place.hooks.serve(&reconciler);

@@ -10,7 +10,7 @@
 //! in the tree. `present/` can be made anew from the notes; it makes reading the present one look,
 //! however many notes there are. This module never decides what is recorded.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use gix::ObjectId;
@@ -21,13 +21,15 @@ use crate::model::{ApplicationName, CommitId, EnvironmentName};
 
 const STANDING: &str = "present/environment";
 
+const UNITS: &str = "present/applications";
+
 /// The ref that holds an environment's records.
 pub fn records_ref(environment: &EnvironmentName) -> String {
     format!("refs/notes/towpath/{environment}")
 }
 
 fn unit_path(application: &ApplicationName) -> String {
-    format!("present/applications/{application}")
+    format!("{UNITS}/{application}")
 }
 
 /// Two levels, as git itself lays out notes once there are some hundreds: a push then carries
@@ -111,6 +113,21 @@ pub fn read_unit(
 ) -> Result<UnitRecords, NotesError> {
     let records = read_lines(repository, tree, &unit_path(application))?;
     Ok(UnitRecords::fold(records))
+}
+
+/// The applications that the records tell of.
+///
+/// # Errors
+/// Any [`GitError`] of reading the mirror.
+pub fn recorded(
+    repository: &Repository,
+    tree: ObjectId,
+) -> Result<BTreeSet<ApplicationName>, GitError> {
+    let Some(folder) = repository.lookup(tree, UNITS)? else {
+        return Ok(BTreeSet::new());
+    };
+    let units = repository.changed(None, Some(folder.id))?;
+    Ok(units.iter().filter_map(|it| it.path.parse().ok()).collect())
 }
 
 /// What the records say of the environment now.

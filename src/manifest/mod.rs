@@ -45,3 +45,4 @@ pub use file::{ManifestFile, ManifestObject, drop_cluster_fields, is_manifest, p
 pub use images_yaml::{IMAGES_FILE, ImagesFile, parse_images, set_in_images_yaml};
 pub use patch::{PatchFile, parse_patches};
 pub use render::{Layer, Object, Rendered, RenderedImage, Rendering, judge, render};
+pub use scope::is_cluster_scoped;

@@ -62,6 +62,11 @@ impl Object {
         &self.content.json
     }
 
+    /// [`Self::json`], shared.
+    pub fn shared_json(&self) -> Arc<str> {
+        self.content.json.clone()
+    }
+
     /// The object as a value, read from [`Self::json`].
     pub fn value(&self) -> Value {
         self.content.value()
@@ -116,6 +121,17 @@ pub struct Rendered {
 }
 
 impl Rendered {
+    /// What asks for nothing: only ever the desired state of what the configuration no longer has.
+    pub fn nothing() -> Self {
+        Self {
+            objects: Vec::new(),
+            state: state(&[]),
+            marks: Vec::new(),
+            stamped: false,
+            carriers: Arc::default(),
+        }
+    }
+
     /// The images of a repository in known image fields, each distinct reference once.
     pub fn images(&self, repository: &ImageRepository) -> BTreeSet<ImageReference> {
         self.carriers_of(repository)

@@ -51,9 +51,14 @@ const CLUSTER_SCOPED: [(&str, &str); 33] = [
     ("StorageVersionMigration", "storagemigration.k8s.io"),
 ];
 
+/// Whether this is one of Kubernetes' own kinds that live in no namespace.
+pub fn is_cluster_scoped(group: &str, kind: &str) -> bool {
+    CLUSTER_SCOPED.contains(&(kind, group))
+}
+
 /// Gives a reference the namespace it has in the cluster.
 pub(super) fn settle(reference: &mut ObjectRef, default_namespace: &str) {
-    if CLUSTER_SCOPED.contains(&(reference.kind.as_str(), reference.group.as_str())) {
+    if is_cluster_scoped(&reference.group, &reference.kind) {
         reference.namespace = None;
     } else if reference.namespace.is_none() {
         reference.namespace = Some(default_namespace.to_owned());

@@ -276,6 +276,9 @@ pub struct Pipeline {
     pub application: Application,
     /// Its environments, resolved for it, each after those it follows.
     pub environments: Vec<Environment>,
+    /// Whether the configuration no longer takes the application there: only records and live objects
+    /// tell of it.
+    pub removed: bool,
 }
 
 impl Pipeline {

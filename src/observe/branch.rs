@@ -11,7 +11,7 @@ use super::infra::{Anchor, InfraReader};
 use crate::git::notes::{self, records_ref};
 use crate::git::{Commit, End, GitError, Repository};
 use crate::model::record::{Cause, Standing, Statement, Verdict};
-use crate::model::{CommitId, EnvironmentName};
+use crate::model::{ApplicationName, CommitId, EnvironmentName};
 
 /// The furthest that is walked back for recorded deployments.
 const WALK_MAX: usize = 10_000;
@@ -34,6 +34,8 @@ pub(super) struct EnvironmentSeen {
     pub(super) records_head: Option<CommitId>,
     pub(super) records_tree: Option<ObjectId>,
     pub(super) standing: Result<Arc<Standing>, String>,
+    /// The applications that the records tell of.
+    pub(super) recorded: Arc<BTreeSet<ApplicationName>>,
     /// First parents from the head to the oldest deployment that matters, newest first.
     pub(super) history: Vec<Commit>,
     pub(super) behind: Arc<BTreeSet<CommitId>>,
@@ -68,6 +70,11 @@ impl InfraReader {
             Some(records) => Some(self.repository.commit(records)?.tree),
             None => None,
         };
+        let recorded = match (before, tree) {
+            (Some(before), _) if before.records_tree == tree => before.recorded.clone(),
+            (_, Some(tree)) => Arc::new(notes::recorded(&self.repository, tree)?),
+            (_, None) => Arc::default(),
+        };
         let standing = match self.are_those(name, records).await? {
             Ok(()) => read_standing(&self.repository, tree),
             Err(why) => Err(why),
@@ -98,6 +105,7 @@ impl InfraReader {
             records_head: records,
             records_tree: tree,
             standing,
+            recorded,
             behind: Arc::new(behind(&history.commits, before.map(Arc::as_ref))),
             history: history.commits,
             went_back: newest.is_some_and(|newest| gone.contains(&newest)),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::{LiveSource, Observatory};
 use crate::manifest::Rendered;
-use crate::model::{ApplicationName, Environment, EnvironmentName, ObjectRef, Pipeline};
+use crate::model::{Environment, ObjectRef, Pipeline};
 use crate::plan::{Infra, Live, Observed};
 
 impl Observatory {
@@ -23,29 +23,31 @@ impl Observatory {
         let Observed::Seen { value, at } = &live else {
             return live;
         };
-        let Ok(desired) = &infra.desired else {
-            return live;
+        let desired = match (&infra.desired, pipeline.removed) {
+            (Ok(desired), _) => Some(&*desired.rendered),
+            (Err(_), true) => None,
+            (Err(_), false) => return live,
         };
         let (application, environment) = (&pipeline.application.name, &environment.name);
         // An object is of interest where its mark and the manifests say different things of it.
         let doubtful = value.objects.iter().filter(|(reference, found)| {
-            found.mark.is_some()
-                && found.is_of(application, environment) != names(&desired.rendered, reference)
+            let asked = desired.is_some_and(|desired| names(desired, reference));
+            found.mark.is_some() && found.is_of(application, environment) != asked
         });
         let doubtful: Vec<&ObjectRef> = doubtful.map(|(reference, _)| reference).collect();
         if doubtful.is_empty() {
             return live;
         }
-        let Some(here) = self.live.get(&(environment.clone(), application.clone())) else {
+        let Some(here) = self.live_of_unit(environment, application) else {
             return live;
         };
         let mut claimed = Live::clone(value);
-        for ((environment, application), other) in &self.live {
-            if Arc::ptr_eq(here, other) || here.cluster().name() != other.cluster().name() {
+        for (other, there) in self.others_on(&here) {
+            if (&there.name, &other.application.name) == (environment, application) {
                 continue;
             }
-            let unit = format!("{application} in {environment}");
-            let desired = self.desired_now(environment, application, other);
+            let unit = format!("{} in {}", other.application.name, there.name);
+            let desired = self.desired_now(other, there);
             for reference in &doubtful {
                 let Some(found) = claimed.objects.get_mut(*reference) else {
                     continue;
@@ -68,36 +70,48 @@ impl Observatory {
         }
     }
 
+    /// The units that the configuration has on the same cluster.
+    fn others_on(&self, here: &LiveSource) -> impl Iterator<Item = (&Arc<Pipeline>, &Environment)> {
+        let same = |environment: &Environment| {
+            let cluster = self.clusters.get(&environment.name);
+            cluster.is_some_and(|cluster| cluster.name() == here.cluster().name())
+        };
+        let pipelines = self.configured.iter();
+        let units = pipelines.flat_map(|pipeline| {
+            let environments = pipeline.environments.iter();
+            environments.map(move |environment| (pipeline, environment))
+        });
+        units.filter(move |(_, environment)| same(environment))
+    }
+
     /// What another unit's branch asks for as it was last seen. Its source is told on the way, so that
     /// this costs nothing the next time.
     fn desired_now(
         &self,
-        environment: &EnvironmentName,
-        application: &ApplicationName,
-        source: &LiveSource,
+        pipeline: &Pipeline,
+        environment: &Environment,
     ) -> Result<Option<Arc<Rendered>>, ()> {
-        let mut pipelines = self.pipelines.iter();
-        let pipeline = pipelines.find(|it| it.application.name == *application);
-        let Some((pipeline, environment)) =
-            pipeline.and_then(|it| Some((it, it.environment(environment)?)))
-        else {
-            return Ok(None);
-        };
+        let source = self.live_of(pipeline, environment);
+        let told = |head| source.as_ref().and_then(|source| source.told(head));
         let Some(repository) = self.infra.get(&environment.repository) else {
             return Ok(None);
         };
         let snapshot = repository.source.observed();
         let Ok(seen) = snapshot.read() else {
             // Its repository does not answer: what it asked for last still holds.
-            return Ok(source.told(None));
+            return Ok(told(None));
         };
-        let head = seen.head(&environment.name);
-        if let Some(told) = source.told(head) {
-            return Ok(Some(told));
+        if let Some(desired) = seen
+            .head(&environment.name)
+            .and_then(|head| told(Some(head)))
+        {
+            return Ok(Some(desired));
         }
         let unit = repository.reader.unit(pipeline, environment, &snapshot);
         let infra = unit.read().map_err(|_| ())?;
-        source.desire(infra);
+        if let Some(source) = &source {
+            source.desire(infra);
+        }
         let desired = infra.desired.as_ref().map_err(|_| ())?;
         Ok(Some(desired.rendered.clone()))
     }

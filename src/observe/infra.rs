@@ -3,7 +3,7 @@
 //! Owns which refs are asked for and what is brought from the server. What they mean for an
 //! environment is told in [`super::branch`], for a unit in [`super::unit`].
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
@@ -32,6 +32,17 @@ impl Snapshot {
     /// The head of an environment's branch.
     pub(super) fn head(&self, environment: &EnvironmentName) -> Option<CommitId> {
         self.environments.get(environment).map(|seen| seen.head)
+    }
+
+    /// The applications that an environment's records tell of.
+    pub(super) fn recorded(
+        &self,
+        environment: &EnvironmentName,
+    ) -> Option<&BTreeSet<ApplicationName>> {
+        let seen = self.environments.get(environment)?;
+        // Records that are not believed tell of nobody.
+        seen.standing.as_ref().ok()?;
+        Some(&seen.recorded)
     }
 }
 

@@ -8,15 +8,15 @@ use jiff::Timestamp;
 
 use super::source::{Failed, Source};
 use super::unreadable;
-use crate::cluster::{SharedCluster, UnitScope};
+use crate::cluster::{SharedReadCluster, UnitScope};
 use crate::manifest::Rendered;
-use crate::model::{CommitId, Environment, Pipeline};
+use crate::model::{ApplicationName, CommitId, EnvironmentName};
 use crate::plan::{Infra, Live, Observed};
 
 /// What a unit's cluster runs, and what is kept of it.
 pub struct LiveSource {
     scope: UnitScope,
-    cluster: SharedCluster,
+    cluster: SharedReadCluster,
     desired: Mutex<Option<Arc<Rendered>>>,
     /// The head of the branch that last told it.
     told_at: Mutex<Option<CommitId>>,
@@ -27,14 +27,14 @@ pub struct LiveSource {
 
 impl LiveSource {
     pub(super) fn new(
-        pipeline: &Pipeline,
-        environment: &Environment,
-        cluster: &SharedCluster,
+        application: &ApplicationName,
+        environment: &EnvironmentName,
+        cluster: &SharedReadCluster,
         now: Timestamp,
     ) -> Self {
         let scope = UnitScope {
-            environment: environment.name.clone(),
-            application: pipeline.application.name.clone(),
+            environment: environment.clone(),
+            application: application.clone(),
         };
         Self {
             scope,
@@ -47,7 +47,7 @@ impl LiveSource {
     }
 
     /// The cluster.
-    pub fn cluster(&self) -> &SharedCluster {
+    pub fn cluster(&self) -> &SharedReadCluster {
         &self.cluster
     }
 

@@ -14,6 +14,7 @@ mod infra;
 mod live;
 mod lookup;
 mod releases;
+mod removed;
 mod source;
 mod told;
 mod unit;
@@ -35,7 +36,7 @@ pub use source::{Failed, Source};
 use catalogue::CatalogueKept;
 use lookup::{Looked, without_digest};
 
-use crate::cluster::SharedCluster;
+use crate::cluster::SharedReadCluster;
 use crate::git::Repository;
 use crate::model::{
     ApplicationName, Environment, EnvironmentName, Gate, ImageReference, ImageRepository, Pipeline,
@@ -45,14 +46,14 @@ use crate::plan::{Infra, Learned, Observed, Request, UnitView, Unreadable, World
 use crate::registry::Registry;
 use crate::smoke::Probe;
 
-/// The outside systems that pipelines need.
+/// The outside systems that pipelines need, to look at: what holds no more than this applies nothing.
 pub struct Outside {
     /// Reads every image registry.
     pub registry: Arc<dyn Registry>,
     /// Mirrors of every infra and source repository.
     pub repositories: BTreeMap<RepositoryUrl, Repository>,
     /// The clusters of the environments that this process acts for; the others are known by their records.
-    pub clusters: BTreeMap<EnvironmentName, SharedCluster>,
+    pub clusters: BTreeMap<EnvironmentName, SharedReadCluster>,
     /// Asks what was deployed whether it answers.
     pub probe: Arc<dyn Probe>,
 }
@@ -113,15 +114,24 @@ pub struct Observatory {
     pub histories: BTreeMap<RepositoryUrl, Arc<HistorySource>>,
     /// By unit.
     pub live: BTreeMap<(EnvironmentName, ApplicationName), Arc<LiveSource>>,
-    pipelines: Vec<Arc<Pipeline>>,
+    /// Of units that the configuration no longer has.
+    live_removed: Mutex<BTreeMap<(EnvironmentName, ApplicationName), Arc<LiveSource>>>,
+    /// All that the configuration has: these and those that are not observed.
+    configured: Vec<Arc<Pipeline>>,
+    clusters: BTreeMap<EnvironmentName, SharedReadCluster>,
     registry: Arc<dyn Registry>,
     catalogues: Mutex<BTreeMap<ApplicationName, CatalogueKept>>,
     resolved: Mutex<BTreeMap<ImageReference, Looked>>,
 }
 
 impl Observatory {
-    /// Observes what these pipelines need.
-    pub fn new(pipelines: &[Arc<Pipeline>], outside: &Outside, now: Timestamp) -> Self {
+    /// Observes what these pipelines need, of all that the configuration has.
+    pub fn new(
+        pipelines: &[Arc<Pipeline>],
+        configured: &[Arc<Pipeline>],
+        outside: &Outside,
+        now: Timestamp,
+    ) -> Self {
         let mut places: BTreeMap<RepositoryUrl, BTreeMap<EnvironmentName, Place>> = BTreeMap::new();
         let mut templates: BTreeMap<ImageRepository, Vec<_>> = BTreeMap::new();
         let mut histories = BTreeMap::new();
@@ -158,7 +168,12 @@ impl Observatory {
                     let key = (environment.name.clone(), application.name.clone());
                     live.insert(
                         key,
-                        Arc::new(LiveSource::new(pipeline, environment, cluster, now)),
+                        Arc::new(LiveSource::new(
+                            &application.name,
+                            &environment.name,
+                            cluster,
+                            now,
+                        )),
                     );
                 }
             }
@@ -180,7 +195,9 @@ impl Observatory {
             tags: tags.collect(),
             histories,
             live,
-            pipelines: pipelines.to_vec(),
+            live_removed: Mutex::default(),
+            configured: configured.to_vec(),
+            clusters: outside.clusters.clone(),
             registry: outside.registry.clone(),
             catalogues: Mutex::default(),
             resolved: Mutex::default(),
@@ -199,11 +216,18 @@ impl Observatory {
             self.resolve(&self.unresolved(pipeline, &world), now).await;
         }
         join_all(self.live.values().map(|source| source.read(now))).await;
+        self.read_removed(now).await;
     }
 
     /// What is kept of everything that a pipeline needs. No request.
     pub fn world(&self, pipeline: &Pipeline, now: Timestamp) -> World {
-        let catalogue = self.catalogue(pipeline, now);
+        let catalogue = match pipeline.removed {
+            true => Observed::Seen {
+                value: Arc::default(),
+                at: now,
+            },
+            false => self.catalogue(pipeline, now),
+        };
         let units = pipeline.environments.iter().map(|environment| {
             (
                 environment.name.clone(),
@@ -247,9 +271,22 @@ impl Observatory {
         &self,
         pipeline: &Pipeline,
         environment: &Environment,
-    ) -> Option<&Arc<LiveSource>> {
-        self.live
-            .get(&(environment.name.clone(), pipeline.application.name.clone()))
+    ) -> Option<Arc<LiveSource>> {
+        self.live_of_unit(&environment.name, &pipeline.application.name)
+    }
+
+    fn live_of_unit(
+        &self,
+        environment: &EnvironmentName,
+        application: &ApplicationName,
+    ) -> Option<Arc<LiveSource>> {
+        let key = (environment.clone(), application.clone());
+        let removed = || {
+            let removed = self.live_removed.lock();
+            let removed = removed.unwrap_or_else(PoisonError::into_inner);
+            removed.get(&key).cloned()
+        };
+        self.live.get(&key).cloned().or_else(removed)
     }
 
     fn unit(&self, pipeline: &Pipeline, environment: &Environment, now: Timestamp) -> UnitView {

@@ -15,6 +15,9 @@ use crate::model::record::{Standing, UnitRecords};
 use crate::model::{ApplicationName, CommitId, Environment, Pipeline, proposal_branch};
 use crate::plan::{ChangedBy, Desired, Infra, Observed, Proposal, Unreadable};
 
+/// What is asked for where the configuration no longer takes the application.
+const REMOVED: &str = "the configuration no longer takes it there";
+
 /// What was made of a unit, and from what.
 #[derive(Default)]
 pub(super) struct Cached {
@@ -86,7 +89,11 @@ impl InfraReader {
         let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
         let cached = cache.entry(key).or_default();
         let tree = self.repository.commit(seen.head)?.tree;
-        self.desire(environment, tree, cached)?;
+        match pipeline.removed {
+            // Its directory may be there still, and nobody asks for it any more.
+            true => cached.desired = Some(Err(REMOVED.to_owned())),
+            false => self.desire(environment, tree, cached)?,
+        }
         self.recall(application, seen, cached)?;
         let desired = cached
             .desired

@@ -115,7 +115,8 @@ impl Subject<'_> {
                     Self::applies(&apply.rendered, release, &mut broken);
                 }
                 let deployment = records.deployment.as_ref();
-                if deployment.is_some_and(Deployment::is_abandoned) {
+                let applies = !apply.change.is_empty();
+                if applies && deployment.is_some_and(Deployment::is_abandoned) {
                     let number = apply.number;
                     broken.push((
                         "I4",

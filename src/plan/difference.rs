@@ -4,9 +4,9 @@
 use std::sync::Arc;
 
 use super::hooks::is_hook;
-use super::{Change, Live, LiveObject, Prune, Ready, Reason, Waiting};
+use super::{Change, Live, LiveObject, Prune, Ready, Reason, Unit, Waiting};
 use crate::manifest::Object;
-use crate::model::record::Deployment;
+use crate::model::record::{Deployment, UnitRecords};
 use crate::model::{Drift, ObjectRef};
 
 /// See the module.
@@ -37,7 +37,8 @@ impl Difference {
                 })
         });
         let change = change.collect();
-        let deletions = deletions(ready, deployment, live);
+        let number = deployment.number;
+        let deletions = deletions(ready.unit, ready.records, number, desired, live);
         let reported = [deletions.waiting, told.waiting()].into_iter().flatten();
         Self {
             change,
@@ -147,21 +148,6 @@ impl std::fmt::Display for super::Drifted {
     }
 }
 
-/// What is ours and no longer asked for: kept and claimed objects are not among it.
-pub(super) fn surplus<'a>(
-    ready: &'a Ready<'_>,
-    live: &'a Live,
-) -> impl Iterator<Item = (&'a ObjectRef, &'a LiveObject)> {
-    let unit = ready.unit;
-    let desired: &[Arc<Object>] = &ready.desired.rendered.objects;
-    live.objects.iter().filter(move |(reference, found)| {
-        found.is_of(&unit.pipeline.application.name, &unit.environment.name)
-            && desired
-                .binary_search_by(|object| object.reference.cmp(reference))
-                .is_err()
-    })
-}
-
 /// What is no longer asked for and may be deleted at all.
 pub(super) struct Deletions {
     /// To be deleted now.
@@ -174,27 +160,36 @@ pub(super) struct Deletions {
 
 /// What may be deleted now, and what waits for a yes. Only the deletion waits: the deployment that it
 /// belongs to is applied and judged meanwhile.
-pub(super) fn deletions(ready: &Ready<'_>, deployment: &Deployment, live: &Live) -> Deletions {
-    let limits = &ready.unit.environment.prune;
-    let application = &ready.unit.pipeline.application.name;
-    let environment = &ready.unit.environment.name;
-    let candidates: Vec<_> = surplus(ready, live)
-        .filter(|(_, found)| found.kept.is_none() && found.claimed.is_none())
-        .collect();
+pub(super) fn deletions(
+    unit: &Unit<'_>,
+    records: &UnitRecords,
+    number: u64,
+    desired: &[Arc<Object>],
+    live: &Live,
+) -> Deletions {
+    let limits = &unit.environment.prune;
+    let (application, environment) = (&unit.pipeline.application.name, &unit.environment.name);
+    let set = live.objects.iter();
+    let set = set.filter(|(_, found)| found.is_of(application, environment));
+    let is_asked_for = |reference: &ObjectRef| {
+        let found = desired.binary_search_by(|object| object.reference.cmp(reference));
+        found.is_ok()
+    };
+    let candidates = set.clone().filter(|(reference, found)| {
+        !is_asked_for(reference) && found.kept.is_none() && found.claimed.is_none()
+    });
+    let candidates: Vec<_> = candidates.collect();
     let prune = |(reference, found): (&ObjectRef, &LiveObject)| Prune {
         reference: reference.clone(),
         uid: found.uid.clone(),
     };
-    let number = deployment.number;
-    if ready.records.approved_prune == Some(number) {
+    if records.approved_prune == Some(number) {
         return Deletions {
             free: candidates.into_iter().map(prune).collect(),
             asked: Vec::new(),
             waiting: None,
         };
     }
-    let set = live.objects.values();
-    let set = set.filter(|found| found.is_of(application, environment));
     let limit = limits.limit_of(set.count());
     let count = candidates.len();
     if count > limit {

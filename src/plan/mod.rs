@@ -15,6 +15,7 @@ mod next;
 mod notes;
 mod person;
 mod release;
+mod removed;
 mod rollout;
 mod sentence;
 mod settle;
@@ -103,13 +104,15 @@ struct Ready<'a> {
 pub fn plan(pipeline: &Pipeline, world: &World, now: Timestamp) -> Plan {
     let units = pipeline.environments.iter().filter_map(|environment| {
         let view = world.units.get(&environment.name)?;
-        Some(plan_unit(&Unit {
+        let unit = Unit {
             pipeline,
             environment,
             world,
             view,
             now,
-        }))
+        };
+        let gone = pipeline.removed && removed::is_gone(&unit);
+        (!gone).then(|| plan_unit(&unit))
     });
     Plan {
         application: pipeline.application.name.clone(),
@@ -124,7 +127,11 @@ fn plan_unit(unit: &Unit<'_>) -> UnitPlan {
         .read()
         .ok()
         .and_then(|infra| infra.records.as_ref().ok());
-    let decision = match decide(unit) {
+    let decided = match unit.pipeline.removed {
+        true => removed::decide(unit),
+        false => decide(unit),
+    };
+    let decision = match decided {
         ControlFlow::Break(decision) => decision,
         ControlFlow::Continue(waiting) => Decision::Waiting(waiting),
     };
@@ -160,28 +167,9 @@ impl<'a> Unit<'a> {
         if self.view.live.is_none() {
             return wait(Reason::NotOurs);
         }
-        let infra = match self.view.infra.read() {
-            Ok(infra) => infra,
-            Err(unreadable) => {
-                brake::unrecorded(self)?;
-                return unreadable_source(unreadable);
-            }
-        };
-        let records = match &infra.records {
-            Ok(records) => records,
-            Err(why) => {
-                brake::unrecorded(self)?;
-                return wait(Reason::UnreadableRecords(why.clone()));
-            }
-        };
+        let (infra, records) = self.read()?;
         brake::record(self, infra)?;
-        if let Some(hold) = records.hold.as_ref().or(infra.standing.hold.as_ref()) {
-            let reason = Reason::Held {
-                reason: hold.reason.clone(),
-                by: hold.by.clone(),
-            };
-            return ControlFlow::Break(Decision::Waiting(Waiting::on(reason).since(hold.at)));
-        }
+        held(infra, records)?;
         if infra.went_back {
             let believed = waiting::after(infra.head_since, WENT_BACK_BELIEVED_AFTER);
             if self.now < believed {
@@ -208,6 +196,33 @@ impl<'a> Unit<'a> {
         })
     }
 
+    /// What its cluster runs.
+    fn live(&self) -> Result<&'a Live, String> {
+        match self.view.live.as_ref().map(Observed::read) {
+            Some(Ok(live)) => Ok(live),
+            Some(Err(unreadable)) => Err(Reason::Unreadable(unreadable.clone()).to_string()),
+            None => Err(Reason::NotOurs.to_string()),
+        }
+    }
+
+    /// What its repository and its records say.
+    fn read(&self) -> Walk<(&'a Infra, &'a UnitRecords)> {
+        let infra = match self.view.infra.read() {
+            Ok(infra) => infra,
+            Err(unreadable) => {
+                brake::unrecorded(self)?;
+                return unreadable_source(unreadable);
+            }
+        };
+        match &infra.records {
+            Ok(records) => Walk::Continue((infra, records)),
+            Err(why) => {
+                brake::unrecorded(self)?;
+                wait(Reason::UnreadableRecords(why.clone()))
+            }
+        }
+    }
+
     /// Whether the cluster has objects of the newest deployment: then it was on the branch once.
     fn is_applied(&self, records: &UnitRecords) -> bool {
         let newest = records.deployment.as_ref().map(|it| it.commit);
@@ -223,6 +238,18 @@ impl<'a> Unit<'a> {
     }
 }
 
+/// A person's hold on the unit or its environment stops everything.
+fn held(infra: &Infra, records: &UnitRecords) -> Walk {
+    let Some(hold) = records.hold.as_ref().or(infra.standing.hold.as_ref()) else {
+        return Walk::Continue(());
+    };
+    let reason = Reason::Held {
+        reason: hold.reason.clone(),
+        by: hold.by.clone(),
+    };
+    ControlFlow::Break(Decision::Waiting(Waiting::on(reason).since(hold.at)))
+}
+
 impl Infra {
     fn planned_on(&self) -> PlannedOn {
         PlannedOn {
@@ -233,18 +260,9 @@ impl Infra {
     }
 }
 
-impl<'a> Ready<'a> {
+impl Ready<'_> {
     fn planned_on(&self) -> PlannedOn {
         self.infra.planned_on()
-    }
-
-    /// What the cluster runs.
-    fn live(&self) -> Result<&'a Live, String> {
-        match self.unit.view.live.as_ref().map(Observed::read) {
-            Some(Ok(live)) => Ok(live),
-            Some(Err(unreadable)) => Err(Reason::Unreadable(unreadable.clone()).to_string()),
-            None => Err(Reason::NotOurs.to_string()),
-        }
     }
 }
 

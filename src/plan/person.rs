@@ -7,9 +7,8 @@ use std::ops::ControlFlow;
 
 use jiff::Timestamp;
 
-use super::difference::{self, Deletions};
 use super::foreign::{self, Whose};
-use super::{Decision, Ready, Scope, Statements, Step, Unit, World};
+use super::{Decision, Infra, Ready, Scope, Statements, Step, Unit, Walk, World, difference};
 use crate::model::record::Statement;
 use crate::model::{EnvironmentName, ObjectRef, Pipeline};
 
@@ -60,8 +59,8 @@ pub fn adoption(
     environment: &EnvironmentName,
     now: Timestamp,
 ) -> Result<Adoption, String> {
-    with(pipeline, world, environment, now, |ready| {
-        adoption_of(ready)
+    with(pipeline, world, environment, now, |unit| {
+        Walk::Continue(adoption_of(&unit.ready()?))
     })
 }
 
@@ -76,17 +75,20 @@ pub fn approve_adoption(
     by: &str,
     now: Timestamp,
 ) -> Result<Step, String> {
-    with(pipeline, world, environment, now, |ready| {
-        let asked = adoption_of(ready)?.foreign;
-        let mut asked = asked.iter().map(|object| &object.allowed);
-        if !asked.any(|allowed| *allowed == Allowed::ByPerson) {
-            return Err(format!(
-                "nothing of {} in {environment} waits for this yes",
-                pipeline.application.name
-            ));
-        }
-        let state = ready.desired.rendered.state;
-        Ok(say(ready, by, Statement::ApprovedAdoption { state }))
+    with(pipeline, world, environment, now, |unit| {
+        let ready = unit.ready()?;
+        let adoption = adoption_of(&ready);
+        Walk::Continue(adoption.and_then(|adoption| {
+            let mut asked = adoption.foreign.iter().map(|object| &object.allowed);
+            if !asked.any(|allowed| *allowed == Allowed::ByPerson) {
+                return Err(format!(
+                    "nothing of {} in {environment} waits for this yes",
+                    pipeline.application.name
+                ));
+            }
+            let state = ready.desired.rendered.state;
+            Ok(say(ready.infra, by, Statement::ApprovedAdoption { state }))
+        }))
     })
 }
 
@@ -102,9 +104,10 @@ pub fn approve_prune(
     by: &str,
     now: Timestamp,
 ) -> Result<Step, String> {
-    with(pipeline, world, environment, now, |ready| {
-        deletions_of(ready, number)?;
-        Ok(say(ready, by, Statement::ApprovedPrune { number }))
+    with(pipeline, world, environment, now, |unit| {
+        let (infra, deletions) = deletions_of(unit, number)?;
+        let say = |_| say(infra, by, Statement::ApprovedPrune { number });
+        Walk::Continue(deletions.map(say))
     })
 }
 
@@ -119,8 +122,8 @@ pub fn deletions(
     number: u64,
     now: Timestamp,
 ) -> Result<Vec<ObjectRef>, String> {
-    with(pipeline, world, environment, now, |ready| {
-        deletions_of(ready, number)
+    with(pipeline, world, environment, now, |unit| {
+        Walk::Continue(deletions_of(unit, number)?.1)
     })
 }
 
@@ -129,7 +132,7 @@ fn with<T>(
     world: &World,
     name: &EnvironmentName,
     now: Timestamp,
-    tell: impl FnOnce(&Ready<'_>) -> Result<T, String>,
+    tell: impl FnOnce(&Unit<'_>) -> Walk<Result<T, String>>,
 ) -> Result<T, String> {
     let (Some(environment), Some(view)) = (pipeline.environment(name), world.units.get(name))
     else {
@@ -145,15 +148,15 @@ fn with<T>(
         view,
         now,
     };
-    match unit.ready() {
-        ControlFlow::Continue(ready) => tell(&ready),
+    match tell(&unit) {
+        ControlFlow::Continue(told) => told,
         ControlFlow::Break(Decision::Waiting(waiting)) => Err(waiting.reason.to_string()),
         ControlFlow::Break(Decision::Step(step)) => Err(format!("first to be done: {step}")),
     }
 }
 
 fn adoption_of(ready: &Ready<'_>) -> Result<Adoption, String> {
-    let live = ready.live()?;
+    let live = ready.unit.live()?;
     let mut adoption = Adoption {
         foreign: Vec::new(),
         missing: Vec::new(),
@@ -188,35 +191,48 @@ fn adoption_of(ready: &Ready<'_>) -> Result<Adoption, String> {
     Ok(adoption)
 }
 
-fn deletions_of(ready: &Ready<'_>, number: u64) -> Result<Vec<ObjectRef>, String> {
-    let Some(newest) = &ready.records.deployment else {
-        return Err("nothing was deployed yet".to_owned());
+fn deletions_of<'a>(
+    unit: &'a Unit<'a>,
+    number: u64,
+) -> Walk<(&'a Infra, Result<Vec<ObjectRef>, String>)> {
+    let (infra, records, desired) = match unit.pipeline.removed {
+        true => {
+            let (infra, records) = unit.read()?;
+            (infra, records, &[][..])
+        }
+        false => {
+            let ready = unit.ready()?;
+            (
+                ready.infra,
+                ready.records,
+                &ready.desired.rendered.objects[..],
+            )
+        }
     };
-    if newest.number != number {
-        return Err(format!(
-            "the newest deployment is {}, not {number}: look at what it deletes with `towpath explain`",
-            newest.number
-        ));
-    }
-    match difference::deletions(ready, newest, ready.live()?) {
-        Deletions {
-            waiting: Some(_),
-            asked,
-            ..
-        } => Ok(asked),
-        Deletions { waiting: None, .. } => Err(format!(
-            "nothing that deployment {number} deletes waits for a yes"
+    let newest = records.deployment.as_ref().map(|newest| newest.number);
+    let deletions = match newest {
+        None => Err("nothing was deployed yet".to_owned()),
+        Some(newest) if newest != number => Err(format!(
+            "the newest deployment is {newest}, not {number}: look at what it deletes with `towpath explain`"
         )),
-    }
+        Some(_) => unit.live().and_then(|live| {
+            let deletions = difference::deletions(unit, records, number, desired, live);
+            deletions
+                .waiting
+                .map(|_| deletions.asked)
+                .ok_or_else(|| format!("nothing that deployment {number} deletes waits for a yes"))
+        }),
+    };
+    Walk::Continue((infra, deletions))
 }
 
-fn say(ready: &Ready<'_>, by: &str, statement: Statement) -> Step {
+fn say(infra: &Infra, by: &str, statement: Statement) -> Step {
     Step::Record(Statements {
         statements: vec![statement],
-        commit: ready.infra.head,
+        commit: infra.head,
         by: by.to_owned(),
         scope: Scope::Unit,
         closes_proposal: false,
-        planned_on: ready.planned_on(),
+        planned_on: infra.planned_on(),
     })
 }

@@ -63,6 +63,9 @@ impl Reason {
             Self::Confirm { number, .. } => format!("{}, or the manifests put back", approve(number)),
             Self::Contested { .. } => "whoever keeps changing it; or leave the field out of the manifest".to_owned(),
             Self::Drifted { .. } => "set `drift: correct`, or undo the change in the cluster".to_owned(),
+            Self::Removed { .. } => {
+                "`prune: { removed: true }` in the environment, or the application put back into the configuration".to_owned()
+            }
             Self::NothingReleased => "push an image whose tag the environment follows".to_owned(),
             Self::UpToDate { .. } => return None,
         };
@@ -175,6 +178,11 @@ impl fmt::Display for Reason {
                 write!(f, "set back again and again: {}", objects.join(", "))
             }
             Self::Drifted { objects } => write!(f, "drifted: {}", objects.join(", ")),
+            Self::Removed { objects } => write!(
+                f,
+                "the configuration no longer takes it here, and it is left running: {}",
+                objects.join(", ")
+            ),
             Self::NothingReleased => f.write_str("no release yet"),
             Self::UpToDate { release } => match release {
                 Some(release) => write!(f, "{release} runs, nothing newer is released"),

@@ -170,6 +170,11 @@ pub enum Reason {
         /// Which, how, and who changed them.
         objects: Vec<String>,
     },
+    /// The configuration no longer takes the application here, and it is left running.
+    Removed {
+        /// What is there of it.
+        objects: Vec<String>,
+    },
     /// No release exists yet.
     NothingReleased,
     /// What should run runs.
@@ -218,7 +223,7 @@ impl Waiting {
 
 impl Reason {
     /// The names of all reasons, in the order in which they are shown.
-    pub const NAMES: [&str; 28] = [
+    pub const NAMES: [&str; 29] = [
         "not-ours",
         "unreadable",
         "retrying",
@@ -245,6 +250,7 @@ impl Reason {
         "confirm",
         "contested",
         "drifted",
+        "removed",
         "nothing-released",
         "up-to-date",
     ];
@@ -283,8 +289,9 @@ impl Reason {
             Self::Confirm { .. } => 23,
             Self::Contested { .. } => 24,
             Self::Drifted { .. } => 25,
-            Self::NothingReleased => 26,
-            Self::UpToDate { .. } => 27,
+            Self::Removed { .. } => 26,
+            Self::NothingReleased => 27,
+            Self::UpToDate { .. } => 28,
         }
     }
 
@@ -307,6 +314,7 @@ impl Reason {
                 | Self::Confirm { .. }
                 | Self::Contested { .. }
                 | Self::Drifted { .. }
+                | Self::Removed { .. }
         )
     }
 

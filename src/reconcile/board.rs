@@ -33,7 +33,8 @@ impl Posted {
 
 /// See the module.
 pub struct Board {
-    posted: Mutex<BTreeMap<ApplicationName, Arc<Posted>>>,
+    /// By application, and whether the configuration no longer has it.
+    posted: Mutex<BTreeMap<(ApplicationName, bool), Arc<Posted>>>,
     changes: watch::Sender<u64>,
 }
 
@@ -49,12 +50,18 @@ impl Default for Board {
 impl Board {
     /// Puts up what a round came to.
     pub fn post(&self, posted: Posted) {
-        let application = posted.plan.application.clone();
+        let key = (posted.plan.application.clone(), posted.pipeline.removed);
         let mut all = self.posted.lock().unwrap_or_else(PoisonError::into_inner);
-        all.insert(application, Arc::new(posted));
+        all.insert(key, Arc::new(posted));
         drop(all);
         self.changes
             .send_modify(|changes| *changes = changes.wrapping_add(1));
+    }
+
+    /// Takes down what was told of an application that the configuration no longer has.
+    pub(super) fn take_down(&self, application: &ApplicationName) {
+        let mut all = self.posted.lock().unwrap_or_else(PoisonError::into_inner);
+        all.remove(&(application.clone(), true));
     }
 
     /// Everything that is up.

@@ -110,14 +110,17 @@ impl Reconciler {
         apply: &Apply,
         now: Timestamp,
     ) -> Outcome {
-        let Some(live) = self.observatory.live_of(&towed.pipeline, environment) else {
+        let (Some(cluster), Some(live)) = (
+            self.clusters.get(&environment.name),
+            self.observatory.live_of(&towed.pipeline, environment),
+        ) else {
             return Outcome::Lost;
         };
         let scope = UnitScope {
             environment: environment.name.clone(),
             application: towed.pipeline.application.name.clone(),
         };
-        let applied = live.cluster().apply(&scope, apply, now).await;
+        let applied = cluster.apply(&scope, apply, now).await;
         live.read(now).await;
         match applied {
             Ok(applied) => {
@@ -143,7 +146,7 @@ impl Reconciler {
                 Outcome::Done(Vec::new())
             }
             Err(error) => Outcome::Failed(Failure {
-                source: live.cluster().name().to_owned(),
+                source: cluster.name().to_owned(),
                 why: error.to_string(),
                 prevented: matches!(error, ClusterError::Prevented { .. }),
                 retry_after: match error {

@@ -11,7 +11,7 @@ use tokio_util::task::TaskTracker;
 
 use super::{Reconciler, Towed};
 use crate::clock;
-use crate::cluster::SharedCluster;
+use crate::cluster::SharedReadCluster;
 use crate::model::{ApplicationName, Digest, EnvironmentName, ImageRepository, RepositoryUrl};
 use crate::observe::{Concerned, InfraSource};
 use crate::plan::{Decision, Plan, Reason, World};
@@ -106,7 +106,7 @@ impl Reconciler {
                 });
             });
         }
-        let mut clusters: Vec<SharedCluster> = Vec::new();
+        let mut clusters: Vec<SharedReadCluster> = Vec::new();
         for ((_, application), source) in &observatory.live {
             let (this, application) = (self.clone(), application.clone());
             let interval = self.intervals.cluster;
@@ -212,7 +212,7 @@ impl Reconciler {
 
     fn watch_cluster(
         self: &Arc<Self>,
-        cluster: SharedCluster,
+        cluster: SharedReadCluster,
         tasks: &TaskTracker,
         stop: &CancellationToken,
     ) {
@@ -228,7 +228,7 @@ impl Reconciler {
         });
     }
 
-    fn mark_live_stale(&self, cluster: &SharedCluster, changed: &BTreeSet<ApplicationName>) {
+    fn mark_live_stale(&self, cluster: &SharedReadCluster, changed: &BTreeSet<ApplicationName>) {
         for ((_, application), source) in &self.observatory.live {
             if Arc::ptr_eq(source.cluster(), cluster) && changed.contains(application) {
                 source.source.mark_stale();

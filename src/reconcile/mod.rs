@@ -9,8 +9,10 @@ mod effect;
 mod failing;
 mod keep;
 mod person;
+mod removed;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -23,8 +25,9 @@ pub use board::{Board, Posted};
 
 use crate::act::Writer;
 use crate::clock;
+use crate::cluster::SharedCluster;
 use crate::event::Event;
-use crate::model::{Author, Digests, EnvironmentName, Pipeline, RepositoryUrl};
+use crate::model::{ApplicationName, Author, Digests, EnvironmentName, Pipeline, RepositoryUrl};
 use crate::observe::{Intervals, Observatory, Outside};
 use crate::plan::{self, Decision, Learned, Plan, Reason, Step, Waiting, World};
 use crate::smoke::Probe;
@@ -42,9 +45,13 @@ const REST_MAX: Duration = Duration::from_secs(3600);
 /// Tows the releases of a set of pipelines.
 pub struct Reconciler {
     pipelines: Vec<Arc<Towed>>,
+    /// Of applications that the configuration no longer has.
+    removed: Mutex<BTreeMap<ApplicationName, Arc<Towed>>>,
+    looked_for_removed: AtomicBool,
     observatory: Observatory,
     probe: Arc<dyn Probe>,
     writers: BTreeMap<RepositoryUrl, Arc<Writer>>,
+    clusters: BTreeMap<EnvironmentName, SharedCluster>,
     intervals: Intervals,
     board: Board,
     events: broadcast::Sender<Event>,
@@ -93,33 +100,32 @@ struct Asking {
 }
 
 impl Reconciler {
-    /// Tows these pipelines. Nothing is read or written before [`Self::run`] or [`Self::round`].
+    /// Tows these pipelines, applying to these clusters. Nothing is read or written before
+    /// [`Self::run`] or [`Self::round`].
     pub fn new(
         pipelines: Vec<Arc<Pipeline>>,
         outside: &Outside,
+        clusters: BTreeMap<EnvironmentName, SharedCluster>,
         author: &Author,
         intervals: Intervals,
         now: Timestamp,
     ) -> Self {
-        let observatory = Observatory::new(&pipelines, outside, now);
+        let observatory = Observatory::new(&pipelines, &pipelines, outside, now);
         let writers = outside.repositories.iter().map(|(url, repository)| {
             (
                 url.clone(),
                 Arc::new(Writer::new(repository.clone(), author.clone())),
             )
         });
-        let towed = pipelines.into_iter().map(|pipeline| {
-            Arc::new(Towed {
-                pipeline,
-                wake: Notify::new(),
-                memory: Mutex::default(),
-            })
-        });
+        let towed = pipelines.into_iter().map(Towed::new).map(Arc::new);
         Self {
             pipelines: towed.collect(),
+            removed: Mutex::default(),
+            looked_for_removed: AtomicBool::new(false),
             observatory,
             probe: outside.probe.clone(),
             writers: writers.collect(),
+            clusters,
             intervals,
             board: Board::default(),
             events: broadcast::channel(EVENTS).0,
@@ -127,7 +133,7 @@ impl Reconciler {
         }
     }
 
-    /// How many pipelines there are.
+    /// How many pipelines the configuration has.
     pub fn len(&self) -> usize {
         self.pipelines.len()
     }
@@ -156,6 +162,7 @@ impl Reconciler {
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
         let tasks = TaskTracker::new();
         self.keep_sources(&tasks, &stop);
+        self.keep_removed(&tasks, &stop);
         for towed in &self.pipelines {
             let (this, towed) = (self.clone(), towed.clone());
             let (stop, effects) = (stop.clone(), tasks.clone());
@@ -213,9 +220,10 @@ impl Reconciler {
     /// One round of every pipeline, each effect waited for: what a simulated clock needs. Gives how
     /// many steps there were.
     pub async fn round(self: &Arc<Self>, now: Timestamp) -> usize {
+        let removed = self.removed();
         let mut planned = Vec::new();
         let mut acts = Vec::new();
-        for towed in &self.pipelines {
+        for towed in self.pipelines.iter().chain(&removed) {
             let (world, plan) = self.plan(towed, now);
             self.tell(towed, &world, &plan, now);
             for (environment, step, _) in self.due(towed, &plan) {
@@ -314,6 +322,14 @@ impl Reconciler {
 }
 
 impl Towed {
+    fn new(pipeline: Arc<Pipeline>) -> Self {
+        Self {
+            pipeline,
+            wake: Notify::new(),
+            memory: Mutex::default(),
+        }
+    }
+
     fn memory(&self) -> MutexGuard<'_, Memory> {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }

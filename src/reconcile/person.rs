@@ -24,11 +24,15 @@ impl Reconciler {
         say: impl Fn(&Pipeline, &World) -> Result<Step, String>,
         now: Timestamp,
     ) -> Result<(), String> {
-        let mut all = self.pipelines.iter();
-        let towed = all.find(|towed| towed.pipeline.application.name == *application);
-        let towed = towed.ok_or_else(|| format!("there is no application `{application}`"))?;
-        let there = towed.pipeline.environment(environment);
-        let there = there.ok_or_else(|| format!("{application} does not go to `{environment}`"))?;
+        let removed = self.removed();
+        let mut all = self.pipelines.iter().chain(&removed);
+        let unit = all.find_map(|towed| {
+            let is_it = towed.pipeline.application.name == *application;
+            let there = towed.pipeline.environment(environment).filter(|_| is_it)?;
+            Some((towed, there))
+        });
+        let (towed, there) =
+            unit.ok_or_else(|| format!("{application} does not go to `{environment}`"))?;
         for _ in 0..TRIES {
             let world = self.observatory.world(&towed.pipeline, now);
             let step = say(&towed.pipeline, &world)?;

@@ -17,7 +17,6 @@ use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use clap::{Arg, CommandFactory as _};
-use tempfile::TempDir;
 use towpath::cli::Cli;
 
 const BEGIN: &str = "<!-- commands, from their own help -->\n";
@@ -28,7 +27,7 @@ fn root() -> PathBuf {
 }
 
 /// The program in an environment of its own.
-fn towpath(home: &Path) -> Command {
+pub(crate) fn towpath(home: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_towpath"));
     command
         .current_dir(root().join("fixtures/cli"))
@@ -44,7 +43,7 @@ fn run(home: &Path, arguments: &[&str]) -> Output {
 }
 
 /// Records a file anew where that is asked for; says how it differs otherwise.
-fn compare(path: &Path, now: &str) -> Option<String> {
+pub(crate) fn compare(path: &Path, now: &str) -> Option<String> {
     if std::env::var_os("TOWPATH_UPDATE").is_some() {
         fs::write(path, now).unwrap();
     }
@@ -70,7 +69,7 @@ fn transcripts_are_as_recorded() {
         let mut now = format!("{title}\n");
         for command in text.lines().filter_map(|line| line.strip_prefix("$ ")) {
             now.push('\n');
-            now.push_str(&transcript(&home, command));
+            now.push_str(&transcript_of(towpath(home.path()), command));
         }
         wrong.extend(compare(&path, &now));
     }
@@ -81,9 +80,9 @@ fn transcripts_are_as_recorded() {
     );
 }
 
-fn transcript(home: &TempDir, command: &str) -> String {
+/// What a command line says and how it ends, run by this program.
+pub(crate) fn transcript_of(mut program: Command, command: &str) -> String {
     let mut words = command.split(' ').peekable();
-    let mut program = towpath(home.path());
     while let Some((name, value)) = words.peek().and_then(|word| word.split_once('=')) {
         program.env(name, value);
         words.next();
@@ -106,7 +105,8 @@ fn transcript(home: &TempDir, command: &str) -> String {
 #[test]
 fn what_scripts_read_is_json_and_alone_on_stdout() {
     let home = tempfile::tempdir().unwrap();
-    let commands: [&[&str]; 7] = [
+    let commands: [&[&str]; 8] = [
+        &["inventory", "-c", "good", "-o", "json"],
         &["status", "-c", "good", "-o", "json"],
         &["plan", "-c", "good", "-o", "json"],
         &["explain", "-c", "good", "-o", "json"],

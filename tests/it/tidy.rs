@@ -73,7 +73,7 @@ fn decisions_are_pure() {
         "crate::cli",
     ];
     let mut findings = Vec::new();
-    for folder in ["src/model", "src/manifest", "src/plan"] {
+    for folder in ["src/model", "src/manifest", "src/plan", "src/present"] {
         for (name, text) in sources(folder) {
             for (number, line) in code(&text) {
                 for word in impure.iter().filter(|word| line.contains(*word)) {
@@ -82,7 +82,10 @@ fn decisions_are_pure() {
             }
         }
     }
-    report("model/, manifest/ and plan/ only compute", &findings);
+    report(
+        "model/, manifest/, plan/ and present/ only compute",
+        &findings,
+    );
 }
 
 #[test]

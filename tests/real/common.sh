@@ -1,11 +1,18 @@
 # Shared by the scripts beside it: a registry, images, infra repositories and a configuration, none
 # of them Towpath's own parts. Sourced with the path of towpath as first argument; works in a
-# temporary folder that goes away.
+# temporary folder that goes away. With `kubernetes` as second argument each environment has a real
+# control plane (tests/testbed) instead of a simulated cluster.
 set -euo pipefail
 towpath=$(realpath "$1")
+testbed=$(realpath "$(dirname "$0")/../testbed")
 here=$(mktemp -d)
 registry_pid=
+planes_pid=
 cleanup() {
+  if [ -n "$planes_pid" ]; then
+    kill "$planes_pid" 2>/dev/null || true
+    wait "$planes_pid" 2>/dev/null || true
+  fi
   if [ -n "$registry_pid" ]; then
     kill "$registry_pid" 2>/dev/null || true
     wait "$registry_pid" 2>/dev/null || true
@@ -13,6 +20,18 @@ cleanup() {
   rm -rf "$here"
 }
 trap cleanup EXIT
+planes=
+if [ "${2:-simulated}" = kubernetes ]; then
+  planes=$here/planes
+  "$testbed/up" "$planes" staging qa production > "$here/planes.log" 2>&1 &
+  planes_pid=$!
+  for _ in $(seq 1200); do
+    [ -e "$planes/pids" ] && break
+    kill -0 "$planes_pid" 2>/dev/null || { cat "$here/planes.log"; exit 1; }
+    sleep 0.5
+  done
+  export KUBECONFIG=$planes/staging.kubeconfig:$planes/qa.kubeconfig:$planes/production.kubeconfig
+fi
 cd "$here"
 export GIT_CONFIG_GLOBAL=/dev/null GIT_CONFIG_SYSTEM=/dev/null HOME="$here" XDG_CACHE_HOME="$here/cache"
 export GIT_AUTHOR_NAME=Ada GIT_AUTHOR_EMAIL=ada@example.com GIT_COMMITTER_NAME=Ada GIT_COMMITTER_EMAIL=ada@example.com
@@ -71,23 +90,36 @@ apiVersion: apps/v1
 kind: Deployment
 metadata: { name: shop }
 spec:
+  replicas: 2
+  selector: { matchLabels: { app: shop } }
   template:
+    metadata: { labels: { app: shop } }
     spec:
       containers:
         - name: shop
           image: "$image:v1.3.0@$baseline"   # $environment
 YAML
-    printf 'apiVersion: v1\nkind: Service\nmetadata: {name: shop}\n' > work/kubernetes/services/shop.yaml
+    cat > work/kubernetes/services/shop.yaml <<YAML
+apiVersion: v1
+kind: Service
+metadata: { name: shop }
+spec: { selector: { app: shop }, ports: [{ port: 80, targetPort: 8080 }] }
+YAML
     git -C work add . && git -C work commit -qm "the shop in $environment" && git -C work push -q origin HEAD:master
     rm -rf work
   done
 }
 
 write_environment() { # write_environment NAME FOLLOW GATE FAIL
+  local cluster="{ simulated: { ready-after: 200ms, fail: [$4] } }"
+  if [ -n "$planes" ]; then
+    cluster="{ context: $1 }"
+    if [ -n "$4" ]; then echo "* :$4@ image-pull-back-off" > "$planes/$1.rules"; fi
+  fi
   cat > "config/$1/environment.yaml" <<YAML
 repository: { url: file://$here/$1.git, branch: master }
 manifests: [kubernetes]
-cluster: { simulated: { ready-after: 200ms, fail: [$4] } }
+cluster: $cluster
 follow: $2
 gate: $3
 YAML
@@ -113,3 +145,13 @@ wanted() { git --git-dir="$1.git" show "master:kubernetes/deployments/shop.yaml"
 present() { git --git-dir="$1.git" show "refs/notes/towpath/$1:present/applications/shop" | jq -r "$2"; }
 tags() { git --git-dir="$1.git" for-each-ref --format='%(refname:short) %(contents:subject)' refs/tags | sort; }
 
+
+# What a plane itself says, asked with curl.
+ask() { # ask ENVIRONMENT PATH
+  local server; server=$(sed -n 's/.*server: //p' "$planes/$1.kubeconfig")
+  curl -fsk --max-time 10 -H 'Authorization: Bearer admin-token' "$server$2"
+}
+deployed() { ask "$1" /apis/apps/v1/namespaces/default/deployments/shop | jq -r "$2"; }
+writes() { # writes ENVIRONMENT: the mutating calls of towpath so far, dry runs included
+  jq -r 'select(.user.username == "admin" and (.verb | IN("create", "update", "patch", "delete", "deletecollection"))) | .auditID' "$planes/$1.audit.log" | wc -l
+}

@@ -38,12 +38,13 @@ use self::answer::Asked;
 use self::apply::{ApplyContext, Seen, Sight};
 use self::drift::Fights;
 use self::health::Rules;
+use self::kinds::Kind;
 use self::looks::Looks;
 use self::marks::Set;
 use self::request::Sender;
 use self::set::{ApplySet, Members};
 use self::watch::{Key, Subject, Watch};
-use super::{Applied, Cluster, ClusterError, Member, Preview, ReadCluster, UnitScope};
+use super::{Applied, Cluster, ClusterError, Member, Preview, ReadCluster, Served, UnitScope};
 use crate::manifest::{Object, Rendered};
 use crate::model::{Access, ApplicationName, Conflicts, EnvironmentName, ObjectRef};
 use crate::plan::{Apply, Live, LiveObject};
@@ -139,6 +140,19 @@ impl KubernetesCluster {
         Ok(client)
     }
 
+    /// A kind, if the cluster serves it.
+    async fn kind(&self, group: &str, kind: &str) -> Result<Option<Arc<Kind>>, ClusterError> {
+        let found = self.place.kinds.find(group, kind).await;
+        found.map_err(|error| {
+            let asked = Asked {
+                verb: "get",
+                resource: "the kinds it serves".to_owned(),
+                namespace: None,
+            };
+            answer::unavailable(&self.place.name, &asked, &error)
+        })
+    }
+
     /// An object that is not followed, as the cluster has it, if it is there.
     async fn look(
         &self,
@@ -146,15 +160,7 @@ impl KubernetesCluster {
         now: Timestamp,
     ) -> Result<Option<LiveObject>, ClusterError> {
         let reference = &object.reference;
-        let found = self.place.kinds.find(&reference.group, &reference.kind);
-        let found = found.await.map_err(|error| {
-            let asked = Asked {
-                verb: "get",
-                resource: "the kinds it serves".to_owned(),
-                namespace: None,
-            };
-            answer::unavailable(&self.place.name, &asked, &error)
-        })?;
+        let found = self.kind(&reference.group, &reference.kind).await?;
         let Some(kind) = found else { return Ok(None) };
         let namespace = reference.namespace.as_deref().filter(|_| kind.namespaced);
         let key = Key {
@@ -285,9 +291,26 @@ impl ReadCluster for KubernetesCluster {
         .await
     }
 
-    async fn inventory(&self, _now: Timestamp) -> Result<Vec<Member>, ClusterError> {
+    async fn inventory(
+        &self,
+        environment: &EnvironmentName,
+        _now: Timestamp,
+    ) -> Result<Vec<Member>, ClusterError> {
         self.watch.know(None).await?;
-        Ok(self.watch.all())
+        let mut members = self.watch.all();
+        members.retain(|member| {
+            let mark = member.live.mark.as_ref();
+            mark.is_none_or(|mark| mark.environment == *environment)
+        });
+        Ok(members)
+    }
+
+    async fn served(&self, group: &str, kind: &str) -> Result<Option<Served>, ClusterError> {
+        let found = self.kind(group, kind).await?;
+        Ok(found.map(|kind| Served {
+            plural: kind.plural.clone(),
+            namespaced: kind.namespaced,
+        }))
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a simulated cluster keeps.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -34,15 +35,18 @@ pub(super) struct State {
 #[derive(Clone, Serialize, Deserialize)]
 pub(super) struct Stored {
     group: String,
-    kind: String,
-    namespace: Option<String>,
-    name: String,
+    pub(super) kind: String,
+    pub(super) namespace: Option<String>,
+    pub(super) name: String,
     pub(super) uid: String,
     pub(super) version: u64,
     pub(super) applied_at: Timestamp,
     images: Vec<String>,
     pub(super) mark: Option<StoredMark>,
     engine: Option<String>,
+    /// What was applied, as JSON; `None`: somebody else put it there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) content: Option<Arc<str>>,
     #[serde(default)]
     service_type: Option<String>,
     /// Whether it runs nothing: scaled to zero.
@@ -96,6 +100,7 @@ impl State {
         let text = |pointer: &str| value.pointer(pointer).and_then(Value::as_str);
         let images = object.images.iter();
         stored.images = images.map(|image| image.image.text.clone()).collect();
+        stored.content = Some(object.shared_json());
         stored.service_type = text("/spec/type").map(str::to_owned);
         stored.asleep = value.pointer("/spec/replicas").and_then(Value::as_u64) == Some(0);
         stored.mark = Some(StoredMark {
@@ -161,11 +166,19 @@ impl Stored {
             images: Vec::new(),
             mark: None,
             engine: None,
+            content: None,
             service_type: None,
             asleep: false,
             kept: None,
             drift: None,
         }
+    }
+
+    pub(super) fn is_of(&self, unit: &UnitScope) -> bool {
+        self.mark.as_ref().is_some_and(|mark| {
+            mark.application == unit.application.as_str()
+                && mark.environment == unit.environment.as_str()
+        })
     }
 
     pub(super) fn reference(&self) -> ObjectRef {

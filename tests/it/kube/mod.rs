@@ -8,6 +8,7 @@ mod faults;
 mod live;
 mod plane;
 mod pods;
+mod roles;
 mod stands;
 
 use std::path::PathBuf;

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_yaml::{Mapping, Value};
-use towpath::cluster::SharedCluster;
 use towpath::cluster::simulated::SimulatedCluster;
+use towpath::cluster::{SharedCluster, reading};
 use towpath::config::Config;
 use towpath::event::Event;
 use towpath::git::Repository;
@@ -145,15 +145,16 @@ impl Site {
             .iter()
             .map(|(url, remote)| (url.clone(), Repository::in_memory(Arc::new(remote.clone()))));
         let acted_for = |name: &EnvironmentName| self.only.is_empty() || self.only.contains(name);
-        let clusters = self
+        let clusters: BTreeMap<_, _> = self
             .clusters
             .iter()
             .filter(|(name, _)| acted_for(name))
-            .map(|(name, cluster)| (name.clone(), cluster.clone() as SharedCluster));
+            .map(|(name, cluster)| (name.clone(), cluster.clone() as SharedCluster))
+            .collect();
         let outside = Outside {
             registry: Arc::new(self.registry.clone()),
             repositories: repositories.collect(),
-            clusters: clusters.collect(),
+            clusters: reading(&clusters),
             probe: Arc::new(self.endpoints.clone()),
         };
         let author = Author {
@@ -161,8 +162,9 @@ impl Site {
             email: "towpath@example.com".to_owned(),
         };
         let pipelines = self.pipelines.clone();
+        let intervals = Intervals::default();
         let reconciler =
-            Reconciler::new(pipelines, &outside, &author, Intervals::default(), self.now);
+            Reconciler::new(pipelines, &outside, clusters, &author, intervals, self.now);
         let reconciler = Arc::new(reconciler);
         let events = reconciler.events();
         self.towpaths.push(Towpath { reconciler, events });
@@ -275,7 +277,7 @@ fn moment(now: Timestamp, index: usize) -> Timestamp {
 }
 
 fn unit_name(alone: bool, environment: &EnvironmentName, pipeline: &Pipeline) -> String {
-    match alone {
+    match alone && !pipeline.removed {
         true => environment.to_string(),
         false => format!("{environment}/{}", pipeline.application.name),
     }

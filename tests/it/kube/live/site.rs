@@ -333,6 +333,7 @@ pub(crate) fn rendered(namespace: &str, manifests: &str) -> Arc<Rendered> {
     let rendering = Rendering {
         default_namespace: namespace,
         fields: &fields,
+        access: None,
     };
     Arc::new(render(&[layer], &[], rendering).unwrap())
 }

@@ -51,8 +51,8 @@ pub struct RevisionFacts {
     pub owner: Box<str>,
     /// The newest has the highest number; an old one that is taken again gets a new number.
     number: i64,
-    /// What its pods name: the ReplicaSet's uid, or the hash.
-    id: Box<str>,
+    /// What its pods name: the ReplicaSet's uid, which is their [`PodFacts::owner`], or the hash.
+    pub id: Box<str>,
     /// Why it cannot make pods.
     refusal: Option<Box<Warning>>,
 }

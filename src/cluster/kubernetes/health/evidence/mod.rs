@@ -47,9 +47,13 @@ pub struct Evidence {
 
 /// The facts among which those about one object are looked for. More than those that concern it may
 /// stand here; the fewer, the quicker.
+///
+/// Pods are asked for by workloads, revisions by Deployments and DaemonSets, events by all of these,
+/// by Services and by volume claims; the rest of the kinds needs nothing. Where facts are missing the
+/// answer comes later (by the object's own status, or not before a deadline), never wrongly.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Around<'a> {
-    /// Pods of its namespace.
+    /// Pods that it controls, directly or through the revisions.
     pub pods: &'a [&'a PodFacts],
     /// ReplicaSets, for a Deployment; ControllerRevisions, for a DaemonSet.
     pub revisions: &'a [&'a RevisionFacts],

@@ -6,8 +6,8 @@
 //! other engines' health checks can be taken over; the rest is refused when the configuration is read:
 //! regular expressions, bytes, maps, timestamps, type names, optionals.
 //!
-//! It is our own because an interpreter of the whole language weighs more than all of Kubernetes'
-//! client here, and bounds neither the time nor the depth of an evaluation.
+//! It is our own because the interpreter of the whole language is large, and does not bound how long
+//! an evaluation takes (`docs/decisions/0008-stricter-than-kstatus.md`).
 
 mod evaluate;
 mod lexer;

@@ -1,0 +1,317 @@
+//! The least that a cluster must allow for an environment: rules made of the kinds in use.
+//!
+//! Owns which requests are made of a cluster and for what; whoever adds a request adds its rule here.
+//! Pure: it is told what the manifests hold and how the kinds are served.
+
+mod document;
+mod resource;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+pub use document::{Grant, Subject, grants};
+pub use resource::{Resource, built_in, defined};
+
+use crate::model::{EnvironmentName, ObjectRef, ServiceAccount};
+
+/// What is done with every kind that is applied, and with the set's parent.
+const READ: [&str; 3] = ["get", "list", "watch"];
+
+/// A server-side apply is a `patch`, and a `create` where the object is not there yet.
+const APPLY: [&str; 2] = ["create", "patch"];
+
+const DELETE: [&str; 1] = ["delete"];
+
+/// The kinds of `rbac.authorization.k8s.io`, which no one may use to allow more than he is allowed
+/// himself ([escalation](https://kubernetes.io/docs/reference/access-authn-authz/rbac/#privilege-escalation-prevention-and-bootstrapping)).
+const RBAC: &str = "rbac.authorization.k8s.io";
+
+/// What the health of a kind is read from beside itself: its kinds, then group and resource.
+const EVIDENCE: [(&[&str], &str, &str); 4] = [
+    (&WORKLOADS, "", "pods"),
+    (&WORKLOADS, "", "events"),
+    (&["Deployment.apps"], "apps", "replicasets"),
+    (
+        &["DaemonSet.apps", "StatefulSet.apps"],
+        "apps",
+        "controllerrevisions",
+    ),
+];
+
+/// What has pods.
+const WORKLOADS: [&str; 8] = [
+    "Pod",
+    "ReplicationController",
+    "Deployment.apps",
+    "ReplicaSet.apps",
+    "StatefulSet.apps",
+    "DaemonSet.apps",
+    "Job.batch",
+    "CronJob.batch",
+];
+
+/// An object that an environment asks for.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'a> {
+    /// Which.
+    pub reference: &'a ObjectRef,
+    /// How its kind is served.
+    pub resource: &'a Resource,
+    /// The role that it binds, if it binds one: group and kind are those of roles.
+    pub binds: Option<&'a ObjectRef>,
+    /// Whom it is applied as; `None`: as Towpath itself.
+    pub applied_as: Option<&'a ServiceAccount>,
+}
+
+/// An environment and what it asks for.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<'a> {
+    /// Which.
+    pub environment: &'a EnvironmentName,
+    /// The namespace of objects that name none, where the set's parent stands too.
+    pub namespace: &'a str,
+    /// Its objects.
+    pub objects: &'a [Wanted<'a>],
+    /// Whether rules stand in the namespaces where they are needed, instead of one for all.
+    pub namespaced: bool,
+}
+
+/// Who is allowed something.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Holder {
+    /// Towpath.
+    Towpath,
+    /// Whom it acts as.
+    Account(ServiceAccount),
+}
+
+/// Where something is allowed.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Scope {
+    /// Everywhere, and for what lives in no namespace.
+    Cluster,
+    /// In this namespace.
+    Namespace(String),
+}
+
+/// What one role allows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Role {
+    /// To whom.
+    pub holder: Holder,
+    /// Where.
+    pub scope: Scope,
+    /// What.
+    pub rules: Vec<Rule>,
+}
+
+/// One rule, in the words of the API.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rule {
+    /// The API group; empty for the core group.
+    pub group: String,
+    /// The resources.
+    pub resources: Vec<String>,
+    /// The objects; all where none is named.
+    pub names: Vec<String>,
+    /// The verbs.
+    pub verbs: Vec<&'static str>,
+}
+
+/// The roles that an environment needs, in a stable order.
+pub fn roles(asked: &Asked<'_>) -> Vec<Role> {
+    let mut allowed = Allowed::default();
+    for wanted in asked.objects {
+        allowed.object(asked, wanted);
+    }
+    let parent = format!("towpath-{}", asked.environment);
+    let scope = scope(asked.namespaced, Some(asked.namespace));
+    for verbs in [&READ[..], &APPLY] {
+        allowed.add(
+            &Holder::Towpath,
+            &scope,
+            ("", "configmaps"),
+            Some(&parent),
+            verbs,
+        );
+    }
+    allowed.roles()
+}
+
+fn scope(namespaced: bool, namespace: Option<&str>) -> Scope {
+    match namespace {
+        Some(namespace) if namespaced => Scope::Namespace(namespace.to_owned()),
+        _ => Scope::Cluster,
+    }
+}
+
+/// Group, resource and object (empty: all), and what is allowed of it.
+type Entries = BTreeMap<(String, String, String), BTreeSet<&'static str>>;
+
+#[derive(Default)]
+struct Allowed {
+    roles: BTreeMap<(Holder, Scope), Entries>,
+}
+
+impl Allowed {
+    fn object(&mut self, asked: &Asked<'_>, wanted: &Wanted<'_>) {
+        let Wanted {
+            reference,
+            resource,
+            ..
+        } = wanted;
+        let namespace = reference.namespace.as_deref();
+        let namespace = namespace.filter(|_| resource.namespaced);
+        let own = scope(asked.namespaced, namespace);
+        let what = (resource.group.as_str(), resource.plural.as_str());
+        self.add(&Holder::Towpath, &own, what, None, &READ);
+        // Whoever acts for one application is allowed it in that application's namespaces alone.
+        let (writer, place) = match wanted.applied_as {
+            None => (Holder::Towpath, own.clone()),
+            Some(account) => {
+                let there = scope(asked.namespaced, Some(&account.namespace));
+                let accounts = ("", "serviceaccounts");
+                self.add(
+                    &Holder::Towpath,
+                    &there,
+                    accounts,
+                    Some(&account.name),
+                    &["impersonate"],
+                );
+                (Holder::Account(account.clone()), scope(true, namespace))
+            }
+        };
+        for verbs in [&APPLY[..], &DELETE] {
+            self.add(&writer, &place, what, None, verbs);
+        }
+        if writer != Holder::Towpath {
+            self.add(&writer, &place, what, None, &["get"]);
+        }
+        self.grants(&writer, &place, wanted);
+        let kind = reference.group_kind();
+        for (_, group, resource) in EVIDENCE
+            .iter()
+            .filter(|(kinds, ..)| kinds.contains(&&*kind))
+        {
+            self.add(&Holder::Towpath, &own, (group, resource), None, &READ);
+        }
+        if kind == "Job.batch" {
+            self.add(&Holder::Towpath, &own, ("", "pods/log"), None, &["get"]);
+        }
+        if resource.custom {
+            // Whether its objects are to have a status stands in its definition.
+            let definitions = ("apiextensions.k8s.io", "customresourcedefinitions");
+            self.add(&Holder::Towpath, &Scope::Cluster, definitions, None, &READ);
+        }
+    }
+
+    /// What it takes to write roles that allow more than the writer is allowed.
+    fn grants(&mut self, writer: &Holder, place: &Scope, wanted: &Wanted<'_>) {
+        let Wanted {
+            reference,
+            resource,
+            ..
+        } = wanted;
+        if resource.group != RBAC {
+            return;
+        }
+        let name = Some(reference.name.as_str());
+        match (resource.plural.as_str(), wanted.binds) {
+            (plural @ ("roles" | "clusterroles"), _) => {
+                self.add(writer, place, (RBAC, plural), name, &["escalate"]);
+            }
+            (_, Some(role)) if role.kind == "ClusterRole" => {
+                let what = (RBAC, "clusterroles");
+                self.add(writer, place, what, Some(&role.name), &["bind"]);
+            }
+            (_, Some(role)) => {
+                self.add(writer, place, (RBAC, "roles"), Some(&role.name), &["bind"]);
+            }
+            _ => {}
+        }
+    }
+
+    fn add(
+        &mut self,
+        holder: &Holder,
+        scope: &Scope,
+        (group, resource): (&str, &str),
+        name: Option<&str>,
+        verbs: &[&'static str],
+    ) {
+        let role = self.roles.entry((holder.clone(), scope.clone()));
+        let name = name.unwrap_or_default();
+        let key = (group.to_owned(), resource.to_owned(), name.to_owned());
+        role.or_default().entry(key).or_default().extend(verbs);
+    }
+
+    fn roles(self) -> Vec<Role> {
+        let roles = self.roles.into_iter();
+        let role = |((holder, scope), entries)| Role {
+            holder,
+            scope,
+            rules: rules(entries),
+        };
+        roles.map(role).collect()
+    }
+}
+
+/// What is allowed in the same way in one rule; what is allowed of all objects is not said again of one.
+fn rules(entries: Entries) -> Vec<Rule> {
+    let mut by_names: BTreeMap<(String, String, Vec<&'static str>), Vec<String>> = BTreeMap::new();
+    for ((group, resource, name), verbs) in &entries {
+        let all = entries.get(&(group.clone(), resource.clone(), String::new()));
+        let covered = |verb: &&&str| {
+            let of_all = all.filter(|_| !name.is_empty());
+            of_all.is_some_and(|all| all.contains(*verb))
+        };
+        let verbs = in_order(
+            verbs
+                .iter()
+                .filter(|verb| !covered(verb))
+                .copied()
+                .collect(),
+        );
+        if !verbs.is_empty() {
+            let key = (group.clone(), resource.clone(), verbs);
+            by_names.entry(key).or_default().push(name.clone());
+        }
+    }
+    let mut merged: BTreeMap<(String, Vec<String>, Vec<&'static str>), Vec<String>> =
+        BTreeMap::new();
+    for ((group, resource, verbs), mut names) in by_names {
+        names.retain(|name| !name.is_empty());
+        merged
+            .entry((group, names, verbs))
+            .or_default()
+            .push(resource);
+    }
+    let rule = |((group, names, verbs), resources)| Rule {
+        group,
+        resources,
+        names,
+        verbs,
+    };
+    merged.into_iter().map(rule).collect()
+}
+
+/// Verbs as people write them: reading, writing, the rest.
+fn in_order(mut verbs: Vec<&'static str>) -> Vec<&'static str> {
+    let order = ["get", "list", "watch", "create", "patch", "delete"];
+    let place = |verb: &&str| order.iter().position(|it| it == verb);
+    verbs.sort_by_key(|verb| (place(verb).unwrap_or(order.len()), *verb));
+    verbs
+}
+
+/// The role that a binding binds, as its manifest names it.
+pub fn bound(object: &Value) -> Option<ObjectRef> {
+    let role = object.get("roleRef")?;
+    let text = |key: &str| role.get(key).and_then(Value::as_str).map(str::to_owned);
+    Some(ObjectRef {
+        group: text("apiGroup")?,
+        kind: text("kind")?,
+        namespace: None,
+        name: text("name")?,
+    })
+}

@@ -1,0 +1,119 @@
+//! Applications that the configuration no longer takes somewhere: the records of an environment still
+//! tell of them, and maybe its cluster runs them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, PoisonError};
+
+use futures_util::future::join_all;
+use jiff::Timestamp;
+
+use super::{LiveSource, Observatory};
+use crate::model::{Application, ApplicationName, Environment, EnvironmentName, Pipeline};
+use crate::plan::Observed;
+
+impl Observatory {
+    /// One pipeline for each such application, of the environments where it runs something. Read what
+    /// runs there first, with [`Self::read_removed`].
+    pub fn removed(&self) -> Vec<Arc<Pipeline>> {
+        let mut gone: BTreeMap<ApplicationName, Vec<Environment>> = BTreeMap::new();
+        for (environment, application) in self.told_of_alone() {
+            let live = self.live_of_unit(&environment.name, &application);
+            let runs = live.is_some_and(|live| match live.source.observed() {
+                Observed::Seen { value, .. } => value
+                    .objects
+                    .values()
+                    .any(|found| found.is_of(&application, &environment.name)),
+                // What ran may still run.
+                Observed::Unreadable(_) => live.source.is_tried(),
+            });
+            if runs {
+                gone.entry(application)
+                    .or_default()
+                    .push(environment.clone());
+            }
+        }
+        let pipelines = gone.into_iter().map(|(name, environments)| {
+            let images = Vec::new();
+            Arc::new(Pipeline {
+                application: Application {
+                    name,
+                    source: None,
+                    images,
+                },
+                environments,
+                removed: true,
+            })
+        });
+        pipelines.collect()
+    }
+
+    /// Lists what such applications still run.
+    pub async fn read_removed(&self, now: Timestamp) {
+        let mut sources = Vec::new();
+        for (environment, application) in self.told_of_alone() {
+            let Some(cluster) = self.clusters.get(&environment.name) else {
+                continue;
+            };
+            let key = (environment.name.clone(), application.clone());
+            let mut removed = self
+                .live_removed
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            let source = removed.entry(key).or_insert_with(|| {
+                Arc::new(LiveSource::new(
+                    &application,
+                    &environment.name,
+                    cluster,
+                    now,
+                ))
+            });
+            sources.push(source.clone());
+        }
+        join_all(sources.iter().map(|source| source.read(now))).await;
+    }
+
+    /// Whether every repository was tried: until then nothing is known of such applications.
+    pub fn knows_removed(&self) -> bool {
+        let mut infra = self.infra.values();
+        infra.all(|source| source.source.is_tried())
+    }
+
+    /// The units that records tell of and the configuration does not, where this process acts.
+    fn told_of_alone(&self) -> Vec<(&Environment, ApplicationName)> {
+        let mut alone = Vec::new();
+        for (url, source) in &self.infra {
+            let snapshot = source.source.observed();
+            let Ok(snapshot) = snapshot.read() else {
+                continue;
+            };
+            for name in self.clusters.keys() {
+                let Some(recorded) = snapshot.recorded(name) else {
+                    continue;
+                };
+                let configured: BTreeSet<&ApplicationName> = self
+                    .taken_to(name)
+                    .map(|(application, _)| application)
+                    .collect();
+                let mut there = self.taken_to(name).map(|(_, environment)| environment);
+                let Some(environment) = there.find(|it| it.repository == *url) else {
+                    continue;
+                };
+                let gone = recorded.iter().filter(|it| !configured.contains(it));
+                alone.extend(gone.map(|application| (environment, application.clone())));
+            }
+        }
+        alone
+    }
+
+    /// The applications that the configuration takes to an environment.
+    fn taken_to<'a>(
+        &'a self,
+        name: &'a EnvironmentName,
+    ) -> impl Iterator<Item = (&'a ApplicationName, &'a Environment)> {
+        let pipelines = self.configured.iter();
+        pipelines.filter_map(|pipeline| {
+            let environment = pipeline.environment(name)?;
+            Some((&pipeline.application.name, environment))
+        })
+    }
+}

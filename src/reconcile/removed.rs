@@ -1,0 +1,62 @@
+//! Rounds of what the configuration no longer has: few, and nobody waits for them.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::{Reconciler, Towed};
+use crate::clock;
+
+/// How often such applications are looked for and at.
+const LOOK: Duration = Duration::from_secs(5);
+
+impl Reconciler {
+    pub(super) fn keep_removed(self: &Arc<Self>, tasks: &TaskTracker, stop: &CancellationToken) {
+        let (this, stop, effects) = (self.clone(), stop.clone(), tasks.clone());
+        tasks.spawn(async move {
+            while !stop.is_cancelled() {
+                tokio::select! {
+                    () = this.observatory.read_removed(clock::now()) => {}
+                    () = stop.cancelled() => return,
+                }
+                for towed in this.removed() {
+                    this.tow(&towed, &effects, clock::now());
+                }
+                if this.observatory.knows_removed() {
+                    this.looked_for_removed.store(true, Ordering::Relaxed);
+                }
+                tokio::select! {
+                    () = tokio::time::sleep(LOOK) => {}
+                    () = stop.cancelled() => {}
+                }
+            }
+        });
+    }
+
+    /// Whether applications that the configuration no longer has were looked for at least once.
+    pub fn has_looked_for_removed(&self) -> bool {
+        self.looked_for_removed.load(Ordering::Relaxed)
+    }
+
+    /// What is removed now, with what is remembered of it. What no longer runs is forgotten.
+    pub(super) fn removed(&self) -> Vec<Arc<Towed>> {
+        let pipelines = self.observatory.removed();
+        let mut kept = self.removed.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut before = std::mem::take(&mut *kept);
+        for pipeline in pipelines {
+            let name = pipeline.application.name.clone();
+            let towed = match before.remove(&name) {
+                Some(towed) if towed.pipeline == pipeline => towed,
+                _ => Arc::new(Towed::new(pipeline)),
+            };
+            kept.insert(name, towed);
+        }
+        for name in before.keys() {
+            self.board.take_down(name);
+        }
+        kept.values().cloned().collect()
+    }
+}
