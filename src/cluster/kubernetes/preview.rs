@@ -56,7 +56,8 @@ async fn one(
     reference: &ObjectRef,
     object: Option<&Arc<Object>>,
 ) -> Result<Preview, Refusal> {
-    let secret = reference.kind == "Secret" && reference.group.is_empty();
+    let is_secret = reference.kind == "Secret" && reference.group.is_empty();
+    let secret = is_secret || object.is_some_and(|object| object.is_secret());
     let preview = |before: Option<Value>, after: Option<Value>, note: Option<String>| Preview {
         reference: reference.clone(),
         before: before.map(shown),

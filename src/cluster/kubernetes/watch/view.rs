@@ -128,7 +128,8 @@ fn is_open(facts: &Facts) -> bool {
     }
 }
 
-fn live(facts: &Facts) -> LiveObject {
+/// The facts as a plan sees them.
+pub(super) fn live(facts: &Facts) -> LiveObject {
     LiveObject {
         uid: facts.uid.to_string(),
         version: facts.version.to_string(),
