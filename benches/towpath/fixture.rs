@@ -168,7 +168,7 @@ impl Fixture {
             clusters: reading(&clusters),
             probe: Arc::new(HttpProbe::new(self.client.clone())),
         };
-        let pipelines = config.pipelines.into_iter().map(Arc::new).collect();
+        let pipelines = config.pipelines;
         let reconciler = Arc::new(Reconciler::new(
             pipelines,
             &outside,

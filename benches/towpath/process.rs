@@ -1,17 +1,19 @@
-//! What a running `towpath run` takes: resident memory, and a core's share while nothing happens.
+//! What a running `towpath run` takes: the time until everything that it met is adopted, applied,
+//! judged and tagged, resident memory, and a core's share while nothing happens.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use tokio::process::{Child, Command};
+use towpath::demo::git_server::Endpoint;
 
 use crate::fixture::{Fixture, applications, directory, environment, run};
 use crate::table;
 
 /// Longer than the interval at which every source is read without being told to.
 const IDLE: Duration = Duration::from_secs(35);
-const SETTLES_WITHIN: Duration = Duration::from_secs(120);
+const SETTLES_WITHIN: Duration = Duration::from_secs(180);
 const ENVIRONMENTS: [(&str, &str); 3] = [
     ("staging", "follow: { branches: ['*', '!master'] }"),
     ("qa", "follow: { tags: '>=1.0.0' }"),
@@ -38,6 +40,8 @@ pub(crate) async fn measure() -> Result<()> {
         rows.push(vec![
             it.name.clone(),
             format!("{:.1}", it.settled_after.as_secs_f64()),
+            format!("{:.1}", it.ticks_to_settle as f64 / per_second),
+            it.pushes.to_string(),
             format!("{:.1}", it.mebibytes("VmRSS")?),
             format!("{:.1}", it.mebibytes("VmHWM")?),
             format!("{:.2} %", 100.0 * used / start.elapsed().as_secs_f64()),
@@ -48,6 +52,8 @@ pub(crate) async fn measure() -> Result<()> {
         &[
             "",
             "first settled, s",
+            "CPU until then, s",
+            "pushes",
             "resident, MiB",
             "peak, MiB",
             "of a core",
@@ -61,6 +67,8 @@ struct Running {
     name: String,
     child: Child,
     settled_after: Duration,
+    ticks_to_settle: u64,
+    pushes: usize,
     _fixture: Fixture,
 }
 
@@ -104,37 +112,49 @@ impl Running {
             name: format!("{count} × {} environments", ENVIRONMENTS.len()),
             child,
             settled_after: Duration::ZERO,
+            ticks_to_settle: 0,
+            pushes: 0,
             _fixture: fixture,
         };
         for (name, _) in ENVIRONMENTS {
-            running.wait_for_tag(name, start).await?;
+            while !running.is_settled(name, count).await? {
+                if start.elapsed() > SETTLES_WITHIN {
+                    bail!("{} in {name}: not settled in time", running.name);
+                }
+                if let Some(status) = running.child.try_wait()? {
+                    bail!("towpath run ended: {status}");
+                }
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
         }
         running.settled_after = start.elapsed();
+        running.ticks_to_settle = running.ticks()?;
+        let git = &running._fixture.git;
+        let pushes = ENVIRONMENTS.map(|(name, _)| git.count(name, Endpoint::Receive));
+        running.pushes = pushes.iter().sum();
         Ok(running)
     }
 
-    /// The first deployment of an environment is tagged once every unit of it has its verdict.
-    async fn wait_for_tag(&mut self, environment: &str, start: Instant) -> Result<()> {
+    /// Whether the records tell of so many units, and of no deployment that waits for a verdict or
+    /// its tag.
+    async fn is_settled(&self, environment: &str, units: usize) -> Result<bool> {
         let repository = self._fixture.git.path(environment);
-        let tag = [
-            "rev-parse",
-            "--verify",
-            "--quiet",
-            "refs/tags/deployment-0001",
-        ];
-        while run(&repository, "git", &tag).await.is_err() {
-            if start.elapsed() > SETTLES_WITHIN {
-                bail!(
-                    "{} in {environment}: no tag after {SETTLES_WITHIN:?}",
-                    self.name
-                );
-            }
-            if let Some(status) = self.child.try_wait()? {
-                bail!("towpath run ended: {status}");
-            }
-            tokio::time::sleep(Duration::from_millis(100)).await;
+        let present = format!("refs/notes/towpath/{environment}:present");
+        let standing = format!("{present}/environment");
+        let Ok(standing) = run(&repository, "git", &["cat-file", "blob", &standing]).await else {
+            return Ok(false);
+        };
+        if standing.contains("\"open\"") {
+            return Ok(false);
         }
-        Ok(())
+        let applications = format!("{present}/applications");
+        let listed = run(
+            &repository,
+            "git",
+            &["ls-tree", "--name-only", &applications],
+        )
+        .await?;
+        Ok(listed.lines().count() == units)
     }
 
     fn process(&self) -> Result<PathBuf> {

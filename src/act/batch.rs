@@ -8,6 +8,7 @@ use jiff::Timestamp;
 
 use super::message;
 use super::moves::Moves;
+use super::writer::Beyond;
 use super::{Failure, Happened, Order, Outcome};
 use crate::event::EventKind;
 use crate::git::notes::{NotesDraft, NotesError, records_ref};
@@ -32,6 +33,7 @@ pub(super) struct Batch<'a> {
     /// The refs that the steps were planned on, or that our own pushes brought there since.
     planned: &'a Heads,
     moves: &'a Moves,
+    beyond: &'a Beyond,
     /// The refs that the push starts from.
     base: Heads,
     /// The refs as the push will leave them; `None`: deleted.
@@ -67,6 +69,7 @@ impl<'a> Batch<'a> {
         repository: &Repository,
         planned: &'a Heads,
         moves: &'a Moves,
+        beyond: &'a Beyond,
         author: &'a Author,
         now: Timestamp,
     ) -> Self {
@@ -74,6 +77,7 @@ impl<'a> Batch<'a> {
             draft: repository.draft(),
             planned,
             moves,
+            beyond,
             base: heads(&repository.seen()),
             after: BTreeMap::new(),
             read: BTreeSet::new(),
@@ -321,8 +325,10 @@ impl<'a> Batch<'a> {
             statement,
         });
         let records = records.collect();
-        notes.continue_from(order.numbered_beyond);
-        let written = notes.add(&mut self.draft, records);
+        if let Some(number) = self.beyond.get(order.name()) {
+            notes.continue_from(*number);
+        }
+        let written = notes.add(&self.draft, records);
         self.notes.insert(order.name().clone(), notes);
         Ok(written?)
     }

@@ -3,6 +3,7 @@
 //! few pushes, not in one each.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use gix::ObjectId;
 
@@ -23,7 +24,7 @@ pub(super) struct Moves {
 struct Move {
     from: Option<ObjectId>,
     to: ObjectId,
-    units: BTreeSet<UnitKey>,
+    units: Arc<BTreeSet<UnitKey>>,
 }
 
 impl Moves {
@@ -33,7 +34,7 @@ impl Moves {
         name: &str,
         from: Option<ObjectId>,
         to: ObjectId,
-        units: &BTreeSet<UnitKey>,
+        units: &Arc<BTreeSet<UnitKey>>,
     ) {
         let moves = self.by_ref.entry(name.to_owned()).or_default();
         // Somebody else moved it in between: what was planned before that is planned again.
@@ -43,7 +44,7 @@ impl Moves {
         if moves.len() == MOVES_MAX {
             moves.pop_front();
         }
-        let units = units.clone();
+        let units = Arc::clone(units);
         moves.push_back(Move { from, to, units });
     }
 
@@ -80,7 +81,8 @@ mod tests {
         let mut moves = Moves::default();
         let mut moved = |from, to, name: &str| {
             let to = id(to).unwrap();
-            moves.add("refs/heads/master", from, to, &[unit(name)].into());
+            let units = Arc::new([unit(name)].into());
+            moves.add("refs/heads/master", from, to, &units);
         };
         moved(id('1'), '2', "shop");
         moved(id('2'), '3', "cart");
@@ -107,7 +109,7 @@ mod tests {
             "refs/heads/master",
             id('5'),
             id('6').unwrap(),
-            &[unit("cart")].into(),
+            &Arc::new([unit("cart")].into()),
         );
         assert!(!moves.lead("refs/heads/master", id('1'), id('6'), &unit("mail")));
         assert!(moves.lead("refs/heads/master", id('5'), id('6'), &unit("mail")));

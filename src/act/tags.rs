@@ -1,6 +1,8 @@
 //! Deployment tags, made from the records once a deployment's last verdict is in. Nothing waits for
 //! them; one that is missing is made by a later round.
 
+use std::collections::HashSet;
+
 use jiff::Timestamp;
 
 use super::writer::{Writer, outcome};
@@ -169,7 +171,7 @@ impl Writer {
     ///
     /// # Errors
     /// Any [`GitError`] of the way to the server.
-    pub async fn highest_tag(&self, environment: &Environment) -> Result<u64, GitError> {
+    pub(super) async fn highest_tag(&self, environment: &Environment) -> Result<u64, GitError> {
         let prefix = format!("refs/tags/{}", environment.tags.prefix);
         let refs = self.repository.look(&[prefix]).await?;
         Ok(refs
@@ -182,13 +184,11 @@ impl Writer {
 
 /// Every unit that was deployed under this number has its verdict.
 fn is_ended(note: &[Record], number: u64) -> bool {
+    let verdicts = note.iter().filter(|record| is_verdict(record, number));
+    let judged: HashSet<_> = verdicts.map(|record| &record.application).collect();
     let deployed = note.iter().filter(|record| is_deployment(record, number));
-    let judged = |record: &Record| {
-        note.iter()
-            .any(|other| is_verdict(other, number) && other.application == record.application)
-    };
     let mut deployed = deployed.peekable();
-    deployed.peek().is_some() && deployed.all(judged)
+    deployed.peek().is_some() && deployed.all(|record| judged.contains(&record.application))
 }
 
 fn is_deployment(record: &Record, number: u64) -> bool {

@@ -2,19 +2,32 @@
 //! the next one together.
 //!
 //! A batch refused for another reason than a lost race is retried in halves, so that one bad edit
-//! holds back only itself.
+//! holds back only itself. Where push follows push, statements that nobody waits for let the server
+//! rest, and go along with more of their kind: a thousand units are adopted in some pushes.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
+use tokio::time::Instant;
 
 use super::batch::{Batch, Heads, heads};
 use super::moves::{Moves, UnitKey};
 use super::{Failure, Outcome};
+use crate::git::notes::records_ref;
 use crate::git::{GitError, Pushed, Repository};
+use crate::model::record::{Cause, Statement};
 use crate::model::{ApplicationName, Author, Environment, EnvironmentName, Pipeline};
 use crate::plan::Step;
+
+/// So many times as long as a push took, what nobody waits for stays out of the next one.
+const REST: u32 = 4;
+
+/// It does not stay out for longer than this, nor for less.
+const REST_MAX: Duration = Duration::from_secs(1);
+const REST_MIN: Duration = Duration::from_millis(10);
 
 /// A step and the unit it is for.
 #[derive(Debug, Clone)]
@@ -23,8 +36,6 @@ pub struct Order {
     index: usize,
     /// The step.
     pub step: Step,
-    /// Where the environment has no records yet, its deployments are numbered beyond this.
-    pub numbered_beyond: u64,
 }
 
 impl Order {
@@ -38,7 +49,6 @@ impl Order {
             pipeline,
             index,
             step,
-            numbered_beyond: 0,
         })
     }
 
@@ -50,6 +60,20 @@ impl Order {
     /// The environment's name.
     pub fn name(&self) -> &EnvironmentName {
         &self.environment().name
+    }
+
+    /// Whether nothing goes on by it: it says what is so already.
+    fn is_patient(&self) -> bool {
+        let Step::Record(record) = &self.step else {
+            return false;
+        };
+        record.statements.iter().all(|statement| match statement {
+            Statement::Adopted { .. } | Statement::Verdict { .. } | Statement::Degraded { .. } => {
+                true
+            }
+            Statement::Deployment { cause, .. } => *cause == Cause::Baseline,
+            _ => false,
+        })
     }
 
     pub(super) fn unit(&self) -> UnitKey {
@@ -67,9 +91,23 @@ pub struct Writer {
     pub(super) repository: Repository,
     pub(super) author: Author,
     queue: Mutex<Vec<Waiting>>,
+    /// Somebody does wait for what was queued.
+    urgent: Notify,
     /// Held by whoever pushes.
-    turn: tokio::sync::Mutex<Moves>,
+    turn: tokio::sync::Mutex<Turn>,
 }
+
+/// What one push leaves to the next.
+#[derive(Default)]
+struct Turn {
+    moves: Moves,
+    /// Until when what nobody waits for stays out.
+    rest_until: Option<Instant>,
+}
+
+/// The environments that have no records yet, and the number beyond which each one's deployments
+/// are numbered.
+pub(super) type Beyond = BTreeMap<EnvironmentName, u64>;
 
 struct Waiting {
     order: Order,
@@ -83,6 +121,7 @@ impl Writer {
             repository,
             author,
             queue: Mutex::default(),
+            urgent: Notify::new(),
             turn: tokio::sync::Mutex::default(),
         }
     }
@@ -90,10 +129,11 @@ impl Writer {
     /// Carries the step out together with whatever else waits for this repository.
     pub async fn submit(&self, order: Order, now: Timestamp) -> Outcome {
         let (reply, mut outcome) = oneshot::channel();
-        self.queue
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(Waiting { order, reply });
+        let patient = order.is_patient();
+        self.queue().push(Waiting { order, reply });
+        if !patient {
+            self.urgent.notify_one();
+        }
         // Whoever has something to write at this very moment comes along.
         tokio::task::yield_now().await;
         let mut turn = tokio::select! {
@@ -102,14 +142,76 @@ impl Writer {
             outcome = &mut outcome => return outcome.unwrap_or(Outcome::Lost),
             turn = self.turn.lock() => turn,
         };
-        let waiting =
-            std::mem::take(&mut *self.queue.lock().unwrap_or_else(PoisonError::into_inner));
+        self.rest(&turn).await;
+        let mut waiting = std::mem::take(&mut *self.queue());
+        let beyond = self.number(&mut waiting).await;
         if !waiting.is_empty() {
+            let begun = Instant::now();
             let planned = heads(&self.repository.seen());
-            self.write(&planned, &mut turn, waiting, now).await;
+            self.write(&planned, &mut turn.moves, &beyond, waiting, now)
+                .await;
+            let rest = (begun.elapsed() * REST).min(REST_MAX);
+            turn.rest_until = match rest < REST_MIN {
+                true => None,
+                false => Instant::now().checked_add(rest),
+            };
         }
         drop(turn);
         outcome.await.unwrap_or(Outcome::Lost)
+    }
+
+    /// Lets the server rest, for as long as nobody waits.
+    async fn rest(&self, turn: &Turn) {
+        loop {
+            let is_patient = |waiting: &Waiting| waiting.order.is_patient();
+            let until = turn
+                .rest_until
+                .filter(|_| self.queue().iter().all(is_patient));
+            let Some(until) = until.filter(|until| Instant::now() < *until) else {
+                return;
+            };
+            tokio::select! {
+                () = tokio::time::sleep_until(until) => return,
+                () = self.urgent.notified() => {}
+            }
+        }
+    }
+
+    /// Deployments of an environment without records are numbered beyond the tags that are there:
+    /// looked up for all who wait at once. Who would need it and cannot have it is told so.
+    async fn number(&self, waiting: &mut Vec<Waiting>) -> Beyond {
+        let seen = self.repository.seen();
+        let mut beyond = Beyond::new();
+        let mut failed = BTreeMap::new();
+        for Waiting { order, .. } in waiting.iter() {
+            let environment = order.environment();
+            let known = seen.contains_key(&records_ref(&environment.name))
+                || beyond.contains_key(&environment.name)
+                || failed.contains_key(&environment.name);
+            if known {
+                continue;
+            }
+            match self.highest_tag(environment).await {
+                Ok(number) => drop(beyond.insert(environment.name.clone(), number)),
+                Err(error) => drop(failed.insert(environment.name.clone(), error)),
+            }
+        }
+        let mut numbered = Vec::new();
+        for it in std::mem::take(waiting) {
+            match failed.get(it.order.name()) {
+                Some(error) => {
+                    let failure = failure(self.repository.address(), error);
+                    drop(it.reply.send(Outcome::Failed(failure)));
+                }
+                None => numbered.push(it),
+            }
+        }
+        *waiting = numbered;
+        beyond
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Vec<Waiting>> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Writes one batch, in halves where it is refused.
@@ -117,12 +219,13 @@ impl Writer {
         &self,
         planned: &Heads,
         moves: &mut Moves,
+        beyond: &Beyond,
         waiting: Vec<Waiting>,
         now: Timestamp,
     ) {
         let mut parts = vec![waiting];
         while let Some(part) = parts.pop() {
-            let mut batch = Batch::new(&self.repository, planned, moves, &self.author, now);
+            let mut batch = Batch::new(&self.repository, planned, moves, beyond, &self.author, now);
             let mut fit = Vec::new();
             for waiting in part {
                 match batch.add(&waiting.order) {
@@ -151,10 +254,8 @@ impl Writer {
                     }
                 }
                 Ok(Pushed::Landed) => {
-                    let units = fit
-                        .iter()
-                        .map(|(waiting, _)| waiting.order.unit())
-                        .collect();
+                    let units = fit.iter().map(|(waiting, _)| waiting.order.unit());
+                    let units = Arc::new(units.collect());
                     for update in updates.iter().filter(|it| !it.is_verification()) {
                         if let Some(to) = update.new {
                             moves.add(&update.name, update.old, to, &units);
@@ -199,11 +300,15 @@ pub(super) fn outcome(address: &str, pushed: Result<Pushed, GitError>) -> Outcom
                 prevented: false,
             })
         }
-        Err(error) => Outcome::Failed(Failure {
-            source: address.to_owned(),
-            why: error.to_string(),
-            retry_after: error.retry_after(),
-            prevented: false,
-        }),
+        Err(error) => Outcome::Failed(failure(address, &error)),
+    }
+}
+
+fn failure(address: &str, error: &GitError) -> Failure {
+    Failure {
+        source: address.to_owned(),
+        why: error.to_string(),
+        retry_after: error.retry_after(),
+        prevented: false,
     }
 }

@@ -178,7 +178,11 @@ impl View {
             Ok(config) => Self {
                 ok: true,
                 problems: config.warnings.iter().map(ProblemView::of).collect(),
-                applications: config.pipelines.iter().map(ApplicationView::of).collect(),
+                applications: config
+                    .pipelines
+                    .iter()
+                    .map(|it| ApplicationView::of(it))
+                    .collect(),
                 notes: vec![TRUST],
             },
             Err(problems) => Self {

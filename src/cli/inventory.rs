@@ -20,8 +20,8 @@ use crate::model::{EnvironmentName, Health};
 ///
 /// Asks the clusters alone. `managed` objects are applied, corrected and deleted by Towpath. `removed`
 /// ones are of an application that is no longer configured for the environment: they are left running,
-/// unless it says `prune: { removed: true }`. `kept` ones are never deleted, and `claimed` ones wait
-/// for the other application or environment that names them now.
+/// unless it says `prune: { removed: true }`. `kept` ones are never deleted. Of
+/// `damaged` ones somebody changed the marks: nobody knows whose they are.
 ///
 /// Exit code 1 where a cluster cannot be asked; the others are listed.
 #[derive(Debug, clap::Args)]
@@ -51,8 +51,7 @@ pub async fn run(
     let clusters = environments
         .iter()
         .filter_map(|name| Some((name, outside.clusters.get(name)?)));
-    let asked =
-        clusters.map(|(name, cluster)| async move { (name, cluster.inventory(name, now).await) });
+    let asked = clusters.map(|(name, cluster)| async move { (name, cluster.inventory(now).await) });
     let asked: Vec<(&EnvironmentName, Result<Vec<Member>, ClusterError>)> = join_all(asked).await;
     let (mut members, mut silent) = (Vec::new(), false);
     for (environment, answer) in asked {
@@ -112,9 +111,9 @@ struct MemberView<'a> {
     /// What the cluster says of its health.
     #[serde(skip_serializing_if = "Option::is_none")]
     message: Option<&'a str>,
-    /// `managed`, `removed`, `kept` or `claimed`.
+    /// `managed`, `removed`, `kept` or `damaged`.
     state: &'static str,
-    /// Why it is kept, or who claims it.
+    /// Why it is kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'a str>,
     #[serde(skip)]
@@ -129,13 +128,19 @@ impl<'a> MemberView<'a> {
         member: &'a Member,
         configured: &BTreeMap<&str, Vec<&str>>,
     ) -> Self {
-        let Member { reference, live } = member;
-        let mark = live.mark.as_ref();
+        let Member {
+            reference,
+            mark,
+            health,
+            kept,
+            ..
+        } = member;
+        let mark = mark.as_ref();
         let application = mark.map(|mark| mark.application.as_str());
         let here = configured.get(environment.as_str());
         let is_configured =
             application.is_some_and(|name| here.is_some_and(|it| it.contains(&name)));
-        let (health, style, message) = match &live.health {
+        let (health, style, message) = match health {
             Health::Current => ("current", AnsiColor::Green.on_default(), None),
             Health::NotExercised(message) => {
                 ("not-exercised", AnsiColor::Cyan.on_default(), Some(message))
@@ -145,11 +150,11 @@ impl<'a> MemberView<'a> {
             }
             Health::Failed(message) => ("failed", AnsiColor::Red.on_default(), Some(message)),
         };
-        let (state, reason) = match (&live.claimed, &live.kept) {
-            (Some(by), _) => ("claimed", Some(by.as_str())),
+        let (state, reason) = match kept {
+            _ if mark.is_none() => ("damaged", None),
             _ if !is_configured => ("removed", None),
-            (_, Some(why)) => ("kept", Some(why.as_str())),
-            _ => ("managed", None),
+            Some(why) => ("kept", Some(why.as_str())),
+            None => ("managed", None),
         };
         Self {
             environment: environment.as_str(),
@@ -201,6 +206,10 @@ impl<'a> MemberView<'a> {
 }
 
 fn table(views: &[MemberView<'_>], out: &mut dyn Write) -> Result<()> {
+    if views.is_empty() {
+        writeln!(out, "no objects")?;
+        return Ok(());
+    }
     let mut table = Table::new();
     table.load_preset(presets::NOTHING).set_header([
         "ENVIRONMENT",

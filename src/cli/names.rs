@@ -68,7 +68,7 @@ pub(super) fn environments(
         );
     }
     Ok(match only.is_empty() {
-        true => known.iter().cloned().collect(),
+        true => known.clone(),
         false => only.to_vec(),
     })
 }

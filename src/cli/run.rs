@@ -12,7 +12,8 @@ use tokio_util::sync::CancellationToken;
 use super::setup::Setup;
 use super::{Output, exit, view};
 use crate::clock;
-use crate::config::{Location, watch};
+use crate::config::Location;
+use crate::config::watch::{self, Watch};
 use crate::event::Event;
 use crate::model::EnvironmentName;
 use crate::plan::{Decision, Reason, UnitPlan};
@@ -71,6 +72,8 @@ fn duration(text: &str) -> Result<Duration, String> {
 pub async fn run(args: &Args, location: Location, out: &mut dyn Write) -> Result<u8> {
     let stop = CancellationToken::new();
     stop_on_signals(&stop)?;
+    // Watched before it is read, so that no change is missed in between.
+    let mut watched = watch(&location);
     let mut setup = Setup::load(location.clone()).await?;
     let hooks = serve::Hooks::default();
     let address = args.listen.or(setup.config.settings.listen);
@@ -82,12 +85,14 @@ pub async fn run(args: &Args, location: Location, out: &mut dyn Write) -> Result
     }
     loop {
         let now = clock::now();
+        setup.config.forget_places();
         let reconciler = setup.reconciler(&args.only, now)?;
         hooks.serve(&reconciler);
         let end = if args.once {
             tow_once(args, &reconciler, &stop, out).await?
         } else {
-            tow(args, &reconciler, &location, &stop, out).await?
+            let changed = changed(&mut watched, &setup);
+            tow(args, &reconciler, changed, &stop, out).await?
         };
         match end {
             End::Code(code) => return Ok(code),
@@ -106,7 +111,7 @@ enum End {
 async fn tow(
     args: &Args,
     reconciler: &Arc<Reconciler>,
-    location: &Location,
+    changed: impl Future<Output = Setup>,
     stop: &CancellationToken,
     out: &mut dyn Write,
 ) -> Result<End> {
@@ -114,7 +119,6 @@ async fn tow(
     let ending = stop.child_token();
     let mut towing = tokio::spawn(reconciler.clone().run(ending.clone()));
     let start = clock::now();
-    let changed = changed(location);
     tokio::pin!(changed);
     let end = loop {
         tokio::select! {
@@ -152,32 +156,27 @@ fn tell(output: Output, event: &Event, start: Timestamp, out: &mut dyn Write) ->
     Ok(())
 }
 
-/// Resolves once the configuration is another one without mistakes. One with mistakes is reported,
-/// and the last good one goes on.
-async fn changed(location: &Location) -> Setup {
-    let mut watched = match location {
+/// The watch over a configuration that lies in a folder.
+fn watch(location: &Location) -> Option<Watch> {
+    match location {
         Location::Folder(folder) => watch::watch(folder)
             .inspect_err(|error| tracing::warn!(%error, "the configuration is not watched"))
             .ok(),
         Location::Git { .. } => None,
-    };
-    let mut before = Setup::load(location.clone())
-        .await
-        .ok()
-        .map(|setup| setup.config);
+    }
+}
+
+/// Resolves once the configuration is another one without mistakes. One with mistakes is reported,
+/// and the last good one goes on.
+async fn changed(watched: &mut Option<Watch>, before: &Setup) -> Setup {
+    let location = &before.location;
     loop {
-        match &mut watched {
+        match watched {
             Some(watched) => watched.changed().await,
             None => tokio::time::sleep(CONFIG_POLL).await,
         }
         match Setup::load(location.clone()).await {
-            Ok(setup)
-                if before
-                    .as_ref()
-                    .is_some_and(|before| before.says_same(&setup.config)) =>
-            {
-                before = Some(setup.config);
-            }
+            Ok(setup) if before.config.says_same(&setup.config) => {}
             Ok(setup) => {
                 tracing::info!(%location, "the configuration changed");
                 return setup;

@@ -6,12 +6,11 @@
 mod diff;
 mod files;
 
-use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use crate::manifest::{self, Edited, IMAGES_FILE, ImageFields, ManifestError, has_image};
-use crate::model::{ImageReference, ImageRepository, ImageVersion};
+use crate::model::{ImageReference, ImageRepository, ImageVersion, Images};
 
 /// Set images in manifests, changing no other byte
 ///
@@ -99,7 +98,7 @@ pub fn run(args: &SetImage, out: &mut dyn Write, err: &mut dyn Write) -> io::Res
 
 /// What is asked for.
 struct Task {
-    images: BTreeMap<ImageRepository, ImageVersion>,
+    images: Images,
     fields: ImageFields,
     paths: Vec<PathBuf>,
 }
@@ -120,7 +119,7 @@ struct Change {
 
 impl Task {
     fn from_args(args: &SetImage) -> Result<Self, String> {
-        let mut images = BTreeMap::new();
+        let mut images = Images::default();
         let mut arguments = args.arguments.iter().peekable();
         while let Some((repository, reference)) = arguments
             .peek()
@@ -203,7 +202,7 @@ impl Task {
     ) -> Result<Option<Edited>, Vec<ManifestError>> {
         if name.rsplit('/').next() == Some(IMAGES_FILE) {
             let file = manifest::parse_images(name, bytes).map_err(|error| vec![error])?;
-            let images: BTreeMap<_, _> = self
+            let images: Images = self
                 .images
                 .iter()
                 .filter(|(name, _)| file.images().any(|image| image.repository == **name))

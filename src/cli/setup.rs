@@ -82,12 +82,7 @@ impl Setup {
 
     /// The pipelines, shared.
     pub fn pipelines(&self) -> Vec<Arc<Pipeline>> {
-        self.config
-            .pipelines
-            .iter()
-            .cloned()
-            .map(Arc::new)
-            .collect()
+        self.config.pipelines.clone()
     }
 
     /// What tows them, acting for these environments alone (for all where none is named).
@@ -123,8 +118,8 @@ impl Setup {
     ) -> Result<BTreeMap<EnvironmentName, SharedCluster>> {
         names::environments(self, only)?;
         let cache = self.cache();
-        let mut clusters = BTreeMap::new();
         let mut made = Clusters::new(&self.config, &cache);
+        let mut clusters = BTreeMap::new();
         for pipeline in &self.config.pipelines {
             for environment in &pipeline.environments {
                 let acts = only.is_empty() || only.contains(&environment.name);

@@ -69,7 +69,7 @@ impl UnitView {
             state: state(unit).to_owned(),
             reason: sentence(unit),
             progress: rollout(unit).map(|(progress, _)| progress.to_owned()),
-            deadline: rollout(unit).map(|(_, deadline)| deadline),
+            deadline: rollout(unit).map(|(_, deadline)| moment(deadline)),
             since: waiting.and_then(|waiting| waiting.since).map(moment),
             next: waiting.and_then(|waiting| waiting.next).map(moment),
             unblock: waiting.and_then(|it| it.reason.unblock(&plan.application, &unit.environment)),

@@ -16,8 +16,8 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::manifest::Rendered;
-use crate::model::{ApplicationName, EnvironmentName, ObjectRef};
-use crate::plan::{Apply, Live, LiveObject};
+use crate::model::{ApplicationName, EnvironmentName, Health, ObjectRef};
+use crate::plan::{Apply, Live, Mark};
 
 /// The unit whose objects are looked at or changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,28 +87,24 @@ pub trait ReadCluster: Send + Sync {
         now: Timestamp,
     ) -> Result<Live, ClusterError>;
 
-    /// What the cluster would make of a unit's desired state, by its own dry run: every object of it,
-    /// and those that are the unit's and would be deleted. Changes nothing.
+    /// What applying these objects for the unit would change, in their order; then what of the unit's
+    /// would no longer be asked for. Changes nothing.
     ///
     /// # Errors
-    /// [`ClusterError::Unavailable`] where it does not answer, [`ClusterError::Refused`] and
-    /// [`ClusterError::Prevented`] where it would not take an object.
+    /// [`ClusterError::Unavailable`]; [`ClusterError::Unsupported`] where the cluster cannot tell.
     async fn preview(
         &self,
         unit: &UnitScope,
-        rendered: &Arc<Rendered>,
+        desired: &Arc<Rendered>,
         now: Timestamp,
     ) -> Result<Vec<Preview>, ClusterError>;
 
-    /// Every object that carries the environment's mark.
+    /// Everything in the cluster that belongs to the environment, of applications that are no longer
+    /// configured too.
     ///
     /// # Errors
-    /// [`ClusterError::Unavailable`] where it does not answer within its deadline.
-    async fn inventory(
-        &self,
-        environment: &EnvironmentName,
-        now: Timestamp,
-    ) -> Result<Vec<Member>, ClusterError>;
+    /// [`ClusterError::Unavailable`].
+    async fn inventory(&self, now: Timestamp) -> Result<Vec<Member>, ClusterError>;
 
     /// How it serves a kind; `None` where it does not. `group` is empty for the core group.
     ///
@@ -119,30 +115,6 @@ pub trait ReadCluster: Send + Sync {
     /// Returns when something may have changed, and for which applications. Carries no data: whoever
     /// waits looks again.
     async fn changed(&self, now: Timestamp) -> BTreeSet<ApplicationName>;
-}
-
-/// What would become of an object.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Preview {
-    /// Which.
-    pub reference: ObjectRef,
-    /// As it is; `None`: it is not there.
-    pub before: Option<Value>,
-    /// As it would be; `None`: it would be deleted.
-    pub after: Option<Value>,
-    /// Whether its manifest is encrypted: its values are shown to nobody.
-    pub secret: bool,
-    /// Why the cluster could not try it yet, where `after` is what its manifest states.
-    pub untried: Option<String>,
-}
-
-/// An object of an environment's set.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Member {
-    /// Which.
-    pub reference: ObjectRef,
-    /// What was found.
-    pub live: LiveObject,
 }
 
 /// How a cluster serves a kind.
@@ -169,6 +141,36 @@ pub trait Cluster: ReadCluster {
         apply: &Apply,
         now: Timestamp,
     ) -> Result<Applied, ClusterError>;
+}
+
+/// An object before and after an apply that was only tried.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Preview {
+    /// Which object.
+    pub reference: ObjectRef,
+    /// As it is; `None`: it is not there. Without its status and what the server notes about it.
+    pub before: Option<Value>,
+    /// As it would be; `None`: it is no longer asked for.
+    pub after: Option<Value>,
+    /// Whether its values are not to be shown.
+    pub secret: bool,
+    /// Why the cluster could not try it, or refuses it: `after` is then what is asked for.
+    pub note: Option<String>,
+}
+
+/// An object that belongs to an environment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// Which object.
+    pub reference: ObjectRef,
+    /// Our mark on it; `None`: somebody damaged it.
+    pub mark: Option<Mark>,
+    /// How it does.
+    pub health: Health,
+    /// When it was last applied.
+    pub applied_at: Timestamp,
+    /// Why it would not be deleted.
+    pub kept: Option<String>,
 }
 
 /// What an apply did beside what it was asked for.

@@ -230,18 +230,14 @@ impl ReadCluster for SimulatedCluster {
     async fn preview(
         &self,
         unit: &UnitScope,
-        rendered: &Arc<Rendered>,
+        desired: &Arc<Rendered>,
         _: Timestamp,
     ) -> Result<Vec<Preview>, ClusterError> {
-        self.answering().map(|()| self.previews(unit, rendered))
+        self.answering().map(|()| self.previews(unit, desired))
     }
 
-    async fn inventory(
-        &self,
-        environment: &EnvironmentName,
-        now: Timestamp,
-    ) -> Result<Vec<Member>, ClusterError> {
-        self.answering().map(|()| self.members(environment, now))
+    async fn inventory(&self, now: Timestamp) -> Result<Vec<Member>, ClusterError> {
+        self.answering().map(|()| self.members(now))
     }
 
     /// It takes every kind, and knows of none what it is called.

@@ -49,7 +49,7 @@ pub struct Config {
     /// What holds for the whole process.
     pub settings: Settings,
     /// One pipeline per application, by name.
-    pub pipelines: Vec<Pipeline>,
+    pub pipelines: Vec<Arc<Pipeline>>,
     /// Every environment, upstream first, also those that no application runs in.
     pub environments: Vec<EnvironmentName>,
     /// What probably says something else than was meant.
@@ -69,6 +69,13 @@ impl Config {
     /// Whether both say the same, wherever it stands.
     pub fn says_same(&self, other: &Self) -> bool {
         self.settings == other.settings && self.pipelines == other.pipelines
+    }
+
+    /// Forgets what only people ask for: where each value stands, and what was warned of. A loop that
+    /// runs for weeks needs neither.
+    pub fn forget_places(&mut self) {
+        self.stated = Stated::default();
+        self.warnings = Vec::new();
     }
 
     /// Reads the folder `directory` and everything in it that is configuration.

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::Arc;
 
 use super::application::{self, Override};
 use super::collide::same_repository;
@@ -37,6 +38,7 @@ pub(super) struct Unit<'a> {
 /// compared.
 pub(super) fn units<'a>(root: &'a Path, declarations: &'a Declarations) -> Vec<Unit<'a>> {
     let mut units = Vec::new();
+    let mut urls = Urls::default();
     for application in &declarations.applications {
         let mut seen = BTreeSet::new();
         for name in application.environments.iter().flat_map(|at| &at.value) {
@@ -44,7 +46,7 @@ pub(super) fn units<'a>(root: &'a Path, declarations: &'a Declarations) -> Vec<U
             let Some((name, file)) = known.filter(|_| seen.insert(&name.value)) else {
                 continue;
             };
-            units.extend(unit(root, application, name, file));
+            units.extend(unit(root, application, name, file, &mut urls));
         }
     }
     units
@@ -55,6 +57,7 @@ fn unit<'a>(
     application: &'a application::Declared,
     environment: &'a EnvironmentName,
     file: &'a EnvironmentFile,
+    urls: &mut Urls,
 ) -> Option<Unit<'a>> {
     let declared = file.declared.as_ref()?;
     let repository = &declared.repository.as_ref()?.value;
@@ -80,12 +83,7 @@ fn unit<'a>(
         declared,
         repository: At {
             place: repository.url.place.clone(),
-            value: repository
-                .url
-                .value
-                .replace(APPLICATION, name)
-                .parse()
-                .ok()?,
+            value: urls.read(repository.url.value.replace(APPLICATION, name))?,
         },
         branch: &repository.branch,
         manifests: manifests
@@ -100,6 +98,21 @@ fn unit<'a>(
         over,
         root,
     })
+}
+
+/// Addresses, each kept once however many units it serves.
+#[derive(Default)]
+struct Urls(BTreeMap<String, RepositoryUrl>);
+
+impl Urls {
+    fn read(&mut self, text: String) -> Option<RepositoryUrl> {
+        if let Some(known) = self.0.get(&text) {
+            return Some(known.clone());
+        }
+        let url: RepositoryUrl = text.parse().ok()?;
+        self.0.insert(text, url.clone());
+        Some(url)
+    }
 }
 
 impl Unit<'_> {
@@ -241,7 +254,10 @@ impl Shared {
 }
 
 /// One pipeline per application, by name. `None` where something is missing, which was reported.
-pub(super) fn pipelines(units: &[Unit<'_>], declarations: &Declarations) -> Option<Vec<Pipeline>> {
+pub(super) fn pipelines(
+    units: &[Unit<'_>],
+    declarations: &Declarations,
+) -> Option<Vec<Arc<Pipeline>>> {
     let shared = Shared::of(units);
     let mut by_application = BTreeMap::<&ApplicationName, Vec<&Unit<'_>>>::new();
     for unit in units {
@@ -253,7 +269,8 @@ pub(super) fn pipelines(units: &[Unit<'_>], declarations: &Declarations) -> Opti
     let mut pipelines = Vec::new();
     for declared in &declarations.applications {
         let units = by_application.remove(&declared.name.value)?;
-        pipelines.push(pipeline(declared, &units, &shared, declarations)?);
+        let pipeline = pipeline(declared, &units, &shared, declarations)?;
+        pipelines.push(Arc::new(pipeline));
     }
     pipelines.sort_by(|a, b| a.application.name.cmp(&b.application.name));
     Some(pipelines)

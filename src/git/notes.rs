@@ -10,6 +10,7 @@
 //! in the tree. `present/` can be made anew from the notes; it makes reading the present one look,
 //! however many notes there are. This module never decides what is recorded.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
@@ -162,10 +163,14 @@ fn standing(files: &impl Files, tree: ObjectId) -> Result<Standing, NotesError> 
 }
 
 fn read_lines(files: &impl Files, tree: ObjectId, path: &str) -> Result<Vec<Record>, NotesError> {
-    let Some(bytes) = files.file(tree, path)? else {
-        return Ok(Vec::new());
-    };
-    let text = String::from_utf8_lossy(&bytes);
+    match files.file(tree, path)? {
+        Some(bytes) => lines(&bytes, path),
+        None => Ok(Vec::new()),
+    }
+}
+
+fn lines(bytes: &[u8], path: &str) -> Result<Vec<Record>, NotesError> {
+    let text = String::from_utf8_lossy(bytes);
     let lines = text
         .lines()
         .enumerate()
@@ -181,13 +186,25 @@ fn read_lines(files: &impl Files, tree: ObjectId, path: &str) -> Result<Vec<Reco
         .collect()
 }
 
-/// Records of one environment being written: several units' may go into one push.
+/// Records of one environment being written: several units' may go into one push. What is added is
+/// kept as it was said and written once, by [`Self::commit`]: a note that a thousand units share is
+/// neither read nor made anew for each.
 pub struct NotesDraft {
     parent: Option<CommitId>,
+    /// The records' tree as it is.
     tree: Option<ObjectId>,
     standing: Standing,
-    /// The number to begin with where there are no records: existing tags are continued.
+    notes: BTreeMap<CommitId, Note>,
+    units: BTreeMap<ApplicationName, UnitRecords>,
     written: Vec<Record>,
+}
+
+/// A commit's note as it will be.
+struct Note {
+    text: Vec<u8>,
+    /// Whose deployments it tells of, under which number; without those that have their tag, where
+    /// none lacks it.
+    deployed: BTreeSet<(Option<ApplicationName>, u64)>,
 }
 
 impl NotesDraft {
@@ -208,6 +225,8 @@ impl NotesDraft {
             parent: head,
             tree,
             standing,
+            notes: BTreeMap::new(),
+            units: BTreeMap::new(),
             written: Vec::new(),
         })
     }
@@ -220,28 +239,26 @@ impl NotesDraft {
     /// Adds records, which take their number now; gives them back as they are written.
     ///
     /// # Errors
-    /// [`NotesError`] where what is there cannot be read.
+    /// [`NotesError`] where what is there cannot be read; then nothing is added.
     pub fn add(
         &mut self,
-        draft: &mut Draft,
-        records: Vec<Record>,
+        draft: &Draft,
+        mut records: Vec<Record>,
     ) -> Result<Vec<Record>, NotesError> {
-        let mut numbered = Vec::new();
-        for mut record in records {
-            if matches!(record.statement, Statement::Deployment { .. }) {
-                let taken = self.number(draft, &record)?;
+        for record in &records {
+            self.open(draft, record)?;
+        }
+        let next = self.standing.number + 1;
+        for record in &mut records {
+            if let Statement::Deployment { .. } = record.statement {
+                let taken = self.shared_number(record).unwrap_or(next);
                 if let Statement::Deployment { number, .. } = &mut record.statement {
                     *number = taken;
                 }
             }
-            numbered.push(record);
         }
-        self.write(draft, &numbered)?;
-        numbered
-            .iter()
-            .for_each(|record| self.standing.take(record));
-        self.written.extend(numbered.iter().cloned());
-        Ok(numbered)
+        records.iter().for_each(|record| self.take(record));
+        Ok(records)
     }
 
     /// Notes that a deployment has its tag, or needs none.
@@ -258,9 +275,33 @@ impl NotesDraft {
     ///
     /// # Errors
     /// Any [`GitError`] of reading the mirror.
-    pub fn commit(mut self, draft: &mut Draft, author: &Signature) -> Result<CommitId, GitError> {
-        let tree = draft.put(self.tree, STANDING, self.standing.to_json())?;
-        self.tree = Some(tree);
+    pub fn commit(self, draft: &mut Draft, author: &Signature) -> Result<CommitId, GitError> {
+        let mut edits = vec![(STANDING.to_owned(), Some(self.standing.to_json().into()))];
+        let commits: BTreeSet<_> = self.written.iter().map(|record| record.commit).collect();
+        let units: BTreeSet<_> = self
+            .written
+            .iter()
+            .map(|record| &record.application)
+            .collect();
+        for (commit, note) in self.notes {
+            if commits.contains(&commit) {
+                edits.push((note_path(commit), Some(note.text.into())));
+            }
+        }
+        for (application, present) in self.units {
+            let application = Some(application);
+            let Some(name) = application
+                .as_ref()
+                .filter(|_| units.contains(&application))
+            else {
+                continue;
+            };
+            let lines = present.standing();
+            let lines = lines.iter().map(|record| record.to_line() + "\n");
+            let text = lines.collect::<String>().into_bytes();
+            edits.push((unit_path(name), Some(text.into())));
+        }
+        let tree = draft.edit(self.tree, edits)?;
         Ok(draft.commit(&CommitDraft {
             tree,
             parents: self.parent.into_iter().collect(),
@@ -271,66 +312,82 @@ impl NotesDraft {
     }
 
     /// The number that the commit has through another application's deployment, while that has no
-    /// tag; else the next one. A unit that comes back to a commit it had before is deployed anew.
-    fn number(&self, draft: &Draft, record: &Record) -> Result<u64, NotesError> {
-        let next = self.standing.number + 1;
-        let Some(number) = self.standing.number_of(record.commit) else {
-            return Ok(next);
-        };
-        let note = match self.tree {
-            Some(tree) => read_lines(draft, tree, &note_path(record.commit))?,
-            None => Vec::new(),
-        };
-        let own = note.iter().any(|other| {
-            other.application == record.application
-                && matches!(other.statement, Statement::Deployment { number: it, .. } if it == number)
-        });
-        Ok(if own { next } else { number })
+    /// tag. A unit that comes back to a commit it had before is deployed anew.
+    fn shared_number(&self, record: &Record) -> Option<u64> {
+        let number = self.standing.number_of(record.commit)?;
+        let note = self.notes.get(&record.commit)?;
+        let own = (record.application.clone(), number);
+        (!note.deployed.contains(&own)).then_some(number)
     }
 
-    fn write(&mut self, draft: &mut Draft, records: &[Record]) -> Result<(), NotesError> {
-        let mut notes: BTreeMap<String, String> = BTreeMap::new();
-        let mut units: BTreeMap<&ApplicationName, Vec<Record>> = BTreeMap::new();
-        for record in records {
-            let lines = notes.entry(note_path(record.commit)).or_default();
-            lines.push_str(&record.to_line());
-            lines.push('\n');
-            if let Some(application) = &record.application {
-                units.entry(application).or_default().push(record.clone());
-            }
+    /// Reads what a record will stand beside, unless it was read before.
+    fn open(&mut self, draft: &Draft, record: &Record) -> Result<(), NotesError> {
+        if let Entry::Vacant(entry) = self.notes.entry(record.commit) {
+            let is_open = self.standing.number_of(record.commit).is_some();
+            entry.insert(Note::read(draft, self.tree, record.commit, is_open)?);
         }
-        let mut edits = Vec::new();
-        for (path, lines) in notes {
+        if let Some(application) = &record.application
+            && !self.units.contains_key(application)
+        {
             let before = match self.tree {
-                Some(tree) => draft.file(tree, &path)?,
-                None => None,
-            };
-            let mut bytes = before.map(|bytes| bytes.to_vec()).unwrap_or_default();
-            if bytes.last().is_some_and(|byte| *byte != b'\n') {
-                bytes.push(b'\n');
-            }
-            bytes.extend_from_slice(lines.as_bytes());
-            edits.push((path, Some(bytes.into())));
-        }
-        for (application, records) in units {
-            let path = unit_path(application);
-            let before = match self.tree {
-                Some(tree) => read_lines(draft, tree, &path)?,
+                Some(tree) => read_lines(draft, tree, &unit_path(application))?,
                 None => Vec::new(),
             };
-            let mut present = UnitRecords::fold(before);
-            for record in records {
-                present.take(record);
-            }
-            let lines: String = present
-                .standing()
-                .iter()
-                .map(|record| record.to_line() + "\n")
-                .collect();
-            edits.push((path, Some(lines.into_bytes().into())));
+            self.units
+                .insert(application.clone(), UnitRecords::fold(before));
         }
-        self.tree = Some(draft.edit(self.tree, edits)?);
         Ok(())
+    }
+
+    fn take(&mut self, record: &Record) {
+        if let Some(note) = self.notes.get_mut(&record.commit) {
+            note.take(record);
+        }
+        let unit = record.application.as_ref();
+        if let Some(present) = unit.and_then(|unit| self.units.get_mut(unit)) {
+            present.take(record.clone());
+        }
+        self.standing.take(record);
+        self.written.push(record.clone());
+    }
+}
+
+impl Note {
+    fn read(
+        draft: &Draft,
+        tree: Option<ObjectId>,
+        commit: CommitId,
+        is_open: bool,
+    ) -> Result<Self, NotesError> {
+        let path = note_path(commit);
+        let text = match tree {
+            Some(tree) => draft.file(tree, &path)?.unwrap_or_default(),
+            None => Bytes::new(),
+        };
+        let records = match is_open {
+            true => lines(&text, &path)?,
+            false => Vec::new(),
+        };
+        let deployed = records.iter().filter_map(deployed).collect();
+        let mut text = text.to_vec();
+        if text.last().is_some_and(|byte| *byte != b'\n') {
+            text.push(b'\n');
+        }
+        Ok(Self { text, deployed })
+    }
+
+    fn take(&mut self, record: &Record) {
+        self.text.extend_from_slice(record.to_line().as_bytes());
+        self.text.push(b'\n');
+        self.deployed.extend(deployed(record));
+    }
+}
+
+/// Whose deployment a record states, under which number.
+fn deployed(record: &Record) -> Option<(Option<ApplicationName>, u64)> {
+    match record.statement {
+        Statement::Deployment { number, .. } => Some((record.application.clone(), number)),
+        _ => None,
     }
 }
 

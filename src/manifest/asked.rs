@@ -13,6 +13,9 @@ pub(super) const PREFIX: &str = "towpath.dev/";
 /// On a Job: it runs before the rest of its release is applied, or after it.
 pub const RUN: &str = "towpath.dev/run";
 
+/// On such a Job: nothing that it wrote is told when it fails.
+pub const LOGS: &str = "towpath.dev/logs";
+
 /// On a workload: its pods are replaced when a ConfigMap or Secret that they use changes.
 pub const RESTART_ON_CONFIG: &str = "towpath.dev/restart-on-config";
 
@@ -23,7 +26,7 @@ pub const RECREATE: &str = "towpath.dev/recreate";
 pub const PRUNE: &str = "towpath.dev/prune";
 
 /// What people write on objects.
-const KNOWN: [&str; 4] = [RUN, RESTART_ON_CONFIG, RECREATE, PRUNE];
+const KNOWN: [&str; 5] = [RUN, LOGS, RESTART_ON_CONFIG, RECREATE, PRUNE];
 
 /// What Towpath itself writes on live objects; no part of what is desired.
 pub(super) const OWN: [&str; 4] = [
@@ -109,6 +112,16 @@ fn one(
         }
         (RUN, other) => Err(format!(
             "`{RUN}: {other}` is not known — write `before` or `after`"
+        )),
+        (LOGS, "off") => match object.pointer("/metadata/annotations") {
+            Some(annotations) if annotations.get(RUN).is_some() => Ok(()),
+            _ => Err(format!(
+                "`{LOGS}` stands on {} without `{RUN}`, of which no log is told — remove it",
+                reference.group_kind()
+            )),
+        },
+        (LOGS, other) => Err(format!(
+            "`{LOGS}: {other}` is not known — write `\"off\"`, or remove the annotation"
         )),
         (RESTART_ON_CONFIG, "true") => {
             if !replaces_pods(reference, object) {
@@ -238,6 +251,24 @@ mod tests {
                 "batch",
                 json!({ RUN: true }),
                 Err("`towpath.dev/run` is not text"),
+            ),
+            (
+                "Job",
+                "batch",
+                json!({ LOGS: "off", RUN: "after" }),
+                Ok(run(Hook::After)),
+            ),
+            (
+                "Job",
+                "batch",
+                json!({ LOGS: "no", RUN: "after" }),
+                Err("write `\"off\"`"),
+            ),
+            (
+                "Job",
+                "batch",
+                json!({ LOGS: "off" }),
+                Err("stands on Job.batch without `towpath.dev/run`"),
             ),
             (
                 "Job",

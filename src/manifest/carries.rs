@@ -5,7 +5,7 @@ use std::fmt;
 
 use super::error::Place;
 use super::render::Rendered;
-use crate::model::{Digest, ImageRepository, ObjectRef};
+use crate::model::{Digest, Digests, ImageRepository, ObjectRef};
 
 /// Where rendered objects differ from a release's digests.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,10 +49,7 @@ impl fmt::Display for Difference {
 
 /// Checks that every image field of these repositories has exactly the digest given, and that each
 /// repository stands somewhere.
-pub fn carries(
-    rendered: &Rendered,
-    digests: &BTreeMap<ImageRepository, Digest>,
-) -> Result<(), Vec<Difference>> {
+pub fn carries(rendered: &Rendered, digests: &Digests) -> Result<(), Vec<Difference>> {
     let mut differences = Vec::new();
     let mut absent: BTreeMap<_, _> = digests.iter().collect();
     for (repository, expected) in digests {

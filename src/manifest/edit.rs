@@ -13,7 +13,7 @@ use super::error::{ManifestError, Problem, Refused};
 use super::file::ManifestFile;
 use super::site::{ImageSite, Written};
 use super::verify;
-use crate::model::{ImageReference, ImageRepository, ImageVersion};
+use crate::model::{ImageReference, ImageRepository, ImageVersion, Images};
 
 /// A file with images changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,7 +41,7 @@ pub struct ImageChange {
 /// whatever its tag. Every image that cannot be edited is reported, and then nothing is.
 pub fn set_image(
     file: &ManifestFile,
-    images: &BTreeMap<ImageRepository, ImageVersion>,
+    images: &Images,
 ) -> Result<Option<Edited>, Vec<ManifestError>> {
     splice_sites(
         &file.text,
@@ -71,7 +71,7 @@ pub(super) struct Splice<'a> {
 pub(super) fn splice_sites<'a>(
     text: &str,
     sites: impl Iterator<Item = &'a ImageSite>,
-    images: &BTreeMap<ImageRepository, ImageVersion>,
+    images: &Images,
 ) -> Result<Option<Edited>, Vec<ManifestError>> {
     let mut splices = BTreeMap::new();
     let mut refused = Vec::new();

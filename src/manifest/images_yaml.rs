@@ -22,7 +22,7 @@ use super::error::{ManifestError, Place, Problem, Refused};
 use super::fields::ObjectImage;
 use super::site::{self, ImageSite};
 use super::{verify, yaml};
-use crate::model::{ImageReference, ImageRepository, ImageVersion};
+use crate::model::{ImageReference, ImageRepository, Images};
 
 /// The name of the file at the top of a directory.
 pub const IMAGES_FILE: &str = "images.yaml";
@@ -136,7 +136,7 @@ fn reference(site: &ImageSite) -> Result<ImageReference, ManifestError> {
 /// `None` if there is nothing to change.
 pub fn set_in_images_yaml(
     existing: Option<&ImagesFile>,
-    images: &BTreeMap<ImageRepository, ImageVersion>,
+    images: &Images,
 ) -> Result<Option<Edited>, Vec<ManifestError>> {
     let Some(file) = existing else {
         return Ok(create(images));
@@ -158,7 +158,7 @@ pub fn set_in_images_yaml(
     Ok(edited)
 }
 
-fn create(images: &BTreeMap<ImageRepository, ImageVersion>) -> Option<Edited> {
+fn create(images: &Images) -> Option<Edited> {
     const HEAD: &str = "# The images of this environment. Towpath sets them here, because other environments read the\n# manifests in which they stand. One `repository:tag@sha256:…` per line.\nimages:\n";
     let mut edited = Edited {
         text: HEAD.to_owned(),

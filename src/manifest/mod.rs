@@ -36,7 +36,7 @@ mod versions;
 mod weight;
 mod yaml;
 
-pub use asked::{Hook, PRUNE, RECREATE, RESTART_ON_CONFIG, RUN};
+pub use asked::{Hook, LOGS, PRUNE, RECREATE, RESTART_ON_CONFIG, RUN};
 pub use carries::{Difference, carries};
 pub use edit::{Edited, ImageChange, has_image, set_image};
 pub use error::{ManifestError, Place, Problem, Refused};

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use globset::{GlobBuilder, GlobMatcher};
 
@@ -15,7 +16,7 @@ use super::template::sanitise_branch;
 /// [`sanitise_branch`](super::sanitise_branch)): `feature/*` and `feature-*` are the same pattern, and
 /// `*` matches every branch.
 #[derive(Debug, Clone)]
-pub struct BranchFilter(Vec<Pattern>);
+pub struct BranchFilter(Arc<[Pattern]>);
 
 #[derive(Debug, Clone)]
 struct Pattern {
@@ -56,7 +57,7 @@ impl BranchFilter {
             .map(|text| Pattern::new(text.as_ref()))
             .collect::<Result<_, _>>()?;
         match patterns.iter().any(|pattern| pattern.takes) {
-            true => Ok(Self(patterns)),
+            true => Ok(Self(patterns.into())),
             false => Err(InvalidFilter::TakesNothing),
         }
     }

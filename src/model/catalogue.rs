@@ -9,8 +9,8 @@ use jiff::Timestamp;
 use semver::Version;
 
 use super::{
-    Digest, Digests, Follow, ImageRepository, ImageSource, ImageVersion, Rank, Release,
-    parse_version,
+    Contents, Digest, Digests, FlatMap, Follow, ImageRepository, ImageSource, ImageVersion, Rank,
+    Release, parse_version,
 };
 
 /// What one tag of one image repository points to.
@@ -24,8 +24,11 @@ pub struct TagSeen {
     pub revision: Option<String>,
 }
 
+/// The tags of interest of one repository.
+pub type Tags = FlatMap<String, TagSeen>;
+
 /// Every tag of interest, by repository and tag.
-pub type TagsSeen = BTreeMap<ImageRepository, BTreeMap<String, TagSeen>>;
+pub type TagsSeen = BTreeMap<ImageRepository, Tags>;
 
 /// The releases of an application.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -33,7 +36,7 @@ pub struct Catalogue {
     builds: Vec<Build>,
     /// Releases that lack images: their name, and which repositories lack it.
     pub incomplete: Vec<Incomplete>,
-    tags: BTreeMap<(ImageRepository, String), Digest>,
+    tags: FlatMap<ImageRepository, FlatMap<String, Digest>>,
 }
 
 /// A release that lacks images.
@@ -56,12 +59,14 @@ pub struct Incomplete {
 /// One name of a set of images.
 #[derive(Debug, Clone, PartialEq)]
 struct Build {
-    name: String,
+    release: Release,
     branch: Option<String>,
-    version: Option<Version>,
-    commit: Option<String>,
-    images: BTreeMap<ImageRepository, ImageVersion>,
-    built: Timestamp,
+}
+
+impl Build {
+    fn version(&self) -> Option<&Version> {
+        self.release.rank.version.as_ref()
+    }
 }
 
 /// What tags of different images have in common when they were built together.
@@ -89,10 +94,14 @@ impl Catalogue {
         let mut groups: BTreeMap<Key, BTreeMap<ImageRepository, (String, TagSeen)>> =
             BTreeMap::new();
         for source in sources {
-            for (tag, image) in seen.get(&source.repository).into_iter().flatten() {
-                catalogue
-                    .tags
-                    .insert((source.repository.clone(), tag.clone()), image.digest);
+            let of_source = seen.get(&source.repository).into_iter().flatten();
+            let digests = of_source
+                .clone()
+                .map(|(tag, image)| (tag.clone(), image.digest));
+            catalogue
+                .tags
+                .insert(source.repository.clone(), digests.collect());
+            for (tag, image) in of_source {
                 for key in keys(source, tag) {
                     let group = groups.entry(key).or_default();
                     group.insert(source.repository.clone(), (tag.clone(), image.clone()));
@@ -157,14 +166,13 @@ impl Catalogue {
                 },
             )
         });
-        self.builds.push(Build {
+        let release = Release::from(Contents {
             name,
-            branch,
-            version,
-            commit,
             images: images.collect(),
-            built,
+            rank: Rank { version, built },
+            commit,
         });
+        self.builds.push(Build { release, branch });
     }
 
     /// The releases that an environment following this may take, oldest first. Empty where it
@@ -175,15 +183,11 @@ impl Catalogue {
                 .branch
                 .as_ref()
                 .is_some_and(|branch| filter.takes(branch)),
-            Follow::Tags(range) => build.version.as_ref().is_some_and(|it| range.takes(it)),
+            Follow::Tags(range) => build.version().is_some_and(|it| range.takes(it)),
             Follow::Environments { .. } => false,
         };
-        let mut releases: Vec<_> = self
-            .builds
-            .iter()
-            .filter(admitted)
-            .map(Build::release)
-            .collect();
+        let admitted = self.builds.iter().filter(admitted);
+        let mut releases: Vec<_> = admitted.map(|build| build.release.clone()).collect();
         releases.sort_by(Release::compare);
         releases
     }
@@ -209,43 +213,23 @@ impl Catalogue {
 
     /// The release with these digests, preferring a version's name over a branch build's.
     pub fn find(&self, digests: &Digests) -> Option<Release> {
-        let same = |build: &&Build| {
-            build.images.len() == digests.len()
-                && build
-                    .images
-                    .iter()
-                    .all(|(at, image)| digests.get(at) == Some(&image.digest))
-        };
-        let builds = self.builds.iter().filter(same);
+        let builds = self.builds.iter().filter(|build| build.release.is(digests));
         builds
-            .max_by(|a, b| a.version.cmp(&b.version).then(a.built.cmp(&b.built)))
-            .map(Build::release)
+            .max_by(|a, b| {
+                let (a, b) = (&a.release.rank, &b.release.rank);
+                a.version.cmp(&b.version).then(a.built.cmp(&b.built))
+            })
+            .map(|build| build.release.clone())
     }
 
     /// What a tag points to.
     pub fn tag(&self, repository: &ImageRepository, tag: &str) -> Option<Digest> {
-        self.tags
-            .get(&(repository.clone(), tag.to_owned()))
-            .copied()
+        self.tags.get(repository)?.get(tag).copied()
     }
 
     /// Every release under every name, for views and for telling what is new.
     pub fn all(&self) -> impl Iterator<Item = Release> + '_ {
-        self.builds.iter().map(Build::release)
-    }
-}
-
-impl Build {
-    fn release(&self) -> Release {
-        Release {
-            name: self.name.clone(),
-            images: self.images.clone(),
-            rank: Rank {
-                version: self.version.clone(),
-                built: self.built,
-            },
-            commit: self.commit.clone(),
-        }
+        self.builds.iter().map(|build| build.release.clone())
     }
 }
 

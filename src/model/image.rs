@@ -1,7 +1,9 @@
 //! Image repositories and references.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use super::{Digest, InvalidDigest};
 
@@ -26,21 +28,23 @@ pub enum InvalidImage {
 /// Normalised as container engines do: `web` is `docker.io/library/web`
 /// ([distribution/reference](https://github.com/distribution/reference/blob/main/normalize.go)), so that two
 /// spellings of one repository are equal.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct ImageRepository {
-    host: String,
-    path: String,
+    /// `host/path`: one text that is shared by all who name the repository.
+    text: Arc<str>,
+    /// Where the host ends.
+    host: usize,
 }
 
 impl ImageRepository {
     /// The registry's host, with its port where one is given.
     pub fn host(&self) -> &str {
-        &self.host
+        &self.text[..self.host]
     }
 
     /// The path below the host, as the distribution API names it.
     pub fn path(&self) -> &str {
-        &self.path
+        &self.text[self.host + 1..]
     }
 }
 
@@ -70,9 +74,21 @@ impl FromStr for ImageRepository {
             return Err(invalid());
         }
         Ok(Self {
-            host: host.to_owned(),
-            path,
+            text: format!("{host}/{path}").into(),
+            host: host.len(),
         })
+    }
+}
+
+impl Ord for ImageRepository {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (self.host(), self.path()).cmp(&(other.host(), other.path()))
+    }
+}
+
+impl PartialOrd for ImageRepository {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
     }
 }
 
@@ -94,7 +110,7 @@ fn is_component(component: &str) -> bool {
 
 impl fmt::Display for ImageRepository {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.host, self.path)
+        f.write_str(&self.text)
     }
 }
 

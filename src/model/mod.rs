@@ -11,6 +11,7 @@ mod commit;
 mod credential;
 mod digest;
 mod environment;
+mod flat;
 mod health;
 mod health_rule;
 mod image;
@@ -36,13 +37,14 @@ pub use environment::{
     ImageField, ImageSource, KeepTags, NotExercised, OnFailure, Pace, Pipeline, Rollback,
     SmokeTest, Source, StopTheLine,
 };
+pub use flat::{Entries, FlatMap};
 pub use health::{Health, Part};
 pub use health_rule::{HealthField, HealthRule, HealthTest};
 pub(crate) use image::is_tag;
 pub use image::{ImageReference, ImageRepository, ImageVersion, InvalidImage};
 pub use name::{ApplicationName, EnvironmentName, InvalidName};
 pub use object::ObjectRef;
-pub use release::{Digests, Rank, Release};
+pub use release::{Contents, Digests, Images, Rank, Release};
 pub use template::{InvalidTemplate, Parts, RenderError, TagTemplate, sanitise_branch};
 pub use url::{InvalidUrl, RepositoryUrl, Scheme};
 pub use version::{InvalidRange, VersionRange, parse_version};

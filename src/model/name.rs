@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 /// A text that cannot name an application or an environment.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -11,7 +12,7 @@ use std::str::FromStr;
 pub struct InvalidName(pub String);
 
 /// Names stand in branch names, label values and tags, so they take what all of these take.
-fn check(text: &str) -> Result<String, InvalidName> {
+fn check(text: &str) -> Result<&str, InvalidName> {
     let edge = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     let bytes = text.as_bytes();
     let allowed = bytes
@@ -22,7 +23,7 @@ fn check(text: &str) -> Result<String, InvalidName> {
     // `..` and a trailing `.lock` cannot stand in a ref name (git-check-ref-format).
     let reference = !text.contains("..") && !text.ends_with(".lock");
     if allowed && edges && reference && bytes.len() <= 63 {
-        Ok(text.to_owned())
+        Ok(text)
     } else {
         Err(InvalidName(text.to_owned()))
     }
@@ -32,7 +33,7 @@ macro_rules! name {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub struct $name(String);
+        pub struct $name(Arc<str>);
 
         impl $name {
             /// The name as text.
@@ -45,7 +46,7 @@ macro_rules! name {
             type Err = InvalidName;
 
             fn from_str(text: &str) -> Result<Self, Self::Err> {
-                check(text).map(Self)
+                check(text).map(|text| Self(text.into()))
             }
         }
 

@@ -1,24 +1,33 @@
 //! Releases: immutable sets of image digests, and which of two is newer.
 
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use semver::Version;
 
-use super::{Digest, ImageRepository, ImageVersion};
+use super::{Digest, FlatMap, ImageRepository, ImageVersion};
 
 /// The digests that make a release what it is. The same digests under a new tag are the same release.
-pub type Digests = BTreeMap<ImageRepository, Digest>;
+pub type Digests = FlatMap<ImageRepository, Digest>;
 
-/// An immutable set of image digests, shown by the ref it was built from.
+/// A release's images: the tag people read and the digest the cluster obeys.
+pub type Images = FlatMap<ImageRepository, ImageVersion>;
+
+/// An immutable set of image digests, shown by the ref it was built from. It is named wherever it
+/// runs, is recorded, proposed or told of: a clone is the same one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Release {
+pub struct Release(Arc<Contents>);
+
+/// What a release is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Contents {
     /// What people call it: the tag or branch build, such as `v1.4.0`.
     pub name: String,
-    /// Its images: the tag people read and the digest the cluster obeys. Never empty.
-    pub images: BTreeMap<ImageRepository, ImageVersion>,
+    /// Its images. Never empty.
+    pub images: Images,
     /// Where it stands among others.
     pub rank: Rank,
     /// The source commit it was built from, as far as the tag or the image says (maybe shortened).
@@ -35,6 +44,20 @@ pub struct Rank {
     pub version: Option<Version>,
     /// When its newest image was made.
     pub built: Timestamp,
+}
+
+impl From<Contents> for Release {
+    fn from(contents: Contents) -> Self {
+        Self(Arc::new(contents))
+    }
+}
+
+impl Deref for Release {
+    type Target = Contents;
+
+    fn deref(&self) -> &Contents {
+        &self.0
+    }
 }
 
 impl Release {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use super::image::is_tag;
 
@@ -13,7 +14,7 @@ use super::image::is_tag;
 /// - `{tag}` is a git tag.
 /// - `{commit:N}` is exactly N (7 to 40) lower-case hex digits of the commit; `{commit}` is all 40.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct TagTemplate(Vec<Piece>);
+pub struct TagTemplate(Arc<[Piece]>);
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Piece {
@@ -103,7 +104,7 @@ impl TagTemplate {
     /// A part is missing, or the result is no tag.
     pub fn render(&self, parts: &Parts) -> Result<String, RenderError> {
         let mut tag = String::new();
-        for piece in &self.0 {
+        for piece in &*self.0 {
             match piece {
                 Piece::Literal(text) => tag.push_str(text),
                 Piece::Branch => {
@@ -228,7 +229,7 @@ impl FromStr for TagTemplate {
             })
             .collect();
         match is_tag(&shortest) {
-            true => Ok(Self(pieces)),
+            true => Ok(Self(pieces.into())),
             false => Err(InvalidTemplate::Character(text.to_owned())),
         }
     }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 /// A text that is not a repository's address.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -32,7 +33,7 @@ pub enum Scheme {
 /// The address of a git repository, without secrets in it.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RepositoryUrl {
-    text: String,
+    text: Arc<str>,
     scheme: Scheme,
 }
 
@@ -88,7 +89,7 @@ impl FromStr for RepositoryUrl {
             },
         };
         Ok(Self {
-            text: text.to_owned(),
+            text: text.into(),
             scheme,
         })
     }

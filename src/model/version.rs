@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use semver::{Version, VersionReq};
 
@@ -11,7 +12,7 @@ use semver::{Version, VersionReq};
 /// with" (`1.2.3` is `^1.2.3`), and a pre-release is in the range only where the range names a
 /// pre-release of that very version (`>=1.0.0-rc.1` takes `1.0.0-rc.2`, not `1.1.0-rc.1`).
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct VersionRange(VersionReq);
+pub struct VersionRange(Arc<VersionReq>);
 
 /// A text that is not a range of versions.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -43,7 +44,7 @@ impl FromStr for VersionRange {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         VersionReq::parse(text)
-            .map(Self)
+            .map(|range| Self(Arc::new(range)))
             .map_err(|error| InvalidRange {
                 text: text.to_owned(),
                 reason: error.to_string(),

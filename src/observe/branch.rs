@@ -30,6 +30,8 @@ const BEHIND_MAX: usize = 4096;
 #[derive(Debug, PartialEq)]
 pub(super) struct EnvironmentSeen {
     pub(super) head: CommitId,
+    /// The head's root directory.
+    pub(super) tree: ObjectId,
     pub(super) head_since: Timestamp,
     pub(super) records_head: Option<CommitId>,
     pub(super) records_tree: Option<ObjectId>,
@@ -66,17 +68,17 @@ impl InfraReader {
         if let Some(before) = before.filter(|it| it.head == head && it.records_head == records) {
             return Ok(before.clone());
         }
-        let tree = match records {
+        let records_tree = match records {
             Some(records) => Some(self.repository.commit(records)?.tree),
             None => None,
         };
-        let recorded = match (before, tree) {
-            (Some(before), _) if before.records_tree == tree => before.recorded.clone(),
+        let recorded = match (before, records_tree) {
+            (Some(before), _) if before.records_tree == records_tree => before.recorded.clone(),
             (_, Some(tree)) => Arc::new(notes::recorded(&self.repository, tree)?),
             (_, None) => Arc::default(),
         };
         let standing = match self.are_those(name, records).await? {
-            Ok(()) => read_standing(&self.repository, tree),
+            Ok(()) => read_standing(&self.repository, records_tree),
             Err(why) => Err(why),
         };
         let wanted: BTreeSet<CommitId> = standing.iter().flat_map(|it| matters(it)).collect();
@@ -89,8 +91,8 @@ impl InfraReader {
         landed.retain(|commit| wanted.contains(commit) || *commit == head);
         let (mut unlanded, mut gone) = (BTreeSet::new(), BTreeSet::new());
         for commit in history.missing {
-            let never =
-                !landed.contains(&commit) && is_only_recorded(&self.repository, tree, commit)?;
+            let never = !landed.contains(&commit)
+                && is_only_recorded(&self.repository, records_tree, commit)?;
             let found = if never { &mut unlanded } else { &mut gone };
             found.insert(commit);
         }
@@ -101,9 +103,10 @@ impl InfraReader {
         };
         Ok(Arc::new(EnvironmentSeen {
             head,
+            tree: self.repository.commit(head)?.tree,
             head_since,
             records_head: records,
-            records_tree: tree,
+            records_tree,
             standing,
             recorded,
             behind: Arc::new(behind(&history.commits, before.map(Arc::as_ref))),

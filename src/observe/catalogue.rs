@@ -6,8 +6,8 @@ use std::sync::{Arc, PoisonError};
 
 use jiff::Timestamp;
 
-use super::{History, Observatory, Tags};
-use crate::model::catalogue::{Catalogue, TagsSeen};
+use super::{History, Observatory};
+use crate::model::catalogue::{Catalogue, Tags, TagsSeen};
 use crate::model::{CommitId, Pipeline};
 use crate::plan::Observed;
 

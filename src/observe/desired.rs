@@ -3,7 +3,7 @@
 //! Only what differs from before is read and rendered again.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use gix::ObjectId;
 
@@ -169,7 +169,7 @@ impl InfraReader {
         tree: ObjectId,
         before: Option<&Desired>,
     ) -> Result<Result<Layers, String>, GitError> {
-        let fields = match image_fields(environment) {
+        let fields = match self.image_fields(environment) {
             Ok(fields) => fields,
             Err(why) => return Ok(Err(why)),
         };
@@ -229,9 +229,30 @@ impl InfraReader {
             directories,
             patches: Arc::new(patches),
             namespace: environment.cluster.namespace().to_owned(),
-            fields: Arc::new(fields),
+            fields,
             access: environment.access.clone().map(Arc::new),
         }))
+    }
+
+    /// The image fields of an environment: known once for all units that have the same.
+    fn image_fields(&self, environment: &Environment) -> Result<Arc<ImageFields>, String> {
+        let mut known = self.fields.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(fields) = known.get(&environment.image_fields) {
+            return Ok(fields.clone());
+        }
+        let mut fields = ImageFields::default();
+        for field in &environment.image_fields {
+            let kind = match field.group.as_str() {
+                "" => field.kind.clone(),
+                group => format!("{}.{group}", field.kind),
+            };
+            fields
+                .add(&kind, &field.path)
+                .map_err(|error| error.to_string())?;
+        }
+        let fields = Arc::new(fields);
+        known.insert(environment.image_fields.clone(), fields.clone());
+        Ok(fields)
     }
 
     /// The files below a directory, by path. Links and submodules are not followed.
@@ -246,18 +267,4 @@ impl InfraReader {
         }
         Ok(files)
     }
-}
-
-fn image_fields(environment: &Environment) -> Result<ImageFields, String> {
-    let mut fields = ImageFields::default();
-    for field in &environment.image_fields {
-        let kind = match field.group.as_str() {
-            "" => field.kind.clone(),
-            group => format!("{}.{group}", field.kind),
-        };
-        fields
-            .add(&kind, &field.path)
-            .map_err(|error| error.to_string())?;
-    }
-    Ok(fields)
 }

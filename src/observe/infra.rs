@@ -13,7 +13,8 @@ use super::source::Failed;
 use super::unit::Cached;
 use crate::git::notes::{self, records_ref};
 use crate::git::{GitError, Reach, Ref, Refs, Repository};
-use crate::model::{ApplicationName, CommitId, DeploymentTags, EnvironmentName};
+use crate::manifest::ImageFields;
+use crate::model::{ApplicationName, CommitId, DeploymentTags, EnvironmentName, ImageField};
 
 /// A proposal is one commit, and the one it stands on tells whether the base moved under it.
 const PROPOSAL_DEPTH: u32 = 2;
@@ -60,6 +61,8 @@ pub struct InfraReader {
     pub(super) repository: Repository,
     pub(super) places: BTreeMap<EnvironmentName, Place>,
     pub(super) cache: Mutex<HashMap<(EnvironmentName, ApplicationName), Cached>>,
+    /// By what the configuration adds to the known ones.
+    pub(super) fields: Mutex<BTreeMap<Vec<ImageField>, Arc<ImageFields>>>,
     /// Per environment a records head that everything later must descend from.
     trusted: Mutex<BTreeMap<EnvironmentName, Anchor>>,
 }
@@ -78,6 +81,7 @@ impl InfraReader {
             repository,
             places,
             cache: Mutex::default(),
+            fields: Mutex::default(),
             trusted: Mutex::default(),
         }
     }

@@ -97,9 +97,16 @@ pub(super) fn without_digest(pipeline: &Pipeline, world: &World) -> BTreeSet<Ima
         let Ok(desired) = &infra.desired else {
             continue;
         };
-        for image in &pipeline.application.images {
-            let named = desired.rendered.images(&image.repository).into_iter();
-            found.extend(named.filter(|it| it.digest.is_none() && it.tag.is_some()));
+        for source in &pipeline.application.images {
+            let carriers = desired.rendered.carriers_of(&source.repository);
+            // Asked in every round, and nearly every image has its digest: only others are read.
+            let open = carriers
+                .flat_map(|object| &object.images)
+                .map(|rendered| &rendered.image)
+                .filter(|image| image.repository.as_ref() == Some(&source.repository))
+                .filter(|image| !image.text.contains('@'))
+                .filter_map(|image| image.reference());
+            found.extend(open.filter(|it| it.tag.is_some()));
         }
     }
     found

@@ -30,7 +30,7 @@ pub use concerned::Concerned;
 pub use history::{History, HistoryReader};
 pub use infra::{InfraReader, Place, Snapshot};
 pub use live::LiveSource;
-pub use releases::{TagReader, Tags};
+pub use releases::TagReader;
 pub use source::{Failed, Source};
 
 use catalogue::CatalogueKept;
@@ -38,6 +38,7 @@ use lookup::{Looked, without_digest};
 
 use crate::cluster::SharedReadCluster;
 use crate::git::Repository;
+use crate::model::catalogue::Tags;
 use crate::model::{
     ApplicationName, Environment, EnvironmentName, Gate, ImageReference, ImageRepository, Pipeline,
     RepositoryUrl, proposal_branch,

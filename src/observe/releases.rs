@@ -9,15 +9,12 @@ use jiff::Timestamp;
 
 use super::source::Failed;
 use super::told::Told;
-use crate::model::catalogue::TagSeen;
+use crate::model::catalogue::{TagSeen, Tags};
 use crate::model::{ApplicationName, Digest, ImageRepository, TagTemplate};
 use crate::registry::{Registry, RegistryError};
 
 /// Tags looked up at a time; the registry client has its own limit per host.
 const LOOK_UPS: usize = 8;
-
-/// The tags of one image repository.
-pub type Tags = BTreeMap<String, TagSeen>;
 
 /// See the module.
 pub struct TagReader {
@@ -82,13 +79,13 @@ impl TagReader {
             let watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
             watched.values().flatten().cloned().collect()
         };
-        let (mut seen, mut open) = (Tags::new(), Vec::new());
+        let (mut seen, mut open) = (Vec::new(), Vec::new());
         for tag in tags {
             match before.and_then(|before| before.get(&tag)) {
                 Some(known)
                     if !watched.contains(&tag) && !self.told.is_awaited(&tag, Some(known)) =>
                 {
-                    seen.insert(tag, known.clone());
+                    seen.push((tag, known.clone()));
                 }
                 known => open.push((tag, known.cloned())),
             }
@@ -98,7 +95,7 @@ impl TagReader {
             .buffer_unordered(LOOK_UPS);
         while let Some((found, tag)) = looked_up.next().await {
             match found {
-                Ok(Some(image)) => drop(seen.insert(tag, image)),
+                Ok(Some(image)) => seen.push((tag, image)),
                 Ok(None) => {}
                 Err(error) if error.is_transient() => return Err(failed(&error)),
                 Err(error) => {
@@ -106,6 +103,8 @@ impl TagReader {
                 }
             }
         }
+        drop(looked_up);
+        let seen = Tags::from_iter(seen);
         self.told.found(&seen);
         Ok(seen)
     }

@@ -8,9 +8,8 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::releases::Tags;
 use crate::model::Digest;
-use crate::model::catalogue::TagSeen;
+use crate::model::catalogue::{TagSeen, Tags};
 
 /// How soon a tag that is not there yet is looked for again, the first time; doubled each further time.
 const AGAIN_AFTER: Duration = Duration::from_millis(4);

@@ -88,11 +88,10 @@ impl InfraReader {
         let key = (environment.name.clone(), application.clone());
         let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
         let cached = cache.entry(key).or_default();
-        let tree = self.repository.commit(seen.head)?.tree;
         match pipeline.removed {
             // Its directory may be there still, and nobody asks for it any more.
             true => cached.desired = Some(Err(REMOVED.to_owned())),
-            false => self.desire(environment, tree, cached)?,
+            false => self.desire(environment, seen.tree, cached)?,
         }
         self.recall(application, seen, cached)?;
         let desired = cached
@@ -245,14 +244,13 @@ impl InfraReader {
         let Ok(base) = self.repository.commit(base) else {
             return Ok(false);
         };
-        let head = self.repository.commit(seen.head)?;
         let edited = self
             .repository
             .changed(Some(base.tree), Some(proposal.tree))?;
         for change in edited {
             let on_base = self
                 .repository
-                .lookup(head.tree, &change.path)?
+                .lookup(seen.tree, &change.path)?
                 .map(|found| found.id);
             let as_planned = change.old.map(|(_, id)| id);
             let as_proposed = change.new.map(|(_, id)| id);

@@ -3,7 +3,7 @@
 //! The files themselves are edited by [`crate::manifest`]; here it is decided which of them, and
 //! whether the outcome really carries the release.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use gix::ObjectId;
@@ -13,7 +13,7 @@ use crate::manifest::{
     self, IMAGES_FILE, ImageFields, ImagesFile, Layer, ManifestError, ManifestFile, PatchFile,
     Rendered, Rendering,
 };
-use crate::model::{Access, ImageRepository, ImageVersion, Release};
+use crate::model::{Access, ImageRepository, Images, Release};
 
 /// The files that a unit is rendered from.
 #[derive(Debug, Clone)]
@@ -274,10 +274,7 @@ impl Directory {
             .collect()
     }
 
-    fn set_images(
-        &mut self,
-        images: &BTreeMap<ImageRepository, ImageVersion>,
-    ) -> Result<Option<FileEdit>, String> {
+    fn set_images(&mut self, images: &Images) -> Result<Option<FileEdit>, String> {
         let before = self.images.as_ref();
         let existing = before.map(|(_, images)| images.as_ref());
         let Some(edited) = manifest::set_in_images_yaml(existing, images).map_err(list)? else {

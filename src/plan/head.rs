@@ -1,15 +1,13 @@
 //! Which release a branch's head asks for, recognised by the digests in the rendered objects:
 //! never by commit id, message or trailer, so squash and rebase merges are the same.
 
-use std::collections::BTreeMap;
-
 use jiff::Timestamp;
 
 use super::{Unit, World};
 use crate::manifest::Rendered;
 use crate::model::record::UnitRecords;
 use crate::model::{
-    Digest, Digests, ImageReference, ImageRepository, ImageVersion, Rank, Release, parse_version,
+    Contents, Digest, Digests, ImageReference, ImageVersion, Images, Rank, Release, parse_version,
 };
 
 /// What a head asks for.
@@ -57,12 +55,9 @@ impl Head {
 }
 
 /// The one image that the objects name for each of the application's repositories.
-fn images(
-    unit: &Unit<'_>,
-    rendered: &Rendered,
-) -> Result<BTreeMap<ImageRepository, ImageVersion>, Head> {
+fn images(unit: &Unit<'_>, rendered: &Rendered) -> Result<Images, Head> {
     let unclear = |why: String| Err(Head::Unclear(why));
-    let mut images = BTreeMap::new();
+    let mut images = Images::default();
     for source in &unit.pipeline.application.images {
         let repository = &source.repository;
         let named = rendered.images(repository);
@@ -141,13 +136,13 @@ fn recorded(records: &UnitRecords, digests: &Digests) -> Option<Release> {
 }
 
 /// Nothing is known of when it was made, so everything that is known is newer, versions apart.
-fn named(images: BTreeMap<ImageRepository, ImageVersion>) -> Release {
+fn named(images: Images) -> Release {
     let first = images.values().next();
     let tag = first.and_then(|image| image.tag.clone());
     let name = tag
         .clone()
         .or_else(|| first.map(|image| image.digest.short()));
-    Release {
+    Release::from(Contents {
         name: name.unwrap_or_default(),
         rank: Rank {
             version: tag.as_deref().and_then(parse_version),
@@ -155,5 +150,5 @@ fn named(images: BTreeMap<ImageRepository, ImageVersion>) -> Release {
         },
         images,
         commit: None,
-    }
+    })
 }

@@ -72,23 +72,9 @@ impl Reconciler {
         ) else {
             return Outcome::Lost;
         };
-        let unrecorded = records_are_missing(&step);
-        let Some(mut order) = Order::new(towed.pipeline.clone(), &environment.name, step) else {
+        let Some(order) = Order::new(towed.pipeline.clone(), &environment.name, step) else {
             return Outcome::Lost;
         };
-        if unrecorded {
-            match writer.highest_tag(environment).await {
-                Ok(number) => order.numbered_beyond = number,
-                Err(error) => {
-                    return Outcome::Failed(Failure {
-                        source: environment.repository.to_string(),
-                        why: error.to_string(),
-                        retry_after: error.retry_after(),
-                        prevented: false,
-                    });
-                }
-            }
-        }
         let records_taken = records_taken(&order.step);
         let outcome = writer.submit(order, now).await;
         match outcome {
@@ -126,7 +112,7 @@ impl Reconciler {
             Ok(applied) => {
                 if !applied.taken.is_empty() {
                     towed.learned(&environment.name, |learned| {
-                        took(learned, apply, applied.taken)
+                        took(learned, apply, applied.taken);
                     });
                 }
                 Outcome::Done(match apply.only_runs_hooks() {
@@ -385,16 +371,4 @@ fn records_taken(step: &Step) -> bool {
     };
     let mut statements = record.statements.iter();
     statements.any(|it| matches!(it, Statement::Took { .. }))
-}
-
-/// Whether the step begins an environment's records.
-fn records_are_missing(step: &Step) -> bool {
-    let planned_on = match step {
-        Step::Write(write) => &write.planned_on,
-        Step::Propose(propose) => &propose.planned_on,
-        Step::Withdraw(withdraw) => &withdraw.planned_on,
-        Step::Record(statements) => &statements.planned_on,
-        Step::Apply(_) | Step::Smoke(_) => return false,
-    };
-    planned_on.records.is_none()
 }

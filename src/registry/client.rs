@@ -202,8 +202,9 @@ impl HttpRegistry {
                 .map_err(|error| question.malformed(format!("{error}")))?,
             None => Digest::of(&answer.body),
         };
-        if let Some(etag) = answer.headers.get(ETAG) {
-            let etag = etag.clone();
+        // Copied: a header's value keeps the whole head of its answer in memory.
+        let etag = answer.headers.get(ETAG);
+        if let Some(Ok(etag)) = etag.map(|etag| HeaderValue::from_bytes(etag.as_bytes())) {
             self.tags.insert(key, Known { etag, digest });
         }
         Ok(Some(digest))

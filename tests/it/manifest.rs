@@ -4,7 +4,7 @@
 mod generated;
 mod set_image;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use towpath::manifest::{self, ImageFields, Layer, ManifestError, Rendered, Rendering};
-use towpath::model::{Access, Digest, ImageRepository, ImageVersion};
+use towpath::model::{Access, Digests, ImageVersion, Images};
 
 fn fixtures(below: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -80,7 +80,7 @@ fn fields() -> ImageFields {
 }
 
 /// What every case is set to: three repositories, `v2` and a digest of twos.
-fn images() -> BTreeMap<ImageRepository, ImageVersion> {
+fn images() -> Images {
     [
         "registry.example.com/acme/web",
         "nginx",
@@ -202,7 +202,7 @@ fn images_yaml_is_made_where_there_is_none() {
         .collect();
     assert_eq!(read, told);
     assert_eq!(
-        manifest::set_in_images_yaml(None, &BTreeMap::new()),
+        manifest::set_in_images_yaml(None, &Images::default()),
         Ok(None)
     );
 }
@@ -446,7 +446,7 @@ fn the_desired_state_is_what_is_said_not_how() {
 #[test]
 fn a_release_is_carried_or_what_is_in_its_way_is_named() {
     let digest = |digit: &str| format!("sha256:{}", digit.repeat(64)).parse().unwrap();
-    let digests = |digits: &[(&str, &str)]| -> BTreeMap<ImageRepository, Digest> {
+    let digests = |digits: &[(&str, &str)]| -> Digests {
         let repository = |name: &str| format!("registry.example.com/acme/{name}").parse().unwrap();
         digits
             .iter()

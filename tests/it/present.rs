@@ -34,7 +34,7 @@ fn versions_are_told_apart_as_recorded() {
             .filter(|case| !case.trim().is_empty())
         {
             let (given, _) = case.split_once(DIFF).unwrap();
-            write!(now, "{given}{DIFF}{}# end\n", shown(given)).unwrap();
+            writeln!(now, "{given}{DIFF}{}# end", shown(given)).unwrap();
             count += 1;
         }
         wrong.extend(compare(&path, &now));

@@ -78,10 +78,11 @@ async fn set_up(directory: &Path, name: &str, plane: &Plane) -> anyhow::Result<(
     std::fs::remove_file(file("audit.log")).ok();
     std::os::unix::fs::symlink(plane.audit_log(), file("audit.log"))?;
     let client = plane.client(&Plane::faker()).await?;
-    pods::make_node(client.clone()).await?;
+    let node = plane.node();
+    pods::make_node(client.clone(), &node).await?;
     let (rules, given) = watch::channel(Vec::new());
     tokio::spawn(follow(file("rules"), rules));
-    tokio::spawn(pods::fake(client, given));
+    tokio::spawn(pods::fake(client, node, given));
     Ok(())
 }
 

@@ -12,6 +12,7 @@ mod drift;
 mod fields;
 pub mod health;
 pub mod kinds;
+pub mod logs;
 mod looks;
 pub mod marks;
 mod place;
@@ -291,18 +292,9 @@ impl ReadCluster for KubernetesCluster {
         .await
     }
 
-    async fn inventory(
-        &self,
-        environment: &EnvironmentName,
-        _now: Timestamp,
-    ) -> Result<Vec<Member>, ClusterError> {
+    async fn inventory(&self, _now: Timestamp) -> Result<Vec<Member>, ClusterError> {
         self.watch.know(None).await?;
-        let mut members = self.watch.all();
-        members.retain(|member| {
-            let mark = member.live.mark.as_ref();
-            mark.is_none_or(|mark| mark.environment == *environment)
-        });
-        Ok(members)
+        Ok(self.watch.all())
     }
 
     async fn served(&self, group: &str, kind: &str) -> Result<Option<Served>, ClusterError> {

@@ -1,63 +1,56 @@
-//! What the simulated cluster shows of its objects: a dry run, and everything of an environment.
+//! What the simulated cluster shows of its objects: a dry run, and everything that is ours.
 
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::state::Stored;
 use super::{SimulatedCluster, locked};
 use crate::cluster::{Member, Preview, UnitScope};
 use crate::manifest::Rendered;
-use crate::model::EnvironmentName;
+use crate::model::ObjectRef;
 
 impl SimulatedCluster {
     /// What it would make of a desired state: it keeps what it is given as it is.
-    pub(super) fn previews(&self, unit: &UnitScope, rendered: &Rendered) -> Vec<Preview> {
+    pub(super) fn previews(&self, unit: &UnitScope, desired: &Rendered) -> Vec<Preview> {
         let state = locked(&self.state);
-        let preview = |reference, before: Option<&Stored>, after| Preview {
-            reference,
-            before: before.map(Stored::value),
-            after,
-            secret: false,
-            untried: None,
-        };
-        let desired = &rendered.objects;
-        let asked_for = desired.iter().map(|object| {
+        let objects = &desired.objects;
+        let asked_for = objects.iter().map(|object| {
             let before = state.objects.get(&object.reference.to_string());
             preview(object.reference.clone(), before, Some(object.value()))
         });
         let surplus = state.objects.values().filter_map(|stored| {
             let reference = stored.reference();
-            let found = desired.binary_search_by(|object| object.reference.cmp(&reference));
+            let found = objects.binary_search_by(|object| object.reference.cmp(&reference));
             (stored.is_of(unit) && found.is_err()).then(|| preview(reference, Some(stored), None))
         });
         asked_for.chain(surplus).collect()
     }
 
-    /// Every object of an environment.
-    pub(super) fn members(&self, environment: &EnvironmentName, now: Timestamp) -> Vec<Member> {
+    /// Everything that carries our mark.
+    pub(super) fn members(&self, now: Timestamp) -> Vec<Member> {
         let behaviour = locked(&self.behaviour).clone();
         let state = locked(&self.state);
-        let members = state.objects.values().filter_map(|stored| {
-            let mark = stored.mark.as_ref()?;
-            (mark.environment == environment.as_str()).then(|| Member {
+        let marked = state.objects.values().filter(|it| it.mark.is_some());
+        let members = marked.map(|stored| {
+            let live = stored.live(&behaviour, now);
+            Member {
                 reference: stored.reference(),
-                live: stored.live(&behaviour, now),
-            })
+                mark: live.mark,
+                health: live.health,
+                applied_at: live.applied_at,
+                kept: live.kept,
+            }
         });
         members.collect()
     }
 }
 
-impl Stored {
-    /// The object; of one that somebody else put there, no more than which it is.
-    fn value(&self) -> Value {
-        let applied = self.content.as_deref();
-        let applied = applied.and_then(|content| serde_json::from_str(content).ok());
-        applied.unwrap_or_else(|| {
-            json!({
-                "kind": self.kind,
-                "metadata": { "name": self.name, "namespace": self.namespace },
-            })
-        })
+fn preview(reference: ObjectRef, before: Option<&Stored>, after: Option<Value>) -> Preview {
+    Preview {
+        reference,
+        before: before.map(Stored::value),
+        after,
+        secret: false,
+        note: None,
     }
 }

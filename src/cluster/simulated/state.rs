@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::UnitScope;
 use super::temper::Contest;
@@ -35,18 +35,15 @@ pub(super) struct State {
 #[derive(Clone, Serialize, Deserialize)]
 pub(super) struct Stored {
     group: String,
-    pub(super) kind: String,
-    pub(super) namespace: Option<String>,
-    pub(super) name: String,
+    kind: String,
+    namespace: Option<String>,
+    name: String,
     pub(super) uid: String,
     pub(super) version: u64,
     pub(super) applied_at: Timestamp,
     images: Vec<String>,
     pub(super) mark: Option<StoredMark>,
     engine: Option<String>,
-    /// What was applied, as JSON; `None`: somebody else put it there.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) content: Option<Arc<str>>,
     #[serde(default)]
     service_type: Option<String>,
     /// Whether it runs nothing: scaled to zero.
@@ -56,6 +53,9 @@ pub(super) struct Stored {
     kept: Option<String>,
     #[serde(default)]
     drift: Option<StoredDrift>,
+    /// What was applied, as JSON; `None`: somebody else put it there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    content: Option<Arc<str>>,
 }
 
 #[derive(Clone, Serialize, Deserialize)]
@@ -100,9 +100,9 @@ impl State {
         let text = |pointer: &str| value.pointer(pointer).and_then(Value::as_str);
         let images = object.images.iter();
         stored.images = images.map(|image| image.image.text.clone()).collect();
-        stored.content = Some(object.shared_json());
         stored.service_type = text("/spec/type").map(str::to_owned);
         stored.asleep = value.pointer("/spec/replicas").and_then(Value::as_u64) == Some(0);
+        stored.content = Some(object.shared_json());
         stored.mark = Some(StoredMark {
             application: unit.application.to_string(),
             environment: unit.environment.to_string(),
@@ -166,11 +166,11 @@ impl Stored {
             images: Vec::new(),
             mark: None,
             engine: None,
-            content: None,
             service_type: None,
             asleep: false,
             kept: None,
             drift: None,
+            content: None,
         }
     }
 
@@ -178,6 +178,18 @@ impl Stored {
         self.mark.as_ref().is_some_and(|mark| {
             mark.application == unit.application.as_str()
                 && mark.environment == unit.environment.as_str()
+        })
+    }
+
+    /// The object; of one that somebody else put there, no more than which it is.
+    pub(super) fn value(&self) -> Value {
+        let applied = self.content.as_deref();
+        let applied = applied.and_then(|content| serde_json::from_str(content).ok());
+        applied.unwrap_or_else(|| {
+            json!({
+                "kind": self.kind,
+                "metadata": { "name": self.name, "namespace": self.namespace },
+            })
         })
     }
 

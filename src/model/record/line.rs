@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{Record, Statement, Taken, Verdict};
-use crate::model::{ImageVersion, Rank, Release};
+use crate::model::{Contents, ImageVersion, Images, Rank, Release};
 
 /// The version of the format that this program writes and reads.
 const VERSION: u32 = 1;
@@ -376,7 +376,7 @@ fn release_line(release: &Release) -> ReleaseLine {
 }
 
 fn release_of(mut line: ReleaseLine) -> Result<Release, InvalidRecord> {
-    let mut images = BTreeMap::new();
+    let mut images = Images::default();
     for (repository, digest) in line.images {
         let tag = line.tags.remove(&repository);
         images.insert(
@@ -391,7 +391,7 @@ fn release_of(mut line: ReleaseLine) -> Result<Release, InvalidRecord> {
         return Err(missing("images"));
     }
     let version = line.version.as_deref().map(parse).transpose()?;
-    Ok(Release {
+    Ok(Release::from(Contents {
         name: line.name,
         images,
         rank: Rank {
@@ -399,5 +399,5 @@ fn release_of(mut line: ReleaseLine) -> Result<Release, InvalidRecord> {
             built: line.built,
         },
         commit: line.commit,
-    })
+    }))
 }

@@ -31,16 +31,16 @@ pub(super) fn hide(
     before: Option<&mut Value>,
     after: Option<&mut Value>,
 ) {
-    if secret {
+    if reference.group.is_empty() && reference.kind == "Secret" {
+        entries(before, after, &|key| match OPEN_IN_SECRETS.contains(&key) {
+            true => Depth::Open,
+            false => Depth::Hidden,
+        });
+    } else if secret {
         entries(before, after, &|key| match key {
             "metadata" => Depth::Below(&OPEN_IN_ENCRYPTED_METADATA),
             key if OPEN_IN_ENCRYPTED.contains(&key) => Depth::Open,
             _ => Depth::Hidden,
-        });
-    } else if reference.group.is_empty() && reference.kind == "Secret" {
-        entries(before, after, &|key| match OPEN_IN_SECRETS.contains(&key) {
-            true => Depth::Open,
-            false => Depth::Hidden,
         });
     }
 }

@@ -2,8 +2,9 @@
 
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use k8s_openapi::api::authorization::v1::SubjectAccessReview;
 use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
 use kube::api::{Api, DynamicObject, Patch, PatchParams, PostParams};
 use kube::core::{ApiResource, GroupVersionKind};
@@ -14,7 +15,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::plane::{Plane, User};
+use super::plane::{ASK, Plane, User};
 use super::pods::{self, Fate, Rule};
 
 /// What a plane that works needs at most for anything that a test waits for.
@@ -34,10 +35,11 @@ impl Bed {
     pub(crate) async fn start(binary: &Path) -> anyhow::Result<Self> {
         let plane = Plane::start(binary).await?;
         let client = plane.client(&Plane::faker()).await?;
-        pods::make_node(client.clone()).await?;
+        let node = plane.node();
+        pods::make_node(client.clone(), &node).await?;
         let (rules, given) = watch::channel(Vec::new());
         let mut faker = JoinSet::new();
-        faker.spawn(pods::fake(client, given));
+        faker.spawn(pods::fake(client, node, given));
         Ok(Self {
             plane,
             rules,
@@ -80,7 +82,8 @@ impl Bed {
         name
     }
 
-    /// Allows the user what `rules` says (as in a Role), in one namespace or in the whole cluster.
+    /// Allows the user what `rules` says (as in a Role), in one namespace or in the whole cluster, and
+    /// waits until that holds.
     pub(crate) async fn allow(
         &self,
         client: &Client,
@@ -104,6 +107,34 @@ impl Bed {
             object["metadata"] = json!({ "name": name, "namespace": namespace });
             apply(client, &object).await.unwrap();
         }
+        for rule in rules.as_array().into_iter().flatten() {
+            until_allowed(client, user, namespace, rule).await;
+        }
+    }
+}
+
+/// Waits until the API server goes by the rule: it hears of roles a moment after they were written.
+async fn until_allowed(client: &Client, user: &User, namespace: Option<&str>, rule: &Value) {
+    let resource = rule["resources"][0].as_str().unwrap();
+    let (resource, part) = resource.split_once('/').unwrap_or((resource, ""));
+    let question = json!({ "spec": { "user": user.name, "resourceAttributes": {
+        "namespace": namespace.unwrap_or_default(),
+        "verb": rule["verbs"][0],
+        "group": rule["apiGroups"][0],
+        "resource": resource,
+        "subresource": part,
+        "name": rule["resourceNames"][0].as_str().unwrap_or_default(),
+    } } });
+    let question: SubjectAccessReview = serde_json::from_value(question).unwrap();
+    let reviews = Api::<SubjectAccessReview>::all(client.clone());
+    let began = Instant::now();
+    loop {
+        let answer = reviews.create(&PostParams::default(), &question).await;
+        if answer.unwrap().status.unwrap().allowed {
+            return;
+        }
+        assert!(began.elapsed() < WAIT, "{} may not {rule}", user.name);
+        tokio::time::sleep(ASK).await;
     }
 }
 

@@ -6,6 +6,7 @@ mod audit;
 mod bed;
 mod faults;
 mod live;
+mod logs;
 mod plane;
 mod pods;
 mod roles;

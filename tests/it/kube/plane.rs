@@ -1,6 +1,6 @@
-//! One Kubernetes control plane: etcd, kube-apiserver and kube-controller-manager, each a process of its
-//! own on a loopback port that stays ours. Owns starting and ending them and who may log in; never what
-//! pods do (`pods.rs`).
+//! One Kubernetes control plane: etcd, kube-apiserver and kube-controller-manager, and as much of a kubelet
+//! as hands out logs, each a process of its own on a loopback port that stays ours. Owns starting and ending
+//! them and who may log in; never what pods do or write (`pods.rs`).
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -12,14 +12,14 @@ use base64::Engine as _;
 use kube::Client;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use serde_json::json;
-use tokio::net::TcpSocket;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::process::{Child, Command};
 
 /// Everything starts within this, also on a machine that does other things at the same time.
 const START: Duration = Duration::from_secs(120);
 
-/// How often a part is asked whether it is ready.
-const ASK: Duration = Duration::from_millis(20);
+/// How often a part is asked whether it is as wanted.
+pub(super) const ASK: Duration = Duration::from_millis(20);
 
 /// How many users without any right a plane knows.
 const USERS: usize = 200;
@@ -29,6 +29,9 @@ const CONTROLLERS: &str = "deployment-controller,replicaset-controller,statefuls
     daemonset-controller,job-controller,cronjob-controller,ttl-after-finished-controller,\
     garbage-collector-controller,namespace-controller,serviceaccount-controller,\
     resourcequota-controller,root-ca-certificate-publisher-controller";
+
+/// The folder of the logs that the kubelet hands out.
+const LOGS: &str = "logs";
 
 /// The kubeconfig of the controllers.
 const CONTROLLERS_LOGIN: &str = "controllers.kubeconfig";
@@ -49,6 +52,7 @@ pub(crate) struct Plane {
     pub(super) etcd: Part,
     pub(super) apiserver: Part,
     controllers: Part,
+    kubelet: Part,
     pub(super) ports: Ports,
     pub(super) directory: tempfile::TempDir,
     authority: String,
@@ -62,6 +66,16 @@ pub(crate) struct User {
     pub(crate) name: String,
 }
 
+/// The one node: its kubelet only hands out what is written here for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Node {
+    /// Where the API server asks for logs.
+    pub(crate) port: u16,
+    /// The folder of the logs: `NAMESPACE/POD/CONTAINER`, and `CONTAINER.previous` for what a container
+    /// wrote before its last restart.
+    pub(crate) logs: PathBuf,
+}
+
 /// One process of a plane. It ends when its standard input does.
 pub(super) struct Part {
     pub(super) child: Child,
@@ -73,6 +87,7 @@ pub(super) struct Ports {
     etcd: Port,
     peer: Port,
     apiserver: Port,
+    kubelet: Port,
 }
 
 /// A port that nobody else gets while it is held: bound with `SO_REUSEPORT` and never listening, so that
@@ -101,10 +116,12 @@ impl Plane {
         );
         std::fs::write(at.join("audit.yaml"), AUDIT)?;
         std::fs::write(at.join("tokens.csv"), tokens())?;
+        std::fs::create_dir(at.join(LOGS))?;
         let ports = Ports {
             etcd: Port::reserve()?,
             peer: Port::reserve()?,
             apiserver: Port::reserve()?,
+            kubelet: Port::reserve()?,
         };
         let authority =
             base64::engine::general_purpose::STANDARD.encode(std::fs::read(at.join("ca.crt"))?);
@@ -114,14 +131,17 @@ impl Plane {
         )?;
         let mut etcd = Part::start("etcd", binary, at, etcd_flags(at, &ports))?;
         let mut apiserver = Part::start("apiserver", binary, at, apiserver_flags(at, &ports))?;
+        let mut kubelet = Part::start("kubelet", binary, at, kubelet_flags(at, &ports))?;
         let asking = client(&std::fs::read_to_string(at.join(CONTROLLERS_LOGIN))?).await?;
         wait_until_ready(&asking, &mut [&mut etcd, &mut apiserver]).await?;
+        wait_until_open(&ports.kubelet, &mut kubelet).await?;
         // It gives up where there is no API server within ten seconds.
         let controllers = Part::start("controller-manager", binary, at, controller_flags(at))?;
         Ok(Self {
             etcd,
             apiserver,
             controllers,
+            kubelet,
             ports,
             directory,
             authority,
@@ -166,15 +186,34 @@ impl Plane {
         self.directory.path().join("audit.log")
     }
 
+    /// What its pods run on.
+    pub(crate) fn node(&self) -> Node {
+        Node {
+            port: self.ports.kubelet.number,
+            logs: self.directory.path().join(LOGS),
+        }
+    }
+
     /// What runs, for those who want to kill it from outside.
-    pub(crate) fn pids(&self) -> [(&'static str, Option<u32>); 3] {
-        [&self.etcd, &self.apiserver, &self.controllers].map(|part| (part.name, part.child.id()))
+    pub(crate) fn pids(&self) -> [(&'static str, Option<u32>); 4] {
+        [
+            &self.etcd,
+            &self.apiserver,
+            &self.controllers,
+            &self.kubelet,
+        ]
+        .map(|part| (part.name, part.child.id()))
     }
 }
 
 impl Drop for Plane {
     fn drop(&mut self) {
-        for part in [&mut self.controllers, &mut self.apiserver, &mut self.etcd] {
+        for part in [
+            &mut self.controllers,
+            &mut self.kubelet,
+            &mut self.apiserver,
+            &mut self.etcd,
+        ] {
             part.kill();
         }
     }
@@ -280,6 +319,25 @@ pub(super) async fn wait_until_ready(
     }
 }
 
+/// Waits until somebody listens on the part's port.
+///
+/// # Errors
+/// The part ended, or it takes too long: with the end of its log.
+async fn wait_until_open(port: &Port, part: &mut Part) -> anyhow::Result<()> {
+    let began = Instant::now();
+    while TcpStream::connect(("127.0.0.1", port.number))
+        .await
+        .is_err()
+    {
+        part.check_alive()?;
+        if began.elapsed() > START {
+            bail!("not ready: {} says\n{}", part.name, part.last_words());
+        }
+        tokio::time::sleep(ASK).await;
+    }
+    Ok(())
+}
+
 async fn client(kubeconfig: &str) -> anyhow::Result<Client> {
     let text = Kubeconfig::from_yaml(kubeconfig)?;
     let only = KubeConfigOptions::default();
@@ -344,9 +402,20 @@ pub(super) fn apiserver_flags(at: &Path, ports: &Ports) -> Vec<String> {
         "--endpoint-reconciler-type=none".to_owned(),
         // There is nobody to take a new node's taint away again.
         "--disable-admission-plugins=TaintNodesByCondition".to_owned(),
+        format!("--kubelet-certificate-authority={}", file("ca.crt")),
         format!("--audit-policy-file={}", file("audit.yaml")),
         format!("--audit-log-path={}", file("audit.log")),
         "--audit-log-mode=blocking-strict".to_owned(),
+    ]
+}
+
+fn kubelet_flags(at: &Path, ports: &Ports) -> Vec<String> {
+    let file = |name: &str| at.join(name).display().to_string();
+    vec![
+        format!("--address=127.0.0.1:{}", ports.kubelet.number),
+        format!("--tls-cert-file={}", file("server.crt")),
+        format!("--tls-private-key-file={}", file("server.key")),
+        format!("--logs={}", file(LOGS)),
     ]
 }
 

@@ -1,5 +1,8 @@
 //! The pod faker: the node that every pod runs on and what becomes of its containers there, by rules on
-//! their images. Owns pods' statuses; never anything else in the plane.
+//! their images. Owns pods' statuses and the node's logs; never anything else in the plane.
+//!
+//! Only pods of jobs are bound to the node, so that their logs can be read: a pod that is bound goes only
+//! when its node says so, which the others need not wait for.
 
 use std::collections::HashMap;
 use std::str::FromStr;
@@ -8,13 +11,22 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use futures_util::StreamExt as _;
-use k8s_openapi::api::core::v1::{Node, Pod};
-use kube::api::{Api, Patch, PatchParams, PostParams};
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Client, ResourceExt as _};
 use serde_json::{Value, json};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::{AbortHandle, JoinSet};
+
+use super::plane::Node;
+
+/// The node's name.
+const NODE: &str = "node-1";
+
+/// What a container that fails writes before.
+const LAST_WORDS: &str =
+    "applying migration 41\napplying migration 42\nmigration 42 failed: relation exists\n";
 
 /// How long after a refused connection the next one is tried.
 const AGAIN: Duration = Duration::from_millis(50);
@@ -77,27 +89,32 @@ impl FromStr for Rule {
     }
 }
 
-/// Makes the node that pods of DaemonSets are meant for.
+/// Makes the node that pods of DaemonSets are meant for and that pods of jobs are bound to.
 ///
 /// # Errors
 /// What the API server says.
-pub(crate) async fn make_node(client: Client) -> anyhow::Result<()> {
-    let node: Node = serde_json::from_value(json!({
-        "metadata": { "name": "node-1" },
-        "status": { "conditions": [{ "type": "Ready", "status": "True" }] },
+pub(crate) async fn make_node(client: Client, node: &Node) -> anyhow::Result<()> {
+    let object: k8s_openapi::api::core::v1::Node = serde_json::from_value(json!({
+        "metadata": { "name": NODE },
+        "status": {
+            "conditions": [{ "type": "Ready", "status": "True" }],
+            "addresses": [{ "type": "InternalIP", "address": "127.0.0.1" }],
+            "daemonEndpoints": { "kubeletEndpoint": { "Port": node.port } },
+        },
     }))?;
     Api::all(client)
-        .create(&PostParams::default(), &node)
+        .create(&PostParams::default(), &object)
         .await?;
     Ok(())
 }
 
 /// Gives every pod its fate, again where the rules change, until the rules' sender is gone. Goes on after
 /// the API server was away.
-pub(crate) async fn fake(client: Client, mut rules: watch::Receiver<Vec<Rule>>) {
+pub(crate) async fn fake(client: Client, node: Node, mut rules: watch::Receiver<Vec<Rule>>) {
     let mut events = watcher(Api::<Pod>::all(client.clone()), watcher::Config::default()).boxed();
     let mut pods = Pods {
         client,
+        node: Arc::new(node),
         known: HashMap::new(),
         patches: JoinSet::new(),
         writers: Arc::new(Semaphore::new(WRITERS)),
@@ -127,6 +144,7 @@ pub(crate) async fn fake(client: Client, mut rules: watch::Receiver<Vec<Rule>>) 
 /// Every pod that is there, and what it was told.
 struct Pods {
     client: Client,
+    node: Arc<Node>,
     known: HashMap<String, Known>,
     patches: JoinSet<()>,
     writers: Arc<Semaphore>,
@@ -140,6 +158,12 @@ struct Known {
 
 impl Pods {
     fn look(&mut self, pod: Pod, rules: &[Rule]) {
+        let api = Api::namespaced(self.client.clone(), &pod.namespace().unwrap_or_default());
+        if is_leaving(&pod) {
+            self.forget(&pod);
+            self.patches.spawn(let_go(api, pod));
+            return;
+        }
         let fates = fates(&pod, rules);
         let uid = pod.uid().unwrap_or_default();
         let phase = pod.status.as_ref().and_then(|it| it.phase.as_deref());
@@ -152,10 +176,14 @@ impl Pods {
             Some(known) => known.patch.abort(),
             None => {}
         }
-        let api = Api::namespaced(self.client.clone(), &pod.namespace().unwrap_or_default());
-        let writers = Arc::clone(&self.writers);
-        let telling = tell(api, pod.clone(), fates.clone(), writers);
-        let patch = self.patches.spawn(telling);
+        let telling = Telling {
+            api,
+            node: Arc::clone(&self.node),
+            pod: pod.clone(),
+            fates: fates.clone(),
+            writers: Arc::clone(&self.writers),
+        };
+        let patch = self.patches.spawn(telling.tell());
         self.known.insert(uid, Known { pod, fates, patch });
     }
 
@@ -173,27 +201,110 @@ impl Pods {
     }
 }
 
-/// Waits as long as the slowest container needs, then writes the status; again where nobody answers.
-async fn tell(api: Api<Pod>, pod: Pod, fates: Vec<Fate>, writers: Arc<Semaphore>) {
-    let waits = fates.iter().map(|fate| match fate {
-        Fate::Ready(after) => *after,
-        _ => Duration::ZERO,
-    });
-    tokio::time::sleep(waits.max().unwrap_or_default()).await;
-    let Ok(_turn) = writers.acquire().await else {
-        return;
-    };
-    // A pod of the same name that came after it is refused.
-    let body = json!({ "metadata": { "uid": pod.uid() }, "status": status(&pod, &fates) });
-    let name = pod.name_any();
-    while let Err(error) = api
-        .patch_status(&name, &PatchParams::default(), &Patch::Merge(&body))
-        .await
-    {
+/// A pod that is about to be told its fates.
+struct Telling {
+    api: Api<Pod>,
+    node: Arc<Node>,
+    pod: Pod,
+    fates: Vec<Fate>,
+    writers: Arc<Semaphore>,
+}
+
+impl Telling {
+    /// Waits as long as the slowest container needs, then writes the logs and the status.
+    async fn tell(self) {
+        let waits = self.fates.iter().map(|fate| match fate {
+            Fate::Ready(after) => *after,
+            _ => Duration::ZERO,
+        });
+        tokio::time::sleep(waits.max().unwrap_or_default()).await;
+        let Ok(_turn) = self.writers.acquire().await else {
+            return;
+        };
+        if is_job(&self.pod) {
+            self.bind().await;
+            self.write_logs().expect("the plane's directory is ours");
+        }
+        // A pod of the same name that came after it is refused.
+        let body = json!({ "metadata": { "uid": self.pod.uid() }, "status": status(&self.pod, &self.fates) });
+        let (name, params) = (self.pod.name_any(), PatchParams::default());
+        let patch = Patch::Merge(&body);
+        until_answered(|| self.api.patch_status(&name, &params, &patch)).await;
+    }
+
+    /// Refused where it was bound before.
+    async fn bind(&self) {
+        let name = self.pod.name_any();
+        let binding = json!({
+            "metadata": { "name": name, "uid": self.pod.uid() },
+            "target": { "kind": "Node", "name": NODE },
+        });
+        let params = PostParams::default();
+        until_answered(|| {
+            self.api
+                .create_subresource::<_, Value>("binding", &name, &params, &binding)
+        })
+        .await;
+    }
+
+    fn write_logs(&self) -> std::io::Result<()> {
+        let namespace = self.pod.namespace().unwrap_or_default();
+        let folder = self.node.logs.join(namespace).join(self.pod.name_any());
+        std::fs::create_dir_all(&folder)?;
+        let containers = self.pod.spec.iter().flat_map(|spec| &spec.containers);
+        for (container, fate) in containers.zip(&self.fates) {
+            for (ending, text) in logs(*fate) {
+                std::fs::write(folder.join(format!("{}{ending}", container.name)), text)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Asks again where nobody answers.
+async fn until_answered<T, A: Future<Output = kube::Result<T>>>(mut ask: impl FnMut() -> A) {
+    while let Err(error) = ask().await {
         if matches!(&error, kube::Error::Api(status) if (400..429).contains(&status.code)) {
             return;
         }
         tokio::time::sleep(AGAIN).await;
+    }
+}
+
+/// Whether it waits for its node to let it go.
+fn is_leaving(pod: &Pod) -> bool {
+    let bound = pod.spec.as_ref().is_some_and(|it| it.node_name.is_some());
+    let meta = &pod.metadata;
+    bound && meta.deletion_timestamp.is_some() && meta.deletion_grace_period_seconds != Some(0)
+}
+
+/// Says that its containers have stopped.
+async fn let_go(api: Api<Pod>, pod: Pod) {
+    let params = DeleteParams::default()
+        .grace_period(0)
+        .preconditions(Preconditions {
+            uid: pod.uid(),
+            resource_version: None,
+        });
+    let name = pod.name_any();
+    until_answered(|| api.delete(&name, &params)).await;
+}
+
+fn is_job(pod: &Pod) -> bool {
+    let policy = pod
+        .spec
+        .as_ref()
+        .and_then(|it| it.restart_policy.as_deref());
+    policy != Some("Always")
+}
+
+/// What a container has written, by the ending of its file.
+fn logs(fate: Fate) -> &'static [(&'static str, &'static str)] {
+    match fate {
+        Fate::Failed => &[("", LAST_WORDS)],
+        Fate::CrashLoopBackOff => &[("", "starting\n"), (".previous", LAST_WORDS)],
+        Fate::ImagePullBackOff => &[],
+        Fate::Ready(_) | Fate::NeverReady | Fate::Succeeded => &[("", "starting\n")],
     }
 }
 
@@ -202,7 +313,7 @@ fn fates(pod: &Pod, rules: &[Rule]) -> Vec<Fate> {
     let Some(spec) = &pod.spec else {
         return Vec::new();
     };
-    let is_job = spec.restart_policy.as_deref() != Some("Always");
+    let is_job = is_job(pod);
     let fate = |image: &str| {
         let fits = |rule: &&Rule| {
             (rule.namespace.is_empty() || rule.namespace == namespace)

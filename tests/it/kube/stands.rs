@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
-use kube::api::{Api, DynamicObject, ListParams};
+use kube::api::{Api, DeleteParams, DynamicObject, ListParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Client, ResourceExt as _};
 use serde_json::{Value, json};
@@ -116,6 +117,28 @@ fn waits_for(pod: Option<&Pod>) -> Option<&str> {
     let containers = pod?.status.as_ref()?.container_statuses.as_ref()?;
     let state = containers.first()?.state.as_ref()?;
     state.waiting.as_ref()?.reason.as_deref()
+}
+
+#[tokio::test]
+async fn a_job_that_runs_is_gone_when_its_pods_have_stopped() {
+    let Some(bed) = super::shared() else { return };
+    let client = bed.admin().await;
+    let namespace = bed.namespace(&client, "going").await;
+    bed.fate(&namespace, "runs", Fate::NeverReady);
+    let object = workload("Job", &namespace, "runs", json!({}));
+    becomes(&client, &object, "/status/active", json!(1)).await;
+    let pods = Api::<Pod>::namespaced(client.clone(), &namespace);
+    let pod = pods.list(&ListParams::default()).await.unwrap().items[0].name_any();
+    wait(pods.clone(), &pod, |pod: Option<&Pod>| {
+        pod.is_some_and(|pod| pod.spec.as_ref().unwrap().node_name.is_some())
+    })
+    .await;
+    let jobs = Api::<Job>::namespaced(client.clone(), &namespace);
+    jobs.delete("shop", &DeleteParams::foreground())
+        .await
+        .unwrap();
+    wait(jobs, "shop", |job: Option<&Job>| job.is_none()).await;
+    assert_eq!(pods.get_opt(&pod).await.unwrap(), None);
 }
 
 #[tokio::test]

@@ -439,7 +439,7 @@ impl Teller {
                 .unwrap(),
             statement,
         };
-        notes.add(&mut draft, vec![record]).unwrap();
+        notes.add(&draft, vec![record]).unwrap();
         let author = towpath::git::Signature {
             name: "Ann".to_owned(),
             email: "ann@example.com".to_owned(),

@@ -117,7 +117,7 @@ impl Site {
             }
         }
         let config = Config::parse(&files).unwrap_or_else(|problems| panic!("{problems}"));
-        self.pipelines = config.pipelines.into_iter().map(Arc::new).collect();
+        self.pipelines = config.pipelines;
         for pipeline in &self.pipelines {
             if let Some(source) = &pipeline.application.source {
                 remote(&mut self.remotes, &source.url);

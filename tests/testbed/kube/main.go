@@ -1,6 +1,7 @@
 // Command kube is a Kubernetes control plane for tests in one binary: `kube etcd`, `kube apiserver` and
 // `kube controller-manager` are the real programs, each run as a process of its own so that a test can kill
-// one alone; `kube keys` makes what they need to trust each other.
+// one alone; `kube kubelet` is as much of a node as reading logs needs; `kube keys` makes what they need to
+// trust each other.
 //
 // A part lives as long as its standard input: when whoever started it ends, however it ends, the pipe closes
 // and the part exits. Nothing of a test run is left behind.
@@ -24,7 +25,7 @@ import (
 
 func main() {
 	if len(os.Args) < 3 {
-		fail(errors.New("usage: kube keys DIR, or kube etcd|apiserver|controller-manager FLAGS"))
+		fail(errors.New("usage: kube keys DIR, or kube etcd|apiserver|controller-manager|kubelet FLAGS"))
 	}
 	part := os.Args[1]
 	os.Args = append(os.Args[:1], os.Args[2:]...)
@@ -41,6 +42,10 @@ func main() {
 		run(apiserver.NewAPIServerCommand())
 	case "controller-manager":
 		run(controllers.NewControllerManagerCommand())
+	case "kubelet":
+		if err := kubelet(); err != nil {
+			fail(err)
+		}
 	default:
 		fail(fmt.Errorf("kube: no part named %q", part))
 	}

@@ -16,6 +16,9 @@ use crate::cluster::kubernetes::request::View;
 /// Where several API servers run, a new CRD is held back for 5 s so that all of them know it.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// What is established is told of at once, by the API server that established it.
+const TOLD: Duration = Duration::from_secs(5);
+
 /// How soon and how seldom it is looked after.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(500));
 
@@ -44,7 +47,7 @@ impl Hand<'_> {
             }
         }
         let is_awaited = |item: &Item<'_>| !item.later && brought.defines(&item.object.reference);
-        self.served(items, is_awaited, end).await
+        self.served(items, is_awaited).await
     }
 
     async fn is_established(&self, crd: &Item<'_>, end: Instant) -> Result<(), Refusal> {
@@ -74,8 +77,8 @@ impl Hand<'_> {
         &self,
         items: &mut [Item<'_>],
         is_awaited: impl Fn(&Item<'_>) -> bool,
-        end: Instant,
     ) -> Result<(), ClusterError> {
+        let end = Instant::now() + TOLD;
         let (mut pause, longest) = PAUSES;
         loop {
             let mut missing = false;

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::dry_run::Ready;
 use super::stages::{self, Stage};
-use super::{Hand, Seen, Sight};
+use super::{Allows, Hand, Seen, Sight};
 use crate::cluster::kubernetes::kinds::Kind;
 use crate::cluster::kubernetes::marks;
 use crate::cluster::kubernetes::refusal::Refusal;
@@ -96,36 +96,48 @@ impl<'a> Item<'a> {
     }
 
     /// Takes what the cluster says of its kind, and what was seen of it when the plan was made.
-    pub(super) fn settle(&mut self, kind: &Arc<Kind>, sight: &dyn Sight) -> Result<(), Refusal> {
+    ///
+    /// # Errors
+    /// The cluster does not serve it in this version, or the unit may not hold it where it lives.
+    pub(super) fn settle(
+        &mut self,
+        kind: &Arc<Kind>,
+        sight: &dyn Sight,
+        allows: Allows<'_>,
+    ) -> Result<(), Refusal> {
         let api_version = self.head().map(|head| head.api_version.into_owned());
         let api_version = api_version.unwrap_or_default();
         let version = api_version.rsplit('/').next().unwrap_or_default();
         if !kind.serves(version) {
-            let served = kind
-                .versions
-                .iter()
-                .map(|version| match kind.group.as_str() {
-                    "" => format!("`{version}`"),
-                    group => format!("`{group}/{version}`"),
-                });
-            return Err(Refusal::Refused(format!(
-                "the cluster does not serve `{api_version}` of {}: write apiVersion {}",
-                self.reference.group_kind(),
-                served.collect::<Vec<_>>().join(" or ")
-            )));
+            return Err(Refusal::Refused(self.served_as(&api_version, kind)));
         }
         if !kind.namespaced {
             self.reference.namespace = None;
         }
+        allows(&self.reference).map_err(Refusal::Refused)?;
         let target = Target::new(kind, Some(version), &self.reference);
         self.target = Some(target.discreet(self.object.is_secret()));
         if let Some(planned) = &self.version {
-            self.seen = sight
-                .seen(&self.reference)
-                .filter(|it| it.version == *planned);
+            let seen = sight.seen(&self.reference);
+            self.seen = seen.filter(|seen| seen.version == *planned);
             self.uid = self.seen.as_ref().map(|seen| seen.uid.clone());
         }
         Ok(())
+    }
+
+    fn served_as(&self, api_version: &str, kind: &Kind) -> String {
+        let served = kind
+            .versions
+            .iter()
+            .map(|version| match kind.group.as_str() {
+                "" => format!("`{version}`"),
+                group => format!("`{group}/{version}`"),
+            });
+        format!(
+            "the cluster does not serve `{api_version}` of {}: write apiVersion {}",
+            self.reference.group_kind(),
+            served.collect::<Vec<_>>().join(" or ")
+        )
     }
 
     /// Where it lives, once its kind is known.

@@ -3,10 +3,10 @@
 //! Owns the order of an apply: everything is judged by the server first ([`dry_run`]) and nothing is
 //! written where it refuses any of it; then the set's parent names what comes ([`super::set`]); then
 //! the objects go in stages ([`stages`]), what one stage brings before what needs it; and only then is
-//! deleted what is no longer asked for ([`super::prune`]). What needs a CRD, a namespace or a role of the
-//! same apply is judged right after it, before the next stage. Only objects that the plan names are touched, each
-//! only while it is what the plan saw. Killed anywhere, the next round finds what is there by its marks, which
-//! travel in the request that makes an object.
+//! deleted what is no longer asked for ([`super::prune`]). What needs a CRD, a namespace or a role of
+//! the same apply is judged right after it, before the next stage. Only objects that the plan names are
+//! touched, each only while it is what the plan saw. Killed anywhere, the next round finds what is there
+//! by its marks, which travel in the request that makes an object.
 //!
 //! Nothing is tried again in place but for one thing: an object of which only the status moved since
 //! the plan is applied on its newer version.
@@ -67,13 +67,16 @@ pub struct ApplyContext<'a> {
     pub conflicts: Conflicts,
     /// Engines whose objects may be taken over: `flux`, `argocd`, `helm`.
     pub engines: &'a [String],
-    /// Whether the unit may hold an object there, which lives where the cluster says; and if not, why.
-    pub allows: &'a (dyn Fn(&ObjectRef) -> Result<(), String> + Send + Sync),
+    /// Whether the unit may hold an object.
+    pub allows: Allows<'a>,
     /// How many requests that write may travel to this cluster at once, for all its environments.
     pub permits: &'a Semaphore,
     /// What is known of the cluster's objects, and who wants to know of news.
     pub sight: &'a dyn Sight,
 }
+
+/// Says whether a unit may hold an object, which lives where the cluster says; and if not, why.
+pub type Allows<'a> = &'a (dyn Fn(&ObjectRef) -> Result<(), String> + Send + Sync);
 
 /// An object as it was last seen.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -120,8 +123,8 @@ pub trait Sight: Send + Sync {
 /// Applies and prunes what the step names.
 ///
 /// # Errors
-/// [`ClusterError`]. Before anything is applied: what the server refuses of it. Later: what went wrong on
-/// the way; what was applied stays, and is marked.
+/// [`ClusterError`]. Before anything is applied: what the server refuses of it. Later: what went wrong
+/// on the way; what was applied stays, and is marked.
 pub async fn apply(
     context: &ApplyContext<'_>,
     scope: &UnitScope,
@@ -136,24 +139,18 @@ pub async fn apply(
         now,
     };
     let mut work = hand.work(apply).await?;
-    let wanted = apply
-        .rendered
-        .objects
-        .iter()
-        .map(|object| &object.reference);
-    let surplus = apply.prune.iter().map(|prune| &prune.reference);
+    let wanted = apply.rendered.objects.iter().map(|it| &it.reference);
     let wanted = hand.members(wanted).await;
+    let surplus = apply.prune.iter().map(|it| &it.reference);
     let surplus = hand.members(surplus).await;
 
     hand.judge(&mut work, None).await?;
-    hand.carry_out(&mut work, |item| {
-        item.is_new_namespace(&context.set.set().namespace)
-    })
-    .await?;
-    let holding = context
-        .set
-        .hold(hand.keeper(), wanted.with(&surplus))
+    // The set's parent lives in the environment's own namespace.
+    let home = &context.set.set().namespace;
+    hand.carry_out(&mut work, |item| item.is_new_namespace(home))
         .await?;
+    let named = wanted.with(&surplus);
+    let holding = context.set.hold(hand.keeper(), named).await?;
     for stage in STAGES {
         hand.carry_out(&mut work, |item| item.place.0 == stage)
             .await?;
@@ -222,8 +219,11 @@ impl<'a> Hand<'a> {
         let mut failures = Failures::default();
         for item in &mut items {
             item.needs = brought.needed_by(item.object);
-            match self.find(item).await {
-                Err(Refusal::Prevented(_)) if brought.defines(&item.object.reference) => {}
+            let found = self.find(item).await;
+            // What the apply brings, or serves in another version, is looked up once it is there.
+            let comes = brought.defines(&item.object.reference);
+            match found {
+                Err(Refusal::Prevented(_) | Refusal::Refused(_)) if comes => {}
                 Err(refusal) => failures.add(item, refusal),
                 Ok(()) => {}
             }
@@ -239,8 +239,7 @@ impl<'a> Hand<'a> {
         let kind = kind.ok_or_else(|| {
             Refusal::Prevented(refusal::not_served(&item.object.reference.group_kind()))
         })?;
-        item.settle(&kind, self.context.sight)?;
-        (self.context.allows)(&item.reference).map_err(Refusal::Refused)
+        item.settle(&kind, self.context.sight, self.context.allows)
     }
 
     /// The kind of an object, if the cluster serves it.
@@ -259,22 +258,21 @@ impl<'a> Hand<'a> {
         members
     }
 
-    /// Has the server judge what it can judge after this stage; `None`: before all of them. What a later
-    /// step applies is judged now where nothing of these steps must be there first.
+    /// Has the server judge what it can judge after this stage; `None`: before all of them. What a
+    /// later step applies is judged now where nothing of these steps must be there first.
     async fn judge(&self, work: &mut Work<'a>, after: Option<Stage>) -> Result<(), ClusterError> {
         let is_due = |item: &&mut Item<'_>| item.needs == after && (after.is_none() || !item.later);
         let due = work.items.iter_mut().filter(is_due);
-        let looked: Vec<_> = each(due, |item| async {
+        let looked = each(due, |item| async {
             let looked = match after.is_some() && work.brought.lags(item.object) {
                 true => self.look_patiently(item).await,
                 false => self.look(item).await,
             };
             (item, looked)
-        })
-        .await;
+        });
         let mut heirs = Vec::new();
         let mut failures = Failures::default();
-        for (item, looked) in looked {
+        for (item, looked) in looked.await {
             match looked {
                 Ok(_) if item.later => {}
                 Ok(Looked::Ready(ready)) => item.ready = Some(ready),
@@ -298,35 +296,21 @@ impl<'a> Hand<'a> {
         failures.into_result(self.context.cluster)
     }
 
-    /// Applies those of the objects that were judged and are not applied yet. What one of them meets does not keep
-    /// the others from being applied, unless the cluster does not answer.
+    /// Applies those of the objects that were judged and are not applied yet. What one of them meets
+    /// keeps no other from being applied, unless the cluster does not answer.
     async fn carry_out(
         &self,
         work: &mut Work<'a>,
         is_due: impl Fn(&Item<'_>) -> bool,
     ) -> Result<(), ClusterError> {
-        let due = work
-            .items
-            .iter_mut()
-            .filter(|item| item.ready.is_some() && is_due(item));
-        let silent = AtomicBool::new(false);
-        let done = each(due, |item| async {
-            let Some(ready) = item
-                .ready
-                .take()
-                .filter(|_| !silent.load(Ordering::Relaxed))
-            else {
-                return (item, Ok(()));
-            };
+        let due = work.items.iter_mut().filter(|item| is_due(item));
+        let due = due.filter_map(|item| Some((item.ready.take()?, item)));
+        let done = each(due, |(ready, item)| async {
             let done = self.apply_one(item, ready).await;
-            if matches!(done, Err(Refusal::Unavailable { .. })) {
-                silent.store(true, Ordering::Relaxed);
-            }
             (item, done)
-        })
-        .await;
+        });
         let mut failures = Failures::default();
-        for (item, done) in done {
+        for (item, done) in done.await {
             if let Err(refusal) = done {
                 failures.add(item, refusal);
             }
@@ -335,12 +319,28 @@ impl<'a> Hand<'a> {
     }
 }
 
-/// Does it for each, as many at once as may travel, beginning in their order.
-pub(super) fn each<T, F: Future>(
+/// Does it for each, as many at once as may travel, beginning in their order. Once the cluster does not
+/// answer for one, nothing more is begun.
+pub(super) fn each<T, U, R, F: Future<Output = (U, Result<R, Refusal>)>>(
     all: impl Iterator<Item = T>,
     does: impl Fn(T) -> F,
 ) -> impl Future<Output = Vec<F::Output>> {
+    let silent = Arc::new(AtomicBool::new(false));
+    let unless_silent = |one: F| {
+        let silent = silent.clone();
+        async move {
+            if silent.load(Ordering::Relaxed) {
+                return None;
+            }
+            let done = one.await;
+            if matches!(done.1, Err(Refusal::Unavailable { .. })) {
+                silent.store(true, Ordering::Relaxed);
+            }
+            Some(done)
+        }
+    };
     // What makes the futures is not kept beside them: it could not move to another thread.
-    let all: Vec<F> = all.map(does).collect();
-    stream::iter(all).buffer_unordered(IN_FLIGHT).collect()
+    let all: Vec<_> = all.map(|one| unless_silent(does(one))).collect();
+    let done = stream::iter(all).buffer_unordered(IN_FLIGHT);
+    done.filter_map(std::future::ready).collect()
 }

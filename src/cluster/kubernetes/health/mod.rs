@@ -31,7 +31,7 @@ mod rules;
 mod seen;
 mod service;
 mod stateful_set;
-mod text;
+pub(super) mod text;
 mod trouble;
 mod workload;
 

@@ -5,7 +5,7 @@ const LENGTH_MAX: usize = 400;
 
 /// One line without control characters (they could steer a terminal) and without a full stop at its end,
 /// cut where it is long.
-pub(super) fn clean(said: &str) -> String {
+pub(in crate::cluster::kubernetes) fn clean(said: &str) -> String {
     let mut line = String::new();
     let mut is_after_space = true;
     for letter in said.chars() {

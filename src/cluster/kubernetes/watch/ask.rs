@@ -8,7 +8,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::facts::{Finding, OwnedState, Suspicion};
-use super::view::{Suspect, asked_for, live};
+use super::view::{Suspect, asked_for};
 use super::{Watch, progress};
 use crate::cluster::Member;
 use crate::cluster::kubernetes::apply::Seen;
@@ -195,7 +195,10 @@ impl Watch {
         for (index, watched) in store.kinds.iter().enumerate() {
             all.extend(watched.objects.iter().map(|(key, facts)| Member {
                 reference: store.reference(index, key),
-                live: live(facts),
+                mark: facts.mark.as_ref().map(|mark| mark.mark()),
+                health: facts.health.clone(),
+                applied_at: facts.applied.1,
+                kept: facts.kept.as_deref().map(str::to_owned),
             }));
         }
         all

@@ -7,7 +7,7 @@ use proptest::test_runner::FileFailurePersistence;
 
 use super::*;
 use crate::model::record::{InvalidRecord, Statement};
-use crate::model::{ImageVersion, Rank};
+use crate::model::{Contents, ImageVersion, Rank};
 
 fn digest(seed: u8) -> Digest {
     Digest::of(&[seed])
@@ -18,7 +18,7 @@ fn release(minor: u8) -> Release {
         tag: minor.is_multiple_of(2).then(|| format!("v1.{minor}.0")),
         digest: digest(minor),
     };
-    Release {
+    Release::from(Contents {
         name: format!("v1.{minor}.0"),
         images: [("registry.example.com/acme/shop".parse().unwrap(), image)].into(),
         rank: Rank {
@@ -26,7 +26,7 @@ fn release(minor: u8) -> Release {
             built: Timestamp::from_second(i64::from(minor)).unwrap(),
         },
         commit: (!minor.is_multiple_of(2)).then(|| "abc1234".to_owned()),
-    }
+    })
 }
 
 fn commit(seed: u8) -> CommitId {

@@ -83,6 +83,12 @@ async fn a_kind_and_its_objects_come_in_one_commit() {
         json!("red")
     );
 
+    // A version that only the new definition serves.
+    let both = coloured.replace("  versions:\n", "  versions:\n    - { name: v2, served: true, storage: false, schema: { openAPIV3Schema: { type: object, x-kubernetes-preserve-unknown-fields: true } } }\n");
+    let newer = thing("one", "size: 2").replace("example.com/v1", "example.com/v2");
+    site.apply(&(both + &newer)).await.unwrap();
+    assert_eq!(site.live(&name).await.unwrap()["spec"]["size"], json!(2));
+
     // One that no schema knows is refused before anything of the next stage is applied.
     let shaped = coloured.replace("{ type: string }", "{ type: string, maxLength: 9 }");
     let wrong = shaped + &thing("one", "shape: round") + &config_map("two", "a");

@@ -332,8 +332,8 @@ pub(crate) fn rendered(namespace: &str, manifests: &str) -> Arc<Rendered> {
     };
     let rendering = Rendering {
         default_namespace: namespace,
-        fields: &fields,
         access: None,
+        fields: &fields,
     };
     Arc::new(render(&[layer], &[], rendering).unwrap())
 }

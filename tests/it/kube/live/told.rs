@@ -133,13 +133,9 @@ async fn what_goes_and_comes_is_told_with_its_application() {
     drop(site.apply(&desired).await.unwrap());
     assert!(is_healthy(&site.live(&desired).await));
     // An application that nobody configured any more is still told of.
-    let known = site
-        .cluster
-        .inventory(&site.unit("shop").environment, clock::now())
-        .await
-        .unwrap();
+    let known = site.cluster.inventory(clock::now()).await.unwrap();
     let names: Vec<_> = known.iter().map(|it| it.reference.to_string()).collect();
     assert_eq!(names, [format!("ConfigMap {}/a", site.namespace)]);
-    let mark = known.first().unwrap().live.mark.as_ref().unwrap();
+    let mark = known.first().unwrap().mark.as_ref().unwrap();
     assert_eq!(mark.application.as_str(), "shop");
 }
