@@ -128,8 +128,7 @@ fn is_open(facts: &Facts) -> bool {
     }
 }
 
-/// The facts as a plan sees them.
-pub(super) fn live(facts: &Facts) -> LiveObject {
+fn live(facts: &Facts) -> LiveObject {
     LiveObject {
         uid: facts.uid.to_string(),
         version: facts.version.to_string(),
