@@ -48,6 +48,10 @@ use crate::plan::{Infra, Learned, Observed, Request, UnitView, Unreadable, World
 use crate::registry::Registry;
 use crate::smoke::Probe;
 
+/// How often encrypted files are opened before a world is made of them: those of branches, and those
+/// of the proposals on them.
+const OPENINGS: usize = 2;
+
 /// The outside systems that pipelines need, to look at: what holds no more than this applies nothing.
 pub struct Outside {
     /// Reads every image registry.
@@ -217,11 +221,13 @@ impl Observatory {
             let world = self.world(pipeline, now);
             self.resolve(&self.unresolved(pipeline, &world), now).await;
         }
-        let open = self
-            .infra
-            .values()
-            .map(|source| source.reader.open_asked(now));
-        if join_all(open).await.contains(&true) {
+        // What only a proposal holds is asked for once the branch itself is read.
+        for _ in 0..OPENINGS {
+            let open = self.infra.values();
+            let open = open.map(|source| source.reader.open_asked(now));
+            if !join_all(open).await.contains(&true) {
+                break;
+            }
             for pipeline in pipelines {
                 self.world(pipeline, now);
             }

@@ -307,17 +307,17 @@ async fn run(sops: &Sops, path: &str, bytes: &[u8]) -> Result<Secret, String> {
 }
 
 fn one_line(said: &[u8]) -> String {
-    const LONGEST: usize = 500;
+    const LONGEST: usize = 360;
     let said = String::from_utf8_lossy(said);
     let words: Vec<&str> = said.split_whitespace().collect();
     let line = words.join(" ");
-    let line: String = line
-        .chars()
-        .filter(|c| !c.is_control())
-        .take(LONGEST)
-        .collect();
-    match line.is_empty() {
+    let line = line.chars().filter(|c| !c.is_control());
+    let mut shown: String = line.clone().take(LONGEST).collect();
+    if line.count() > LONGEST {
+        shown.push('…');
+    }
+    match shown.is_empty() {
         true => "it says nothing".to_owned(),
-        false => line,
+        false => shown,
     }
 }

@@ -218,20 +218,20 @@ impl InfraReader {
         let commit = self.repository.commit(head)?;
         let inputs = self.inputs(environment, commit.tree)?;
         let made = self.make(environment, commit.tree, &inputs, &cached.inputs, base, now);
-        let is_sealed = matches!(made, Err(Unknown::Sealed(_)));
-        let desired = match made {
-            Ok(desired) => Ok(desired),
-            Err(Unknown::Broken(why)) => Err(why),
+        let (desired, unopened) = match made {
+            Ok(desired) => (Ok(desired), None),
+            Err(Unknown::Broken(why)) => (Err(why), None),
             // What only a proposal holds does not keep the environment itself waiting.
-            Err(Unknown::Sealed(sealed)) => Err(format!("{}: {}", sealed.source, sealed.why)),
+            Err(Unknown::Sealed(sealed)) => (Err(sealed.why.clone()), Some(sealed)),
             Err(Unknown::Git(error)) => return Err(error),
         };
         let proposal = Proposal {
             head,
             desired,
+            unopened,
             conflicts: self.conflicts(&commit, made_on, seen)?,
         };
-        if is_sealed {
+        if proposal.unopened.is_some() {
             return Ok(proposal);
         }
         cached.proposal = Some(ProposalCached {
