@@ -4,6 +4,7 @@
 mod apply;
 mod audit;
 mod bed;
+mod commands;
 mod faults;
 mod live;
 mod logs;
