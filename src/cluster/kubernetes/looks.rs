@@ -176,9 +176,10 @@ impl Looks {
         match text {
             Ok(text) => {
                 let head = Head::read(&text).map_err(|error| self.unreadable(kind, &error))?;
-                Ok(Some(self.live(&head, now)))
+                Ok(Some(self.live(kind, &head, now)))
             }
-            Err(error) if answer::is(&error, 404) => Ok(None),
+            // What cannot be read is kept nowhere.
+            Err(error) if answer::is(&error, 404) || answer::is(&error, 405) => Ok(None),
             Err(error) => {
                 let asked = asked("get", kind, namespace);
                 Err(answer::unavailable(&self.cluster, &asked, &error))
@@ -209,7 +210,7 @@ impl Looks {
                     namespace: (*head.metadata.namespace).into(),
                     name: (*head.metadata.name).into(),
                 };
-                objects.insert(key, self.live(&head, now));
+                objects.insert(key, self.live(kind, &head, now));
             }
             match page.metadata.next.filter(|next| !next.is_empty()) {
                 None => return Ok(objects),
@@ -228,7 +229,7 @@ impl Looks {
     }
 
     /// An object that is not followed, from its metadata.
-    fn live(&self, head: &Head<'_>, now: Timestamp) -> LiveObject {
+    fn live(&self, kind: &Kind, head: &Head<'_>, now: Timestamp) -> LiveObject {
         let metadata = &head.metadata;
         let mark = self.mark(head);
         let ours = mark
@@ -257,7 +258,11 @@ impl Looks {
             },
             service_type: None,
             mark,
-            health: Health::InProgress("it is not followed yet".to_owned()),
+            health: match kind.is_watchable() {
+                true => Health::InProgress("it is not followed yet".to_owned()),
+                // It never will be: that it is there is all that is known.
+                false => Health::Current,
+            },
             applied_at: applied_at.map_or(now, |at| at.min(now)),
             drift,
             kept: metadata.kept(),

@@ -259,7 +259,13 @@ impl ReadCluster for KubernetesCluster {
             }
         }
         for (reference, found) in &mut objects {
-            found.claimed = self.place.claimed(unit, reference);
+            let asks = desired.is_some_and(|desired| {
+                let found = desired
+                    .objects
+                    .binary_search_by(|it| it.reference.cmp(reference));
+                found.is_ok()
+            });
+            found.claimed = self.place.claimed(unit, reference, asks);
         }
         Ok(Live {
             objects,
