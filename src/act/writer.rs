@@ -164,7 +164,9 @@ impl Writer {
     async fn rest(&self, turn: &Turn) {
         loop {
             let is_patient = |waiting: &Waiting| waiting.order.is_patient();
-            let until = turn.rest_until.filter(|_| self.queue().iter().all(is_patient));
+            let until = turn
+                .rest_until
+                .filter(|_| self.queue().iter().all(is_patient));
             let Some(until) = until.filter(|until| Instant::now() < *until) else {
                 return;
             };

@@ -9,7 +9,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use serde_json::Value;
-use towpath::model::ObjectRef;
+use towpath::model::{Identity, ObjectRef};
 use towpath::present::diff::{self, Versions};
 
 use crate::cli::compare;
@@ -56,7 +56,7 @@ fn shown(given: &str) -> String {
     let object = before.as_ref().or(after.as_ref()).unwrap();
     let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str);
     let version = text("/apiVersion").unwrap();
-    let reference = ObjectRef {
+    let reference = ObjectRef::from(Identity {
         group: version
             .split_once('/')
             .map_or("", |(group, _)| group)
@@ -64,7 +64,7 @@ fn shown(given: &str) -> String {
         kind: text("/kind").unwrap().to_owned(),
         namespace: text("/metadata/namespace").map(str::to_owned),
         name: text("/metadata/name").unwrap().to_owned(),
-    };
+    });
     let diff = diff::compare(Versions {
         reference: &reference,
         before: before.as_ref(),

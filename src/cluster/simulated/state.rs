@@ -11,7 +11,9 @@ use serde_json::{Value, json};
 use super::UnitScope;
 use super::temper::Contest;
 use crate::manifest::Object;
-use crate::model::{ApplicationName, CommitId, Health, ImageReference, ObjectRef, Simulated};
+use crate::model::{
+    ApplicationName, CommitId, Health, Identity, ImageReference, ObjectRef, Simulated,
+};
 use crate::plan::{Change, Drifted, LiveObject, Mark};
 
 /// How often somebody may change an object back before it is left alone for a while, and for how long.
@@ -194,12 +196,12 @@ impl Stored {
     }
 
     pub(super) fn reference(&self) -> ObjectRef {
-        ObjectRef {
+        ObjectRef::from(Identity {
             group: self.group.clone(),
             kind: self.kind.clone(),
             namespace: self.namespace.clone(),
             name: self.name.clone(),
-        }
+        })
     }
 
     /// Only what runs pods takes time, and only images can be told to fail.

@@ -9,7 +9,7 @@ use super::*;
 use crate::config::Config;
 use crate::manifest::{ImageFields, parse};
 use crate::model::record::{BRAKE, Record, Statement, Verdict};
-use crate::model::{CommitId, Contents, Digest, Health, ImageVersion, ObjectRef, Rank};
+use crate::model::{CommitId, Contents, Digest, Health, Identity, ImageVersion, ObjectRef, Rank};
 use crate::plan::edit::{Directory, Layers};
 use crate::plan::{
     Apply, Change, Desired, Infra, Learned, Live, LiveObject, Mark, Observed, PlannedOn, Propose,
@@ -139,12 +139,12 @@ fn live(objects: Vec<(ObjectRef, LiveObject)>, brake: Option<&str>) -> Live {
 }
 
 fn object(kind: &str, mark: Option<Mark>) -> (ObjectRef, LiveObject) {
-    let reference = ObjectRef {
+    let reference = ObjectRef::from(Identity {
         group: String::new(),
         kind: kind.to_owned(),
         namespace: Some("default".to_owned()),
         name: "old".to_owned(),
-    };
+    });
     let found = LiveObject {
         uid: "uid-1".to_owned(),
         version: "1".to_owned(),
