@@ -1,12 +1,14 @@
 //! A cluster that only exists in this program: keeps objects, rolls out over time, fails or hangs
 //! as it was told. For demos, tests and simulation; it knows nothing of Kubernetes' rules.
 
+mod journal;
 mod look;
 mod state;
 mod temper;
+mod written;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -20,6 +22,7 @@ use super::{Applied, Cluster, ClusterError, Member, Preview, ReadCluster, Served
 use crate::manifest::Rendered;
 use crate::model::{ApplicationName, EnvironmentName, ObjectRef, Simulated};
 use crate::plan::{Apply, Change, Live, LiveObject};
+use journal::Journal;
 use state::State;
 use temper::Temper;
 
@@ -28,7 +31,7 @@ pub struct SimulatedCluster {
     name: String,
     behaviour: Mutex<Simulated>,
     temper: Mutex<Temper>,
-    file: Option<PathBuf>,
+    journal: Option<Mutex<Journal>>,
     state: Mutex<State>,
     news: Mutex<News>,
     changed: Notify,
@@ -55,15 +58,18 @@ impl SimulatedCluster {
         behaviour: Simulated,
         file: Option<PathBuf>,
     ) -> std::io::Result<Self> {
-        let state = match &file {
-            Some(file) => load(file)?,
-            None => State::default(),
+        let (journal, state) = match &file {
+            Some(file) => {
+                let (journal, state) = Journal::open(file)?;
+                (Some(Mutex::new(journal)), state)
+            }
+            None => (None, State::default()),
         };
         Ok(Self {
             name: format!("the simulated cluster of {environment}"),
             behaviour: Mutex::new(behaviour),
             temper: Mutex::default(),
-            file,
+            journal,
             state: Mutex::new(state),
             news: Mutex::default(),
             changed: Notify::new(),
@@ -84,7 +90,7 @@ impl SimulatedCluster {
 
     /// Holds the environment for this reason, said on the cluster itself; `None` lets it go.
     pub fn brake(&self, reason: Option<&str>) {
-        locked(&self.state).brake = reason.map(str::to_owned);
+        locked(&self.state).counts.brake = reason.map(str::to_owned);
         self.tell_everybody();
     }
 
@@ -102,7 +108,7 @@ impl SimulatedCluster {
 
     /// Deletes an object as somebody else would.
     pub fn delete(&self, reference: &ObjectRef) {
-        locked(&self.state).objects.remove(&reference.to_string());
+        locked(&self.state).remove(reference);
         self.tell_everybody();
     }
 
@@ -121,22 +127,22 @@ impl SimulatedCluster {
 
     /// How many objects were ever written or deleted.
     pub fn writes(&self) -> u64 {
-        locked(&self.state).writes
+        locked(&self.state).counts.writes
     }
 
     /// Everything that is there, whoever's it is.
     pub fn everything(&self, now: Timestamp) -> BTreeMap<ObjectRef, LiveObject> {
         let behaviour = locked(&self.behaviour).clone();
         let state = locked(&self.state);
-        let objects = state.objects.values();
+        let objects = state.objects.iter();
         objects
-            .map(|stored| (stored.reference(), stored.live(&behaviour, now)))
+            .map(|(reference, stored)| (reference.clone(), stored.live(reference, &behaviour, now)))
             .collect()
     }
 
     /// How often it was told to apply something, whatever came of it.
     pub fn attempts(&self) -> u64 {
-        locked(&self.state).attempts
+        locked(&self.state).counts.attempts
     }
 
     fn answering(&self) -> Result<(), ClusterError> {
@@ -175,17 +181,14 @@ impl SimulatedCluster {
         })
     }
 
-    fn save(&self, state: &State) -> std::io::Result<()> {
-        let Some(file) = &self.file else {
-            return Ok(());
-        };
-        if let Some(folder) = file.parent() {
-            std::fs::create_dir_all(folder)?;
+    fn save(&self, state: &mut State) -> std::io::Result<()> {
+        match &self.journal {
+            Some(journal) => locked(journal).write(state),
+            None => {
+                state.unwritten.clear();
+                Ok(())
+            }
         }
-        let text = serde_json::to_vec(state)?;
-        let beside = file.with_extension(format!("new-{}", std::process::id()));
-        std::fs::write(&beside, text)?;
-        std::fs::rename(&beside, file)
     }
 }
 
@@ -204,25 +207,19 @@ impl ReadCluster for SimulatedCluster {
         self.answering()?;
         let behaviour = locked(&self.behaviour).clone();
         let named = desired.map_or(&[][..], |desired| &desired.objects);
-        let is_named = |reference: &ObjectRef| {
-            let found = named.binary_search_by(|object| object.reference.cmp(reference));
-            found.is_ok()
-        };
         let state = locked(&self.state);
-        let mut objects = BTreeMap::new();
-        for stored in state.objects.values() {
-            let reference = stored.reference();
-            let ours = stored.mark.as_ref().is_some_and(|mark| {
-                mark.application == unit.application.as_str()
-                    && mark.environment == unit.environment.as_str()
-            });
-            if ours || is_named(&reference) {
-                objects.insert(reference, stored.live(&behaviour, now));
-            }
-        }
+        let named = named
+            .iter()
+            .filter_map(|it| state.objects.get_key_value(&it.reference));
+        let shown = named.chain(state.of(unit));
+        let objects = shown.map(|(reference, stored)| {
+            let live = stored.live(reference, &behaviour, now);
+            (reference.clone(), live)
+        });
+        let objects = objects.collect();
         Ok(Live {
             objects,
-            brake: state.brake.clone(),
+            brake: state.counts.brake.clone(),
             ..Live::default()
         })
     }
@@ -283,7 +280,7 @@ impl Cluster for SimulatedCluster {
     ) -> Result<Applied, ClusterError> {
         self.answering()?;
         let mut state = locked(&self.state);
-        state.attempts += 1;
+        state.counts.attempts += 1;
         let mut temper = locked(&self.temper);
         let wanted = |change: &Change| {
             let objects = &apply.rendered.objects;
@@ -294,11 +291,8 @@ impl Cluster for SimulatedCluster {
             temper.takes(&object)?;
         }
         for change in &apply.change {
-            let key = change.reference.to_string();
-            let version = state
-                .objects
-                .get(&key)
-                .map(|stored| stored.version.to_string());
+            let found = state.objects.get(&change.reference);
+            let version = found.map(|stored| stored.version.to_string());
             if version != change.version {
                 return Err(ClusterError::Changed {
                     object: change.reference.clone(),
@@ -318,17 +312,13 @@ impl Cluster for SimulatedCluster {
         }
         drop(temper);
         for prune in &apply.prune {
-            let key = prune.reference.to_string();
-            if state
-                .objects
-                .get(&key)
-                .is_some_and(|stored| stored.uid == prune.uid)
-            {
-                state.objects.remove(&key);
-                state.writes += 1;
+            let found = state.objects.get(&prune.reference);
+            if found.is_some_and(|stored| stored.uid() == prune.uid) {
+                state.remove(&prune.reference);
+                state.counts.writes += 1;
             }
         }
-        self.save(&state)
+        self.save(&mut state)
             .map_err(|error| ClusterError::Unavailable {
                 cluster: self.name.clone(),
                 detail: format!("its state cannot be written: {error}"),
@@ -342,14 +332,6 @@ impl Cluster for SimulatedCluster {
         drop(news);
         self.changed.notify_waiters();
         Ok(applied)
-    }
-}
-
-fn load(file: &Path) -> std::io::Result<State> {
-    match std::fs::read(file) {
-        Ok(bytes) => Ok(serde_json::from_slice(&bytes)?),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(State::default()),
-        Err(error) => Err(error),
     }
 }
 

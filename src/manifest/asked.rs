@@ -191,15 +191,16 @@ pub(super) fn drop_books(metadata: &mut Map<String, Value>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Identity;
     use serde_json::json;
 
     fn read_on(kind: &str, group: &str, annotations: Value) -> Result<Asked, String> {
-        let reference = ObjectRef {
+        let reference = ObjectRef::from(Identity {
             group: group.to_owned(),
             kind: kind.to_owned(),
             namespace: None,
             name: "x".to_owned(),
-        };
+        });
         let object = json!({
             "metadata": { "annotations": annotations },
             "spec": { "template": { "spec": { "containers": [] } } },

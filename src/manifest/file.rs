@@ -11,7 +11,7 @@ use super::error::{ManifestError, Place, Problem};
 use super::fields::{ImageFields, ObjectImage};
 use super::site::{self, ImageSite};
 use super::{sealed, versions, yaml};
-use crate::model::ObjectRef;
+use crate::model::{Identity, ObjectRef};
 
 /// One manifest file as read from a tree: parsed once per blob, shared by `Arc`.
 pub struct ManifestFile {
@@ -244,12 +244,12 @@ pub(super) fn identity(value: &Value) -> Result<ObjectRef, Problem> {
     if !is_segment(group) || !is_segment(version) {
         return Err(Problem::NotAName(api_version.to_owned()));
     }
-    Ok(ObjectRef {
+    Ok(ObjectRef::from(Identity {
         group: group.to_owned(),
         kind: kind.to_owned(),
         namespace: namespace.map(str::to_owned),
         name: name.to_owned(),
-    })
+    }))
 }
 
 fn text_of<'a>(value: Option<&'a Value>, field: &'static str) -> Result<&'a str, Problem> {

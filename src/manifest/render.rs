@@ -15,7 +15,7 @@ use super::file::{ManifestFile, ManifestObject};
 use super::images_yaml::ImagesFile;
 use super::patch::PatchFile;
 use super::weight;
-use crate::model::{Access, Digest, ImageReference, ImageRepository, ObjectRef};
+use crate::model::{Access, Digest, Identity, ImageReference, ImageRepository, ObjectRef};
 
 /// One of an environment's directories.
 #[derive(Debug, Clone, Copy)]
@@ -279,12 +279,12 @@ fn finish(mut drafts: Vec<Draft>, rendering: Rendering<'_>) -> Result<Rendered, 
 }
 
 fn mark(object: &Object) -> [u8; 32] {
-    let ObjectRef {
+    let Identity {
         group,
         kind,
         namespace,
         name,
-    } = &object.reference;
+    } = &*object.reference;
     // As JSON, so that no text can pass for a boundary.
     let line = serde_json::json!([group, kind, namespace, name, object.hash().to_string()]);
     Sha256::digest(line.to_string()).into()

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 
-use crate::model::{Digest, ObjectRef};
+use crate::model::{Digest, Identity, ObjectRef};
 
 /// On the pod template: the hash of the configuration it uses.
 pub(super) const STAMP: &str = "towpath.dev/config-hash";
@@ -27,12 +27,12 @@ pub(super) fn stamp(reference: &ObjectRef, workload: &Value, configs: &Configs) 
         collect(pod, &mut used);
     }
     let found = used.into_iter().filter_map(|(kind, name)| {
-        let config = ObjectRef {
+        let config = ObjectRef::from(Identity {
             group: String::new(),
             kind: kind.to_owned(),
             namespace: reference.namespace.clone(),
             name: name.to_owned(),
-        };
+        });
         let hash = configs.get(&config)?;
         Some(serde_json::json!([kind, name, hash.to_string()]))
     });

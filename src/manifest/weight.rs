@@ -66,6 +66,7 @@ fn decoded(text: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Identity;
     use serde_json::json;
 
     #[test]
@@ -102,12 +103,12 @@ mod tests {
             ),
         ] {
             let object = json!({ "kind": kind, field: { "x": "a".repeat(bytes) } });
-            let reference = ObjectRef {
+            let reference = ObjectRef::from(Identity {
                 group: String::new(),
                 kind: kind.to_owned(),
                 namespace: None,
                 name: "x".to_owned(),
-            };
+            });
             let found = fault(&reference, &object.to_string()).map(|problem| problem.to_string());
             match (&found, expected) {
                 (Some(found), Some(expected)) => assert!(found.contains(expected), "{found}"),

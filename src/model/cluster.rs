@@ -262,17 +262,18 @@ impl Prune {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Identity;
 
     fn reference(text: &str) -> ObjectRef {
         let (kind, place) = text.split_once(' ').unwrap_or((text, ""));
         let (kind, group) = kind.split_once('.').unwrap_or((kind, ""));
         let namespace = place.split_once('/').map(|(namespace, _)| namespace);
-        ObjectRef {
+        ObjectRef::from(Identity {
             group: group.to_owned(),
             kind: kind.to_owned(),
             namespace: namespace.map(str::to_owned),
             name: "x".to_owned(),
-        }
+        })
     }
 
     #[test]

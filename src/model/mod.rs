@@ -43,7 +43,7 @@ pub use health_rule::{HealthField, HealthRule, HealthTest};
 pub(crate) use image::is_tag;
 pub use image::{ImageReference, ImageRepository, ImageVersion, InvalidImage};
 pub use name::{ApplicationName, EnvironmentName, InvalidName};
-pub use object::ObjectRef;
+pub use object::{Identity, ObjectRef};
 pub use release::{Contents, Digests, Images, Rank, Release};
 pub use template::{InvalidTemplate, Parts, RenderError, TagTemplate, sanitise_branch};
 pub use url::{InvalidUrl, RepositoryUrl, Scheme};

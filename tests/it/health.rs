@@ -16,7 +16,7 @@ use towpath::cluster::kubernetes::health::{
     Around, Definition, EventFacts, Evidence, PodFacts, RevisionFacts, Rules, evidence, health,
     next_look,
 };
-use towpath::model::{Health, HealthField, HealthRule, HealthTest, ObjectRef};
+use towpath::model::{Health, HealthField, HealthRule, HealthTest, Identity, ObjectRef};
 
 #[test]
 fn objects_do_as_the_cluster_tells() {
@@ -59,7 +59,7 @@ fn look(name: &str, situation: &Value, told: &mut Value) -> Option<String> {
     let now: Timestamp = situation["now"].as_str().unwrap().parse().unwrap();
     let (seen, next) = scene.look(now);
     scene.stands_until(now, &seen, next, name);
-    let about = ObjectRef {
+    let about = ObjectRef::from(Identity {
         group: group(&scene.object).to_owned(),
         kind: scene.object["kind"].as_str().unwrap_or_default().to_owned(),
         namespace: scene.object["metadata"]["namespace"]
@@ -69,7 +69,7 @@ fn look(name: &str, situation: &Value, told: &mut Value) -> Option<String> {
             .as_str()
             .unwrap_or_default()
             .to_owned(),
-    };
+    });
     let text = match &seen {
         Health::Current => "current".to_owned(),
         Health::NotExercised(why) => format!("not exercised: {}", cut(why, &about)),

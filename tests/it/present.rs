@@ -9,7 +9,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
-use towpath::model::ObjectRef;
+use towpath::model::{Identity, ObjectRef};
 use towpath::present::diff::{self, Versions};
 
 use crate::cli::compare;
@@ -66,7 +66,7 @@ fn shown(given: &str) -> String {
     let object = before.as_ref().or(after.as_ref()).unwrap();
     let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str);
     let version = text("/apiVersion").unwrap();
-    let reference = ObjectRef {
+    let reference = ObjectRef::from(Identity {
         group: version
             .split_once('/')
             .map_or("", |(group, _)| group)
@@ -74,7 +74,7 @@ fn shown(given: &str) -> String {
         kind: text("/kind").unwrap().to_owned(),
         namespace: text("/metadata/namespace").map(str::to_owned),
         name: text("/metadata/name").unwrap().to_owned(),
-    };
+    });
     let diff = diff::compare(Versions {
         reference: &reference,
         before: before.as_ref(),
@@ -103,12 +103,12 @@ fn shown(given: &str) -> String {
 /// The largest objects that a cluster takes, in which everything differs.
 #[test]
 fn large_objects_are_compared_too() {
-    let reference = ObjectRef {
+    let reference = ObjectRef::from(Identity {
         group: String::new(),
         kind: "ConfigMap".to_owned(),
         namespace: Some("default".to_owned()),
         name: "large".to_owned(),
-    };
+    });
     let lines = 40_000;
     let object = |side: &str| {
         let text: Vec<String> = (0..lines).map(|line| format!("{side} {line}")).collect();

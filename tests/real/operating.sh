@@ -7,8 +7,9 @@ towpath=$(realpath "$1")
 here=$(mktemp -d)
 blocks=$(mktemp)
 cleanup() {
-  for pid in "$here"/*.pid; do [ -e "$pid" ] && kill "$(cat "$pid")" 2>/dev/null; done
-  rm -rf "$here" "$blocks"
+  # What the page stopped itself is gone already.
+  for pid in "$here"/*.pid; do if [ -e "$pid" ]; then kill "$(cat "$pid")" 2>/dev/null || true; fi; done
+  rm -rf "$here" "$blocks" || true
 }
 trap cleanup EXIT
 free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 
 use crate::manifest::Object;
-use crate::model::{EnvironmentName, ObjectRef};
+use crate::model::{EnvironmentName, Identity, ObjectRef};
 use crate::plan::Mark;
 
 /// The field manager of everything that is applied.
@@ -76,12 +76,12 @@ impl Set {
 
     /// Its parent.
     pub fn parent(&self) -> ObjectRef {
-        ObjectRef {
+        ObjectRef::from(Identity {
             group: String::new(),
             kind: "ConfigMap".to_owned(),
             namespace: Some(self.namespace.clone()),
             name: self.name.clone(),
-        }
+        })
     }
 }
 

@@ -62,7 +62,7 @@ async fn delete(hand: &Hand<'_>, prune: &Prune) -> Result<(), Refusal> {
         return Ok(());
     };
     let mut reference = prune.reference.clone();
-    reference.namespace = reference.namespace.filter(|_| kind.namespaced);
+    reference.namespace.take_if(|_| !kind.namespaced);
     let target = Target::new(&kind, None, &reference);
     // It may have been marked anew since the plan.
     let seen = hand.context.sight.seen(&reference);

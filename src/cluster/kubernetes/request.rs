@@ -303,6 +303,7 @@ fn encoded(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Identity;
 
     #[test]
     fn objects_are_addressed_by_kind_namespace_and_name() {
@@ -342,12 +343,12 @@ mod tests {
                 "/apis/example.com/v2/things/a:b%20c",
             ),
         ] {
-            let object = ObjectRef {
+            let object = ObjectRef::from(Identity {
                 group: group.to_owned(),
                 kind: "Thing".to_owned(),
                 namespace: Some("shop".to_owned()),
                 name: name.to_owned(),
-            };
+            });
             let target = Target::new(&kind(group, plural, namespaced), version, &object);
             assert_eq!(target.path(), expected);
         }

@@ -13,7 +13,7 @@ use serde_json::Value;
 pub use document::{Grant, Subject, grants};
 pub use resource::{Resource, built_in, defined};
 
-use crate::model::{EnvironmentName, ObjectRef, ServiceAccount};
+use crate::model::{EnvironmentName, Identity, ObjectRef, ServiceAccount};
 
 /// What is done with every kind that is applied, and with the set's parent.
 const READ: [&str; 3] = ["get", "list", "watch"];
@@ -319,10 +319,10 @@ fn in_order(mut verbs: Vec<&'static str>) -> Vec<&'static str> {
 pub fn bound(object: &Value) -> Option<ObjectRef> {
     let role = object.get("roleRef")?;
     let text = |key: &str| role.get(key).and_then(Value::as_str).map(str::to_owned);
-    Some(ObjectRef {
+    Some(ObjectRef::from(Identity {
         group: text("apiGroup")?,
         kind: text("kind")?,
         namespace: None,
         name: text("name")?,
-    })
+    }))
 }

@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::UnitScope;
+use super::journal::Line;
 use super::temper::Contest;
-use crate::manifest::Object;
+use super::written::Counts;
+use crate::manifest::{Object, ObjectImage};
 use crate::model::{ApplicationName, CommitId, Health, ImageReference, ObjectRef, Simulated};
 use crate::plan::{Change, Drifted, LiveObject, Mark};
 
@@ -18,71 +20,93 @@ use crate::plan::{Change, Drifted, LiveObject, Mark};
 const CONTESTED_AFTER: u32 = 3;
 const REST: Duration = Duration::from_secs(300);
 
-#[derive(Default, Serialize, Deserialize)]
+/// See the module.
+#[derive(Default)]
 pub(super) struct State {
-    serial: u64,
-    pub(super) objects: BTreeMap<String, Stored>,
-    /// How many objects were ever written or deleted: what an idle round must not raise.
-    pub(super) writes: u64,
-    /// How often something was to be applied.
-    #[serde(default)]
-    pub(super) attempts: u64,
-    /// Why a person holds the environment.
-    #[serde(default)]
-    pub(super) brake: Option<String>,
+    pub(super) counts: Counts,
+    pub(super) objects: BTreeMap<ObjectRef, Stored>,
+    /// Those that carry an application's mark.
+    marked: BTreeMap<ApplicationName, BTreeSet<ObjectRef>>,
+    /// Objects that changed since they were last written.
+    pub(super) unwritten: BTreeSet<ObjectRef>,
 }
 
-#[derive(Clone, Serialize, Deserialize)]
+/// An object.
+#[derive(Clone)]
 pub(super) struct Stored {
-    group: String,
-    kind: String,
-    namespace: Option<String>,
-    name: String,
-    pub(super) uid: String,
+    /// The serial with which it came to be.
+    pub(super) born: u64,
     pub(super) version: u64,
     pub(super) applied_at: Timestamp,
-    images: Vec<String>,
-    pub(super) mark: Option<StoredMark>,
+    pub(super) images: Vec<Arc<ObjectImage>>,
+    pub(super) mark: Option<Mark>,
+    pub(super) oddity: Option<Box<Oddity>>,
+    pub(super) drift: Option<Box<StoredDrift>>,
+    pub(super) content: Content,
+}
+
+/// What few objects have.
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Oddity {
     engine: Option<String>,
-    #[serde(default)]
     service_type: Option<String>,
     /// Whether it runs nothing: scaled to zero.
-    #[serde(default)]
     asleep: bool,
-    #[serde(default)]
     kept: Option<String>,
-    #[serde(default)]
-    drift: Option<StoredDrift>,
-    /// What was applied, as JSON; `None`: somebody else put it there.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    content: Option<Arc<str>>,
 }
 
 #[derive(Clone, Serialize, Deserialize)]
-struct StoredDrift {
+pub(super) struct StoredDrift {
     field: String,
     by: String,
     rounds: u32,
     rest_until: Option<Timestamp>,
 }
 
-#[derive(Clone, Serialize, Deserialize)]
-pub(super) struct StoredMark {
-    pub(super) application: String,
-    pub(super) environment: String,
-    hash: String,
-    commit: String,
+/// What was applied, as JSON.
+#[derive(Clone)]
+pub(super) enum Content {
+    /// Somebody else put the object there.
+    Nothing,
+    Here(Arc<str>),
+    /// In the cluster's file.
+    Written(Line),
 }
 
 impl State {
+    pub(super) fn new(counts: Counts, objects: BTreeMap<ObjectRef, Stored>) -> Self {
+        let mut state = Self {
+            counts,
+            objects,
+            ..Self::default()
+        };
+        for (reference, stored) in &state.objects {
+            if let Some(mark) = &stored.mark {
+                let of = state.marked.entry(mark.application.clone()).or_default();
+                of.insert(reference.clone());
+            }
+        }
+        state
+    }
+
     /// The applications with such an object.
     pub(super) fn applications(
         &self,
         is_such: impl Fn(&Stored) -> bool,
     ) -> BTreeSet<ApplicationName> {
         let such = self.objects.values().filter(|stored| is_such(stored));
-        such.filter_map(|stored| stored.mark.as_ref()?.application.parse().ok())
+        such.filter_map(|stored| Some(stored.mark.as_ref()?.application.clone()))
             .collect()
+    }
+
+    /// The objects that carry the unit's mark.
+    pub(super) fn of<'a>(
+        &'a self,
+        unit: &'a UnitScope,
+    ) -> impl Iterator<Item = (&'a ObjectRef, &'a Stored)> {
+        let marked = self.marked.get(&unit.application).into_iter().flatten();
+        let marked = marked.filter_map(|reference| self.objects.get_key_value(reference));
+        marked.filter(|(_, stored)| stored.is_of(unit))
     }
 
     pub(super) fn put(
@@ -93,27 +117,28 @@ impl State {
         object: &Object,
         now: Timestamp,
     ) {
-        self.serial += 1;
-        self.writes += 1;
-        let mut stored = Stored::new(&object.reference, self.serial, now);
+        self.counts.writes += 1;
+        let mut stored = self.born(now);
         let value = object.value();
         let text = |pointer: &str| value.pointer(pointer).and_then(Value::as_str);
         let images = object.images.iter();
-        stored.images = images.map(|image| image.image.text.clone()).collect();
-        stored.service_type = text("/spec/type").map(str::to_owned);
-        stored.asleep = value.pointer("/spec/replicas").and_then(Value::as_u64) == Some(0);
-        stored.content = Some(object.shared_json());
-        stored.mark = Some(StoredMark {
-            application: unit.application.to_string(),
-            environment: unit.environment.to_string(),
-            hash: change.hash.to_string(),
-            commit: commit.to_string(),
+        stored.images = images.map(|image| image.image.clone()).collect();
+        stored.set_oddity(|oddity| {
+            oddity.service_type = text("/spec/type").map(str::to_owned);
+            oddity.asleep = value.pointer("/spec/replicas").and_then(Value::as_u64) == Some(0);
         });
-        let key = object.reference.to_string();
-        if let Some(before) = self.objects.get(&key).filter(|_| !change.anew) {
-            stored.uid.clone_from(&before.uid);
+        stored.content = Content::Here(object.shared_json());
+        stored.mark = Some(Mark {
+            application: unit.application.clone(),
+            environment: unit.environment.clone(),
+            hash: change.hash,
+            commit,
+        });
+        let before = self.objects.get(&object.reference);
+        if let Some(before) = before.filter(|_| !change.anew) {
+            stored.born = before.born;
         }
-        self.objects.insert(key, stored);
+        self.set(&object.reference, stored);
     }
 
     /// Puts an object there that carries no mark of ours.
@@ -123,83 +148,90 @@ impl State {
         engine: Option<&str>,
         now: Timestamp,
     ) {
-        self.serial += 1;
-        let mut stored = Stored::new(reference, self.serial, now);
-        stored.engine = engine.map(str::to_owned);
-        self.objects.insert(reference.to_string(), stored);
+        let mut stored = self.born(now);
+        stored.set_oddity(|oddity| oddity.engine = engine.map(str::to_owned));
+        self.set(reference, stored);
     }
 
     /// Somebody changes a field, the so-manieth time in a row.
     pub(super) fn drift(&mut self, reference: &ObjectRef, changed: &Contest, now: Timestamp) {
-        self.serial += 1;
-        let serial = self.serial;
+        self.counts.serial += 1;
         let rests = changed.rounds >= CONTESTED_AFTER;
-        if let Some(stored) = self.objects.get_mut(&reference.to_string()) {
-            stored.version = serial;
-            stored.drift = Some(StoredDrift {
+        if let Some(stored) = self.objects.get_mut(reference) {
+            stored.version = self.counts.serial;
+            stored.drift = Some(Box::new(StoredDrift {
                 field: changed.field.clone(),
                 by: changed.by.clone(),
                 rounds: changed.rounds,
                 rest_until: rests.then(|| now.checked_add(REST).unwrap_or(Timestamp::MAX)),
-            });
+            }));
+            self.unwritten.insert(reference.clone());
         }
     }
 
     /// Says why an object is not to be deleted.
     pub(super) fn keep(&mut self, reference: &ObjectRef, why: &str) {
-        if let Some(stored) = self.objects.get_mut(&reference.to_string()) {
-            stored.kept = Some(why.to_owned());
+        if let Some(stored) = self.objects.get_mut(reference) {
+            stored.set_oddity(|oddity| oddity.kept = Some(why.to_owned()));
+            self.unwritten.insert(reference.clone());
+        }
+    }
+
+    /// Takes an object away.
+    pub(super) fn remove(&mut self, reference: &ObjectRef) {
+        let gone = self.objects.remove(reference);
+        if let Some(mark) = gone.and_then(|gone| gone.mark)
+            && let Some(of) = self.marked.get_mut(&mark.application)
+        {
+            of.remove(reference);
+        }
+        self.unwritten.insert(reference.clone());
+    }
+
+    fn set(&mut self, reference: &ObjectRef, stored: Stored) {
+        self.remove(reference);
+        if let Some(mark) = &stored.mark {
+            let of = self.marked.entry(mark.application.clone()).or_default();
+            of.insert(reference.clone());
+        }
+        self.objects.insert(reference.clone(), stored);
+    }
+
+    /// A new object of nobody's.
+    fn born(&mut self, now: Timestamp) -> Stored {
+        self.counts.serial += 1;
+        Stored {
+            born: self.counts.serial,
+            version: self.counts.serial,
+            applied_at: now,
+            images: Vec::new(),
+            mark: None,
+            oddity: None,
+            drift: None,
+            content: Content::Nothing,
         }
     }
 }
 
 impl Stored {
-    fn new(reference: &ObjectRef, serial: u64, now: Timestamp) -> Self {
-        Self {
-            group: reference.group.clone(),
-            kind: reference.kind.clone(),
-            namespace: reference.namespace.clone(),
-            name: reference.name.clone(),
-            uid: format!("uid-{serial}"),
-            version: serial,
-            applied_at: now,
-            images: Vec::new(),
-            mark: None,
-            engine: None,
-            service_type: None,
-            asleep: false,
-            kept: None,
-            drift: None,
-            content: None,
-        }
+    pub(super) fn uid(&self) -> String {
+        format!("uid-{}", self.born)
     }
 
     pub(super) fn is_of(&self, unit: &UnitScope) -> bool {
         self.mark.as_ref().is_some_and(|mark| {
-            mark.application == unit.application.as_str()
-                && mark.environment == unit.environment.as_str()
+            mark.application == unit.application && mark.environment == unit.environment
         })
     }
 
-    /// The object; of one that somebody else put there, no more than which it is.
-    pub(super) fn value(&self) -> Value {
-        let applied = self.content.as_deref();
-        let applied = applied.and_then(|content| serde_json::from_str(content).ok());
-        applied.unwrap_or_else(|| {
-            json!({
-                "kind": self.kind,
-                "metadata": { "name": self.name, "namespace": self.namespace },
-            })
-        })
+    fn set_oddity(&mut self, set: impl FnOnce(&mut Oddity)) {
+        let mut oddity = self.oddity.take().unwrap_or_default();
+        set(&mut oddity);
+        self.oddity = Some(oddity).filter(|oddity| **oddity != Oddity::default());
     }
 
-    pub(super) fn reference(&self) -> ObjectRef {
-        ObjectRef {
-            group: self.group.clone(),
-            kind: self.kind.clone(),
-            namespace: self.namespace.clone(),
-            name: self.name.clone(),
-        }
+    fn kept(&self) -> Option<String> {
+        self.oddity.as_ref()?.kept.clone()
     }
 
     /// Only what runs pods takes time, and only images can be told to fail.
@@ -207,18 +239,25 @@ impl Stored {
         !self.images.is_empty()
     }
 
-    pub(super) fn live(&self, behaviour: &Simulated, now: Timestamp) -> LiveObject {
+    pub(super) fn live(
+        &self,
+        reference: &ObjectRef,
+        behaviour: &Simulated,
+        now: Timestamp,
+    ) -> LiveObject {
+        let oddity = self.oddity.as_deref();
+        let engine = oddity.and_then(|oddity| oddity.engine.clone());
         LiveObject {
-            uid: self.uid.clone(),
+            uid: self.uid(),
             version: self.version.to_string(),
-            mark: self.mark.as_ref().and_then(StoredMark::read),
-            engine: self.engine.clone(),
+            mark: self.mark.clone(),
             managers: match &self.mark {
                 Some(_) => Vec::new(),
-                None => vec![self.engine.clone().unwrap_or_else(|| "kubectl".to_owned())],
+                None => vec![engine.clone().unwrap_or_else(|| "kubectl".to_owned())],
             },
-            service_type: self.service_type.clone(),
-            health: self.health(behaviour, now),
+            engine,
+            service_type: oddity.and_then(|oddity| oddity.service_type.clone()),
+            health: self.health(reference, behaviour, now),
             applied_at: self.applied_at,
             drift: self.drift.as_ref().map(|drift| Drifted {
                 fields: vec![drift.field.clone()],
@@ -226,60 +265,43 @@ impl Stored {
                 rounds: drift.rounds,
                 rest_until: drift.rest_until,
             }),
-            kept: self.kept.clone(),
+            kept: self.kept(),
             claimed: None,
         }
     }
 
-    fn health(&self, behaviour: &Simulated, now: Timestamp) -> Health {
-        let told = |images: &[String]| {
-            let is_told = |image: &&String| images.iter().any(|told| is(image, told));
-            self.images.iter().find(is_told)
+    fn health(&self, reference: &ObjectRef, behaviour: &Simulated, now: Timestamp) -> Health {
+        let told = |told: &[String]| {
+            let mut images = self.images.iter().map(|image| &image.text);
+            images.find(|image| told.iter().any(|told| is(image, told)))
         };
         if !self.is_workload() {
             return Health::Current;
         }
-        if self.asleep {
-            return Health::NotExercised(format!("{}: it wants no replicas", self.reference()));
+        if self.oddity.as_ref().is_some_and(|oddity| oddity.asleep) {
+            return Health::NotExercised(format!("{reference}: it wants no replicas"));
         }
         if let Some(image) = told(&behaviour.hang) {
-            return Health::InProgress(format!(
-                "{}: {image} does not become ready",
-                self.reference()
-            ));
+            return Health::InProgress(format!("{reference}: {image} does not become ready"));
         }
         let ready_at = self
             .applied_at
             .checked_add(behaviour.ready_after)
             .unwrap_or(Timestamp::MAX);
         if now < ready_at {
-            let waits = match self.kind.as_str() {
+            let waits = match reference.kind.as_str() {
                 "Job" => "it runs",
                 _ => "0 of 1 ready",
             };
-            return Health::InProgress(format!("{}: {waits}", self.reference()));
+            return Health::InProgress(format!("{reference}: {waits}"));
         }
         match told(&behaviour.fail) {
-            Some(_) if self.kind == "Job" => Health::Failed(format!(
-                "{}: BackoffLimitExceeded; its last line: the command ended with 1",
-                self.reference()
+            Some(_) if reference.kind == "Job" => Health::Failed(format!(
+                "{reference}: BackoffLimitExceeded; its last line: the command ended with 1"
             )),
-            Some(image) => {
-                Health::Failed(format!("{}: CrashLoopBackOff of {image}", self.reference()))
-            }
+            Some(image) => Health::Failed(format!("{reference}: CrashLoopBackOff of {image}")),
             None => Health::Current,
         }
-    }
-}
-
-impl StoredMark {
-    fn read(&self) -> Option<Mark> {
-        Some(Mark {
-            application: self.application.parse().ok()?,
-            environment: self.environment.parse().ok()?,
-            hash: self.hash.parse().ok()?,
-            commit: self.commit.parse().ok()?,
-        })
     }
 }
 

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::tests::{HEALTHY, apply, check_live, check_step, commit, planned_on, ran, state, write};
 use crate::model::record::{BRAKE, Cause, Statement, Verdict};
-use crate::model::{Health, ObjectRef};
+use crate::model::{Health, Identity, ObjectRef};
 use crate::plan::{Apply, Live, LiveObject, Mark, Prune, Scope, Statements, Step};
 
 /// What the cluster runs.
@@ -17,12 +17,12 @@ fn live(objects: Vec<(ObjectRef, LiveObject)>, brake: Option<&str>) -> Live {
 }
 
 fn object(kind: &str, mark: Option<Mark>) -> (ObjectRef, LiveObject) {
-    let reference = ObjectRef {
+    let reference = ObjectRef::from(Identity {
         group: String::new(),
         kind: kind.to_owned(),
         namespace: Some("default".to_owned()),
         name: "old".to_owned(),
-    };
+    });
     let found = LiveObject {
         uid: "uid-1".to_owned(),
         version: "1".to_owned(),

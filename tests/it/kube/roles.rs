@@ -8,7 +8,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use serde_json::{Value, json};
 use towpath::cluster::rbac::{self, Asked, Resource, Subject, Wanted};
-use towpath::model::{ObjectRef, ServiceAccount};
+use towpath::model::{Identity, ObjectRef, ServiceAccount};
 
 use super::Bed;
 use super::bed::apply;
@@ -64,7 +64,7 @@ fn reference(object: &Value) -> ObjectRef {
             .map(str::to_owned)
     };
     let version = text("/apiVersion").unwrap();
-    ObjectRef {
+    ObjectRef::from(Identity {
         group: version
             .split_once('/')
             .map_or("", |(group, _)| group)
@@ -72,7 +72,7 @@ fn reference(object: &Value) -> ObjectRef {
         kind: text("/kind").unwrap(),
         namespace: text("/metadata/namespace"),
         name: text("/metadata/name").unwrap(),
-    }
+    })
 }
 
 /// The objects of every role for this user.

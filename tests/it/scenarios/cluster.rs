@@ -1,7 +1,7 @@
 //! What the commands of a scenario do to clusters.
 
 use towpath::cluster::simulated::Contest;
-use towpath::model::{ObjectRef, Simulated};
+use towpath::model::{Identity, ObjectRef, Simulated};
 
 use super::site::Site;
 
@@ -99,10 +99,10 @@ fn contest(field: &str, by: &str) -> Contest {
 fn object_reference(text: &str) -> ObjectRef {
     let (kind, name) = text.split_once('/').unwrap();
     let (kind, group) = kind.split_once('.').unwrap_or((kind, ""));
-    ObjectRef {
+    ObjectRef::from(Identity {
         group: group.to_owned(),
         kind: kind.to_owned(),
         namespace: Some("default".to_owned()),
         name: name.to_owned(),
-    }
+    })
 }

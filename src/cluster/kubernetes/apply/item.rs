@@ -15,7 +15,7 @@ use crate::cluster::kubernetes::marks;
 use crate::cluster::kubernetes::refusal::Refusal;
 use crate::cluster::kubernetes::request::{NEVER, Target};
 use crate::manifest::Object;
-use crate::model::{Digest, ObjectRef};
+use crate::model::{Digest, Identity, ObjectRef};
 use crate::plan::{Change, Mark};
 
 /// See the module.
@@ -90,7 +90,7 @@ impl<'a> Item<'a> {
 
     /// Whether it is this namespace, which is not there yet.
     pub(super) fn is_new_namespace(&self, name: &str) -> bool {
-        let ObjectRef { kind, group, .. } = &self.reference;
+        let Identity { kind, group, .. } = &*self.reference;
         let is_namespace = kind == "Namespace" && group.is_empty();
         is_namespace && self.reference.name == name && self.version.is_none()
     }

@@ -120,14 +120,15 @@ pub(in crate::cluster::kubernetes) fn error(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Identity;
 
     fn object(name: &str) -> ObjectRef {
-        ObjectRef {
+        ObjectRef::from(Identity {
             group: String::new(),
             kind: "ConfigMap".to_owned(),
             namespace: Some("shop".to_owned()),
             name: name.to_owned(),
-        }
+        })
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::item::Item;
 use crate::cluster::kubernetes::refusal::Refusal;
 use crate::cluster::kubernetes::request::{Deletion, View};
 use crate::manifest::RECREATE;
-use crate::model::ObjectRef;
+use crate::model::{Identity, ObjectRef};
 
 /// Kinds that hold data or take much else along: here the annotation's value must be the kind's own
 /// name, so that no patch over many objects says it by the way.
@@ -42,7 +42,7 @@ impl Item<'_> {
 
 /// What to write on an object so that it may be made anew.
 pub(super) fn permission(object: &ObjectRef) -> String {
-    let ObjectRef { kind, group, .. } = object;
+    let Identity { kind, group, .. } = &**object;
     let value = match GRAVE.contains(&(kind, group)) {
         true => kind,
         false => "true",

@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use crate::manifest::Object;
-use crate::model::ObjectRef;
+use crate::model::{Identity, ObjectRef};
 
 /// A stage of an apply. Deleting goes through them backwards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -147,12 +147,12 @@ impl Brought {
         if object.kind == "Namespace" && object.group == CORE {
             self.namespaces.insert(object.name.clone());
         }
-        let ObjectRef {
+        let Identity {
             kind,
             namespace,
             name,
             ..
-        } = object.clone();
+        } = Identity::clone(object);
         self.others.insert((kind, namespace, name));
     }
 
@@ -177,12 +177,12 @@ impl Brought {
     fn looked_up(&self, object: &Object) -> Vec<Stage> {
         let named = lookups(object).into_iter();
         let brought = named.filter_map(|(kind, namespace, name)| {
-            let (stage, _) = place(&ObjectRef {
+            let (stage, _) = place(&ObjectRef::from(Identity {
                 group: group_of(kind).to_owned(),
                 kind: kind.to_owned(),
                 namespace: None,
                 name: String::new(),
-            });
+            }));
             let looked_up = (kind.to_owned(), namespace, name);
             self.others.contains(&looked_up).then_some(stage)
         });
@@ -198,7 +198,7 @@ impl Brought {
 
 /// Group and kind that a CRD defines.
 pub(super) fn defined_by(object: &Object) -> Option<(String, String)> {
-    let ObjectRef { kind, group, .. } = &object.reference;
+    let Identity { kind, group, .. } = &*object.reference;
     if kind != "CustomResourceDefinition" || group != "apiextensions.k8s.io" {
         return None;
     }
@@ -258,12 +258,12 @@ mod tests {
             Some((namespace, name)) => (Some(namespace.to_owned()), name),
             None => (None, place),
         };
-        ObjectRef {
+        ObjectRef::from(Identity {
             group: group.to_owned(),
             kind: kind.to_owned(),
             namespace,
             name: name.to_owned(),
-        }
+        })
     }
 
     #[test]

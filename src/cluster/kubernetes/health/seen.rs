@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::evidence::Evidence;
 use super::text;
-use crate::model::{Health, ObjectRef};
+use crate::model::{Health, Identity, ObjectRef};
 
 /// Now, and when time alone will next change an answer.
 #[derive(Debug)]
@@ -155,12 +155,12 @@ impl<'a> Seen<'a> {
     }
 
     fn about(&self, why: impl fmt::Display) -> String {
-        let reference = ObjectRef {
+        let reference = ObjectRef::from(Identity {
             group: self.group().to_owned(),
             kind: self.kind().to_owned(),
             namespace: self.text("/metadata/namespace").map(str::to_owned),
             name: self.text("/metadata/name").unwrap_or_default().to_owned(),
-        };
+        });
         format!("{reference}: {why}")
     }
 }

@@ -12,7 +12,7 @@ use super::store::Store;
 use crate::cluster::kubernetes::compare;
 use crate::cluster::kubernetes::health::{Rules, health, next_look};
 use crate::cluster::kubernetes::marks;
-use crate::model::{Health, ObjectRef};
+use crate::model::{Health, Identity, ObjectRef};
 
 /// Kinds of Kubernetes' own that do what they state as soon as they are stored: they are not read
 /// for their health.
@@ -227,12 +227,12 @@ impl Store {
     /// What people call an object of a kind.
     pub(super) fn reference(&self, kind: usize, key: &Key) -> ObjectRef {
         let kind = &self.kinds[kind].kind;
-        ObjectRef {
+        ObjectRef::from(Identity {
             group: kind.group.clone(),
             kind: kind.kind.clone(),
             namespace: kind.namespaced.then(|| key.namespace.to_string()),
             name: key.name.to_string(),
-        }
+        })
     }
 }
 

@@ -18,7 +18,7 @@ use towpath::cluster::kubernetes::marks::{self, Set};
 use towpath::cluster::kubernetes::set::{ApplySet, Members};
 use towpath::cluster::{Applied, ClusterError, UnitScope};
 use towpath::manifest::{ImageFields, Layer, Rendered, Rendering, parse, render};
-use towpath::model::{Conflicts, ObjectRef};
+use towpath::model::{Conflicts, Identity, ObjectRef};
 use towpath::plan::{Apply, Change, Prune};
 
 use super::super::audit::{Asked, asked};
@@ -266,12 +266,12 @@ impl Site {
             },
         };
         let cluster_scoped = ["Namespace", "ClusterRole", "PriorityClass"].contains(&kind);
-        ObjectRef {
+        ObjectRef::from(Identity {
             group: group.to_owned(),
             kind: kind.to_owned(),
             namespace: (!cluster_scoped).then(|| self.namespace.clone()),
             name: name.to_owned(),
-        }
+        })
     }
 
     /// An object as it is live, read by somebody else.
@@ -353,10 +353,10 @@ impl Site {
     }
 
     fn settled(&self, live: &DynamicObject, reference: &ObjectRef) -> ObjectRef {
-        ObjectRef {
+        ObjectRef::from(Identity {
             namespace: live.metadata.namespace.clone(),
-            ..reference.clone()
-        }
+            ..Identity::clone(reference)
+        })
     }
 }
 
