@@ -200,8 +200,10 @@ impl Site {
             let now = moment(self.now, index);
             towpath.reconciler.round(now).await;
             for posted in towpath.reconciler.board().all() {
-                let planned = plan(&posted.pipeline, &posted.world, now);
-                let findings = check::check(&posted.pipeline, &posted.world, &planned);
+                let name = &posted.pipeline.application.name;
+                let world = towpath.reconciler.world(name, now).unwrap();
+                let planned = plan(&posted.pipeline, &world, now);
+                let findings = check::check(&posted.pipeline, &world, &planned);
                 assert!(findings.is_empty(), "the plan breaks {findings:?}");
                 for unit in &posted.plan.units {
                     if let Decision::Step(step) = &unit.decision {
