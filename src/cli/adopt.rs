@@ -89,6 +89,12 @@ fn list(adoption: &Adoption, out: &mut dyn Write) -> Result<()> {
             )?,
         }
     }
+    if !adoption.foreign.is_empty() {
+        writeln!(
+            out,
+            "  taken over, they are deleted when their manifests go"
+        )?;
+    }
     for reference in &adoption.changed {
         writeln!(out, "change {reference}")?;
     }

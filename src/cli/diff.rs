@@ -54,20 +54,33 @@ pub struct Args {
 /// Where the outside cannot be set up or read, names are unknown, the cluster refuses an object, or
 /// the writer's.
 pub async fn run(args: &Args, setup: &Setup, out: &mut dyn Write) -> Result<u8> {
-    let diffs = objects(args, setup, clock::now()).await?;
+    let objects = objects(args, setup, clock::now()).await?;
     match args.output {
-        Output::Table => table(&diffs, out)?,
-        form => form.write(&diffs.iter().map(ObjectView::of).collect::<Vec<_>>(), out)?,
+        Output::Table => table(&objects, out)?,
+        form => form.write(&objects.iter().map(ObjectView::of).collect::<Vec<_>>(), out)?,
     }
-    let differs = diffs.iter().any(|it| it.change != Change::Unchanged);
+    let differs = !objects.iter().all(Tried::is_unchanged);
     Ok(match args.exit_code && differs {
         true => exit::DIFFERS,
         false => exit::OK,
     })
 }
 
+/// An object that the cluster was asked about.
+struct Tried {
+    diff: ObjectDiff,
+    /// Why the cluster could not try it, or what it has against it.
+    note: Option<String>,
+}
+
+impl Tried {
+    fn is_unchanged(&self) -> bool {
+        self.diff.change == Change::Unchanged && self.note.is_none()
+    }
+}
+
 /// Every object of the unit, by name.
-async fn objects(args: &Args, setup: &Setup, now: Timestamp) -> Result<Vec<ObjectDiff>> {
+async fn objects(args: &Args, setup: &Setup, now: Timestamp) -> Result<Vec<Tried>> {
     let pipelines = names::pipelines(setup, Some(&args.application))?;
     let Some(pipeline) = pipelines.first() else {
         bail!("there is no application `{}`", args.application);
@@ -104,13 +117,15 @@ async fn objects(args: &Args, setup: &Setup, now: Timestamp) -> Result<Vec<Objec
     };
     let mut previews = cluster.preview(&scope, &rendered, now).await?;
     previews.sort_by(|a, b| a.reference.cmp(&b.reference));
-    let diffs = previews.iter().map(|preview| {
-        diff::compare(Versions {
+    let diffs = previews.into_iter().map(|preview| {
+        let diff = diff::compare(Versions {
             reference: &preview.reference,
             before: preview.before.as_ref(),
             after: preview.after.as_ref(),
             secret: preview.secret,
-        })
+        });
+        let note = preview.note;
+        Tried { diff, note }
     });
     Ok(diffs.collect())
 }
@@ -157,10 +172,11 @@ fn find(world: &World, name: &str) -> Result<Release> {
     }
 }
 
-fn table(diffs: &[ObjectDiff], out: &mut dyn Write) -> Result<()> {
+fn table(objects: &[Tried], out: &mut dyn Write) -> Result<()> {
     let bold = Style::new().bold();
     let place = AnsiColor::Cyan.on_default();
-    for diff in diffs.iter().filter(|it| it.change != Change::Unchanged) {
+    let warning = AnsiColor::Red.on_default();
+    for Tried { diff, note } in objects.iter().filter(|it| !it.is_unchanged()) {
         let style = style(diff.change);
         let (sign, reference) = (diff.change.sign(), &diff.reference);
         let word = diff.change.name();
@@ -168,6 +184,9 @@ fn table(diffs: &[ObjectDiff], out: &mut dyn Write) -> Result<()> {
             out,
             "{style}{sign}{style:#} {bold}{reference}{bold:#} {style}would be {word}{style:#}"
         )?;
+        for line in note.iter().flat_map(|note| note.lines()) {
+            writeln!(out, "{warning}! {line}{warning:#}")?;
+        }
         for hunk in &diff.hunks {
             if !hunk.within.is_empty() {
                 writeln!(out, "{place}@@ {} @@{place:#}", hunk.within)?;
@@ -184,7 +203,7 @@ fn table(diffs: &[ObjectDiff], out: &mut dyn Write) -> Result<()> {
         writeln!(out)?;
     }
     let counts = Change::ALL.into_iter().filter_map(|change| {
-        let count = diffs.iter().filter(|it| it.change == change).count();
+        let count = objects.iter().filter(|it| it.diff.change == change).count();
         (count > 0).then(|| format!("{count} {}", change.name()))
     });
     writeln!(out, "{}", counts.collect::<Vec<_>>().join(", "))?;
@@ -209,6 +228,9 @@ struct ObjectView<'a> {
     namespace: Option<&'a str>,
     name: &'a str,
     change: &'static str,
+    /// Why the cluster could not try it, or what it has against it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    note: Option<&'a str>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     fields: Vec<FieldView<'a>>,
     /// The whole of it, where it would be created.
@@ -226,7 +248,7 @@ struct FieldView<'a> {
 }
 
 impl<'a> ObjectView<'a> {
-    fn of(diff: &'a ObjectDiff) -> Self {
+    fn of(Tried { diff, note }: &'a Tried) -> Self {
         let field = |field: &'a FieldDiff| FieldView {
             path: &field.path,
             before: field.before.as_ref(),
@@ -238,6 +260,7 @@ impl<'a> ObjectView<'a> {
             namespace: diff.reference.namespace.as_deref(),
             name: &diff.reference.name,
             change: diff.change.name(),
+            note: note.as_deref(),
             fields: diff.fields.iter().map(field).collect(),
             object: diff.created.as_ref(),
         }

@@ -10,6 +10,7 @@ pub mod completions;
 pub mod demo;
 pub mod diff;
 pub mod explain;
+mod files;
 pub mod inventory;
 mod names;
 mod person;
@@ -79,11 +80,11 @@ enum Command {
     Plan(plan::Args),
     Status(status::Args),
     Explain(explain::Args),
+    Adopt(adopt::Args),
+    Approve(approve::Args),
     Diff(diff::Args),
     Inventory(inventory::Args),
     Rbac(rbac::Args),
-    Adopt(adopt::Args),
-    Approve(approve::Args),
     Check(check::Args),
     SetImage(set_image::SetImage),
     Schema(schema::Args),
@@ -182,14 +183,17 @@ async fn dispatch(cli: Cli) -> anyhow::Result<u8> {
         Command::Explain(args) => {
             explain::run(&args, &Setup::load(location).await?, &mut out, &mut err).await?
         }
+        Command::Adopt(args) => adopt::run(&args, &Setup::load(location).await?, &mut out).await?,
+        Command::Approve(args) => {
+            approve::run(&args, &Setup::load(location).await?, &mut out).await?
+        }
         Command::Diff(args) => diff::run(&args, &Setup::load(location).await?, &mut out).await?,
         Command::Inventory(args) => {
             inventory::run(&args, &Setup::load(location).await?, &mut out, &mut err).await?
         }
         Command::Rbac(args) => rbac::run(&args, &Setup::load(location).await?, &mut out).await?,
-        Command::Adopt(args) => adopt::run(&args, &Setup::load(location).await?, &mut out).await?,
-        Command::Approve(args) => {
-            approve::run(&args, &Setup::load(location).await?, &mut out).await?
+        Command::Check(args) if args.is_of_manifests() => {
+            check::manifests::run(&args, &mut out, &mut err)?
         }
         Command::Check(args) => {
             let config = match Setup::load(location).await {

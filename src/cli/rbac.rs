@@ -30,7 +30,8 @@ pub struct Args {
     /// Only this environment
     environment: Option<EnvironmentName>,
 
-    /// A role in each namespace in use, and one for the cluster only for what lives in no namespace
+    /// A role in each namespace of `access: { namespaces }`, and one for the cluster only for what
+    /// lives in no namespace
     #[arg(long)]
     namespaced: bool,
 
@@ -90,6 +91,10 @@ pub async fn run(args: &Args, setup: &Setup, out: &mut dyn Write) -> Result<u8> 
             rendered.objects.iter().map(move |object| (object, account))
         });
         let objects: Vec<_> = objects.collect();
+        let namespaces = match args.namespaced {
+            true => Some(followed(environment, &units)?),
+            false => None,
+        };
         let kinds = kinds(environment, &objects, cluster).await?;
         let bound: Vec<Option<ObjectRef>> =
             objects.iter().map(|(object, _)| bound(object)).collect();
@@ -108,7 +113,7 @@ pub async fn run(args: &Args, setup: &Setup, out: &mut dyn Write) -> Result<u8> 
             environment,
             namespace: described.cluster.namespace(),
             objects: &wanted.collect::<Vec<_>>(),
-            namespaced: args.namespaced,
+            namespaces: namespaces.as_ref(),
         });
         for grant in rbac::grants(environment, &roles, &towpath) {
             if !std::mem::take(&mut first) {
@@ -121,6 +126,24 @@ pub async fn run(args: &Args, setup: &Setup, out: &mut dyn Write) -> Result<u8> 
         }
     }
     Ok(exit::OK)
+}
+
+/// The namespaces that are followed for an environment.
+fn followed(
+    environment: &EnvironmentName,
+    units: &[&(Environment, Arc<Rendered>)],
+) -> Result<BTreeSet<String>> {
+    let mut all = BTreeSet::new();
+    for (unit, _) in units {
+        let access = unit.access.as_ref();
+        let Some(namespaces) = access.and_then(|access| access.namespaces.as_ref()) else {
+            bail!(
+                "{environment}: the whole cluster is followed, which takes a role for all of it — state `access: {{ namespaces: [...] }}` in the environment, or leave out `--namespaced`"
+            );
+        };
+        all.extend(namespaces.iter().cloned());
+    }
+    Ok(all)
 }
 
 /// The object as YAML, its lists of words in one line each, as people write roles.
@@ -173,7 +196,7 @@ async fn units(
     now: Timestamp,
 ) -> Result<Vec<(Environment, Arc<Rendered>)>> {
     let pipelines = setup.pipelines();
-    let observatory = Observatory::new(&pipelines, &setup.pipelines(), outside, now);
+    let observatory = Observatory::new(&pipelines, &pipelines, outside, now);
     let asked = |environment: &&Environment| environments.contains(&environment.name);
     let all = || {
         pipelines

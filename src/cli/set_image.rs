@@ -4,12 +4,12 @@
 //! [`crate::manifest`]'s.
 
 mod diff;
-mod files;
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use crate::manifest::{self, Edited, IMAGES_FILE, ImageFields, ManifestError, has_image};
+use super::files;
+use crate::manifest::{self, Edited, IMAGES_FILE, ImageFields, ManifestError, Problem, has_image};
 use crate::model::{ImageReference, ImageRepository, ImageVersion, Images};
 
 /// Set images in manifests, changing no other byte
@@ -63,7 +63,12 @@ pub fn run(args: &SetImage, out: &mut dyn Write, err: &mut dyn Write) -> io::Res
         }
     };
     let mut outcome = Outcome::default();
-    for path in files::find(&task.paths, &mut outcome.failures) {
+    let found = files::find(&task.paths);
+    for (path, error) in &found.failures {
+        let failure = format!("{}: {error}", files::display(path));
+        outcome.failures.push(failure);
+    }
+    for path in found.files {
         task.look_at(&path, &mut outcome);
     }
     for repository in task
@@ -138,13 +143,7 @@ impl Task {
                     .to_owned(),
             );
         }
-        let mut fields = ImageFields::default();
-        for field in &args.image_fields {
-            let (kind, path) = field.split_once('=').ok_or_else(|| {
-                format!("`{field}` is no image field: write KIND.GROUP=PATH, as in `Rollout.argoproj.io=/spec/template/spec/containers/*/image`")
-            })?;
-            fields.add(kind, path).map_err(|error| error.to_string())?;
-        }
+        let fields = fields(&args.image_fields)?;
         Ok(Self {
             images,
             fields,
@@ -211,7 +210,16 @@ impl Task {
             found.extend(images.keys().cloned());
             return manifest::set_in_images_yaml(Some(&file), &images);
         }
-        let file = manifest::parse(name, bytes, &self.fields).map_err(|error| vec![error])?;
+        let file = match manifest::parse(name, bytes, &self.fields) {
+            // What is encrypted may hold anything; what stands openly in it cannot be edited.
+            Err(error) if error.problem == Problem::Sealed => {
+                match manifest::parse_sealed(name, bytes, &self.fields) {
+                    Ok(file) => file,
+                    Err(_) => return Ok(None),
+                }
+            }
+            read => read.map_err(|error| vec![error])?,
+        };
         found.extend(
             self.images
                 .keys()
@@ -220,6 +228,18 @@ impl Task {
         );
         manifest::set_image(&file, &self.images)
     }
+}
+
+/// The image fields of Kubernetes' own kinds, and those named by `--image-field`.
+pub(super) fn fields(named: &[String]) -> Result<ImageFields, String> {
+    let mut fields = ImageFields::default();
+    for field in named {
+        let (kind, path) = field.split_once('=').ok_or_else(|| {
+            format!("`{field}` is no image field: write KIND.GROUP=PATH, as in `Rollout.argoproj.io=/spec/template/spec/containers/*/image`")
+        })?;
+        fields.add(kind, path).map_err(|error| error.to_string())?;
+    }
+    Ok(fields)
 }
 
 /// Reads `TAG@sha256:…`, `@sha256:…` or `sha256:…` for a repository.

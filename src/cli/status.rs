@@ -49,10 +49,8 @@ pub(super) async fn look(
     let observatory = Observatory::new(&pipelines, &all, &outside, now);
     observatory.read_all(&pipelines, now).await;
     pipelines.extend(observatory.removed().iter().filter(asked).cloned());
-    if let Some(name) = application
-        && pipelines.is_empty()
-    {
-        return Err(names::no_application(setup, name));
+    if pipelines.is_empty() {
+        pipelines = names::pipelines(setup, application)?;
     }
     let planned = pipelines.into_iter().map(|pipeline| {
         let now = clock::now();

@@ -9,10 +9,12 @@ use super::cluster::{self, Limits};
 use super::form::{At, WordOr, Words, count, duration, text};
 use super::list::{Mapped, any_list, list};
 use super::section::{Fields, Section};
+use super::sops;
 use super::terms;
 use super::tunables::{Defaults, OVERRIDABLE, Tunables, tunables};
 use crate::model::{
-    BranchFilter, ClusterSpec, Credential, EnvironmentName, InvalidFilter, KeepTags, VersionRange,
+    BranchFilter, ClusterSpec, Credential, EnvironmentName, InvalidFilter, KeepTags, Sops,
+    VersionRange,
 };
 
 /// The branch of an infra repository where none is stated.
@@ -25,6 +27,7 @@ pub(super) struct Declared {
     pub(super) manifests: Option<At<Vec<At<String>>>>,
     pub(super) cluster: Option<ClusterSpec>,
     pub(super) access: Option<Limits>,
+    pub(super) sops: Option<Sops>,
     pub(super) follow: Option<At<Follow>>,
     pub(super) tags: Option<Tags>,
     pub(super) tunables: Tunables,
@@ -105,6 +108,11 @@ fn environment(section: &mut Section<'_>) -> Option<Declared> {
         "What an application may touch in the cluster. Left out: all that Towpath itself may. Where it stands, kinds without a namespace must be named.",
         cluster::access(),
     );
+    let sops = section.optional(
+        "sops",
+        "What opens manifests that are encrypted by sops. Left out: they are refused.",
+        sops::sops(),
+    );
     let follow = section.required(
         "follow",
         "Where releases come from: exactly one of `environment`, `all`, `branches` and `tags`.",
@@ -134,6 +142,7 @@ fn environment(section: &mut Section<'_>) -> Option<Declared> {
         manifests,
         cluster: cluster.map(|cluster| cluster.value),
         access: access.map(|access| access.value),
+        sops: sops.map(|sops| sops.value),
         follow,
         tags: tags.map(|tags| tags.value),
         tunables,

@@ -25,6 +25,7 @@ mod resolve;
 pub mod schema;
 mod section;
 mod settings;
+mod sops;
 mod terms;
 mod tunables;
 pub mod watch;

@@ -17,7 +17,7 @@ use super::tunables::Tunables;
 use super::{Declarations, EnvironmentFile};
 use crate::model::{
     Application, ApplicationName, ClusterAddress, ClusterSpec, DeploymentTags, Environment,
-    EnvironmentName, Follow, Pipeline, Prune, RepositoryUrl, SmokeTest,
+    EnvironmentName, Follow, Pipeline, Prune, RepositoryUrl, SmokeTest, Sops,
 };
 
 /// One application in one environment, as far as it is stated.
@@ -149,6 +149,7 @@ impl Unit<'_> {
                 Some(limits) => Some(limits.resolved(&self.application.name.value)?),
                 None => None,
             },
+            sops: self.sops(),
             follow: self.follow()?,
             gate: tunables.gate.as_ref()?.value,
             health: tunables.health.clone()?,
@@ -171,6 +172,12 @@ impl Unit<'_> {
             },
             image_fields: tunables.image_fields.clone()?,
         })
+    }
+
+    fn sops(&self) -> Option<Sops> {
+        let mut sops = self.declared.sops.clone()?;
+        sops.age_key_file = sops.age_key_file.map(|path| self.root.join(path));
+        Some(sops)
     }
 
     fn smoke(&self) -> Option<Vec<SmokeTest>> {

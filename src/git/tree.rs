@@ -33,6 +33,11 @@ impl Mode {
         matches!(self, Self::File | Self::Executable | Self::Symlink)
     }
 
+    /// Whether it is a file, and not only the way to one.
+    pub fn is_file(self) -> bool {
+        matches!(self, Self::File | Self::Executable)
+    }
+
     fn parse(octal: &[u8]) -> Option<Self> {
         let mut value = 0_u32;
         for &digit in octal {

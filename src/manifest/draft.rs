@@ -272,8 +272,8 @@ pub(super) fn stamp(drafts: &mut [Draft]) -> Vec<ManifestError> {
 
 impl Draft {
     fn stamp(&mut self, configs: &Configs) -> Result<(), ManifestError> {
-        let refused = |why: String| self.place.error(Problem::Annotation(why));
-        let stamp = restart::stamp(&self.reference, &self.value(), configs).map_err(refused)?;
+        let stamp = restart::stamp(&self.reference, &self.value(), configs)
+            .ok_or_else(|| self.place.error(Problem::NeverRestarted))?;
         match restart::put(self.change(&stamp.clone()), stamp) {
             true => Ok(()),
             false => {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::asked::RESTART_ON_CONFIG;
 use super::limits;
 use crate::model::{Denied, ImageRepository, ObjectRef};
 
@@ -146,6 +147,14 @@ pub enum Problem {
         /// What is wrong with the result.
         reason: String,
     },
+    /// An encrypted document.
+    #[error(
+        "this document is encrypted by sops, and nothing is named that opens it — write `sops: {{ binary: sops }}` into the environment's environment.yaml"
+    )]
+    Sealed,
+    /// An encrypted document whose plain text makes no sense.
+    #[error("this document was decrypted, and {0} — correct it with `sops edit`")]
+    Opened(&'static str),
     /// An API version that no cluster serves any more.
     #[error("Kubernetes {since} and later serve no {kind} as `{version}` — {instead}")]
     RemovedVersion {
@@ -171,6 +180,12 @@ pub enum Problem {
     /// An annotation that cannot be followed.
     #[error("{0}")]
     Annotation(String),
+    /// A workload that nothing would ever restart.
+    #[error(
+        "`{}` has no effect: the pods use no ConfigMap or Secret of these manifests — put it there, or remove the annotation",
+        RESTART_ON_CONFIG
+    )]
+    NeverRestarted,
     /// An object that the environment does not allow.
     #[error("{object} is not allowed here: {denied}")]
     Denied {
@@ -239,6 +254,11 @@ pub enum Refused {
     /// The list in `images.yaml` has a form that cannot be extended.
     #[error("the list is not written one entry per line — write it as `- reference` lines")]
     List,
+    /// It stands in a document encrypted by sops, whose seal covers all of it.
+    #[error(
+        "it stands in a document encrypted by sops, which only `sops edit` can change — keep the object with the image in a file of its own that is not encrypted"
+    )]
+    Sealed,
     /// The result, read again, would differ elsewhere.
     #[error(
         "reading the result again shows a change elsewhere; nothing was changed — simplify the YAML around it, and please report this"

@@ -1,5 +1,6 @@
 //! One manifest file → its objects.
 
+use std::fmt;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
@@ -9,11 +10,10 @@ use super::canonical::Canonical;
 use super::error::{ManifestError, Place, Problem};
 use super::fields::{ImageFields, ObjectImage};
 use super::site::{self, ImageSite};
-use super::{versions, yaml};
+use super::{sealed, versions, yaml};
 use crate::model::{Identity, ObjectRef};
 
 /// One manifest file as read from a tree: parsed once per blob, shared by `Arc`.
-#[derive(Debug)]
 pub struct ManifestFile {
     /// The path in the tree.
     pub path: Arc<str>,
@@ -21,6 +21,14 @@ pub struct ManifestFile {
     pub text: Arc<str>,
     /// The objects in the order they stand; a `List` is expanded.
     pub objects: Vec<ManifestObject>,
+}
+
+/// Not its text, in which secrets may stand.
+impl fmt::Debug for ManifestFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { path, objects, .. } = self;
+        write!(f, "ManifestFile({path}, {} objects)", objects.len())
+    }
 }
 
 /// An object as a file states it.
@@ -64,6 +72,9 @@ pub fn is_manifest(path: &str) -> bool {
 }
 
 /// Reads a manifest file. Empty documents are skipped.
+///
+/// # Errors
+/// What is wrong; [`Problem::Sealed`] where the file is encrypted, see [`super::parse_opened`].
 pub fn parse(
     path: &str,
     bytes: &[u8],
@@ -81,6 +92,9 @@ pub fn parse(
     let text = yaml::text(&path, bytes)?;
     let documents = yaml::read(&path, text, &|key| is_located(key, fields))
         .map_err(|error| blame_template(error, text))?;
+    if let Some(place) = sealed::begins(&documents) {
+        return Err(place.error(Problem::Sealed));
+    }
     let mut objects = Vec::new();
     for document in documents {
         objects_of(document, fields, &mut objects)?;
@@ -93,7 +107,7 @@ pub fn parse(
 }
 
 /// Whether it matters where the scalars under this key stand.
-fn is_located(key: &str, fields: &ImageFields) -> bool {
+pub(super) fn is_located(key: &str, fields: &ImageFields) -> bool {
     fields.wants(key) || key == "apiVersion" || key.starts_with(asked::PREFIX)
 }
 
@@ -116,7 +130,7 @@ fn blame_template(mut error: ManifestError, text: &str) -> ManifestError {
     error
 }
 
-fn objects_of(
+pub(super) fn objects_of(
     document: yaml::RawDocument,
     fields: &ImageFields,
     objects: &mut Vec<ManifestObject>,

@@ -29,6 +29,7 @@ mod render;
 mod resolve;
 mod restart;
 mod scope;
+mod sealed;
 mod selector;
 mod site;
 mod verify;
@@ -46,3 +47,4 @@ pub use images_yaml::{IMAGES_FILE, ImagesFile, parse_images, set_in_images_yaml}
 pub use patch::{PatchFile, parse_patches};
 pub use render::{Layer, Object, Rendered, RenderedImage, Rendering, judge, render};
 pub use scope::is_cluster_scoped;
+pub use sealed::{parse_opened, parse_sealed};

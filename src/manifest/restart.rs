@@ -6,7 +6,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 
-use super::asked::RESTART_ON_CONFIG;
 use crate::model::{Digest, Identity, ObjectRef};
 
 /// On the pod template: the hash of the configuration it uses.
@@ -21,14 +20,8 @@ pub(super) fn is_config(reference: &ObjectRef) -> bool {
 }
 
 /// The stamp of a workload: made of the names and hashes of the unit's configuration that it uses.
-///
-/// # Errors
-/// Where it uses none, so that nothing would ever be restarted.
-pub(super) fn stamp(
-    reference: &ObjectRef,
-    workload: &Value,
-    configs: &Configs,
-) -> Result<String, String> {
+/// `None` where it uses none, so that nothing would ever be restarted.
+pub(super) fn stamp(reference: &ObjectRef, workload: &Value, configs: &Configs) -> Option<String> {
     let mut used = BTreeSet::new();
     if let Some(pod) = workload.pointer("/spec/template/spec") {
         collect(pod, &mut used);
@@ -45,12 +38,10 @@ pub(super) fn stamp(
     });
     let found: Vec<Value> = found.collect();
     if found.is_empty() {
-        return Err(format!(
-            "`{RESTART_ON_CONFIG}` has no effect: the pods use no ConfigMap or Secret of these manifests — put it there, or remove the annotation"
-        ));
+        return None;
     }
     let hash = Sha256::digest(Value::from(found).to_string());
-    Ok(hash.iter().map(|byte| format!("{byte:02x}")).collect())
+    Some(hash.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// Writes the stamp on the pod template. `false` where the template has no place for it.

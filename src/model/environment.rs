@@ -1,5 +1,6 @@
 //! Environments and applications as the configuration describes them, resolved and checked.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use ::url::Url;
@@ -63,6 +64,8 @@ pub struct Environment {
     pub cluster: ClusterSpec,
     /// What the application may touch there; `None`: no limits.
     pub access: Option<Access>,
+    /// What opens its encrypted manifests; `None`: they are refused.
+    pub sops: Option<Sops>,
     /// Where its releases come from.
     pub follow: Follow,
     /// What a promotion into it waits for.
@@ -118,6 +121,17 @@ pub enum Gate {
     Branch,
     /// A person who merges the pull request.
     PullRequest,
+}
+
+/// What opens manifests that are encrypted by sops.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Sops {
+    /// The program: its name, or its absolute path.
+    pub binary: PathBuf,
+    /// The file with the age keys; `None`: what sops finds by itself.
+    pub age_key_file: Option<PathBuf>,
+    /// How long it may take for one file.
+    pub timeout: Duration,
 }
 
 /// How a deployment is judged.

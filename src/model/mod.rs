@@ -35,7 +35,7 @@ pub use digest::{Digest, InvalidDigest};
 pub use environment::{
     Adopt, Application, Conflicts, DeploymentTags, Drift, Environment, Follow, Gate, HealthPolicy,
     ImageField, ImageSource, KeepTags, NotExercised, OnFailure, Pace, Pipeline, Rollback,
-    SmokeTest, Source, StopTheLine,
+    SmokeTest, Sops, Source, StopTheLine,
 };
 pub use flat::{Entries, FlatMap};
 pub use health::{Health, Part};

@@ -6,6 +6,8 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use super::{LiveSource, Observatory};
 use crate::manifest::Rendered;
 use crate::model::{Environment, ObjectRef, Pipeline};
@@ -19,6 +21,7 @@ impl Observatory {
         environment: &Environment,
         infra: &Infra,
         live: Observed<Arc<Live>>,
+        now: Timestamp,
     ) -> Observed<Arc<Live>> {
         let Observed::Seen { value, at } = &live else {
             return live;
@@ -47,7 +50,7 @@ impl Observatory {
                 continue;
             }
             let unit = format!("{} in {}", other.application.name, there.name);
-            let desired = self.desired_now(other, there);
+            let desired = self.desired_now(other, there, now);
             for reference in &doubtful {
                 let Some(found) = claimed.objects.get_mut(*reference) else {
                     continue;
@@ -90,6 +93,7 @@ impl Observatory {
         &self,
         pipeline: &Pipeline,
         environment: &Environment,
+        now: Timestamp,
     ) -> Result<Option<Arc<Rendered>>, ()> {
         let source = self.live_of(pipeline, environment);
         let told = |head| source.as_ref().and_then(|source| source.told(head));
@@ -107,7 +111,9 @@ impl Observatory {
         {
             return Ok(Some(desired));
         }
-        let unit = repository.reader.unit(pipeline, environment, &snapshot);
+        let unit = repository
+            .reader
+            .unit(pipeline, environment, &snapshot, now);
         let infra = unit.read().map_err(|_| ())?;
         if let Some(source) = &source {
             source.desire(infra);

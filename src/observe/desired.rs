@@ -5,21 +5,47 @@
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError};
 
+use bytes::Bytes;
 use gix::ObjectId;
+use jiff::Timestamp;
 
 use super::infra::InfraReader;
 use super::unit::Cached;
-use crate::git::GitError;
-use crate::manifest::{self, IMAGES_FILE, ImageFields, ManifestFile};
+use crate::git::{Found, GitError, Mode};
+use crate::manifest::{
+    self, IMAGES_FILE, ImageFields, ManifestError, ManifestFile, PatchFile, Problem,
+};
 use crate::model::Environment;
-use crate::plan::Desired;
 use crate::plan::edit::{Directory, Layers, Replaced};
+use crate::plan::{Desired, Unreadable};
 
 /// What a unit is rendered from.
 #[derive(Default, PartialEq)]
 pub(super) struct Inputs {
     directories: Vec<Option<ObjectId>>,
     patches: Option<ObjectId>,
+}
+
+/// Why it is not known what a tree asks for.
+pub(super) enum Unknown {
+    /// The mirror does not hold it.
+    Git(GitError),
+    /// An encrypted file is not open.
+    Sealed(Unreadable),
+    /// What stands there cannot be rendered: only other manifests help.
+    Broken(String),
+}
+
+impl From<GitError> for Unknown {
+    fn from(error: GitError) -> Self {
+        Self::Git(error)
+    }
+}
+
+impl From<ManifestError> for Unknown {
+    fn from(error: ManifestError) -> Self {
+        Self::Broken(error.to_string())
+    }
 }
 
 impl InfraReader {
@@ -29,13 +55,17 @@ impl InfraReader {
         environment: &Environment,
         tree: ObjectId,
         cached: &mut Cached,
-    ) -> Result<(), GitError> {
+        now: Timestamp,
+    ) -> Result<(), Unknown> {
         let inputs = self.inputs(environment, tree)?;
         if cached.desired.is_some() && cached.inputs == inputs {
             return Ok(());
         }
-        let before = cached.desired.take().and_then(Result::ok);
-        let desired = self.make(environment, tree, &inputs, &cached.inputs, before.as_ref())?;
+        let before = cached.desired.as_ref().and_then(|it| it.as_ref().ok());
+        let desired = match self.make(environment, tree, &inputs, &cached.inputs, before, now) {
+            Err(Unknown::Broken(why)) => Err(why),
+            made => Ok(made?),
+        };
         cached.desired = Some(desired);
         cached.inputs = inputs;
         Ok(())
@@ -49,15 +79,21 @@ impl InfraReader {
         new: &Inputs,
         old: &Inputs,
         before: Option<&Desired>,
-    ) -> Result<Result<Desired, String>, GitError> {
+        now: Timestamp,
+    ) -> Result<Desired, Unknown> {
         if let Some(before) = before
             && old.patches == new.patches
             && let Some(desired) =
                 self.change(environment, before, &old.directories, &new.directories)?
         {
-            return Ok(Ok(desired));
+            return Ok(desired);
         }
-        self.render(environment, tree, before)
+        let layers = self.layers(environment, tree, before, now)?;
+        let rendered = layers.render()?;
+        Ok(Desired {
+            layers: Arc::new(layers),
+            rendered: Arc::new(rendered),
+        })
     }
 
     /// The desired state where only some files of the last directory say something else than before.
@@ -90,7 +126,7 @@ impl InfraReader {
             let (Some((was, old)), Some((is, new))) = (change.old, change.new) else {
                 return Ok(None);
             };
-            if !was.is_blob() || !is.is_blob() || change.path == IMAGES_FILE {
+            if !was.is_file() || !is.is_file() || change.path == IMAGES_FILE {
                 return Ok(None);
             }
             let file = format!("{path}/{}", change.path);
@@ -143,95 +179,36 @@ impl InfraReader {
         })
     }
 
-    fn render(
-        &self,
-        environment: &Environment,
-        tree: ObjectId,
-        before: Option<&Desired>,
-    ) -> Result<Result<Desired, String>, GitError> {
-        let layers = match self.layers(environment, tree, before)? {
-            Ok(layers) => layers,
-            Err(why) => return Ok(Err(why)),
-        };
-        Ok(layers
-            .render()
-            .map_err(|error| error.to_string())
-            .map(|rendered| Desired {
-                layers: Arc::new(layers),
-                rendered: Arc::new(rendered),
-            }))
-    }
-
     /// Reads the directories; files whose blob was read before are not parsed again.
     fn layers(
         &self,
         environment: &Environment,
         tree: ObjectId,
         before: Option<&Desired>,
-    ) -> Result<Result<Layers, String>, GitError> {
-        let fields = match self.image_fields(environment) {
-            Ok(fields) => fields,
-            Err(why) => return Ok(Err(why)),
-        };
-        let known: HashMap<(&str, ObjectId), &Arc<ManifestFile>> = before
+        now: Timestamp,
+    ) -> Result<Layers, Unknown> {
+        let known = before
             .into_iter()
             .flat_map(|before| &before.layers.directories)
             .flat_map(|directory| &directory.files)
-            .map(|(blob, file)| ((&*file.path, *blob), file))
-            .collect();
-        let mut directories = Vec::new();
-        for path in &environment.manifests {
-            let Some(found) = self.repository.lookup(tree, path)? else {
-                return Ok(Err(format!(
-                    "{path}: there is no such directory on the branch"
-                )));
-            };
-            let (mut files, mut images) = (Vec::new(), None);
-            for (file, blob) in self.files(found.id, path)? {
-                if file.strip_prefix(path.as_str()) == Some(&format!("/{IMAGES_FILE}")) {
-                    match manifest::parse_images(&file, &self.repository.blob(blob)?) {
-                        Ok(read) => images = Some((blob, Arc::new(read))),
-                        Err(error) => return Ok(Err(error.to_string())),
-                    }
-                    continue;
-                }
-                if !manifest::is_manifest(&file) {
-                    continue;
-                }
-                let parsed = match known.get(&(file.as_str(), blob)) {
-                    Some(known) => Ok(Arc::clone(known)),
-                    None => {
-                        manifest::parse(&file, &self.repository.blob(blob)?, &fields).map(Arc::new)
-                    }
-                };
-                match parsed {
-                    Ok(parsed) => files.push((blob, parsed)),
-                    Err(error) => return Ok(Err(error.to_string())),
-                }
-            }
-            directories.push(Directory::new(path.clone(), files, images));
-        }
-        let mut patches = Vec::new();
-        if let Some(path) = &environment.patches
-            && let Some(found) = self.repository.lookup(tree, path)?
-        {
-            for (file, blob) in self.files(found.id, path)? {
-                if !manifest::is_manifest(&file) {
-                    continue;
-                }
-                match manifest::parse_patches(&file, &self.repository.blob(blob)?) {
-                    Ok(patch) => patches.push(patch),
-                    Err(error) => return Ok(Err(error.to_string())),
-                }
-            }
-        }
-        Ok(Ok(Layers {
-            directories,
-            patches: Arc::new(patches),
+            .map(|(blob, file)| ((&*file.path, *blob), file));
+        let reading = Reading {
+            reader: self,
+            environment,
+            tree,
+            fields: self.image_fields(environment).map_err(Unknown::Broken)?,
+            known: known.collect(),
+            now,
+        };
+        let directories = environment.manifests.iter();
+        let directories = directories.map(|path| reading.directory(path));
+        Ok(Layers {
+            directories: directories.collect::<Result<_, _>>()?,
+            patches: Arc::new(reading.patches()?),
             namespace: environment.cluster.namespace().to_owned(),
-            fields,
+            fields: reading.fields,
             access: environment.access.clone().map(Arc::new),
-        }))
+        })
     }
 
     /// The image fields of an environment: known once for all units that have the same.
@@ -254,17 +231,113 @@ impl InfraReader {
         known.insert(environment.image_fields.clone(), fields.clone());
         Ok(fields)
     }
+}
 
-    /// The files below a directory, by path. Links and submodules are not followed.
-    fn files(&self, tree: ObjectId, path: &str) -> Result<Vec<(String, ObjectId)>, GitError> {
+/// A tree that is being read.
+struct Reading<'a> {
+    reader: &'a InfraReader,
+    environment: &'a Environment,
+    tree: ObjectId,
+    fields: Arc<ImageFields>,
+    /// Files that were read before.
+    known: HashMap<(&'a str, ObjectId), &'a Arc<ManifestFile>>,
+    now: Timestamp,
+}
+
+impl Reading<'_> {
+    fn directory(&self, path: &str) -> Result<Directory, Unknown> {
+        let Some(found) = self.reader.repository.lookup(self.tree, path)? else {
+            let why = format!("{path}: there is no such directory on the branch");
+            return Err(Unknown::Broken(why));
+        };
+        let (mut files, mut images) = (Vec::new(), None);
+        for (file, blob) in self.files(&found, path)? {
+            if file.strip_prefix(path) == Some(&format!("/{IMAGES_FILE}")) {
+                let read = manifest::parse_images(&file, &self.blob(blob)?)?;
+                images = Some((blob, Arc::new(read)));
+            } else if manifest::is_manifest(&file) {
+                files.push((blob, self.manifest(&file, blob)?));
+            }
+        }
+        Ok(Directory::new(path.to_owned(), files, images))
+    }
+
+    fn manifest(&self, path: &str, blob: ObjectId) -> Result<Arc<ManifestFile>, Unknown> {
+        if let Some(known) = self.known.get(&(path, blob)) {
+            return Ok(Arc::clone(known));
+        }
+        let bytes = self.blob(blob)?;
+        let parsed = match (
+            manifest::parse(path, &bytes, &self.fields),
+            &self.environment.sops,
+        ) {
+            (Err(error), Some(sops)) if error.problem == Problem::Sealed => {
+                let sealed = &self.reader.sealed;
+                let opened = sealed
+                    .open(sops, path, blob, self.now)
+                    .map_err(Unknown::Sealed)?;
+                manifest::parse_opened(path, &bytes, opened.expose(), &self.fields)?
+            }
+            (parsed, _) => parsed?,
+        };
+        Ok(Arc::new(parsed))
+    }
+
+    fn patches(&self) -> Result<Vec<PatchFile>, Unknown> {
+        let Some(path) = &self.environment.patches else {
+            return Ok(Vec::new());
+        };
+        let Some(found) = self.reader.repository.lookup(self.tree, path)? else {
+            return Ok(Vec::new());
+        };
+        let mut patches = Vec::new();
+        for (file, blob) in self.files(&found, path)? {
+            if manifest::is_manifest(&file) {
+                patches.push(manifest::parse_patches(&file, &self.blob(blob)?)?);
+            }
+        }
+        Ok(patches)
+    }
+
+    /// The files below a directory, by path. What leads elsewhere is refused by name: it would be
+    /// followed by other tools and by people, and never here.
+    fn files(&self, found: &Found, path: &str) -> Result<Vec<(String, ObjectId)>, Unknown> {
+        self.only_here(path, found.mode, Mode::Directory)?;
         let mut files = Vec::new();
-        for change in self.repository.changed(None, Some(tree))? {
-            if let Some((mode, blob)) = change.new
-                && mode.is_blob()
-            {
-                files.push((format!("{path}/{}", change.path), blob));
+        for change in self.reader.repository.changed(None, Some(found.id))? {
+            let Some((mode, blob)) = change.new else {
+                continue;
+            };
+            let file = format!("{path}/{}", change.path);
+            let hidden = change.path.split('/').any(|name| name.starts_with('.'));
+            if !hidden {
+                self.only_here(&file, mode, Mode::File)?;
+            }
+            if mode.is_file() {
+                files.push((file, blob));
             }
         }
         Ok(files)
+    }
+
+    fn only_here(&self, path: &str, mode: Mode, due: Mode) -> Result<(), Unknown> {
+        let why = match mode {
+            Mode::Symlink => {
+                "this is a symbolic link, and none is followed — put the file itself here, or name the directory it leads to in `manifests:`"
+            }
+            Mode::Submodule => {
+                "this is a submodule, and none is followed — put its files here, or let their pipeline commit them"
+            }
+            Mode::Directory => return Ok(()),
+            Mode::File | Mode::Executable if due == Mode::File => return Ok(()),
+            Mode::File | Mode::Executable => {
+                "this is a file — name the directory it stands in, in environment.yaml"
+            }
+        };
+        Err(Unknown::Broken(format!("{path}: {why}")))
+    }
+
+    fn blob(&self, id: ObjectId) -> Result<Bytes, GitError> {
+        self.reader.repository.blob(id)
     }
 }

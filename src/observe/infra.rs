@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use jiff::Timestamp;
 
 use super::branch::EnvironmentSeen;
+use super::sealed::Sealed;
 use super::source::Failed;
 use super::unit::Cached;
 use crate::git::notes::{self, records_ref};
@@ -63,6 +64,7 @@ pub struct InfraReader {
     pub(super) cache: Mutex<HashMap<(EnvironmentName, ApplicationName), Cached>>,
     /// By what the configuration adds to the known ones.
     pub(super) fields: Mutex<BTreeMap<Vec<ImageField>, Arc<ImageFields>>>,
+    pub(super) sealed: Sealed,
     /// Per environment a records head that everything later must descend from.
     trusted: Mutex<BTreeMap<EnvironmentName, Anchor>>,
 }
@@ -82,6 +84,7 @@ impl InfraReader {
             places,
             cache: Mutex::default(),
             fields: Mutex::default(),
+            sealed: Sealed::default(),
             trusted: Mutex::default(),
         }
     }
@@ -89,6 +92,22 @@ impl InfraReader {
     /// The mirror.
     pub fn repository(&self) -> &Repository {
         &self.repository
+    }
+
+    /// Returns once an encrypted file is asked for that is not open.
+    pub async fn asked_to_open(&self) {
+        self.sealed.asked().await;
+    }
+
+    /// Opens the encrypted files that were asked for. Says whether there were any: then what was made
+    /// without them is made again.
+    pub async fn open_asked(&self, now: Timestamp) -> bool {
+        self.sealed.work(|id| self.repository.blob(id), now).await
+    }
+
+    /// Whether no encrypted file is asked for, or being opened.
+    pub fn is_open(&self) -> bool {
+        self.sealed.is_idle()
     }
 
     /// Asks the server where everything stands, and brings what is new.

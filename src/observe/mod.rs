@@ -15,6 +15,7 @@ mod live;
 mod lookup;
 mod releases;
 mod removed;
+mod sealed;
 mod source;
 mod told;
 mod unit;
@@ -46,6 +47,10 @@ use crate::model::{
 use crate::plan::{Infra, Learned, Observed, Request, UnitView, Unreadable, World};
 use crate::registry::Registry;
 use crate::smoke::Probe;
+
+/// How often encrypted files are opened before a world is made of them: those of branches, and those
+/// of the proposals on them.
+const OPENINGS: usize = 2;
 
 /// The outside systems that pipelines need, to look at: what holds no more than this applies nothing.
 pub struct Outside {
@@ -216,6 +221,17 @@ impl Observatory {
             let world = self.world(pipeline, now);
             self.resolve(&self.unresolved(pipeline, &world), now).await;
         }
+        // What only a proposal holds is asked for once the branch itself is read.
+        for _ in 0..OPENINGS {
+            let open = self.infra.values();
+            let open = open.map(|source| source.reader.open_asked(now));
+            if !join_all(open).await.contains(&true) {
+                break;
+            }
+            for pipeline in pipelines {
+                self.world(pipeline, now);
+            }
+        }
         join_all(self.live.values().map(|source| source.read(now))).await;
         self.read_removed(now).await;
     }
@@ -261,7 +277,7 @@ impl Observatory {
         let source = pipeline.application.source.iter();
         let histories = source.filter_map(|it| self.histories.get(&it.url));
         tags.map(|it| it.source.is_tried())
-            .chain(infra.map(|it| it.source.is_tried()))
+            .chain(infra.map(|it| it.source.is_tried() && it.reader.is_open()))
             .chain(live.map(|it| it.source.is_tried()))
             .chain(histories.map(|it| it.source.is_tried()))
             .all(|tried| tried)
@@ -292,9 +308,11 @@ impl Observatory {
 
     fn unit(&self, pipeline: &Pipeline, environment: &Environment, now: Timestamp) -> UnitView {
         let infra = match self.infra.get(&environment.repository) {
-            Some(source) => source
-                .reader
-                .unit(pipeline, environment, &source.source.observed()),
+            Some(source) => {
+                source
+                    .reader
+                    .unit(pipeline, environment, &source.source.observed(), now)
+            }
             None => Observed::Unreadable(unreadable(
                 &environment.repository.to_string(),
                 "it is not configured",
@@ -306,7 +324,7 @@ impl Observatory {
                 return source.observed();
             };
             source.desire(infra);
-            self.with_claims(pipeline, environment, infra, source.observed())
+            self.with_claims(pipeline, environment, infra, source.observed(), now)
         });
         let request = request(pipeline, environment, &infra, now);
         UnitView {

@@ -5,9 +5,10 @@
 use std::sync::{Arc, PoisonError};
 
 use gix::ObjectId;
+use jiff::Timestamp;
 
 use super::branch::EnvironmentSeen;
-use super::desired::Inputs;
+use super::desired::{Inputs, Unknown};
 use super::infra::{InfraReader, Snapshot};
 use crate::git::notes;
 use crate::git::{Commit, GitError};
@@ -45,6 +46,7 @@ impl InfraReader {
         pipeline: &Pipeline,
         environment: &Environment,
         snapshot: &Observed<Arc<Snapshot>>,
+        now: Timestamp,
     ) -> Observed<Arc<Infra>> {
         let (snapshot, at) = match snapshot {
             Observed::Seen { value, at } => (value, *at),
@@ -69,12 +71,14 @@ impl InfraReader {
             Ok(standing) => standing.clone(),
             Err(_) => Arc::default(),
         };
-        match self.infra(pipeline, environment, snapshot, seen, standing) {
+        match self.infra(pipeline, environment, snapshot, seen, standing, now) {
             Ok(infra) => Observed::Seen {
                 value: Arc::new(infra),
                 at,
             },
-            Err(error) => unreadable(error.to_string()),
+            Err(Unknown::Git(error)) => unreadable(error.to_string()),
+            Err(Unknown::Broken(why)) => unreadable(why),
+            Err(Unknown::Sealed(sealed)) => Observed::Unreadable(sealed),
         }
     }
 
@@ -85,7 +89,8 @@ impl InfraReader {
         snapshot: &Snapshot,
         seen: &EnvironmentSeen,
         standing: Arc<Standing>,
-    ) -> Result<Infra, GitError> {
+        now: Timestamp,
+    ) -> Result<Infra, Unknown> {
         let application = &pipeline.application.name;
         let key = (environment.name.clone(), application.clone());
         let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
@@ -96,7 +101,7 @@ impl InfraReader {
             match pipeline.removed {
                 // Its directory may be there still, and nobody asks for it any more.
                 true => cached.desired = Some(Err(REMOVED.to_owned())),
-                false => self.desire(environment, seen.tree, cached)?,
+                false => self.desire(environment, seen.tree, cached, now)?,
             }
             self.recall(application, seen, cached)?;
             cached.trees = trees;
@@ -106,10 +111,7 @@ impl InfraReader {
             .clone()
             .unwrap_or_else(|| Err("not read".to_owned()));
         let records = match &seen.standing {
-            Ok(_) => cached
-                .records
-                .clone()
-                .unwrap_or_else(|| Ok(Arc::default())),
+            Ok(_) => cached.records.clone().unwrap_or_else(|| Ok(Arc::default())),
             Err(why) => Err(why.clone()),
         };
         let unlanded = records.as_ref().ok().and_then(|records| {
@@ -141,7 +143,7 @@ impl InfraReader {
         let proposal = match snapshot.refs.get(&name) {
             Some(shown) => {
                 let head = CommitId(shown.id);
-                Some(self.proposal(environment, head, made_on, seen, cached)?)
+                Some(self.proposal(environment, head, made_on, seen, cached, now)?)
             }
             None => None,
         };
@@ -210,6 +212,7 @@ impl InfraReader {
         made_on: Option<CommitId>,
         seen: &EnvironmentSeen,
         cached: &mut Cached,
+        now: Timestamp,
     ) -> Result<Proposal, GitError> {
         if let Some(cached) = &cached.proposal
             && (cached.head, cached.base, cached.made_on) == (head, seen.head, made_on)
@@ -219,12 +222,23 @@ impl InfraReader {
         let base = cached.desired.as_ref().and_then(|it| it.as_ref().ok());
         let commit = self.repository.commit(head)?;
         let inputs = self.inputs(environment, commit.tree)?;
-        let desired = self.make(environment, commit.tree, &inputs, &cached.inputs, base)?;
+        let made = self.make(environment, commit.tree, &inputs, &cached.inputs, base, now);
+        let (desired, unopened) = match made {
+            Ok(desired) => (Ok(desired), None),
+            Err(Unknown::Broken(why)) => (Err(why), None),
+            // What only a proposal holds does not keep the environment itself waiting.
+            Err(Unknown::Sealed(sealed)) => (Err(sealed.why.clone()), Some(sealed)),
+            Err(Unknown::Git(error)) => return Err(error),
+        };
         let proposal = Proposal {
             head,
             desired,
+            unopened,
             conflicts: self.conflicts(&commit, made_on, seen)?,
         };
+        if proposal.unopened.is_some() {
+            return Ok(proposal);
+        }
         cached.proposal = Some(ProposalCached {
             head,
             base: seen.head,

@@ -288,4 +288,6 @@ fn ran_healthy(records: &UnitRecords, digests: &Digests) -> bool {
 }
 
 #[cfg(test)]
+mod careful;
+#[cfg(test)]
 mod tests;

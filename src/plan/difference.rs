@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::hooks::is_hook;
-use super::{Change, Live, LiveObject, Prune, Ready, Reason, Unit, Waiting};
+use super::{Change, Live, LiveObject, Prune, Reason, Unit, Waiting};
 use crate::manifest::Object;
 use crate::model::record::{Deployment, UnitRecords};
 use crate::model::{Drift, ObjectRef};
@@ -16,19 +16,24 @@ pub(super) struct Difference {
     /// To be deleted.
     pub(super) prune: Vec<Prune>,
     /// What only a person can settle. It holds up nothing else.
-    pub(super) reported: Option<Waiting>,
+    pub(super) reported: Vec<Waiting>,
 }
 
 impl Difference {
     /// Compares.
-    pub(super) fn of(ready: &Ready<'_>, deployment: &Deployment, live: &Live) -> Self {
+    pub(super) fn of(
+        unit: &Unit<'_>,
+        records: &UnitRecords,
+        deployment: &Deployment,
+        desired: &[Arc<Object>],
+        live: &Live,
+    ) -> Self {
         let mut told = Told::default();
-        let desired = &ready.desired.rendered.objects;
         let objects = desired.iter().filter(|object| !is_hook(object));
         let change = objects.filter_map(|object| {
             let found = live.objects.get(&object.reference);
-            let differs = how_it_differs(ready, object, found)?;
-            told.lets(ready, deployment, object, differs)
+            let differs = how_it_differs(unit, object, found)?;
+            told.lets(unit, deployment, object, differs)
                 .then(|| Change {
                     reference: object.reference.clone(),
                     version: found.map(|found| found.version.clone()),
@@ -38,12 +43,12 @@ impl Difference {
         });
         let change = change.collect();
         let number = deployment.number;
-        let deletions = deletions(ready.unit, ready.records, number, desired, live);
-        let reported = [deletions.waiting, told.waiting()].into_iter().flatten();
+        let deletions = deletions(unit, records, number, desired, live);
+        let reported = deletions.waiting.into_iter().chain(told.waiting());
         Self {
             change,
             prune: deletions.free,
-            reported: reported.reduce(Waiting::or),
+            reported: reported.collect(),
         }
     }
 
@@ -62,11 +67,10 @@ enum Differs<'a> {
 }
 
 fn how_it_differs<'a>(
-    ready: &Ready<'_>,
+    unit: &Unit<'_>,
     object: &Object,
     found: Option<&'a LiveObject>,
 ) -> Option<Differs<'a>> {
-    let unit = ready.unit;
     let ours = found.filter(|it| it.is_of(&unit.pipeline.application.name, &unit.environment.name));
     let same = ours.filter(|it| it.mark.as_ref().map(|mark| mark.hash) == Some(object.hash()));
     match same {
@@ -87,13 +91,13 @@ impl Told {
     /// Whether the difference is to be done away with now; if not, it is told.
     fn lets(
         &mut self,
-        ready: &Ready<'_>,
+        unit: &Unit<'_>,
         deployment: &Deployment,
         object: &Object,
         differs: Differs<'_>,
     ) -> bool {
         let reference = &object.reference;
-        let report = ready.unit.environment.drift == Drift::Report;
+        let report = unit.environment.drift == Drift::Report;
         match differs {
             Differs::Applied(None) if report && deployment.verdict.is_some() => {
                 self.drifted.push(format!("{reference} (it is gone)"));
@@ -105,7 +109,7 @@ impl Told {
                 self.drifted.push(format!("{reference} ({drift})"));
             }
             Differs::Since(drift) => match drift.rest_until {
-                Some(until) if ready.unit.now < until => {
+                Some(until) if unit.now < until => {
                     self.contested.push(format!("{reference} ({drift})"));
                     let first = self.rest_until.map_or(until, |other| other.min(until));
                     self.rest_until = Some(first);
@@ -117,7 +121,7 @@ impl Told {
         false
     }
 
-    fn waiting(self) -> Option<Waiting> {
+    fn waiting(self) -> impl Iterator<Item = Waiting> {
         let contested = (!self.contested.is_empty()).then(|| Waiting {
             reason: Reason::Contested {
                 objects: self.contested,
@@ -130,10 +134,7 @@ impl Told {
                 objects: self.drifted,
             })
         });
-        [contested, drifted]
-            .into_iter()
-            .flatten()
-            .reduce(Waiting::or)
+        [contested, drifted].into_iter().flatten()
     }
 }
 

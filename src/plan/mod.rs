@@ -135,6 +135,7 @@ fn plan_unit(unit: &Unit<'_>) -> UnitPlan {
         ControlFlow::Break(decision) => decision,
         ControlFlow::Continue(waiting) => Decision::Waiting(waiting),
     };
+    let notes = notes::notes(unit, records, &decision);
     UnitPlan {
         environment: unit.environment.name.clone(),
         release: records.and_then(UnitRecords::running).cloned(),
@@ -142,7 +143,7 @@ fn plan_unit(unit: &Unit<'_>) -> UnitPlan {
             .and_then(|records| records.deployment.as_ref())
             .map(|it| it.number),
         decision,
-        notes: notes::notes(unit, records),
+        notes,
     }
 }
 

@@ -1,18 +1,41 @@
 //! What else there is to say of a unit: it blocks nothing, and is said beside the one decision.
 
-use super::Observed;
-use super::Unit;
+use std::sync::Arc;
+
+use super::difference::Difference;
+use super::{Decision, Live, Observed, Reason, Unit};
+use crate::manifest::Object;
 use crate::model::ObjectRef;
 use crate::model::record::{UnitRecords, Verdict};
 
 /// One sentence each.
-pub(super) fn notes(unit: &Unit<'_>, records: Option<&UnitRecords>) -> Vec<String> {
+pub(super) fn notes(
+    unit: &Unit<'_>,
+    records: Option<&UnitRecords>,
+    decision: &Decision,
+) -> Vec<String> {
     let mut notes = Vec::new();
-    if let Some(records) = records {
-        recorded(records, &mut notes);
+    let Some(records) = records else {
+        return notes;
+    };
+    recorded(records, &mut notes);
+    let infra = unit.view.infra.read().ok();
+    let live = unit.view.live.as_ref().map(Observed::read);
+    if let (Some(Ok(desired)), Some(Ok(live))) = (infra.map(|it| it.desired.as_ref()), live) {
+        let objects = &desired.rendered.objects;
+        left_alone(unit, objects, live, &mut notes);
+        if let Some(deployment) = &records.deployment {
+            let difference = Difference::of(unit, records, deployment, objects, live);
+            let hidden = difference.reported.iter().map(|waiting| &waiting.reason);
+            let hidden = hidden.filter(|reason| !is_shown(decision, reason));
+            notes.extend(hidden.map(ToString::to_string));
+        }
     }
-    live(unit, &mut notes);
     notes
+}
+
+fn is_shown(decision: &Decision, reason: &Reason) -> bool {
+    matches!(decision, Decision::Waiting(waiting) if waiting.reason == *reason)
 }
 
 fn recorded(records: &UnitRecords, notes: &mut Vec<String>) {
@@ -34,15 +57,7 @@ fn recorded(records: &UnitRecords, notes: &mut Vec<String>) {
 }
 
 /// Objects that carry the unit's mark and are nevertheless left alone.
-fn live(unit: &Unit<'_>, notes: &mut Vec<String>) {
-    let Some(Ok(live)) = unit.view.live.as_ref().map(Observed::read) else {
-        return;
-    };
-    let infra = unit.view.infra.read().ok();
-    let Some(desired) = infra.and_then(|infra| infra.desired.as_ref().ok()) else {
-        return;
-    };
-    let objects = &desired.rendered.objects;
+fn left_alone(unit: &Unit<'_>, objects: &[Arc<Object>], live: &Live, notes: &mut Vec<String>) {
     let is_desired = |reference: &ObjectRef| {
         let found = objects.binary_search_by(|object| object.reference.cmp(reference));
         found.is_ok()

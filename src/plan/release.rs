@@ -63,6 +63,9 @@ pub(super) fn propose(ready: &Ready<'_>, release: &Release) -> Walk<Waiting> {
         Err(unreadable) => return Walk::Continue(super::unreadable_waiting(unreadable)),
     };
     let branch = ready.infra.proposal.as_ref();
+    if let Some(unopened) = branch.and_then(|branch| branch.unopened.as_ref()) {
+        return Walk::Continue(super::unreadable_waiting(unopened));
+    }
     let recorded = ready.records.proposal.as_ref();
     if let (Some(branch), Some(recorded)) = (branch, recorded)
         && recorded.release.is(&release.digests())

@@ -40,7 +40,13 @@ pub(super) fn roll_out(ready: &Ready<'_>) -> Walk<Option<Waiting>> {
         ready,
         deployment,
         live,
-        difference: Difference::of(ready, deployment, live),
+        difference: Difference::of(
+            ready.unit,
+            ready.records,
+            deployment,
+            &ready.desired.rendered.objects,
+            live,
+        ),
     };
     let applying = match refused(ready, deployment) {
         Some(reason) if deployment.verdict.is_none() => rollout.fail(reason)?,
@@ -54,8 +60,8 @@ pub(super) fn roll_out(ready: &Ready<'_>) -> Walk<Option<Waiting>> {
         Some(_) if deployment.verdict.is_none() => None,
         _ => rollout.judge()?,
     };
-    let reported = rollout.difference.reported;
-    let waiting = [applying, judging, reported].into_iter().flatten();
+    let waiting = [applying, judging].into_iter().flatten();
+    let waiting = waiting.chain(rollout.difference.reported);
     Walk::Continue(waiting.reduce(Waiting::or))
 }
 

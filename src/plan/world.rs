@@ -176,6 +176,8 @@ pub struct Proposal {
     pub head: CommitId,
     /// What its head asks for; or which file is at fault.
     pub desired: Result<Desired, String>,
+    /// An encrypted file of it that is not open: what it asks for is not known.
+    pub unopened: Option<Unreadable>,
     /// Whether the base touched a file that it edits.
     pub conflicts: bool,
 }

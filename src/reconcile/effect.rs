@@ -112,7 +112,7 @@ impl Reconciler {
             Ok(applied) => {
                 if !applied.taken.is_empty() {
                     towed.learned(&environment.name, |learned| {
-                        took(learned, apply, applied.taken)
+                        took(learned, apply, applied.taken);
                     });
                 }
                 Outcome::Done(match apply.only_runs_hooks() {

@@ -58,7 +58,8 @@ impl Reconciler {
     pub(super) fn keep_sources(self: &Arc<Self>, tasks: &TaskTracker, stop: &CancellationToken) {
         let observatory = &self.observatory;
         // Infra repositories serve many applications: only those whose part changed are woken.
-        for source in observatory.infra.values() {
+        for (url, source) in &observatory.infra {
+            self.keep_open(url.clone(), source.clone(), tasks, stop);
             let this = self.clone();
             let news = move |source: &InfraSource, before| this.wake_concerned(source, &before);
             tasks.spawn(keep(
@@ -116,7 +117,8 @@ impl Reconciler {
     fn keep_clusters(self: &Arc<Self>, tasks: &TaskTracker, stop: &CancellationToken) {
         let mut clusters: Vec<(SharedReadCluster, Vec<Arc<LiveSource>>)> = Vec::new();
         for source in self.observatory.live.values() {
-            let same = |(known, _): &&mut (SharedReadCluster, _)| Arc::ptr_eq(known, source.cluster());
+            let same =
+                |(known, _): &&mut (SharedReadCluster, _)| Arc::ptr_eq(known, source.cluster());
             match clusters.iter_mut().find(same) {
                 Some((_, sources)) => sources.push(source.clone()),
                 None => clusters.push((source.cluster().clone(), vec![source.clone()])),
@@ -148,6 +150,34 @@ impl Reconciler {
     fn towed(&self, is_such: impl Fn(&Application) -> bool) -> Vec<Arc<Towed>> {
         let such = |towed: &&Arc<Towed>| is_such(&towed.pipeline.application);
         self.pipelines.iter().filter(such).cloned().collect()
+    }
+
+    /// Opens encrypted files as they are asked for.
+    fn keep_open(
+        self: &Arc<Self>,
+        url: RepositoryUrl,
+        source: Arc<InfraSource>,
+        tasks: &TaskTracker,
+        stop: &CancellationToken,
+    ) {
+        let (this, stop) = (self.clone(), stop.clone());
+        tasks.spawn(async move {
+            loop {
+                tokio::select! {
+                    () = source.reader.asked_to_open() => {}
+                    () = stop.cancelled() => return,
+                }
+                tokio::select! {
+                    any = source.reader.open_asked(clock::now()) => if any {
+                        this.wake(|towed| {
+                            let mut environments = towed.pipeline.environments.iter();
+                            environments.any(|it| it.repository == url)
+                        });
+                    },
+                    () = stop.cancelled() => return,
+                }
+            }
+        });
     }
 
     fn wake_concerned(
@@ -235,7 +265,9 @@ async fn watch(
             changed = cluster.changed(clock::now()) => changed,
             () = stop.cancelled() => return,
         };
-        let sources = changed.iter().filter_map(|application| units.get(application));
+        let sources = changed
+            .iter()
+            .filter_map(|application| units.get(application));
         sources
             .flatten()
             .for_each(|source| source.source.mark_stale());

@@ -29,9 +29,7 @@ use crate::clock;
 use crate::cluster::SharedCluster;
 use crate::event::Event;
 use crate::model::catalogue::Catalogue;
-use crate::model::{
-    ApplicationName, Author, EnvironmentName, FlatMap, Pipeline, RepositoryUrl,
-};
+use crate::model::{ApplicationName, Author, EnvironmentName, FlatMap, Pipeline, RepositoryUrl};
 use crate::observe::{Intervals, Observatory, Outside};
 use crate::plan::{self, Decision, Learned, Plan, Reason, Step, Waiting, World};
 use crate::smoke::Probe;

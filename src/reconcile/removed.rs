@@ -17,7 +17,9 @@ impl Reconciler {
     pub(super) fn keep_removed(self: &Arc<Self>, tasks: &TaskTracker, stop: &CancellationToken) {
         let (this, stop, effects) = (self.clone(), stop.clone(), tasks.clone());
         tasks.spawn(async move {
+            let mut rounds = this.board.changes();
             while !stop.is_cancelled() {
+                let known = this.observatory.knows_removed();
                 tokio::select! {
                     () = this.observatory.read_removed(clock::now()) => {}
                     () = stop.cancelled() => return,
@@ -25,11 +27,13 @@ impl Reconciler {
                 for towed in this.removed() {
                     this.tow(&towed, &effects, clock::now());
                 }
-                if this.observatory.knows_removed() {
+                if known {
                     this.looked_for_removed.store(true, Ordering::Relaxed);
                 }
                 tokio::select! {
                     () = tokio::time::sleep(LOOK) => {}
+                    // The first look is worth one as soon as the repositories were read.
+                    _ = rounds.changed(), if !known => {}
                     () = stop.cancelled() => {}
                 }
             }

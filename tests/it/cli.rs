@@ -137,7 +137,7 @@ fn run_logs_to_stderr_and_tells_the_outcome_on_stdout() {
     );
     assert_eq!(output.status.code(), Some(1), "{out}{err}");
     assert!(
-        out.starts_with("· shop qa: /nonexistent/qa.git cannot be read: "),
+        out.starts_with("· shop qa: there is no git repository at /nonexistent/qa.git, or "),
         "{out}"
     );
     assert_eq!(out.lines().count(), 1, "{out}");

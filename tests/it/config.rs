@@ -35,8 +35,12 @@ fn files_of(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
 }
 
 fn checked(files: &[(PathBuf, Vec<u8>)], output: Output) -> (String, u8) {
+    let args = check::Args {
+        output,
+        ..check::Args::default()
+    };
     let mut out = Vec::new();
-    let code = check::run(&check::Args { output }, &Config::parse(files), &mut out).unwrap();
+    let code = check::run(&args, &Config::parse(files), &mut out).unwrap();
     (String::from_utf8(out).unwrap(), code)
 }
 
@@ -159,6 +163,9 @@ fn limits_hold_for_each_application() {
         access.cluster_scoped,
         BTreeSet::from(["Namespace".parse().unwrap()])
     );
+    let sops = shop.sops.as_ref().unwrap();
+    let key = sops.age_key_file.as_deref();
+    assert_eq!(key, Some(Path::new("keys/world.txt")));
     let [smoke] = shop.smoke.as_slice() else {
         panic!("{:?}", shop.smoke);
     };

@@ -89,3 +89,18 @@ fn the_docs_name_what_exists() {
     }
     none(&wrong);
 }
+
+#[test]
+fn every_reason_has_its_line_in_the_runbook() {
+    let page = fs::read_to_string(root().join("docs/operating.md")).unwrap();
+    let (_, table) = page.split_once("## When it does not move").unwrap();
+    let rows = table
+        .lines()
+        .filter_map(|row| row.strip_prefix("| `")?.split(" | ").next());
+    let named: BTreeSet<&str> = rows
+        .flat_map(|names| names.split(['`', ',', ' ']))
+        .filter(|name| !name.is_empty())
+        .collect();
+    let known: BTreeSet<&str> = towpath::plan::Reason::NAMES.into();
+    assert_eq!(named, known);
+}

@@ -2,6 +2,7 @@
 //! `fixtures/manifests/`. Set `TOWPATH_BLESS=1` to record what is expected anew, and read the diff.
 
 mod generated;
+mod sealed;
 mod set_image;
 
 use std::collections::BTreeSet;

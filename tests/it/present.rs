@@ -8,11 +8,21 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::PathBuf;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use towpath::model::{Identity, ObjectRef};
 use towpath::present::diff::{self, Versions};
 
 use crate::cli::compare;
+
+/// What stands in the Secrets and encrypted manifests of the cases, and nowhere else.
+const SECRETS: [&str; 6] = [
+    "secret-",
+    "hunter",
+    "aHVudGVy",
+    "dG9rZW4",
+    "ZGI=",
+    "String(\"plain\")",
+];
 
 const BEFORE: &str = "# before\n";
 const ENCRYPTED: &str = "# before, encrypted\n";
@@ -71,6 +81,10 @@ fn shown(given: &str) -> String {
         after: after.as_ref(),
         secret: encrypted,
     });
+    let held = format!("{diff:?}");
+    for secret in SECRETS {
+        assert!(!held.contains(secret), "{secret} is shown: {held}");
+    }
     let mut text = format!("{} {reference}\n", diff.change.sign());
     for hunk in &diff.hunks {
         writeln!(text, "@@ {} @@", hunk.within).unwrap();
@@ -84,4 +98,30 @@ fn shown(given: &str) -> String {
         writeln!(text, "{}: {before} → {after}", field.path).unwrap();
     }
     text
+}
+
+/// The largest objects that a cluster takes, in which everything differs.
+#[test]
+fn large_objects_are_compared_too() {
+    let reference = ObjectRef::from(Identity {
+        group: String::new(),
+        kind: "ConfigMap".to_owned(),
+        namespace: Some("default".to_owned()),
+        name: "large".to_owned(),
+    });
+    let lines = 40_000;
+    let object = |side: &str| {
+        let text: Vec<String> = (0..lines).map(|line| format!("{side} {line}")).collect();
+        let list: Vec<usize> = (0..lines).map(|line| line * 2 + side.len()).collect();
+        json!({ "data": { "text": text.join("\n") + "\n" }, "list": list })
+    };
+    let (before, after) = (object("a"), object("bb"));
+    let diff = diff::compare(Versions {
+        reference: &reference,
+        before: Some(&before),
+        after: Some(&after),
+        secret: false,
+    });
+    let shown: usize = diff.hunks.iter().map(|hunk| hunk.lines.len()).sum();
+    assert_eq!((diff.fields.len(), shown), (lines + 1, 4 * lines + 3));
 }

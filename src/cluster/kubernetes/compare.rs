@@ -299,14 +299,10 @@ fn different(path: &str, before: Option<&Value>, after: Option<&Value>, found: &
 
 /// Items are one and the same by their name, wherever they stand.
 fn named_items(path: &str, before: &[Value], after: &[Value], found: &mut Vec<String>) {
-    let names = |items: &[Value]| -> Vec<String> {
-        items.iter().map(|item| item["name"].to_string()).collect()
-    };
+    let name_of = |item: &Value| item["name"].to_string();
+    let names = |items: &[Value]| -> Vec<String> { items.iter().map(name_of).collect() };
     let item = |items: &[Value], name: &str| -> Option<Value> {
-        items
-            .iter()
-            .find(|item| item["name"].to_string() == name)
-            .cloned()
+        items.iter().find(|item| name_of(item) == name).cloned()
     };
     let (before_names, after_names) = (names(before), names(after));
     for name in union(before_names.clone(), after_names.clone()) {

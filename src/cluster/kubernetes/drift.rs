@@ -16,12 +16,15 @@ use super::compare;
 use super::marks::{self, MANAGER};
 use super::refusal::Refusal;
 use super::request::{Patch, Sender, Target, View};
-use super::watch::{Key, Suspect, Watch};
+use super::watch::{Key, Question, Suspect, Watch};
 use crate::cluster::ClusterError;
 use crate::plan::Drifted;
 
 /// How many objects are asked about at once.
 const IN_FLIGHT: usize = 8;
+
+/// How often an object is read anew that changes while it is asked about.
+const TRIES: usize = 3;
 
 /// From so many rounds on somebody is taken to fight, and given rest.
 const PATIENCE: u32 = 3;
@@ -71,38 +74,54 @@ async fn one(
     suspect: Suspect,
     now: Timestamp,
 ) -> Result<(), ClusterError> {
-    let unavailable = |refusal: Refusal| {
-        let object = &suspect.object.reference;
-        super::apply::error(watch.cluster(), object, None, refusal)
-    };
     let Some(question) = watch.question(&suspect) else {
         return Ok(());
     };
-    let version = suspect.object.value()["apiVersion"]
-        .as_str()
-        .map(str::to_owned);
-    let version = version.as_deref().and_then(|it| it.rsplit('/').next());
-    let reference = &suspect.object.reference;
-    let target = Target::new(&question.kind, version, reference);
-    let live = match sender.get(&target, View::Whole).await {
-        Ok(Some(live)) => live,
-        // It is gone meanwhile, which the watch tells.
-        Ok(None) => return Ok(()),
-        Err(refusal) => return Err(unavailable(refusal)),
-    };
-    let stated = marks::dressed(
-        &suspect.object,
+    for _ in 0..TRIES {
+        let asked = ask(watch, fights, sender, &suspect, &question, now).await;
+        match asked {
+            Ok(()) => return Ok(()),
+            // It changed between both questions: what differs could be anybody's.
+            Err(Refusal::Stale | Refusal::Replaced) => {}
+            Err(refusal) => {
+                let object = &suspect.object.reference;
+                return Err(super::apply::error(watch.cluster(), object, None, refusal));
+            }
+        }
+    }
+    // It does not stand still; the next look asks again.
+    Ok(())
+}
+
+async fn ask(
+    watch: &Watch,
+    fights: &Fights,
+    sender: &Sender<'_>,
+    suspect: &Suspect,
+    question: &Question,
+    now: Timestamp,
+) -> Result<(), Refusal> {
+    let object = &suspect.object;
+    let mut stated = marks::dressed(
+        object,
         question.kind.namespaced,
         &question.mark,
         watch.set(),
     );
+    let version = stated["apiVersion"].as_str().map(str::to_owned);
+    let version = version.as_deref().and_then(|it| it.rsplit('/').next());
+    let target = Target::new(&question.kind, version, &object.reference);
+    // Where it is gone meanwhile the watch tells.
+    let Some(live) = sender.get(&target, View::Whole).await? else {
+        return Ok(());
+    };
     let touched = compare::touched(&stated, &owned(&live), Some(&live));
-    let number = compare::fingerprint(&touched).max(1);
     if touched.is_empty() {
-        watch.is_whole(&suspect);
+        watch.is_whole(suspect);
         return Ok(());
     }
-    if watch.knows(&suspect, number) {
+    let number = compare::fingerprint(&touched).max(1);
+    if watch.knows(suspect, number) {
         return Ok(());
     }
     let patch = Patch {
@@ -111,18 +130,19 @@ async fn one(
         force: true,
         view: View::Whole,
     };
-    let fields = match sender
-        .apply(&target, patch, stated.to_string().into_bytes())
-        .await
-    {
+    stated["metadata"]["resourceVersion"] = live["metadata"]["resourceVersion"].clone();
+    let body = stated.to_string().into_bytes();
+    let fields = match sender.apply(&target, patch, body).await {
         Ok(reply) => compare::differences(&live, &reply.value),
-        Err(refusal @ Refusal::Unavailable { .. }) => return Err(unavailable(refusal)),
+        Err(refusal @ (Refusal::Unavailable { .. } | Refusal::Stale | Refusal::Replaced)) => {
+            return Err(refusal);
+        }
         // What cannot be set back is told all the same; who tries hears why.
         Err(_) => touched.iter().map(|it| it.path().to_owned()).collect(),
     };
     let drift = (!fields.is_empty()).then(|| {
         let by = compare::holder(&fields, &live["metadata"]["managedFields"]);
-        let fight = fights.another(&suspect, question.applied, now);
+        let fight = fights.another(suspect, question.applied, now);
         Drifted {
             fields,
             by,
@@ -130,7 +150,7 @@ async fn one(
             rest_until: fight.rest_until,
         }
     });
-    watch.found(&suspect, number, drift);
+    watch.found(suspect, number, drift);
     Ok(())
 }
 

@@ -102,7 +102,8 @@ impl Looks {
         }
     }
 
-    /// An object that is not followed, if it is there.
+    /// An object that is not followed, if it is there. What was seen before `since` is not believed:
+    /// then an object left what is followed.
     ///
     /// # Errors
     /// [`ClusterError::Unavailable`].
@@ -110,24 +111,26 @@ impl Looks {
         &self,
         kind: &Kind,
         key: &Key,
+        since: Option<Instant>,
         now: Timestamp,
     ) -> Result<Option<LiveObject>, ClusterError> {
         let of = self.of(kind);
-        if let Some(answer) = of.known(key) {
+        if let Some(answer) = of.known(key, since) {
             return Ok(answer);
         }
         if of.may_ask_singly() {
+            let at = Instant::now();
             let found = self.get(kind, key, now).await?;
             let mut seen = locked(&of.seen);
-            seen.singles
-                .insert(key.clone(), (Instant::now(), found.clone()));
+            seen.singles.insert(key.clone(), (at, found.clone()));
             return Ok(found);
         }
         let _listing = of.listing.lock().await;
-        if let Some(answer) = of.known(key) {
+        if let Some(answer) = of.known(key, since) {
             return Ok(answer);
         }
         let namespace = of.namespace_to_list(key);
+        let at = Instant::now();
         let listed = match self.list(kind, namespace.as_deref(), now).await {
             Err(error) if namespace.is_none() && answer::is(&error, 403) => {
                 locked(&of.seen).by_namespace_only = true;
@@ -143,7 +146,7 @@ impl Looks {
         })?;
         let found = objects.get(key).cloned();
         let list = List {
-            at: Instant::now(),
+            at,
             objects: Arc::new(objects),
         };
         locked(&of.seen).lists.insert(namespace, list);
@@ -173,9 +176,10 @@ impl Looks {
         match text {
             Ok(text) => {
                 let head = Head::read(&text).map_err(|error| self.unreadable(kind, &error))?;
-                Ok(Some(self.live(&head, now)))
+                Ok(Some(self.live(kind, &head, now)))
             }
-            Err(error) if answer::is(&error, 404) => Ok(None),
+            // What cannot be read is kept nowhere.
+            Err(error) if answer::is(&error, 404) || answer::is(&error, 405) => Ok(None),
             Err(error) => {
                 let asked = asked("get", kind, namespace);
                 Err(answer::unavailable(&self.cluster, &asked, &error))
@@ -206,7 +210,7 @@ impl Looks {
                     namespace: (*head.metadata.namespace).into(),
                     name: (*head.metadata.name).into(),
                 };
-                objects.insert(key, self.live(&head, now));
+                objects.insert(key, self.live(kind, &head, now));
             }
             match page.metadata.next.filter(|next| !next.is_empty()) {
                 None => return Ok(objects),
@@ -225,7 +229,7 @@ impl Looks {
     }
 
     /// An object that is not followed, from its metadata.
-    fn live(&self, head: &Head<'_>, now: Timestamp) -> LiveObject {
+    fn live(&self, kind: &Kind, head: &Head<'_>, now: Timestamp) -> LiveObject {
         let metadata = &head.metadata;
         let mark = self.mark(head);
         let ours = mark
@@ -254,7 +258,11 @@ impl Looks {
             },
             service_type: None,
             mark,
-            health: Health::InProgress("it is not followed yet".to_owned()),
+            health: match kind.is_watchable() {
+                true => Health::InProgress("it is not followed yet".to_owned()),
+                // It never will be: that it is there is all that is known.
+                false => Health::Current,
+            },
             applied_at: applied_at.map_or(now, |at| at.min(now)),
             drift,
             kept: metadata.kept(),
@@ -287,16 +295,18 @@ impl Looks {
 
 impl OfKind {
     /// What is still believed of an object.
-    fn known(&self, key: &Key) -> Option<Option<LiveObject>> {
+    fn known(&self, key: &Key, since: Option<Instant>) -> Option<Option<LiveObject>> {
+        let is_believed =
+            |at: Instant| at.elapsed() < BELIEVED && since.is_none_or(|since| at > since);
         let seen = locked(&self.seen);
         let own = Some(key.namespace.clone());
         let list = [None, own].iter().find_map(|namespace| {
             let list = seen.lists.get(namespace)?;
-            (list.at.elapsed() < BELIEVED).then(|| list.objects.get(key).cloned())
+            is_believed(list.at).then(|| list.objects.get(key).cloned())
         });
         list.or_else(|| {
             let (at, found) = seen.singles.get(key)?;
-            (at.elapsed() < BELIEVED).then(|| found.clone())
+            is_believed(*at).then(|| found.clone())
         })
     }
 

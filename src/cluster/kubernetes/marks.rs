@@ -100,6 +100,9 @@ pub fn mark(metadata: &ObjectMeta) -> Option<Mark> {
 /// An object as it is sent: in its namespace, with our marks.
 pub fn dressed(object: &Object, namespaced: bool, mark: &Mark, set: &Set) -> Value {
     let mut value = object.value();
+    if object.reference.kind == "Secret" && object.reference.group.is_empty() {
+        encode(&mut value);
+    }
     let metadata = section(&mut value, "metadata");
     match &object.reference.namespace {
         Some(namespace) if namespaced => {
@@ -121,6 +124,28 @@ pub fn dressed(object: &Object, namespaced: bool, mark: &Mark, set: &Set) -> Val
         }
     }
     value
+}
+
+/// Writes a Secret's `stringData` as the `data` that the server makes of it. Sent as it is, it would be
+/// owned as what no object has: whoever changes the data would not be seen.
+fn encode(secret: &mut Value) {
+    let Some(map) = secret.as_object_mut() else {
+        return;
+    };
+    let Some(Value::Object(texts)) = map.shift_remove("stringData") else {
+        return;
+    };
+    let data = section(secret, "data");
+    for (key, text) in texts {
+        let encoded = match text {
+            Value::String(text) => {
+                json!(base64::engine::general_purpose::STANDARD.encode(text))
+            }
+            // The server says what is wrong with it.
+            other => other,
+        };
+        data.insert(key, encoded);
+    }
 }
 
 /// The object that stands at a key, made empty where something else stands there.

@@ -168,7 +168,8 @@ impl KubernetesCluster {
             namespace: namespace.unwrap_or_default().into(),
             name: reference.name.as_str().into(),
         };
-        self.looks.find(&kind, &key, now).await
+        let since = self.watch.departed(&kind);
+        self.looks.find(&kind, &key, since, now).await
     }
 
     /// Asks whether the cluster still answers from its store.
@@ -258,7 +259,13 @@ impl ReadCluster for KubernetesCluster {
             }
         }
         for (reference, found) in &mut objects {
-            found.claimed = self.place.claimed(unit, reference);
+            let asks = desired.is_some_and(|desired| {
+                let found = desired
+                    .objects
+                    .binary_search_by(|it| it.reference.cmp(reference));
+                found.is_ok()
+            });
+            found.claimed = self.place.claimed(unit, reference, asks);
         }
         Ok(Live {
             objects,

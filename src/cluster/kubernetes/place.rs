@@ -92,14 +92,20 @@ impl Place {
         }
     }
 
-    /// Another unit that asks for the object.
-    pub(super) fn claimed(&self, by_other_than: &UnitScope, object: &ObjectRef) -> Option<String> {
+    /// Another unit that asks for the object. `asks`: whether this one does.
+    pub(super) fn claimed(
+        &self,
+        by_other_than: &UnitScope,
+        object: &ObjectRef,
+        asks: bool,
+    ) -> Option<String> {
         let (watches, count) = {
             let asked = self.asked();
             let count = asked.counts.get(&hashed(object)).copied();
             (asked.watches(), count.unwrap_or_default())
         };
-        if count == 0 {
+        // Nearly always nobody else does, and nobody needs to be asked.
+        if count <= u32::from(asks) {
             return None;
         }
         let mut claims: Vec<(ApplicationName, EnvironmentName)> = Vec::new();

@@ -56,7 +56,8 @@ async fn one(
     reference: &ObjectRef,
     object: Option<&Arc<Object>>,
 ) -> Result<Preview, Refusal> {
-    let secret = reference.kind == "Secret" && reference.group.is_empty();
+    let is_secret = reference.kind == "Secret" && reference.group.is_empty();
+    let secret = is_secret || object.is_some_and(|object| object.is_secret());
     let preview = |before: Option<Value>, after: Option<Value>, note: Option<String>| Preview {
         reference: reference.clone(),
         before: before.map(shown),
@@ -97,13 +98,6 @@ async fn one(
     {
         Ok(reply) => Ok(preview(before, Some(reply.value), None)),
         Err(refusal @ Refusal::Unavailable { .. }) => Err(refusal),
-        Err(Refusal::Missing) => {
-            let note = format!(
-                "its namespace `{}` does not exist yet",
-                reference.namespace.as_deref().unwrap_or_default()
-            );
-            Ok(preview(before, Some(dressed), Some(note)))
-        }
         Err(refusal) => {
             let error = super::apply::error(&place.name, reference, Some(&object.place), refusal);
             Ok(preview(before, Some(dressed), Some(error.to_string())))

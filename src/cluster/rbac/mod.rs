@@ -27,28 +27,25 @@ const DELETE: [&str; 1] = ["delete"];
 /// himself ([escalation](https://kubernetes.io/docs/reference/access-authn-authz/rbac/#privilege-escalation-prevention-and-bootstrapping)).
 const RBAC: &str = "rbac.authorization.k8s.io";
 
-/// What the health of a kind is read from beside itself: its kinds, then group and resource.
-const EVIDENCE: [(&[&str], &str, &str); 4] = [
-    (&WORKLOADS, "", "pods"),
-    (&WORKLOADS, "", "events"),
-    (&["Deployment.apps"], "apps", "replicasets"),
-    (
-        &["DaemonSet.apps", "StatefulSet.apps"],
-        "apps",
-        "controllerrevisions",
-    ),
+/// What tells why an object of these kinds does not become healthy, by group and resource: asked for
+/// together, in the object's namespace, while it is not.
+const EVIDENCE: [(&str, &str); 4] = [
+    ("", "events"),
+    ("", "pods"),
+    ("apps", "controllerrevisions"),
+    ("apps", "replicasets"),
 ];
 
-/// What has pods.
-const WORKLOADS: [&str; 8] = [
-    "Pod",
-    "ReplicationController",
-    "Deployment.apps",
-    "ReplicaSet.apps",
-    "StatefulSet.apps",
+/// The kinds: what has pods, and what events tell about.
+const EXPLAINED: [&str; 8] = [
     "DaemonSet.apps",
+    "Deployment.apps",
     "Job.batch",
-    "CronJob.batch",
+    "PersistentVolumeClaim",
+    "Pod",
+    "ReplicaSet.apps",
+    "ReplicationController",
+    "StatefulSet.apps",
 ];
 
 /// An object that an environment asks for.
@@ -73,8 +70,8 @@ pub struct Asked<'a> {
     pub namespace: &'a str,
     /// Its objects.
     pub objects: &'a [Wanted<'a>],
-    /// Whether rules stand in the namespaces where they are needed, instead of one for all.
-    pub namespaced: bool,
+    /// The namespaces that are followed, each of which has a role then; `None`: all of them.
+    pub namespaces: Option<&'a BTreeSet<String>>,
 }
 
 /// Who is allowed something.
@@ -126,7 +123,7 @@ pub fn roles(asked: &Asked<'_>) -> Vec<Role> {
         allowed.object(asked, wanted);
     }
     let parent = format!("towpath-{}", asked.environment);
-    let scope = scope(asked.namespaced, Some(asked.namespace));
+    let scope = asked.scope(Some(asked.namespace));
     for verbs in [&READ[..], &APPLY] {
         allowed.add(
             &Holder::Towpath,
@@ -139,10 +136,19 @@ pub fn roles(asked: &Asked<'_>) -> Vec<Role> {
     allowed.roles()
 }
 
-fn scope(namespaced: bool, namespace: Option<&str>) -> Scope {
-    match namespace {
-        Some(namespace) if namespaced => Scope::Namespace(namespace.to_owned()),
-        _ => Scope::Cluster,
+impl Asked<'_> {
+    /// Where something is allowed to Towpath that is needed in this namespace.
+    fn scope(&self, namespace: Option<&str>) -> Scope {
+        Scope::of(namespace.filter(|_| self.namespaces.is_some()))
+    }
+}
+
+impl Scope {
+    fn of(namespace: Option<&str>) -> Self {
+        match namespace {
+            Some(namespace) => Self::Namespace(namespace.to_owned()),
+            None => Self::Cluster,
+        }
     }
 }
 
@@ -163,46 +169,53 @@ impl Allowed {
         } = wanted;
         let namespace = reference.namespace.as_deref();
         let namespace = namespace.filter(|_| resource.namespaced);
-        let own = scope(asked.namespaced, namespace);
+        let own = asked.scope(namespace);
         let what = (resource.group.as_str(), resource.plural.as_str());
         self.add(&Holder::Towpath, &own, what, None, &READ);
+        // A kind is followed wherever its objects may be.
+        for followed in asked.namespaces.into_iter().flatten() {
+            let followed = asked.scope(
+                Some(followed)
+                    .filter(|_| resource.namespaced)
+                    .map(|it| &**it),
+            );
+            self.add(&Holder::Towpath, &followed, what, None, &READ);
+        }
         // Whoever acts for one application is allowed it in that application's namespaces alone.
         let (writer, place) = match wanted.applied_as {
             None => (Holder::Towpath, own.clone()),
             Some(account) => {
-                let there = scope(asked.namespaced, Some(&account.namespace));
+                let there = asked.scope(Some(&account.namespace));
                 let accounts = ("", "serviceaccounts");
-                self.add(
-                    &Holder::Towpath,
-                    &there,
-                    accounts,
-                    Some(&account.name),
-                    &["impersonate"],
-                );
-                (Holder::Account(account.clone()), scope(true, namespace))
+                let name = Some(account.name.as_str());
+                self.add(&Holder::Towpath, &there, accounts, name, &["impersonate"]);
+                (Holder::Account(account.clone()), Scope::of(namespace))
             }
         };
-        for verbs in [&APPLY[..], &DELETE] {
+        for verbs in [&["get"], &APPLY[..], &DELETE] {
             self.add(&writer, &place, what, None, verbs);
-        }
-        if writer != Holder::Towpath {
-            self.add(&writer, &place, what, None, &["get"]);
         }
         self.grants(&writer, &place, wanted);
         let kind = reference.group_kind();
-        for (_, group, resource) in EVIDENCE
-            .iter()
-            .filter(|(kinds, ..)| kinds.contains(&&*kind))
-        {
-            self.add(&Holder::Towpath, &own, (group, resource), None, &READ);
+        if EXPLAINED.contains(&&*kind) {
+            for evidence in EVIDENCE {
+                self.add(&Holder::Towpath, &own, evidence, None, &READ);
+            }
         }
         if kind == "Job.batch" {
             self.add(&Holder::Towpath, &own, ("", "pods/log"), None, &["get"]);
         }
         if resource.custom {
             // Whether its objects are to have a status stands in its definition.
-            let definitions = ("apiextensions.k8s.io", "customresourcedefinitions");
-            self.add(&Holder::Towpath, &Scope::Cluster, definitions, None, &READ);
+            let what = ("apiextensions.k8s.io", "customresourcedefinitions");
+            let name = format!("{}.{}", resource.plural, resource.group);
+            self.add(
+                &Holder::Towpath,
+                &Scope::Cluster,
+                what,
+                Some(&name),
+                &["get"],
+            );
         }
     }
 

@@ -8,12 +8,12 @@ use jiff::Timestamp;
 use super::*;
 use crate::config::Config;
 use crate::manifest::{ImageFields, parse};
-use crate::model::record::{BRAKE, Record, Statement, Verdict};
-use crate::model::{CommitId, Contents, Digest, Health, Identity, ImageVersion, ObjectRef, Rank};
+use crate::model::record::{Record, Statement, Verdict};
+use crate::model::{CommitId, Contents, Digest, ImageVersion, Rank};
 use crate::plan::edit::{Directory, Layers};
 use crate::plan::{
-    Apply, Change, Desired, Infra, Learned, Live, LiveObject, Mark, Observed, PlannedOn, Propose,
-    Prune, Scope, Statements, UnitPlan, UnitView, Write,
+    Apply, Change, Desired, Infra, Learned, Live, Observed, PlannedOn, Propose, UnitPlan, UnitView,
+    Write,
 };
 
 const REPOSITORY: &str = "registry.example.com/acme/shop";
@@ -57,11 +57,11 @@ fn release(minor: u8) -> Release {
     })
 }
 
-fn commit() -> CommitId {
+pub(super) fn commit() -> CommitId {
     "11".repeat(20).parse().unwrap()
 }
 
-fn state() -> Digest {
+pub(super) fn state() -> Digest {
     Digest::of(b"state")
 }
 
@@ -77,7 +77,7 @@ fn fold(statements: Vec<Statement>) -> UnitRecords {
     UnitRecords::fold(statements.into_iter().map(record))
 }
 
-fn ran(number: u64, minor: u8, verdict: Verdict) -> Vec<Statement> {
+pub(super) fn ran(number: u64, minor: u8, verdict: Verdict) -> Vec<Statement> {
     let release = Some(release(minor));
     vec![
         Statement::Deployment {
@@ -95,7 +95,7 @@ fn ran(number: u64, minor: u8, verdict: Verdict) -> Vec<Statement> {
     ]
 }
 
-const HEALTHY: Verdict = Verdict::Healthy { exercised: true };
+pub(super) const HEALTHY: Verdict = Verdict::Healthy { exercised: true };
 
 fn failed() -> Verdict {
     Verdict::Failed {
@@ -129,47 +129,6 @@ fn desired(minor: u8) -> Desired {
     }
 }
 
-/// What the cluster runs.
-fn live(objects: Vec<(ObjectRef, LiveObject)>, brake: Option<&str>) -> Live {
-    Live {
-        objects: objects.into_iter().collect(),
-        answering_since: None,
-        brake: brake.map(str::to_owned),
-    }
-}
-
-fn object(kind: &str, mark: Option<Mark>) -> (ObjectRef, LiveObject) {
-    let reference = ObjectRef::from(Identity {
-        group: String::new(),
-        kind: kind.to_owned(),
-        namespace: Some("default".to_owned()),
-        name: "old".to_owned(),
-    });
-    let found = LiveObject {
-        uid: "uid-1".to_owned(),
-        version: "1".to_owned(),
-        mark,
-        engine: None,
-        managers: Vec::new(),
-        service_type: None,
-        health: Health::Current,
-        applied_at: Timestamp::UNIX_EPOCH,
-        drift: None,
-        kept: None,
-        claimed: None,
-    };
-    (reference, found)
-}
-
-fn ours() -> Option<Mark> {
-    Some(Mark {
-        application: "shop".parse().unwrap(),
-        environment: "production".parse().unwrap(),
-        hash: state(),
-        commit: commit(),
-    })
-}
-
 fn view(records: Result<UnitRecords, String>, live: Option<Live>) -> UnitView {
     let infra = Infra {
         head: commit(),
@@ -199,7 +158,7 @@ fn view(records: Result<UnitRecords, String>, live: Option<Live>) -> UnitView {
     }
 }
 
-fn planned_on() -> PlannedOn {
+pub(super) fn planned_on() -> PlannedOn {
     PlannedOn {
         head: commit(),
         records: None,
@@ -207,7 +166,7 @@ fn planned_on() -> PlannedOn {
     }
 }
 
-fn write(minor: u8, cause: Cause) -> Step {
+pub(super) fn write(minor: u8, cause: Cause) -> Step {
     Step::Write(Write {
         release: release(minor),
         files: Vec::new(),
@@ -231,7 +190,7 @@ fn propose(minor: u8) -> Step {
     })
 }
 
-fn apply(minor: u8) -> Step {
+pub(super) fn apply(minor: u8) -> Step {
     let rendered = desired(minor).rendered;
     let change = Change {
         reference: rendered.objects[0].reference.clone(),
@@ -252,7 +211,7 @@ fn apply(minor: u8) -> Step {
 }
 
 /// The invariants that the step would break in production.
-fn check_step(
+pub(super) fn check_step(
     production: &str,
     upstream: Vec<Statement>,
     here: Result<Vec<Statement>, String>,
@@ -262,7 +221,7 @@ fn check_step(
 }
 
 /// The same beside what the cluster runs.
-fn check_live(
+pub(super) fn check_live(
     production: &str,
     upstream: Vec<Statement>,
     here: Result<Vec<Statement>, String>,
@@ -384,119 +343,4 @@ fn a_step_that_breaks_an_invariant_is_found() {
     assert_eq!(check_step(open, proven(), Ok(running()), apply(1)), ["I6"]);
     let unread = Err("line 1".to_owned());
     assert_eq!(check_step(open, proven(), unread, apply(0)), ["I6"]);
-}
-
-#[test]
-fn what_may_not_be_deleted_is_found() {
-    let running = || ran(1, 0, HEALTHY);
-    let approved = || {
-        let mut here = running();
-        here.push(Statement::ApprovedPrune { number: 1 });
-        here
-    };
-    let kept = LiveObject {
-        kept: Some("it has an owner".to_owned()),
-        ..object("ConfigMap", ours()).1
-    };
-    let claimed = LiveObject {
-        claimed: Some("till in qa".to_owned()),
-        ..object("ConfigMap", ours()).1
-    };
-    let balancer = LiveObject {
-        service_type: Some("LoadBalancer".to_owned()),
-        ..object("Service", ours()).1
-    };
-    let again = LiveObject {
-        uid: "uid-2".to_owned(),
-        ..object("ConfigMap", ours()).1
-    };
-    let plain = || object("ConfigMap", ours());
-    let reference = |kind| object(kind, None).0;
-    for (production, here, (gone, found), expected) in [
-        ("", running(), plain(), vec![]),
-        ("", running(), object("ConfigMap", None), vec!["I8"]),
-        (
-            "",
-            running(),
-            (reference("ConfigMap"), kept.clone()),
-            vec!["I8"],
-        ),
-        ("", approved(), (reference("ConfigMap"), kept), vec!["I8"]),
-        (
-            "",
-            approved(),
-            (reference("ConfigMap"), claimed),
-            vec!["I8"],
-        ),
-        ("", running(), (reference("ConfigMap"), again), vec!["I8"]),
-        (
-            "",
-            running(),
-            object("PersistentVolumeClaim", ours()),
-            vec!["I8"],
-        ),
-        (
-            "",
-            approved(),
-            object("PersistentVolumeClaim", ours()),
-            vec![],
-        ),
-        ("", running(), (reference("Service"), balancer), vec!["I8"]),
-        (
-            "prune: { confirm: [ConfigMap] }",
-            running(),
-            plain(),
-            vec!["I8"],
-        ),
-        ("prune: { limit: 0 }", running(), plain(), vec!["I8"]),
-        ("prune: { limit: 0 }", approved(), plain(), vec![]),
-    ] {
-        let Step::Apply(step) = apply(0) else {
-            panic!("it applies");
-        };
-        let step = Step::Apply(Apply {
-            prune: vec![Prune {
-                reference: gone.clone(),
-                uid: "uid-1".to_owned(),
-            }],
-            ..step
-        });
-        let shown = format!("{production} {gone}");
-        let live = Some(live(vec![(gone, found)], None));
-        let found = check_live(production, vec![], Ok(here), live, step);
-        assert_eq!(found, expected, "{shown}");
-    }
-}
-
-#[test]
-fn what_was_stopped_is_found() {
-    let running = || ran(1, 0, HEALTHY);
-    let braked = || Some(live(vec![], Some("the database moves")));
-    let brake = Step::Record(Statements {
-        statements: vec![Statement::Held {
-            reason: "the database moves".to_owned(),
-        }],
-        commit: commit(),
-        by: BRAKE.to_owned(),
-        scope: Scope::Environment,
-        closes_proposal: false,
-        planned_on: planned_on(),
-    });
-    // A person's brake on the cluster stops all but its own record.
-    assert_eq!(
-        check_live("", vec![], Ok(running()), braked(), apply(0)),
-        ["I5"]
-    );
-    assert!(check_live("", vec![], Ok(running()), braked(), brake).is_empty());
-    // What failed before it was applied is not applied again.
-    let abandoned = Verdict::Failed {
-        reason: "refused".to_owned(),
-        applied: false,
-    };
-    let here = ran(1, 0, abandoned);
-    assert_eq!(check_step("", vec![], Ok(here), apply(0)), ["I4"]);
-    // What nothing ran is not proven upstream.
-    let upstream = ran(1, 1, Verdict::Healthy { exercised: false });
-    let write = write(1, Cause::Automation);
-    assert_eq!(check_step("", upstream, Ok(running()), write), ["I1"]);
 }

@@ -1,19 +1,19 @@
 //! How an object differs from another version of itself.
 //!
 //! Compared as values and written as YAML, so that neither the order of keys nor how a file was
-//! written shows. What only servers and Towpath itself write is left out ([`noise`]); values of
-//! Secrets and of encrypted documents never get as far as the text ([`mask`]).
+//! written shows. What only servers and Towpath itself write is left out ([`drop_cluster_fields`]);
+//! values of Secrets and of encrypted documents never get as far as the text ([`mask`]).
 
 mod align;
 mod hunks;
 mod lines;
 mod mask;
-mod noise;
 mod text;
 mod walk;
 
 use serde_json::Value;
 
+use crate::manifest::drop_cluster_fields;
 use crate::model::ObjectRef;
 pub use hunks::Hunk;
 pub use lines::{Line, Sign};
@@ -100,8 +100,12 @@ pub struct FieldDiff {
 
 /// How an object differs.
 pub fn compare(versions: Versions<'_>) -> ObjectDiff {
-    let quiet = |value: &Value| noise::without(value);
-    let (mut before, mut after) = (versions.before.map(quiet), versions.after.map(quiet));
+    let desired = |value: &Value| {
+        let mut value = value.clone();
+        drop_cluster_fields(&mut value);
+        value
+    };
+    let (mut before, mut after) = (versions.before.map(desired), versions.after.map(desired));
     mask::hide(
         versions.reference,
         versions.secret,

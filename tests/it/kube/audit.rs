@@ -2,6 +2,7 @@
 //! count taken after an answer is exact.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use serde::Deserialize;
 
@@ -47,7 +48,12 @@ struct Object {
 
 /// What this user asked of the plane since it started, in order.
 pub(crate) fn asked(plane: &Plane, user: &User) -> Vec<Asked> {
-    let log = std::fs::read_to_string(plane.audit_log()).unwrap();
+    asked_in(&plane.audit_log(), user)
+}
+
+/// The same from the plane's audit log, for those who do not hold the plane.
+pub(crate) fn asked_in(log: &Path, user: &User) -> Vec<Asked> {
+    let log = std::fs::read_to_string(log).unwrap();
     // The last line may still be written.
     let whole = log
         .split_inclusive('\n')

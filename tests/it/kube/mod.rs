@@ -4,7 +4,9 @@
 mod apply;
 mod audit;
 mod bed;
+mod commands;
 mod faults;
+mod live;
 mod logs;
 mod plane;
 mod pods;

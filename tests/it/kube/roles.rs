@@ -1,6 +1,7 @@
 //! The roles that `towpath rbac` prints, on a real API server: with them everything is allowed that
 //! they are there for, and nothing beside it.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -76,6 +77,7 @@ fn reference(object: &Value) -> ObjectRef {
 
 /// The objects of every role for this user.
 fn grants(namespace: &str, namespaced: bool, user: &User) -> Vec<Value> {
+    let namespaces = BTreeSet::from([namespace.to_owned()]);
     let deployer = ServiceAccount {
         namespace: namespace.to_owned(),
         name: "deployer".to_owned(),
@@ -102,7 +104,7 @@ fn grants(namespace: &str, namespaced: bool, user: &User) -> Vec<Value> {
         environment: &environment,
         namespace,
         objects: &wanted.collect::<Vec<_>>(),
-        namespaced,
+        namespaces: namespaced.then_some(&namespaces),
     });
     let subject = Subject::User(user.name.clone());
     let grants = rbac::grants(&environment, &roles, &subject).into_iter();

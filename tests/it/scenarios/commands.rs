@@ -13,11 +13,11 @@ use towpath::model::{CommitId, Digest, EnvironmentName, Pipeline, proposal_branc
 use towpath::plan::{Decision, Plan, Step, UnitPlan, World, approve_adoption, approve_prune};
 
 use super::cluster;
-use super::ending;
 use super::registry::Mood;
 use super::show;
 use super::site::Site;
 use super::story::Command;
+use super::{ending, link};
 
 /// Rounds within which all must settle.
 const ROUNDS: usize = 60;
@@ -205,6 +205,10 @@ impl Teller {
                         now,
                     )
                     .unwrap();
+            }
+            ["link", environment, path, target] => {
+                let (remote, branch) = (self.site.remote(environment), self.branch(environment));
+                link::put(remote, &branch, path, target, now).await;
             }
             ["delete", environment, paths @ ..] => {
                 let person = self.site.person(environment);

@@ -9,6 +9,7 @@ mod cluster;
 mod commands;
 mod ending;
 mod endpoints;
+mod link;
 mod preempt;
 mod registry;
 mod show;

@@ -88,7 +88,10 @@ impl Site {
             only: Vec::new(),
             slow_git: false,
             now: "2026-01-01T00:00:00Z".parse().unwrap(),
-            labels: BTreeMap::new(),
+            labels: BTreeMap::from([(
+                "fixtures".to_owned(),
+                format!("{}/fixtures", env!("CARGO_MANIFEST_DIR")),
+            )]),
         }
     }
 

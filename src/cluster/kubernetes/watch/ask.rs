@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::Value;
+use tokio::time::Instant;
 
 use super::facts::{Finding, OwnedState, Suspicion};
 use super::view::{Suspect, asked_for};
@@ -102,6 +103,13 @@ impl Watch {
         if let Some(facts) = kinds.and_then(|kind| kind.objects.get_mut(&suspect.key)) {
             facts.owned.state = OwnedState::Whole;
         }
+    }
+
+    /// When an object of a kind last left what is followed.
+    pub(in crate::cluster::kubernetes) fn departed(&self, kind: &Kind) -> Option<Instant> {
+        let store = self.shared.store();
+        let index = store.kind(&kind.group, &kind.kind)?;
+        store.kinds[index].departed
     }
 
     /// An object as it was last seen.

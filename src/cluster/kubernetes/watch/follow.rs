@@ -124,6 +124,7 @@ impl Sink for Members {
         let version = store.put(self.at, object.get(), now)?;
         let is_listing = store.is_listing(self.at);
         drop(store);
+        self.shared.hear();
         // What is listed is told of once it is whole.
         if !is_listing {
             self.shared.spread();
@@ -133,6 +134,7 @@ impl Sink for Members {
 
     fn gone(&mut self, object: &RawValue) -> serde_json::Result<String> {
         let version = self.shared.store().gone(self.at, object.get())?;
+        self.shared.hear();
         self.shared.spread();
         Ok(version)
     }
@@ -148,6 +150,7 @@ impl Sink for Members {
             store.tell_everybody();
         }
         drop(store);
+        self.shared.hear();
         self.shared.progressed();
     }
 }
@@ -271,6 +274,7 @@ impl Surroundings {
         let mut store = self.shared.store();
         store.surround(&self.namespace, self.part, uid, object, now);
         drop(store);
+        self.shared.hear();
         self.shared.spread();
     }
 }

@@ -40,6 +40,7 @@ use crate::cluster::{ClusterError, UnitScope};
 use crate::manifest::Rendered;
 use crate::model::{ApplicationName, EnvironmentName};
 
+pub(super) use self::ask::Question;
 pub(super) use self::facts::Key;
 pub(super) use self::view::{Suspect, View};
 
@@ -122,7 +123,6 @@ impl Shared {
 
     /// Something was put into the store: whoever is to be told is told.
     fn spread(&self) {
-        self.hear();
         let store = self.store();
         let (is_news, is_unsettled) = (!store.changed.is_empty(), !store.unsettled.is_empty());
         drop(store);
@@ -134,6 +134,7 @@ impl Shared {
         }
     }
 
+    /// The cluster told something.
     fn hear(&self) {
         let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
         *heard = tokio::time::Instant::now();
@@ -202,30 +203,17 @@ impl Watch {
     /// [`ClusterError::Unavailable`]: the cluster does not answer, or refuses, or takes too long.
     pub(super) async fn know(&self, desired: Option<&Arc<Rendered>>) -> Result<(), ClusterError> {
         self.begin();
-        let patience = self.shared.connection.access().timeout;
-        let known = tokio::time::timeout(patience, async {
-            self.wait(|store| progress([&store.parent.state])).await?;
-            let kinds = self.wanted_kinds(desired);
-            self.ensure(&kinds).await?;
-            self.wait(|store| {
-                let wanted = kinds
-                    .iter()
-                    .filter_map(|(group, kind)| store.kind(group, kind));
-                let scopes = wanted.flat_map(|kind| &store.kinds[kind].scopes);
-                progress(scopes.map(|scope| &scope.progress))
-            })
-            .await
-        });
-        known.await.unwrap_or_else(|_| {
-            Err(ClusterError::Unavailable {
-                cluster: self.shared.name.clone(),
-                detail: format!(
-                    "its objects were not listed within {} s",
-                    patience.as_secs()
-                ),
-                retry_after: None,
-            })
+        self.wait(|store| progress([&store.parent.state])).await?;
+        let kinds = self.wanted_kinds(desired);
+        self.ensure(&kinds).await?;
+        self.wait(|store| {
+            let wanted = kinds
+                .iter()
+                .filter_map(|(group, kind)| store.kind(group, kind));
+            let scopes = wanted.flat_map(|kind| &store.kinds[kind].scopes);
+            progress(scopes.map(|scope| &scope.progress))
         })
+        .await
     }
 
     /// What is known of a unit.
@@ -402,11 +390,14 @@ impl Watch {
         }
     }
 
-    /// Waits until the store says that something is known, or why it cannot be.
+    /// Waits until the store says that something is known, or why it cannot be; as long as the
+    /// cluster goes on telling.
     async fn wait(
         &self,
         is_known: impl Fn(&Store) -> Result<bool, ClusterError>,
     ) -> Result<(), ClusterError> {
+        let patience = self.shared.connection.access().timeout;
+        let began = tokio::time::Instant::now();
         loop {
             let progress = self.shared.progress.notified();
             tokio::pin!(progress);
@@ -414,7 +405,21 @@ impl Watch {
             if is_known(&self.shared.store())? {
                 return Ok(());
             }
-            progress.await;
+            let silence = self.silence().min(began.elapsed());
+            let Some(left) = patience.checked_sub(silence).filter(|left| !left.is_zero()) else {
+                return Err(ClusterError::Unavailable {
+                    cluster: self.shared.name.clone(),
+                    detail: format!(
+                        "its objects are not listed, and nothing came for {} s",
+                        patience.as_secs()
+                    ),
+                    retry_after: None,
+                });
+            };
+            tokio::select! {
+                () = progress => {}
+                () = tokio::time::sleep(left) => {}
+            }
         }
     }
 }

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use serde_json::Value;
+use tokio::time::Instant;
 
 use super::Moment;
 use super::around::Surroundings;
@@ -60,6 +61,8 @@ pub(super) struct Watched {
     pub(super) objects: BTreeMap<Key, Facts>,
     /// The whole cluster, or each namespace that is followed.
     pub(super) scopes: Vec<Scope>,
+    /// When an object last left it.
+    pub(super) departed: Option<Instant>,
     /// No longer served.
     pub(super) is_over: bool,
 }
@@ -146,6 +149,7 @@ impl Store {
             definition,
             objects: BTreeMap::new(),
             scopes,
+            departed: None,
             is_over: false,
         });
         self.kinds.len() - 1
@@ -329,6 +333,7 @@ impl Store {
 
     fn remove(&mut self, kind: usize, key: &Key) {
         if let Some(facts) = self.kinds[kind].objects.remove(key) {
+            self.kinds[kind].departed = Some(Instant::now());
             self.tell(kind, key, Some(&facts));
             self.count(Some(&facts), None);
             self.unsettled.remove(&(kind, key.clone()));

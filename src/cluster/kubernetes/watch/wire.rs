@@ -7,6 +7,7 @@
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::Request;
@@ -25,6 +26,9 @@ const LARGEST_EVENT: usize = 16 << 20;
 
 /// How many objects an answer holds where they cannot be streamed.
 const PAGE: usize = 100;
+
+/// A stream that goes on does so if nothing was said against it for so long.
+const OBJECTION: Duration = Duration::from_millis(50);
 
 /// The annotation of the bookmark that ends what was there at the beginning.
 const THAT_IS_ALL: &str = "k8s.io/initial-events-end";
@@ -157,27 +161,46 @@ impl<'a> Follower<'a> {
             }
             Err(error) => return Err(error.into()),
         };
-        match from {
-            None => sink.begin(),
-            Some(_) => sink.complete(),
+        // A server that no longer knows what happened since says so first.
+        let mut resuming = from.is_some();
+        if !resuming {
+            sink.begin();
         }
         let mut lines = Lines::default();
-        while let Some(bytes) = next(&mut stream).await? {
+        loop {
+            let next = match resuming {
+                true => tokio::time::timeout(OBJECTION, next(&mut stream)).await,
+                false => Ok(next(&mut stream).await),
+            };
+            let Ok(bytes) = next else {
+                resuming = false;
+                sink.complete();
+                continue;
+            };
+            let Some(bytes) = bytes? else { break };
             lines.add(&bytes);
             while let Some(line) = lines.next()? {
+                let line: Line<'_> = serde_json::from_slice(&line)?;
+                if resuming && line.kind != "ERROR" {
+                    resuming = false;
+                    sink.complete();
+                }
                 if !self.tell(&line, sink)? {
                     return Ok(());
                 }
             }
         }
+        if resuming {
+            sink.complete();
+        }
         Ok(())
     }
 
     /// Tells of one event; gives whether the stream goes on.
-    fn tell(&mut self, line: &[u8], sink: &mut impl Sink) -> Result<bool, Broken> {
-        let Line { kind, object } = serde_json::from_slice(line)?;
+    fn tell(&mut self, line: &Line<'_>, sink: &mut impl Sink) -> Result<bool, Broken> {
+        let object = line.object;
         let complete = self.version.is_some();
-        match kind {
+        match line.kind {
             "ADDED" | "MODIFIED" => {
                 let version = sink.put(object)?;
                 self.version = complete.then_some(version);
@@ -333,21 +356,4 @@ impl Lines {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_stream_is_cut_at_the_ends_of_lines() {
-        let mut lines = Lines::default();
-        let mut found = Vec::new();
-        for part in ["ab", "c\nd", "", "e\n\nf"] {
-            lines.add(part.as_bytes());
-            while let Some(line) = lines.next().unwrap() {
-                found.push(String::from_utf8(line.to_vec()).unwrap());
-            }
-        }
-        assert_eq!(found, ["abc\n", "de\n", "\n"]);
-        lines.add(&vec![b'x'; LARGEST_EVENT]);
-        assert!(matches!(lines.next(), Err(Broken::TooLarge)));
-    }
-}
+mod tests;

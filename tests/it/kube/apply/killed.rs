@@ -3,10 +3,15 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
+use serde_json::json;
 use tokio::sync::Notify;
+use tokio::time::Instant;
+use towpath::cluster::ClusterError;
 use towpath::cluster::kubernetes::marks;
 
+use super::super::bed::Bed;
 use super::between::{Between, Fate};
 use super::site::{Site, config_map, metadata, workload};
 
@@ -75,5 +80,48 @@ async fn killed_anywhere_nothing_is_without_an_owner() {
                 break;
             }
         }
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_hangs_ends_by_the_deadline_and_the_next_apply_finishes() {
+    let Some(bed) = super::super::own().await else {
+        return;
+    };
+    // It ends with this process, as the shared one does.
+    let bed: &'static Bed = Box::leak(Box::new(bed));
+    let all = json!([{ "apiGroups": ["*"], "resources": ["*"], "verbs": ["*"] }]);
+    let site = Site::on(bed, "frozen", Some(all), Duration::from_secs(2)).await;
+    let manifests = config_map("one", "a") + &workload("web", "shop", "  replicas: 0");
+    for hangs_at in ["/configmaps/one", "/replicationcontrollers/web"] {
+        let step = site.plan(&manifests).await;
+        let client = Between::client(site.client.clone(), move |line| {
+            match line.contains(hangs_at) && !line.contains("dryRun") {
+                true => Fate::After(Box::pin(bed.plane.freeze_etcd())),
+                false => Fate::Pass,
+            }
+        });
+        let began = Instant::now();
+        let error = site.run_with(client, &step).await.unwrap_err();
+        assert!(
+            matches!(error, ClusterError::Unavailable { .. }),
+            "{error:?}"
+        );
+        assert!(
+            error.to_string().contains("no answer within 2 s"),
+            "{error}"
+        );
+        assert!(
+            began.elapsed() < Duration::from_secs(10),
+            "{:?}",
+            began.elapsed()
+        );
+        bed.plane.thaw_etcd().await;
+    }
+    // Whether what hung was done after all, only another look tells.
+    site.apply(&manifests).await.unwrap();
+    for object in ["ConfigMap one", "ReplicationController web"] {
+        let live = site.live(object).await.unwrap();
+        assert!(marks::mark(&metadata(&live)).is_some());
     }
 }

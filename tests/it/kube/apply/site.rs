@@ -85,6 +85,16 @@ impl Site {
     /// The same with a user that may do what these rules of a ClusterRole say.
     pub(crate) async fn with_rights(prefix: &str, rules: Option<Value>) -> Option<Self> {
         let bed = super::super::shared()?;
+        Some(Self::on(bed, prefix, rules, TIMEOUT).await)
+    }
+
+    /// The same on a plane of one's own, with this deadline of requests.
+    pub(crate) async fn on(
+        bed: &'static Bed,
+        prefix: &str,
+        rules: Option<Value>,
+        timeout: Duration,
+    ) -> Self {
         let admin = bed.admin().await;
         let namespace = bed.namespace(&admin, prefix).await;
         let user = bed.plane.new_user();
@@ -99,12 +109,12 @@ impl Site {
                 context: "bed".to_owned(),
                 kubeconfig: Some(kubeconfig.path().to_owned()),
             },
-            timeout: TIMEOUT,
+            timeout,
             proxy: None,
         })
         .client();
         let environment = namespace.parse().unwrap();
-        Some(Self {
+        Self {
             bed,
             kinds: Kinds::new(client.clone()),
             set: ApplySet::new(Set::of(&environment, &namespace), client.clone()),
@@ -120,7 +130,7 @@ impl Site {
             permits: Semaphore::new(32),
             commits: Mutex::new(0),
             _kubeconfig: kubeconfig,
-        })
+        }
     }
 
     /// The manifests, in which `NS` stands for the site's namespace.

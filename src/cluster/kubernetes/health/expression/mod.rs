@@ -7,7 +7,7 @@
 //! regular expressions, bytes, maps, timestamps, type names, optionals.
 //!
 //! It is our own because the interpreter of the whole language is large, and does not bound how long
-//! an evaluation takes (`docs/decisions/0008-stricter-than-kstatus.md`).
+//! an evaluation takes (`docs/decisions/0006-stricter-than-kstatus.md`).
 
 mod evaluate;
 mod lexer;

@@ -10,30 +10,41 @@ use crate::manifest::is_manifest;
 /// Read no more than this; the parser refuses less.
 const MOST_BYTES: u64 = 64 << 20;
 
-/// The files at these paths: a file is taken as it is, a directory is walked. Sorted within each
-/// directory, each file once.
-pub(super) fn find(paths: &[PathBuf], failures: &mut Vec<String>) -> Vec<PathBuf> {
+/// What stands at some paths.
+#[derive(Default)]
+pub(super) struct Found {
+    /// Manifest files, sorted within each directory, each once.
+    pub(super) files: Vec<PathBuf>,
+    /// Symbolic links below a directory, hidden ones apart; none is followed.
+    pub(super) links: Vec<PathBuf>,
+    /// Paths that cannot be read, and why.
+    pub(super) failures: Vec<(PathBuf, io::Error)>,
+}
+
+/// What stands at these paths: a file is taken as it is, a directory is walked.
+pub(super) fn find(paths: &[PathBuf]) -> Found {
     let mut seen = BTreeSet::new();
-    let mut found = Vec::new();
+    let mut found = Found::default();
     for path in paths {
-        let mut below = Vec::new();
+        let mut below = Found::default();
         if let Err(error) = visit(path, &mut below) {
-            failures.push(format!("{}: {error}", display(path)));
+            found.failures.push((path.clone(), error));
         }
-        for file in below {
+        for file in below.files {
             let identity = file.canonicalize().unwrap_or_else(|_| file.clone());
             if seen.insert(identity) {
-                found.push(file);
+                found.files.push(file);
             }
         }
+        found.links.extend(below.links);
     }
     found
 }
 
 /// A path named by a person may be a symbolic link; below it none is followed.
-fn visit(path: &Path, found: &mut Vec<PathBuf>) -> io::Result<()> {
+fn visit(path: &Path, found: &mut Found) -> io::Result<()> {
     if !fs::metadata(path)?.is_dir() {
-        found.push(path.to_owned());
+        found.files.push(path.to_owned());
         return Ok(());
     }
     let mut directories = vec![path.to_owned()];
@@ -45,10 +56,14 @@ fn visit(path: &Path, found: &mut Vec<PathBuf>) -> io::Result<()> {
             let name = entry.file_name();
             let name = name.to_string_lossy();
             let kind = entry.file_type()?;
-            if kind.is_dir() && !name.starts_with('.') {
+            if name.starts_with('.') {
+                continue;
+            } else if kind.is_dir() {
                 below.push(entry.path());
+            } else if kind.is_symlink() {
+                found.links.push(entry.path());
             } else if kind.is_file() && is_manifest(&name) {
-                found.push(entry.path());
+                found.files.push(entry.path());
             }
         }
         directories.extend(below.into_iter().rev());

@@ -1,0 +1,8 @@
+//! What a real cluster runs, as it is seen: what costs requests and what does not, what is told when.
+
+mod drifted;
+mod known;
+mod others;
+mod site;
+mod told;
+mod unreachable;
