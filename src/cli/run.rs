@@ -294,9 +294,7 @@ fn rolls_out(posted: &Posted, unit: &UnitPlan) -> bool {
     if waiting.reason.is_stopped() || matches!(waiting.reason, Reason::NotOurs) {
         return false;
     }
-    let view = posted.world.units.get(&unit.environment);
-    let infra = view.and_then(|view| view.infra.read().ok());
-    let records = infra.and_then(|infra| infra.records.as_ref().ok());
+    let records = posted.records.get(&unit.environment);
     let newest = records.and_then(|records| records.deployment.as_ref());
     newest.is_some_and(|newest| newest.verdict.is_none())
 }

@@ -5,7 +5,8 @@ use jiff::Timestamp;
 use crate::event::Event;
 use crate::model::EnvironmentName;
 use crate::model::record::Verdict;
-use crate::plan::{Decision, Plan, Reason, Step, World};
+use crate::plan::{Decision, Reason, Step};
+use crate::reconcile::Posted;
 
 /// Something a watcher may want to show.
 #[derive(Debug, Clone)]
@@ -65,11 +66,9 @@ impl State {
 }
 
 /// The ladder that a round shows.
-pub fn ladder(world: &World, plan: &Plan) -> Vec<Rung> {
-    let rungs = plan.units.iter().map(|unit| {
-        let view = world.units.get(&unit.environment);
-        let infra = view.and_then(|view| view.infra.read().ok());
-        let records = infra.and_then(|infra| infra.records.as_ref().ok());
+pub fn ladder(posted: &Posted) -> Vec<Rung> {
+    let rungs = posted.plan.units.iter().map(|unit| {
+        let records = posted.records.get(&unit.environment);
         let deployment = records.and_then(|records| records.deployment.as_ref());
         let judged = deployment.map(|it| it.verdict.as_ref().map(|judged| &judged.verdict));
         let state = match judged {

@@ -137,7 +137,7 @@ impl Stage {
                 changed = self.board.changed() => {
                     changed.context("towing ended")?;
                     for posted in self.reconciler.board().all() {
-                        self.show(Moment::Ladder(ladder(&posted.world, &posted.plan))).await;
+                        self.show(Moment::Ladder(ladder(&posted))).await;
                     }
                 }
             }

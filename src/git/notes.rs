@@ -113,7 +113,7 @@ pub fn read_unit(
     application: &ApplicationName,
 ) -> Result<UnitRecords, NotesError> {
     let records = read_lines(repository, tree, &unit_path(application))?;
-    Ok(UnitRecords::fold(records))
+    Ok(UnitRecords::fold(records).at_rest())
 }
 
 /// The applications that the records tell of.

@@ -3,7 +3,7 @@
 //! Assembled from tags and images; never looks anything up itself. Which of its releases an
 //! environment may take is a question of what that environment follows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use semver::Version;
@@ -225,6 +225,13 @@ impl Catalogue {
     /// What a tag points to.
     pub fn tag(&self, repository: &ImageRepository, tag: &str) -> Option<Digest> {
         self.tags.get(repository)?.get(tag).copied()
+    }
+
+    /// The releases that another catalogue does not have, under the first of their names.
+    pub fn since(&self, before: &Self) -> Vec<Release> {
+        let mut known: BTreeSet<Digests> = before.all().map(|it| it.digests()).collect();
+        let new = self.all().filter(|it| known.insert(it.digests()));
+        new.collect()
     }
 
     /// Every release under every name, for views and for telling what is new.

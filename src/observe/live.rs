@@ -46,6 +46,11 @@ impl LiveSource {
         }
     }
 
+    /// Whose objects they are.
+    pub fn application(&self) -> &ApplicationName {
+        &self.scope.application
+    }
+
     /// The cluster.
     pub fn cluster(&self) -> &SharedReadCluster {
         &self.cluster

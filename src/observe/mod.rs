@@ -32,7 +32,7 @@ pub use history::{History, HistoryReader};
 pub use infra::{InfraReader, Place, Snapshot};
 pub use live::LiveSource;
 pub use releases::TagReader;
-pub use source::{Failed, Source};
+pub use source::{Bell, Failed, Source, Stale};
 
 use catalogue::CatalogueKept;
 use lookup::{Looked, without_digest};

@@ -42,6 +42,11 @@ impl TagReader {
         }
     }
 
+    /// Which repository.
+    pub fn repository(&self) -> &ImageRepository {
+        &self.repository
+    }
+
     /// Names the tags that an application's decisions rest on now: running, proposed, newest.
     pub fn watch(&self, application: &ApplicationName, tags: BTreeSet<String>) {
         let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);

@@ -2,7 +2,8 @@
 //!
 //! A source is read in the background, never by a round: what a slow one keeps waiting is itself.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -27,9 +28,71 @@ pub struct Failed {
 
 /// See the module.
 pub struct Source<T> {
-    name: String,
+    name: Arc<str>,
     kept: Mutex<Kept<T>>,
-    stale: Notify,
+    stale: Stale,
+}
+
+/// Whether something may have changed since it was last read.
+#[derive(Default)]
+pub struct Stale {
+    is: AtomicBool,
+    bell: OnceLock<(Arc<Bell>, usize)>,
+}
+
+/// Tells whoever reads sources which of them are stale.
+#[derive(Default)]
+pub struct Bell {
+    stale: Mutex<Vec<usize>>,
+    rung: Notify,
+}
+
+impl Stale {
+    /// Rings this bell, as the source of that number, each time it becomes stale. Only the first bell
+    /// counts.
+    pub fn ring(&self, bell: &Arc<Bell>, number: usize) {
+        drop(self.bell.set((bell.clone(), number)));
+        if self.is() {
+            bell.ring(number);
+        }
+    }
+
+    /// Whether it is.
+    pub fn is(&self) -> bool {
+        self.is.load(Ordering::Acquire)
+    }
+
+    /// It is read now: what changes from here on makes it stale again.
+    pub fn clear(&self) {
+        self.is.store(false, Ordering::Release);
+    }
+
+    fn set(&self) {
+        if !self.is.swap(true, Ordering::AcqRel)
+            && let Some((bell, number)) = self.bell.get()
+        {
+            bell.ring(*number);
+        }
+    }
+}
+
+impl Bell {
+    /// Returns once a source became stale since this last returned.
+    pub async fn rung(&self) {
+        self.rung.notified().await;
+    }
+
+    /// The sources that became stale since this was last asked.
+    pub fn take(&self) -> Vec<usize> {
+        std::mem::take(&mut *self.stale.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn ring(&self, number: usize) {
+        let mut stale = self.stale.lock().unwrap_or_else(PoisonError::into_inner);
+        stale.push(number);
+        drop(stale);
+        self.rung.notify_one();
+    }
 }
 
 struct Kept<T> {
@@ -43,10 +106,10 @@ struct Kept<T> {
 
 impl<T: Clone + PartialEq> Source<T> {
     /// A source that was not read yet.
-    pub fn new(name: impl Into<String>, now: Timestamp) -> Self {
+    pub fn new(name: impl Into<Arc<str>>, now: Timestamp) -> Self {
         let name = name.into();
         let observed = Observed::Unreadable(Unreadable {
-            source: name.clone(),
+            source: name.to_string(),
             why: "it was not read yet".to_owned(),
             since: now,
             retry: Some(now),
@@ -60,7 +123,7 @@ impl<T: Clone + PartialEq> Source<T> {
         Self {
             name,
             kept: Mutex::new(kept),
-            stale: Notify::new(),
+            stale: Stale::default(),
         }
     }
 
@@ -90,18 +153,19 @@ impl<T: Clone + PartialEq> Source<T> {
 
     /// Says that it may have changed. Carries no data: it is read again.
     pub fn mark_stale(&self) {
-        self.stale.notify_one();
+        self.stale.set();
     }
 
-    /// Returns when it is to be read again: it was marked stale, or its time has come.
-    pub async fn due(&self, interval: Duration, now: Timestamp) {
-        let wait = match &self.kept().observed {
+    /// Whether it may have changed.
+    pub fn stale(&self) -> &Stale {
+        &self.stale
+    }
+
+    /// How long it may be left alone, unless it becomes stale.
+    pub fn rest(&self, interval: Duration, now: Timestamp) -> Duration {
+        match &self.kept().observed {
             Observed::Seen { .. } => interval,
             Observed::Unreadable(unreadable) => until(unreadable.retry, now),
-        };
-        tokio::select! {
-            () = self.stale.notified() => {}
-            () = tokio::time::sleep(wait) => {}
         }
     }
 
@@ -129,7 +193,7 @@ impl<T: Clone + PartialEq> Source<T> {
                 tracing::warn!(source = %self.name, why = %failed.why, "cannot be read");
                 kept.failures = kept.failures.saturating_add(1);
                 let unreadable = Unreadable {
-                    source: self.name.clone(),
+                    source: self.name.to_string(),
                     why: failed.why,
                     since,
                     retry: now.checked_add(wait).ok(),

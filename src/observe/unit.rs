@@ -25,7 +25,9 @@ pub(super) struct Cached {
     pub(super) inputs: Inputs,
     pub(super) desired: Option<Result<Desired, String>>,
     records_blob: Option<ObjectId>,
-    records: Option<Result<UnitRecords, String>>,
+    records: Option<Result<Arc<UnitRecords>, String>>,
+    /// The directories of the branch and of the records that all this was read from.
+    trees: Option<(ObjectId, Option<ObjectId>)>,
     proposal: Option<ProposalCached>,
 }
 
@@ -93,27 +95,29 @@ impl InfraReader {
         let key = (environment.name.clone(), application.clone());
         let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
         let cached = cache.entry(key).or_default();
-        match pipeline.removed {
-            // Its directory may be there still, and nobody asks for it any more.
-            true => cached.desired = Some(Err(REMOVED.to_owned())),
-            false => self.desire(environment, seen.tree, cached, now)?,
+        let trees = Some((seen.tree, seen.records_tree));
+        if cached.trees != trees {
+            cached.trees = None;
+            match pipeline.removed {
+                // Its directory may be there still, and nobody asks for it any more.
+                true => cached.desired = Some(Err(REMOVED.to_owned())),
+                false => self.desire(environment, seen.tree, cached, now)?,
+            }
+            self.recall(application, seen, cached)?;
+            cached.trees = trees;
         }
-        self.recall(application, seen, cached)?;
         let desired = cached
             .desired
             .clone()
             .unwrap_or_else(|| Err("not read".to_owned()));
         let records = match &seen.standing {
-            Ok(_) => cached
-                .records
-                .clone()
-                .unwrap_or_else(|| Ok(UnitRecords::default())),
+            Ok(_) => cached.records.clone().unwrap_or_else(|| Ok(Arc::default())),
             Err(why) => Err(why.clone()),
         };
         let unlanded = records.as_ref().ok().and_then(|records| {
             let newest = records.deployment.as_ref()?;
             let never = newest.verdict.is_none() && seen.unlanded.contains(&newest.commit);
-            never.then(|| records.without_newest())
+            never.then(|| Arc::new(records.without_newest()))
         });
         let changed = match (&desired, &records) {
             (Ok(desired), Ok(records)) => {
@@ -174,8 +178,9 @@ impl InfraReader {
         }
         cached.records = Some(match (blob, seen.records_tree) {
             (Some(_), Some(tree)) => notes::read_unit(&self.repository, tree, application)
+                .map(Arc::new)
                 .map_err(|error| error.to_string()),
-            _ => Ok(UnitRecords::default()),
+            _ => Ok(Arc::default()),
         });
         cached.records_blob = blob;
         Ok(())

@@ -191,9 +191,9 @@ impl Subject<'_> {
         // What was recorded and never reached the branch does not run.
         infra
             .records
-            .as_ref()
+            .as_deref()
             .ok()
-            .map(|records| infra.unlanded.as_ref().unwrap_or(records))
+            .map(|records| infra.unlanded.as_deref().unwrap_or(records))
     }
 
     /// I1: only what a healthy run upstream stands behind goes on.

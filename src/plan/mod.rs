@@ -126,7 +126,7 @@ fn plan_unit(unit: &Unit<'_>) -> UnitPlan {
         .infra
         .read()
         .ok()
-        .and_then(|infra| infra.records.as_ref().ok());
+        .and_then(|infra| infra.records.as_deref().ok());
     let decided = match unit.pipeline.removed {
         true => removed::decide(unit),
         false => decide(unit),
@@ -183,7 +183,7 @@ impl<'a> Unit<'a> {
             Err(why) => return wait(Reason::BrokenManifests(why.clone())),
         };
         let (records, unlanded) = match &infra.unlanded {
-            Some(without) if !self.is_applied(records) => (without, records.deployment.as_ref()),
+            Some(without) if !self.is_applied(records) => (&**without, records.deployment.as_ref()),
             _ => (records, None),
         };
         let head = Head::identify(self, records, &desired.rendered);

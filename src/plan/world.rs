@@ -137,10 +137,10 @@ pub struct Infra {
     /// What the records say of the environment.
     pub standing: Arc<Standing>,
     /// What the records say of the unit; or why they cannot be read.
-    pub records: Result<UnitRecords, String>,
+    pub records: Result<Arc<UnitRecords>, String>,
     /// The same without the newest deployment, where its commit was not seen to reach the branch: the
     /// push that recorded it broke off.
-    pub unlanded: Option<UnitRecords>,
+    pub unlanded: Option<Arc<UnitRecords>>,
     /// What the head asks for; or which file is at fault.
     pub desired: Result<Desired, String>,
     /// The commit that brought the unit's desired state, where it is not the recorded one.

@@ -5,16 +5,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::watch;
 
-use crate::model::{ApplicationName, Pipeline};
-use crate::plan::{Decision, Plan, World};
+use crate::model::record::UnitRecords;
+use crate::model::{ApplicationName, EnvironmentName, FlatMap, Pipeline};
+use crate::plan::{Decision, Plan};
 
 /// What a round came to.
 #[derive(Clone)]
 pub struct Posted {
     /// Whose.
     pub pipeline: Arc<Pipeline>,
-    /// What it was planned from.
-    pub world: World,
+    /// What each unit's records said, where they could be read. The rest of what it was planned from
+    /// is put together anew where somebody asks.
+    pub records: FlatMap<EnvironmentName, Arc<UnitRecords>>,
     /// What was decided.
     pub plan: Plan,
     /// Whether an effect is on its way.

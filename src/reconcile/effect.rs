@@ -265,26 +265,23 @@ impl Reconciler {
         let mut news = Vec::new();
         let mut memory = towed.memory();
         if let Ok(catalogue) = world.catalogue.read() {
-            let first = memory.told.is_none();
-            let told = memory.told.get_or_insert_default();
-            for release in catalogue.all() {
-                let digests = release.digests();
-                if !told.contains(&digests) {
-                    told.push(digests);
-                    if !first {
-                        news.push(event(EventKind::ReleaseSeen, None, Some(release), None));
-                    }
-                }
+            let told = memory.told.replace(catalogue.clone());
+            // In most rounds it is the very same one.
+            if let Some(told) = told.filter(|told| !Arc::ptr_eq(told, catalogue)) {
+                let new = catalogue.since(&told).into_iter();
+                news.extend(new.map(|it| event(EventKind::ReleaseSeen, None, Some(it), None)));
             }
         }
         for unit in &plan.units {
             let Decision::Waiting(waiting) = &unit.decision else {
                 continue;
             };
-            let reason = waiting.reason.to_string();
             if !waiting.reason.is_stopped() {
                 memory.stopped.remove(&unit.environment);
-            } else if memory
+                continue;
+            }
+            let reason = waiting.reason.to_string();
+            if memory
                 .stopped
                 .insert(unit.environment.clone(), reason.clone())
                 .as_ref()
@@ -326,12 +323,10 @@ fn events(
 impl Towed {
     /// Changes what is remembered of a unit.
     fn learned(&self, environment: &EnvironmentName, change: impl FnOnce(&mut Learned)) {
-        change(
-            self.memory()
-                .learned
-                .entry(environment.clone())
-                .or_default(),
-        );
+        let mut memory = self.memory();
+        let mut learned = memory.learned.remove(environment).unwrap_or_default();
+        change(&mut learned);
+        memory.learned.insert(environment.clone(), learned);
     }
 }
 

@@ -1,7 +1,7 @@
 //! Keeps the sources: reads each in the background when it is stale or its time has come, and wakes
 //! the pipelines that may be concerned by news.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,34 +9,18 @@ use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::keeper::keep;
 use super::{Reconciler, Towed};
 use crate::clock;
 use crate::cluster::SharedReadCluster;
-use crate::model::{ApplicationName, Digest, EnvironmentName, ImageRepository, RepositoryUrl};
-use crate::observe::{Concerned, InfraSource};
+use crate::model::{
+    Application, ApplicationName, Digest, EnvironmentName, ImageRepository, RepositoryUrl,
+};
+use crate::observe::{Concerned, HistorySource, InfraSource, LiveSource, TagSource};
 use crate::plan::{Decision, Plan, Reason, World};
 
 /// How soon tags that could not be looked up are tried again.
 const LOOK_UP_AGAIN: Duration = Duration::from_secs(5);
-
-/// Reads the source whenever the source is due, until stopped; `$news` when it brought news.
-macro_rules! keep {
-    ($tasks:expr, $stop:expr, $interval:expr, $source:expr, $news:expr) => {{
-        let (source, stop, interval, news) = ($source, $stop.clone(), $interval, $news);
-        $tasks.spawn(async move {
-            loop {
-                tokio::select! {
-                    () = source.source.due(interval(), clock::now()) => {}
-                    () = stop.cancelled() => return,
-                }
-                tokio::select! {
-                    is_news = source.read(clock::now()) => if is_news { news() },
-                    () = stop.cancelled() => return,
-                }
-            }
-        });
-    }};
-}
 
 impl Reconciler {
     /// Says that a git repository may have changed. Gives whether it is one of ours.
@@ -73,82 +57,99 @@ impl Reconciler {
 
     pub(super) fn keep_sources(self: &Arc<Self>, tasks: &TaskTracker, stop: &CancellationToken) {
         let observatory = &self.observatory;
+        // Infra repositories serve many applications: only those whose part changed are woken.
         for (url, source) in &observatory.infra {
-            self.keep_infra(source.clone(), tasks, stop);
             self.keep_open(url.clone(), source.clone(), tasks, stop);
+            let this = self.clone();
+            let news = move |source: &InfraSource, before| this.wake_concerned(source, &before);
+            tasks.spawn(keep(
+                vec![source.clone()],
+                self.intervals.git,
+                news,
+                stop.clone(),
+            ));
         }
-        for (repository, source) in &observatory.tags {
-            let (this, repository) = (self.clone(), repository.clone());
-            let (told, interval) = (source.clone(), self.intervals.registry);
-            keep!(
-                tasks,
-                stop,
-                move || told.reader.again_after().unwrap_or(interval),
-                source.clone(),
-                move || {
-                    this.wake(|towed| {
-                        let mut images = towed.pipeline.application.images.iter();
-                        images.any(|image| image.repository == repository)
-                    });
-                }
-            );
-        }
+        self.keep_tags(tasks, stop);
         for (url, source) in &observatory.histories {
-            let (this, url) = (self.clone(), url.clone());
-            let interval = self.intervals.git;
-            keep!(tasks, stop, move || interval, source.clone(), move || {
-                this.wake(|towed| {
-                    towed
-                        .pipeline
-                        .application
-                        .source
-                        .as_ref()
-                        .is_some_and(|it| it.url == url)
-                });
+            let users = self.towed(|application| {
+                let source = application.source.as_ref();
+                source.is_some_and(|source| source.url == *url)
             });
+            tasks.spawn(keep(
+                vec![source.clone()],
+                self.intervals.git,
+                move |_: &HistorySource, ()| users.iter().for_each(|towed| towed.wake.notify_one()),
+                stop.clone(),
+            ));
         }
-        let mut clusters: Vec<SharedReadCluster> = Vec::new();
-        for ((_, application), source) in &observatory.live {
-            let (this, application) = (self.clone(), application.clone());
-            let interval = self.intervals.cluster;
-            keep!(tasks, stop, move || interval, source.clone(), move || {
-                this.wake(|towed| towed.pipeline.application.name == application);
-            });
-            if !clusters
-                .iter()
-                .any(|known| Arc::ptr_eq(known, source.cluster()))
-            {
-                clusters.push(source.cluster().clone());
+        self.keep_clusters(tasks, stop);
+    }
+
+    /// One registry's image repositories together: another one that does not answer delays none.
+    fn keep_tags(self: &Arc<Self>, tasks: &TaskTracker, stop: &CancellationToken) {
+        let mut users: BTreeMap<ImageRepository, Vec<Arc<Towed>>> = BTreeMap::new();
+        for towed in &self.pipelines {
+            for image in &towed.pipeline.application.images {
+                let of = users.entry(image.repository.clone()).or_default();
+                of.push(towed.clone());
             }
         }
-        for cluster in clusters {
-            self.watch_cluster(cluster, tasks, stop);
+        let users = Arc::new(users);
+        let mut hosts: BTreeMap<&str, Vec<Arc<TagSource>>> = BTreeMap::new();
+        for (repository, source) in &self.observatory.tags {
+            let of = hosts.entry(repository.host()).or_default();
+            of.push(source.clone());
+        }
+        for sources in hosts.into_values() {
+            let users = users.clone();
+            let news = move |source: &TagSource, ()| {
+                let users = users.get(source.reader.repository());
+                users
+                    .into_iter()
+                    .flatten()
+                    .for_each(|towed| towed.wake.notify_one());
+            };
+            tasks.spawn(keep(sources, self.intervals.registry, news, stop.clone()));
         }
     }
 
-    /// Infra repositories serve many applications: only those whose part changed are woken.
-    fn keep_infra(
-        self: &Arc<Self>,
-        source: Arc<InfraSource>,
-        tasks: &TaskTracker,
-        stop: &CancellationToken,
-    ) {
-        let (this, stop) = (self.clone(), stop.clone());
-        tasks.spawn(async move {
-            loop {
-                tokio::select! {
-                    () = source.source.due(this.intervals.git, clock::now()) => {}
-                    () = stop.cancelled() => return,
-                }
-                let before = source.source.observed();
-                tokio::select! {
-                    is_news = source.read(clock::now()) => if is_news {
-                        this.wake_concerned(&source, &before);
-                    },
-                    () = stop.cancelled() => return,
-                }
+    /// One cluster's units together.
+    fn keep_clusters(self: &Arc<Self>, tasks: &TaskTracker, stop: &CancellationToken) {
+        let mut clusters: Vec<(SharedReadCluster, Vec<Arc<LiveSource>>)> = Vec::new();
+        for source in self.observatory.live.values() {
+            let same =
+                |(known, _): &&mut (SharedReadCluster, _)| Arc::ptr_eq(known, source.cluster());
+            match clusters.iter_mut().find(same) {
+                Some((_, sources)) => sources.push(source.clone()),
+                None => clusters.push((source.cluster().clone(), vec![source.clone()])),
             }
+        }
+        let by_name = self.pipelines.iter().map(|towed| {
+            let name = towed.pipeline.application.name.clone();
+            (name, towed.clone())
         });
+        let by_name: Arc<BTreeMap<_, _>> = Arc::new(by_name.collect());
+        for (cluster, sources) in clusters {
+            let mut units: BTreeMap<ApplicationName, Vec<Arc<LiveSource>>> = BTreeMap::new();
+            for source in &sources {
+                let of = units.entry(source.application().clone()).or_default();
+                of.push(source.clone());
+            }
+            let by_name = by_name.clone();
+            let news = move |source: &LiveSource, ()| {
+                if let Some(towed) = by_name.get(source.application()) {
+                    towed.wake.notify_one();
+                }
+            };
+            tasks.spawn(keep(sources, self.intervals.cluster, news, stop.clone()));
+            tasks.spawn(watch(cluster, units, stop.clone()));
+        }
+    }
+
+    /// The pipelines of such applications.
+    fn towed(&self, is_such: impl Fn(&Application) -> bool) -> Vec<Arc<Towed>> {
+        let such = |towed: &&Arc<Towed>| is_such(&towed.pipeline.application);
+        self.pipelines.iter().filter(such).cloned().collect()
     }
 
     /// Opens encrypted files as they are asked for.
@@ -239,32 +240,6 @@ impl Reconciler {
         open.is_empty() || towed.memory().looked_up
     }
 
-    fn watch_cluster(
-        self: &Arc<Self>,
-        cluster: SharedReadCluster,
-        tasks: &TaskTracker,
-        stop: &CancellationToken,
-    ) {
-        let (this, stop) = (self.clone(), stop.clone());
-        tasks.spawn(async move {
-            loop {
-                let changed = tokio::select! {
-                    changed = cluster.changed(clock::now()) => changed,
-                    () = stop.cancelled() => return,
-                };
-                this.mark_live_stale(&cluster, &changed);
-            }
-        });
-    }
-
-    fn mark_live_stale(&self, cluster: &SharedReadCluster, changed: &BTreeSet<ApplicationName>) {
-        for ((_, application), source) in &self.observatory.live {
-            if Arc::ptr_eq(source.cluster(), cluster) && changed.contains(application) {
-                source.source.mark_stale();
-            }
-        }
-    }
-
     /// Wakes the pipelines that may be concerned.
     fn wake(&self, concerned: impl Fn(&Towed) -> bool) {
         for towed in self.pipelines.iter().filter(|towed| concerned(towed)) {
@@ -276,5 +251,25 @@ impl Reconciler {
     pub(super) fn is_quiet(&self, environment: &EnvironmentName) -> bool {
         let busy = |towed: &Arc<Towed>| towed.memory().in_flight.contains_key(environment);
         !self.pipelines.iter().any(busy)
+    }
+}
+
+/// Has the units read again whose objects changed, as the cluster tells it.
+async fn watch(
+    cluster: SharedReadCluster,
+    units: BTreeMap<ApplicationName, Vec<Arc<LiveSource>>>,
+    stop: CancellationToken,
+) {
+    loop {
+        let changed = tokio::select! {
+            changed = cluster.changed(clock::now()) => changed,
+            () = stop.cancelled() => return,
+        };
+        let sources = changed
+            .iter()
+            .filter_map(|application| units.get(application));
+        sources
+            .flatten()
+            .for_each(|source| source.source.mark_stale());
     }
 }

@@ -8,6 +8,7 @@ mod board;
 mod effect;
 mod failing;
 mod keep;
+mod keeper;
 mod person;
 mod removed;
 
@@ -27,7 +28,8 @@ use crate::act::Writer;
 use crate::clock;
 use crate::cluster::SharedCluster;
 use crate::event::Event;
-use crate::model::{ApplicationName, Author, Digests, EnvironmentName, Pipeline, RepositoryUrl};
+use crate::model::catalogue::Catalogue;
+use crate::model::{ApplicationName, Author, EnvironmentName, FlatMap, Pipeline, RepositoryUrl};
 use crate::observe::{Intervals, Observatory, Outside};
 use crate::plan::{self, Decision, Learned, Plan, Reason, Step, Waiting, World};
 use crate::smoke::Probe;
@@ -68,23 +70,23 @@ struct Towed {
 #[derive(Default)]
 struct Memory {
     /// Units with an effect on its way.
-    in_flight: BTreeMap<EnvironmentName, InFlight>,
+    in_flight: FlatMap<EnvironmentName, InFlight>,
     /// Whether deployment tags are being made.
     tagging: bool,
     /// When tags that could not be made may be tried again.
     tags_again: Option<Timestamp>,
     /// Units whose last effect failed, and when it may be tried again.
-    failing: BTreeMap<EnvironmentName, Failing>,
+    failing: FlatMap<EnvironmentName, Failing>,
     /// What effects on units came to, where that can be seen nowhere else.
-    learned: BTreeMap<EnvironmentName, Learned>,
+    learned: FlatMap<EnvironmentName, Learned>,
     /// When tags that only manifests name may be looked up again.
     look_up_next: Option<Timestamp>,
     /// Whether they were looked up at least once.
     looked_up: bool,
-    /// Releases already told of; `None` before the first look.
-    told: Option<Vec<Digests>>,
+    /// The releases already told of; `None` before the first look.
+    told: Option<Arc<Catalogue>>,
     /// The reason each unit was last told to be stopped for.
-    stopped: BTreeMap<EnvironmentName, String>,
+    stopped: FlatMap<EnvironmentName, String>,
 }
 
 /// An effect on its way. Only one that merely asks may be ended before it is done.
@@ -213,7 +215,7 @@ impl Reconciler {
         self.look_again(towed, &plan);
         let look_up = self.look_up(towed, &world, effects, now);
         let rest = rest(&plan, now).min(look_up);
-        self.post(towed, world, plan);
+        self.post(towed, &world, plan);
         rest
     }
 
@@ -242,7 +244,7 @@ impl Reconciler {
                 let (happened, _) = self.make_tags(towed, now).await;
                 self.tell_all(happened, now);
             }
-            self.post(towed, world, plan);
+            self.post(towed, &world, plan);
         }
         steps
     }
@@ -273,6 +275,16 @@ impl Reconciler {
         }
         drop(memory);
         (world, plan)
+    }
+
+    /// What a pipeline of these is planned from now.
+    pub fn world(&self, application: &ApplicationName, now: Timestamp) -> Option<World> {
+        let removed = self.removed();
+        let mut all = self.pipelines.iter().chain(&removed);
+        let towed = all.find(|towed| towed.pipeline.application.name == *application)?;
+        let mut world = self.observatory.world(&towed.pipeline, now);
+        towed.memory().teach(&mut world);
+        Some(world)
     }
 
     /// The steps of units that have no effect on its way; they have one from here on. What merely
@@ -307,13 +319,17 @@ impl Reconciler {
         due
     }
 
-    fn post(&self, towed: &Towed, world: World, plan: Plan) {
+    fn post(&self, towed: &Towed, world: &World, plan: Plan) {
         let busy = towed.memory().is_busy();
         let tried = self.observatory.is_tried(&towed.pipeline);
-        let tried = tried && self.is_looked_up(towed, &world);
+        let tried = tried && self.is_looked_up(towed, world);
+        let records = world.units.iter().filter_map(|(environment, view)| {
+            let records = view.infra.read().ok()?.records.as_ref().ok()?;
+            Some((environment.clone(), records.clone()))
+        });
         self.board.post(Posted {
             pipeline: towed.pipeline.clone(),
-            world,
+            records: records.collect(),
             plan,
             busy,
             tried,
@@ -339,9 +355,12 @@ impl Memory {
     /// Puts what is remembered of each unit into the world, and remembers what does not stay to be seen.
     fn teach(&mut self, world: &mut World) {
         for (environment, view) in &mut world.units {
-            let learned = self.learned.entry(environment.clone()).or_default();
+            let mut learned = self.learned.remove(environment).unwrap_or_default();
             learned.see(view);
-            view.learned = learned.clone();
+            if learned != Learned::default() {
+                self.learned.insert(environment.clone(), learned.clone());
+            }
+            view.learned = learned;
         }
     }
 

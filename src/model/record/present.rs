@@ -229,6 +229,20 @@ impl UnitRecords {
         present
     }
 
+    /// The same without the records themselves: for whoever only reads what they say, and keeps it.
+    #[must_use]
+    pub fn at_rest(mut self) -> Self {
+        self.records = Vec::new();
+        // A deployment and its run were read from two records, which name one release.
+        if let Some(release) = self.deployment.as_ref().and_then(|it| it.release.as_ref()) {
+            for run in self.runs.iter_mut().filter(|run| run.release == *release) {
+                run.release = release.clone();
+            }
+        }
+        self.runs.shrink_to_fit();
+        self
+    }
+
     /// Takes one more record in.
     pub fn take(&mut self, record: Record) {
         self.apply(&record);

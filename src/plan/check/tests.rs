@@ -136,7 +136,7 @@ fn view(records: Result<UnitRecords, String>, live: Option<Live>) -> UnitView {
         went_back: false,
         records_head: None,
         standing: Arc::default(),
-        records,
+        records: records.map(Arc::new),
         unlanded: None,
         desired: Ok(desired(0)),
         changed: None,
