@@ -232,6 +232,7 @@ impl Sink for Parent {
 
     fn gone(&mut self, object: &RawValue) -> serde_json::Result<String> {
         let ParentHead { metadata } = serde_json::from_str(object.get())?;
+        self.is_there = false;
         self.shared.set.noticed(None);
         self.take("", None);
         Ok(metadata.resource_version)
@@ -239,9 +240,12 @@ impl Sink for Parent {
 
     fn complete(&mut self) {
         let was = std::mem::replace(&mut self.shared.store().parent.state, Progress::Current);
-        if matches!(was, Progress::Listing) && !self.is_there {
+        if !self.is_there {
             self.shared.set.noticed(None);
             self.take("", None);
+        }
+        if matches!(was, Progress::Broken(_)) {
+            self.shared.store().tell_everybody();
         }
         self.shared.progressed();
     }
@@ -249,7 +253,15 @@ impl Sink for Parent {
 
 impl Told for Parent {
     fn interrupted(&mut self, error: ClusterError) {
-        self.shared.store().parent.state = Progress::Broken(error);
+        let mut store = self.shared.store();
+        let broken = Progress::Broken(error);
+        if !matches!(
+            std::mem::replace(&mut store.parent.state, broken),
+            Progress::Broken(_)
+        ) {
+            store.tell_everybody();
+        }
+        drop(store);
         self.shared.progressed();
     }
 

@@ -1,5 +1,7 @@
 //! What a real cluster runs, as it is seen: what costs requests and what does not, what is told when.
 
+mod access;
+mod custom;
 mod drifted;
 mod known;
 mod others;

@@ -61,7 +61,7 @@ impl Site {
         let kubeconfig = tempfile::NamedTempFile::new().unwrap();
         let text = bed.plane.kubeconfig("bed", &user).unwrap();
         std::fs::write(kubeconfig.path(), text).unwrap();
-        let cluster = cluster(&kubeconfig, timeout, &[&namespace]).remove(0);
+        let cluster = clusters(&kubeconfig, timeout, &[&namespace], anything()).remove(0);
         Self {
             audit_log: bed.plane.audit_log(),
             admin,
@@ -76,12 +76,30 @@ impl Site {
 
     /// The process ends, and begins anew.
     pub(crate) fn restart(&mut self) {
-        self.cluster = cluster(&self.kubeconfig, self.timeout, &[&self.namespace]).remove(0);
+        self.cluster = clusters(
+            &self.kubeconfig,
+            self.timeout,
+            &[&self.namespace],
+            anything(),
+        )
+        .remove(0);
+    }
+
+    /// The process begins anew with another kubeconfig, whose context is `bed`, and other policies.
+    pub(crate) fn restart_as(&mut self, kubeconfig: &str, policy: Policy) {
+        std::fs::write(self.kubeconfig.path(), kubeconfig).unwrap();
+        let mut clusters = clusters(&self.kubeconfig, self.timeout, &[&self.namespace], policy);
+        self.cluster = clusters.remove(0);
     }
 
     /// The same with a second environment beside it, which is given.
     pub(crate) fn restart_with(&mut self, other: &str) -> KubernetesCluster {
-        let mut both = cluster(&self.kubeconfig, self.timeout, &[&self.namespace, other]);
+        let mut both = clusters(
+            &self.kubeconfig,
+            self.timeout,
+            &[&self.namespace, other],
+            anything(),
+        );
         let other = both.remove(1);
         self.cluster = both.remove(0);
         other
@@ -292,11 +310,22 @@ impl Site {
     }
 }
 
+/// Whatever is asked for may be applied.
+pub(crate) fn anything() -> Policy {
+    Policy {
+        conflicts: Conflicts::Force,
+        engines: Vec::new(),
+        access: None,
+        rules: Rules::default(),
+    }
+}
+
 /// Environments on one cluster, each with a namespace of its name.
-fn cluster(
+fn clusters(
     kubeconfig: &tempfile::NamedTempFile,
     timeout: Duration,
     environments: &[&str],
+    policy: Policy,
 ) -> Vec<KubernetesCluster> {
     let place = Place::new(Access {
         target: Target::Context {
@@ -306,12 +335,6 @@ fn cluster(
         timeout,
         proxy: None,
     });
-    let policy = Policy {
-        conflicts: Conflicts::Force,
-        engines: Vec::new(),
-        access: None,
-        rules: Rules::default(),
-    };
     let units = [SHOP, BLOG].map(|name| (name.parse().unwrap(), policy.clone()));
     let units: BTreeMap<_, _> = units.into();
     let environments = environments.iter();
