@@ -12,6 +12,7 @@ mod credential;
 mod digest;
 mod environment;
 mod flat;
+mod forge;
 mod health;
 mod health_rule;
 mod image;
@@ -19,6 +20,7 @@ mod name;
 mod object;
 pub mod record;
 mod release;
+mod request;
 mod template;
 mod url;
 mod version;
@@ -37,6 +39,7 @@ pub use environment::{
     ImageField, ImageSource, KeepTags, NotExercised, OnFailure, Pace, Pipeline, Rollback,
     SmokeTest, Sops, Source, StopTheLine,
 };
+pub use forge::{ForgeKind, MergeMethod, OnNewer, RequestPolicy};
 pub use flat::{Entries, FlatMap};
 pub use health::{Health, Part};
 pub use health_rule::{HealthField, HealthRule, HealthTest};
@@ -45,6 +48,7 @@ pub use image::{ImageReference, ImageRepository, ImageVersion, InvalidImage};
 pub use name::{ApplicationName, EnvironmentName, InvalidName};
 pub use object::{Identity, ObjectRef};
 pub use release::{Contents, Digests, Images, Rank, Release};
+pub use request::{InvalidTitle, RequestDiff, TitleTemplate};
 pub use template::{InvalidTemplate, Parts, RenderError, TagTemplate, sanitise_branch};
 pub use url::{InvalidUrl, RepositoryUrl, Scheme};
 pub use version::{InvalidRange, VersionRange, parse_version};
