@@ -85,7 +85,7 @@ fn counts(objects: &[Tried]) -> String {
 /// Every object with something to tell, as long as there is room. What is deleted has its own section.
 fn entries(objects: &[Tried], form: RequestDiff, room: usize) -> String {
     let mut text = String::new();
-    let mut missing = 0;
+    let mut left_out = 0;
     let told = objects.iter().filter(|it| !it.is_unchanged());
     for tried in told.filter(|it| it.diff.change != Change::Deleted || it.note.is_some()) {
         let left = room.saturating_sub(text.len());
@@ -94,13 +94,10 @@ fn entries(objects: &[Tried], form: RequestDiff, room: usize) -> String {
         let name = || Some(format!("\n\n{}", heading(tried, code)));
         match whole.filter(fits).or_else(|| name().filter(fits)) {
             Some(entry) => text.push_str(&entry),
-            None => missing += 1,
+            None => left_out += 1,
         }
     }
-    if missing > 0 {
-        text.push_str(&format!("\n\nand {} more", counted(missing, "object")));
-    }
-    text
+    text + &more(left_out, "object")
 }
 
 /// One object: what it is, what the cluster has against it, and how it differs.
@@ -173,7 +170,7 @@ fn lines(hunks: &[Hunk], room: usize) -> String {
         return String::new();
     }
     let block = format!("{fence}diff\n{}\n{fence}", all[..shown].join("\n"));
-    block + &missing(all.len() - shown, "line")
+    block + &more(all.len() - shown, "line")
 }
 
 /// The paths, as many as there is room for.
@@ -191,7 +188,7 @@ fn fields(fields: &[FieldDiff], room: usize) -> String {
     if shown == 0 {
         return String::new();
     }
-    all[..shown].join("\n") + &missing(all.len() - shown, "field")
+    all[..shown].join("\n") + &more(all.len() - shown, "field")
 }
 
 /// How many of these lines fit.
@@ -204,9 +201,11 @@ fn fitting(lines: &[String], room: usize) -> usize {
     lines.iter().take_while(fits).count()
 }
 
-fn missing(count: usize, what: &str) -> String {
+/// What is left out.
+fn more(count: usize, what: &str) -> String {
     match count {
         0 => String::new(),
-        count => format!("\n\nand {} more", counted(count, what)),
+        1 => format!("\n\nand 1 more {what}"),
+        count => format!("\n\nand {count} more {what}s"),
     }
 }

@@ -45,10 +45,14 @@ pub fn merge(existing: &str, block: &str) -> Option<String> {
     Some(body)
 }
 
-/// How many bytes people's words take, with what keeps them apart from ours.
+/// How many bytes people's words take once ours stand among them.
 pub(super) fn others(existing: &str) -> usize {
-    let ours: usize = blocks(existing).iter().map(Range::len).sum();
-    existing.len() - ours + "\n\n".len()
+    let blocks = blocks(existing);
+    match (blocks.is_empty(), existing.trim_end().len()) {
+        (true, 0) => 0,
+        (true, words) => words + "\n\n".len(),
+        (false, _) => existing.len() - blocks.iter().map(Range::len).sum::<usize>(),
+    }
 }
 
 /// The blocks with both their marks, each at the beginning of a line.

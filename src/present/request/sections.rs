@@ -53,7 +53,10 @@ pub(super) fn short(about: &About, room: usize) -> Option<String> {
         lead(about),
         changes::command(about),
         code(
-            &format!("towpath explain {} {}", about.application, about.environment),
+            &format!(
+                "towpath explain {} {}",
+                about.application, about.environment
+            ),
             NAME_MAX
         ),
     );
