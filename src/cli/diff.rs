@@ -13,11 +13,11 @@ use serde_json::Value;
 use super::setup::Setup;
 use super::{Output, exit, names, view};
 use crate::clock;
-use crate::cluster::UnitScope;
+use crate::cluster::{Preview, UnitScope};
 use crate::model::{ApplicationName, EnvironmentName, Release};
 use crate::observe::Observatory;
 use crate::plan::{Reason, World};
-use crate::present::diff::{self, Change, FieldDiff, ObjectDiff, Sign, Versions};
+use crate::present::diff::{Change, FieldDiff, Sign, Tried};
 
 /// Show what the cluster would make of what the branch asks for
 ///
@@ -66,19 +66,6 @@ pub async fn run(args: &Args, setup: &Setup, out: &mut dyn Write) -> Result<u8> 
     })
 }
 
-/// An object that the cluster was asked about.
-struct Tried {
-    diff: ObjectDiff,
-    /// Why the cluster could not try it, or what it has against it.
-    note: Option<String>,
-}
-
-impl Tried {
-    fn is_unchanged(&self) -> bool {
-        self.diff.change == Change::Unchanged && self.note.is_none()
-    }
-}
-
 /// Every object of the unit, by name.
 async fn objects(args: &Args, setup: &Setup, now: Timestamp) -> Result<Vec<Tried>> {
     let pipelines = names::pipelines(setup, Some(&args.application))?;
@@ -117,17 +104,7 @@ async fn objects(args: &Args, setup: &Setup, now: Timestamp) -> Result<Vec<Tried
     };
     let mut previews = cluster.preview(&scope, &rendered, now).await?;
     previews.sort_by(|a, b| a.reference.cmp(&b.reference));
-    let diffs = previews.into_iter().map(|preview| {
-        let diff = diff::compare(Versions {
-            reference: &preview.reference,
-            before: preview.before.as_ref(),
-            after: preview.after.as_ref(),
-            secret: preview.secret,
-        });
-        let note = preview.note;
-        Tried { diff, note }
-    });
-    Ok(diffs.collect())
+    Ok(previews.into_iter().map(Preview::tried).collect())
 }
 
 async fn read_releases(observatory: &Observatory, now: Timestamp) {

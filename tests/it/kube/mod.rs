@@ -8,6 +8,7 @@ mod commands;
 mod faults;
 mod live;
 mod logs;
+mod parts;
 mod plane;
 mod pods;
 mod roles;
