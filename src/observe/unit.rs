@@ -235,6 +235,7 @@ impl InfraReader {
             desired,
             unopened,
             conflicts: self.conflicts(&commit, made_on, seen)?,
+            by_people: made_on.is_some_and(|base| commit.parents != [base]),
         };
         if proposal.unopened.is_some() {
             return Ok(proposal);

@@ -86,8 +86,9 @@ pub(super) fn propose(ready: &Ready<'_>, release: &Release) -> Walk<Waiting> {
         Waiting::on(Reason::Unwritable { release, why })
     };
     // Over a person's commits a newer release is one more commit on top, never a rewrite.
-    let persons =
-        branch.filter(|branch| recorded.is_some_and(|recorded| recorded.commit != branch.head));
+    let persons = branch.filter(|branch| {
+        recorded.is_some_and(|recorded| recorded.commit != branch.head || branch.by_people)
+    });
     let (onto, files) = match persons {
         Some(branch) if branch.conflicts => {
             return Walk::Continue(unwritable(CONFLICTS.to_owned()));

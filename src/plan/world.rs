@@ -180,6 +180,8 @@ pub struct Proposal {
     pub unopened: Option<Unreadable>,
     /// Whether the base touched a file that it edits.
     pub conflicts: bool,
+    /// Whether its head stands on another commit than the recorded one: on people's.
+    pub by_people: bool,
 }
 
 impl Proposal {
