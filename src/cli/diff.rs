@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::setup::Setup;
 use super::{Output, exit, names, view};
 use crate::clock;
-use crate::cluster::UnitScope;
+use crate::cluster::{Trial, UnitScope};
 use crate::model::{ApplicationName, EnvironmentName, Release};
 use crate::observe::Observatory;
 use crate::plan::{Reason, World};
@@ -69,13 +69,36 @@ pub async fn run(args: &Args, setup: &Setup, out: &mut dyn Write) -> Result<u8> 
 /// An object that the cluster was asked about.
 struct Tried {
     diff: ObjectDiff,
-    /// Why the cluster could not try it, or what it has against it.
-    note: Option<String>,
+    trial: Trial,
 }
 
 impl Tried {
     fn is_unchanged(&self) -> bool {
-        self.diff.change == Change::Unchanged && self.note.is_none()
+        self.diff.change == Change::Unchanged && self.trial == Trial::Taken
+    }
+
+    /// What is to be said of it beside how it differs.
+    fn note(&self) -> Option<String> {
+        match &self.trial {
+            Trial::Taken => None,
+            Trial::Anew => Some("it cannot be changed: it would be deleted and made anew".to_owned()),
+            Trial::Refused(why) => Some(why.clone()),
+            Trial::Untried(first) => {
+                let first: Vec<String> = first.iter().map(ToString::to_string).collect();
+                let first = first.join(", ");
+                Some(format!("not tried: {first} must be there first, and would come with it"))
+            }
+        }
+    }
+
+    /// How the trial went, in a word; `None`: as it should.
+    fn outcome(&self) -> Option<&'static str> {
+        match self.trial {
+            Trial::Taken => None,
+            Trial::Anew => Some("made anew"),
+            Trial::Refused(_) => Some("refused"),
+            Trial::Untried(_) => Some("not tried"),
+        }
     }
 }
 
@@ -124,8 +147,8 @@ async fn objects(args: &Args, setup: &Setup, now: Timestamp) -> Result<Vec<Tried
             after: preview.after.as_ref(),
             secret: preview.secret,
         });
-        let note = preview.note;
-        Tried { diff, note }
+        let trial = preview.trial;
+        Tried { diff, trial }
     });
     Ok(diffs.collect())
 }
@@ -175,8 +198,12 @@ fn find(world: &World, name: &str) -> Result<Release> {
 fn table(objects: &[Tried], out: &mut dyn Write) -> Result<()> {
     let bold = Style::new().bold();
     let place = AnsiColor::Cyan.on_default();
-    let warning = AnsiColor::Red.on_default();
-    for Tried { diff, note } in objects.iter().filter(|it| !it.is_unchanged()) {
+    for tried in objects.iter().filter(|it| !it.is_unchanged()) {
+        let diff = &tried.diff;
+        let warning = match tried.trial {
+            Trial::Refused(_) => AnsiColor::Red.on_default(),
+            _ => AnsiColor::Yellow.on_default(),
+        };
         let style = style(diff.change);
         let (sign, reference) = (diff.change.sign(), &diff.reference);
         let word = diff.change.name();
@@ -184,7 +211,7 @@ fn table(objects: &[Tried], out: &mut dyn Write) -> Result<()> {
             out,
             "{style}{sign}{style:#} {bold}{reference}{bold:#} {style}would be {word}{style:#}"
         )?;
-        for line in note.iter().flat_map(|note| note.lines()) {
+        for line in tried.note().iter().flat_map(|note| note.lines()) {
             writeln!(out, "{warning}! {line}{warning:#}")?;
         }
         for hunk in &diff.hunks {
@@ -206,7 +233,14 @@ fn table(objects: &[Tried], out: &mut dyn Write) -> Result<()> {
         let count = objects.iter().filter(|it| it.diff.change == change).count();
         (count > 0).then(|| format!("{count} {}", change.name()))
     });
-    writeln!(out, "{}", counts.collect::<Vec<_>>().join(", "))?;
+    let outcomes = ["made anew", "not tried", "refused"].into_iter();
+    let outcomes = outcomes.filter_map(|outcome| {
+        let with = objects.iter().filter(|it| it.outcome() == Some(outcome));
+        let count = with.count();
+        (count > 0).then(|| format!("{count} {outcome}"))
+    });
+    let counts: Vec<String> = counts.chain(outcomes).collect();
+    writeln!(out, "{}", counts.join(", "))?;
     Ok(())
 }
 
@@ -228,9 +262,12 @@ struct ObjectView<'a> {
     namespace: Option<&'a str>,
     name: &'a str,
     change: &'static str,
-    /// Why the cluster could not try it, or what it has against it.
+    /// `made anew`, `not tried` or `refused`, where the cluster does not simply take it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    note: Option<&'a str>,
+    outcome: Option<&'static str>,
+    /// Why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    note: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     fields: Vec<FieldView<'a>>,
     /// The whole of it, where it would be created.
@@ -248,7 +285,8 @@ struct FieldView<'a> {
 }
 
 impl<'a> ObjectView<'a> {
-    fn of(Tried { diff, note }: &'a Tried) -> Self {
+    fn of(tried: &'a Tried) -> Self {
+        let diff = &tried.diff;
         let field = |field: &'a FieldDiff| FieldView {
             path: &field.path,
             before: field.before.as_ref(),
@@ -260,7 +298,8 @@ impl<'a> ObjectView<'a> {
             namespace: diff.reference.namespace.as_deref(),
             name: &diff.reference.name,
             change: diff.change.name(),
-            note: note.as_deref(),
+            outcome: tried.outcome(),
+            note: tried.note(),
             fields: diff.fields.iter().map(field).collect(),
             object: diff.created.as_ref(),
         }

@@ -154,8 +154,23 @@ pub struct Preview {
     pub after: Option<Value>,
     /// Whether its values are not to be shown.
     pub secret: bool,
-    /// Why the cluster could not try it, or refuses it: `after` is then what is asked for.
-    pub note: Option<String>,
+    /// What came of trying it.
+    pub trial: Trial,
+}
+
+/// What came of trying an apply.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Trial {
+    /// The cluster takes it: this is what it makes of it.
+    Taken,
+    /// It changes what cannot change while the object lives: it is deleted and made anew, as its manifest
+    /// says. The object is shown as it is asked for.
+    Anew,
+    /// The cluster has this against it; the object is shown as it is asked for.
+    Refused(String),
+    /// It could not be tried, because the same commit brings these first: CRDs, namespaces, roles.
+    /// The object is shown as it is asked for.
+    Untried(Vec<ObjectRef>),
 }
 
 /// An object that belongs to an environment.

@@ -27,6 +27,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use jiff::Timestamp;
 
+pub use claims::Claims;
 pub use concerned::Concerned;
 pub use history::{History, HistoryReader};
 pub use infra::{InfraReader, Place, Snapshot};

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::state::{Content, Stored};
 use super::{SimulatedCluster, locked};
-use crate::cluster::{Member, Preview, UnitScope};
+use crate::cluster::{Member, Preview, Trial, UnitScope};
 use crate::manifest::Rendered;
 use crate::model::ObjectRef;
 
@@ -72,6 +72,6 @@ fn preview(reference: ObjectRef, before: Option<Value>, after: Option<Value>) ->
         before,
         after,
         secret: false,
-        note: None,
+        trial: Trial::Taken,
     }
 }
