@@ -18,6 +18,7 @@ use serde_json::Value;
 use crate::manifest::Rendered;
 use crate::model::{ApplicationName, EnvironmentName, Health, ObjectRef};
 use crate::plan::{Apply, Live, Mark};
+use crate::present::diff::{self, Trial, Tried, Versions};
 
 /// The unit whose objects are looked at or changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -154,8 +155,22 @@ pub struct Preview {
     pub after: Option<Value>,
     /// Whether its values are not to be shown.
     pub secret: bool,
-    /// Why the cluster could not try it, or refuses it: `after` is then what is asked for.
-    pub note: Option<String>,
+    /// What came of trying it.
+    pub trial: Trial,
+}
+
+impl Preview {
+    /// How it would differ, fit to be shown.
+    pub fn tried(self) -> Tried {
+        let diff = diff::compare(Versions {
+            reference: &self.reference,
+            before: self.before.as_ref(),
+            after: self.after.as_ref(),
+            secret: self.secret,
+        });
+        let trial = self.trial;
+        Tried { diff, trial }
+    }
 }
 
 /// An object that belongs to an environment.
