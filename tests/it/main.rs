@@ -11,6 +11,7 @@ mod config;
 mod demo;
 mod docs;
 mod git;
+mod gitea;
 mod github;
 mod health;
 mod kube;
