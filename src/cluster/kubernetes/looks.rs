@@ -76,8 +76,9 @@ struct List {
 #[derive(Deserialize)]
 struct Page<'a> {
     metadata: PageMetadata,
-    #[serde(borrow, default)]
-    items: Vec<&'a RawValue>,
+    /// A list of metadata with nothing in it is answered as `null`.
+    #[serde(borrow)]
+    items: Option<Vec<&'a RawValue>>,
 }
 
 #[derive(Deserialize)]
@@ -204,7 +205,7 @@ impl Looks {
             );
             let text = self.ask(&path, MANY).await?;
             let page: Page<'_> = serde_json::from_str(&text).map_err(kube::Error::SerdeError)?;
-            for item in page.items {
+            for item in page.items.unwrap_or_default() {
                 let head = Head::read(item.get()).map_err(kube::Error::SerdeError)?;
                 let key = Key {
                     namespace: (*head.metadata.namespace).into(),

@@ -101,8 +101,9 @@ struct Line<'a> {
 #[derive(Deserialize)]
 struct Page<'a> {
     metadata: PageMetadata,
-    #[serde(borrow, default)]
-    items: Vec<&'a RawValue>,
+    /// A list of metadata with nothing in it is answered as `null`.
+    #[serde(borrow)]
+    items: Option<Vec<&'a RawValue>>,
 }
 
 #[derive(Deserialize)]
@@ -240,7 +241,7 @@ impl<'a> Follower<'a> {
             let request = self.page(next.as_deref())?;
             let text = self.client.request_text(request).await?;
             let page: Page<'_> = serde_json::from_str(&text)?;
-            for object in page.items {
+            for object in page.items.unwrap_or_default() {
                 sink.put(object)?;
             }
             next = page.metadata.next.filter(|next| !next.is_empty());
