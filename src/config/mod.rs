@@ -29,6 +29,7 @@ mod sops;
 mod terms;
 mod tunables;
 pub mod watch;
+mod webhooks;
 mod yaml;
 
 use std::collections::BTreeMap;

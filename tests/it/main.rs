@@ -18,5 +18,6 @@ mod manifest;
 mod present;
 mod registry;
 mod scenarios;
+mod serve;
 mod smoke;
 mod tidy;
