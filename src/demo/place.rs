@@ -60,7 +60,7 @@ impl Place {
         let client = http::client(&HttpSettings::default())?;
         let no_port = "no port of 127.0.0.1 can be had";
         let git = GitServer::start(&root.join("git")).await.context(no_port)?;
-        let (hooks, stop) = (Hooks::default(), CancellationToken::new());
+        let (hooks, stop) = (Hooks::open(), CancellationToken::new());
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let bound = serve::listen(any, hooks.clone(), stop.clone())
             .await

@@ -59,7 +59,7 @@ impl Stage {
         place.hooks.serve(&reconciler);
         let told = Told {
             client: place.client.clone(),
-            receiver: place.hooks_url.join("git")?,
+            receiver: place.hooks_url.join("generic")?,
             git: place.git.address(),
         };
         Ok(Self {
@@ -194,7 +194,7 @@ async fn tell_of_pushes(hook: Told, mut pushes: broadcast::Receiver<String>) {
             Err(broadcast::error::RecvError::Lagged(_)) => continue,
         };
         let url = format!("http://{}/{repository}.git", hook.git);
-        let body = json!({ "repository": { "clone_url": url } });
+        let body = json!({ "repositories": [url] });
         let sent = hook
             .client
             .post(hook.receiver.clone())

@@ -84,6 +84,7 @@ impl HttpRegistry {
         Question {
             client: &self.client,
             environment: &self.settings.environment,
+            meter: &self.settings.meter,
             host,
             repository,
         }

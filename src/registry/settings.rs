@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::http::Meter;
+
 /// How registries are reached. A registry that is not named here gets [`HostSettings::default`].
 #[derive(Debug, Clone)]
 pub struct RegistrySettings {
@@ -16,6 +18,8 @@ pub struct RegistrySettings {
     pub environment: Environment,
     /// How long one question may take in all, however steadily the answer drips in.
     pub deadline: Duration,
+    /// Counts what is asked.
+    pub meter: Meter,
 }
 
 impl Default for RegistrySettings {
@@ -24,6 +28,7 @@ impl Default for RegistrySettings {
             hosts: BTreeMap::new(),
             environment: Environment::default(),
             deadline: Duration::from_secs(300),
+            meter: Meter::default(),
         }
     }
 }

@@ -19,5 +19,6 @@ mod present;
 mod registry;
 mod request;
 mod scenarios;
+mod serve;
 mod smoke;
 mod tidy;
