@@ -205,6 +205,7 @@ impl Setup {
                     HostSettings {
                         credential,
                         plain_http,
+                        mirror: settings.mirror.clone(),
                         ..HostSettings::default()
                     },
                 )
