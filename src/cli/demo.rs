@@ -18,7 +18,7 @@ use crate::clock;
 use crate::demo::ground::Chosen;
 use crate::demo::lent;
 use crate::demo::place::{Keep, Place};
-use crate::demo::story::{self, Played};
+use crate::demo::story;
 use crate::model::ImageRepository;
 
 /// More than happens in the whole demo.
@@ -112,11 +112,12 @@ pub async fn run(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> Resul
     if let Some(ground) = place.ground()
         && let Err(error) = ground.make(&left, &stop).await
     {
-        abroad::leave(ground, false, err).await?;
-        return match stop.is_cancelled() {
-            true => Ok(INTERRUPTED),
-            false => Err(error),
-        };
+        let cleared = abroad::leave(ground, false, err).await;
+        if stop.is_cancelled() {
+            return cleared.map(|()| INTERRUPTED);
+        }
+        say_too(&cleared, err)?;
+        return Err(error);
     }
     let (tell, told) = mpsc::channel(MOMENTS);
     let mut show = show::Show::new(args.output, start, out, err);
@@ -129,17 +130,18 @@ pub async fn run(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> Resul
         shown
     };
     let (played, shown) = tokio::join!(story::play(&place, tell, args.pause, &stop), showing);
-    let root = place.root().to_owned();
-    let left = match place.ground() {
+    let cleared = match place.ground() {
         Some(ground) => abroad::leave(ground, args.keep.is_some(), err).await,
         None => Ok(()),
     };
+    let root = place.root().to_owned();
+    let summary = played.as_ref().ok();
+    let summary = summary.map(|played| report::summary(played, start, &root, place.ground()));
     let temporary = place.stop().await;
     shown?;
-    left?;
     let kept = temporary.is_none().then_some(root.as_path());
-    let played: Played = match played {
-        Ok(played) => played,
+    let (played, summary) = match played {
+        Ok(played) => (played, summary.unwrap_or_default()),
         Err(_) if stop.is_cancelled() => {
             if let Some(root) = kept {
                 writeln!(
@@ -148,9 +150,10 @@ pub async fn run(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> Resul
                     root.display()
                 )?;
             }
-            return Ok(INTERRUPTED);
+            return cleared.map(|()| INTERRUPTED);
         }
         Err(error) => {
+            say_too(&cleared, err)?;
             return Err(error.context(match kept {
                 Some(root) => format!(
                     "the demo did not end well; it is kept in {}",
@@ -160,7 +163,6 @@ pub async fn run(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> Resul
             }));
         }
     };
-    let summary = report::summary(&played, start, &root);
     if let Some(root) = kept {
         let file = root.join("summary.json");
         std::fs::write(&file, format!("{summary:#}\n"))
@@ -171,9 +173,18 @@ pub async fn run(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> Resul
         Output::Json => writeln!(out, "{summary}")?,
         Output::Yaml => write!(out, "---\n{}", serde_yaml::to_string(&summary)?)?,
     }
+    cleared?;
     Ok(if played.found.wrong.is_empty() {
         exit::OK
     } else {
         exit::ERROR
     })
+}
+
+/// Says what is left on the cluster, where something else went wrong before.
+fn say_too(cleared: &Result<()>, err: &mut dyn Write) -> std::io::Result<()> {
+    match cleared {
+        Ok(()) => Ok(()),
+        Err(error) => writeln!(err, "{error:#}"),
+    }
 }

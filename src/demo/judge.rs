@@ -47,7 +47,7 @@ pub struct Found {
     /// The application's repository.
     pub source: Source,
     /// What the cluster runs, where it is a real one.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip)]
     pub running: Vec<Running>,
     /// How many facts were looked at.
     pub checked: usize,
@@ -259,7 +259,11 @@ fn runs(
     judge.same(of("image"), &found.image, &pinned(place, last.build)?);
     let pods = if environment == ENVIRONMENTS[2] { 3 } else { 1 };
     judge.same(of("available pods"), found.available, pods);
-    judge.same(of("environment of what runs"), found.marked.as_str(), environment);
+    judge.same(
+        of("environment of what runs"),
+        found.marked.as_str(),
+        environment,
+    );
     Ok(())
 }
 
@@ -345,10 +349,11 @@ fn proposals(judge: &mut Judge, environments: &[EnvironmentFacts], story: &Story
 
 /// The registry's tag points to what was built.
 async fn registry(judge: &mut Judge, place: &Place, build: &Build) -> anyhow::Result<()> {
-    let url = place
-        .registry
-        .url()
-        .join(&format!("v2/{}/manifests/{}", place.image_repository()?.path(), build.tag))?;
+    let url = place.registry.url().join(&format!(
+        "v2/{}/manifests/{}",
+        place.image_repository()?.path(),
+        build.tag
+    ))?;
     let asked = place
         .client
         .head(url)

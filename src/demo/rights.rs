@@ -33,7 +33,11 @@ const KINDS: [(&str, &str); 2] = [("", "Service"), ("apps", "Deployment")];
 pub async fn missing(client: &Client, namespaces: &[String; 3]) -> anyhow::Result<Vec<String>> {
     let mut questions = Vec::new();
     for (resource, verbs) in OWN {
-        questions.extend(verbs.iter().map(|verb| question(verb, ("", resource), None)));
+        questions.extend(
+            verbs
+                .iter()
+                .map(|verb| question(verb, ("", resource), None)),
+        );
     }
     for (environment, namespace) in ENVIRONMENTS.iter().zip(namespaces) {
         questions.push(question("get", ("", "serviceaccounts"), Some(namespace)));
