@@ -12,6 +12,7 @@ mod credential;
 mod digest;
 mod environment;
 mod flat;
+mod forge;
 mod health;
 mod health_rule;
 mod image;
@@ -38,6 +39,7 @@ pub use environment::{
     ImageField, ImageSource, KeepTags, NotExercised, OnFailure, Pace, Pipeline, Rollback,
     SmokeTest, Sops, Source, StopTheLine,
 };
+pub use forge::{ForgeKind, MergeMethod, OnNewer, RequestPolicy};
 pub use flat::{Entries, FlatMap};
 pub use health::{Health, Part};
 pub use health_rule::{HealthField, HealthRule, HealthTest};

@@ -5,6 +5,7 @@
 //! nothing.
 
 use std::collections::HashMap;
+use std::num::NonZeroI64;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -46,7 +47,7 @@ pub(super) struct Fights(Mutex<HashMap<(usize, Key), Fight>>);
 struct Fight {
     rounds: u32,
     /// The apply after which it was changed last, by the server's time.
-    applied: Option<Timestamp>,
+    applied: Option<NonZeroI64>,
     last: Timestamp,
     rest_until: Option<Timestamp>,
 }
@@ -167,7 +168,7 @@ fn owned(live: &Value) -> Value {
 
 impl Fights {
     /// An object was found changed since this apply of ours.
-    fn another(&self, suspect: &Suspect, applied: Option<Timestamp>, now: Timestamp) -> Fight {
+    fn another(&self, suspect: &Suspect, applied: Option<NonZeroI64>, now: Timestamp) -> Fight {
         let mut fights = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (suspect.kind, suspect.key.clone());
         let at_peace = |fight: &Fight| {

@@ -9,6 +9,7 @@ mod demo;
 mod faults;
 mod live;
 mod logs;
+mod parts;
 mod plane;
 mod pods;
 mod roles;

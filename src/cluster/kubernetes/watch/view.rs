@@ -129,17 +129,18 @@ fn is_open(facts: &Facts) -> bool {
 }
 
 fn live(facts: &Facts) -> LiveObject {
+    let rare = facts.rare.as_deref();
     LiveObject {
         uid: facts.uid.to_string(),
         version: facts.version.to_string(),
         mark: facts.mark.as_ref().map(|mark| mark.mark()),
         engine: None,
-        managers: facts.managers.to_vec(),
-        service_type: facts.service_type.as_deref().map(str::to_owned),
-        health: facts.health.clone(),
-        applied_at: facts.applied.1,
+        managers: rare.map(|rare| rare.managers.clone()).unwrap_or_default(),
+        service_type: rare.and_then(|rare| rare.service_type.clone()),
+        health: facts.health().clone(),
+        applied_at: facts.applied_at,
         drift: facts.drift().cloned(),
-        kept: facts.kept.as_deref().map(str::to_owned),
+        kept: facts.kept().map(str::to_owned),
         claimed: None,
     }
 }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use kube::Client;
@@ -38,7 +38,7 @@ pub(crate) struct Site {
     pub(crate) cluster: KubernetesCluster,
     kubeconfig: tempfile::NamedTempFile,
     timeout: Duration,
-    commits: AtomicU8,
+    commits: AtomicU32,
 }
 
 /// An environment's applications in these tests.
@@ -70,7 +70,7 @@ impl Site {
             cluster,
             kubeconfig,
             timeout,
-            commits: AtomicU8::new(0),
+            commits: AtomicU32::new(0),
         }
     }
 
