@@ -209,6 +209,7 @@ impl Setup {
                     HostSettings {
                         credential,
                         plain_http,
+                        mirror: settings.mirror.clone(),
                         ..HostSettings::default()
                     },
                 )

@@ -60,6 +60,7 @@ impl Reconciler {
     /// The requests of each infra repository. Of news only those units are woken whose request it is.
     fn keep_requests(self: &Arc<Self>, tasks: &TaskTracker, stop: &CancellationToken) {
         for (url, source) in &self.observatory.requests {
+            let pulse = self.pulse.of(format!("the look at the requests of {url}"));
             let (this, url) = (self.clone(), url.clone());
             let news = move |source: &RequestSource, before| {
                 let changed = source.changed(&before);
@@ -83,7 +84,7 @@ impl Reconciler {
                 vec![source.clone()],
                 self.intervals.forge,
                 news,
-                self.pulse.of(format!("the look at requests of {url}")),
+                pulse,
                 stop.clone(),
             ));
         }
