@@ -13,18 +13,19 @@ use serde_json::Value;
 use super::setup::Setup;
 use super::{Output, exit, names, view};
 use crate::clock;
-use crate::cluster::{Trial, UnitScope};
+use crate::cluster::{Preview, Trial, UnitScope};
 use crate::model::{ApplicationName, EnvironmentName, Release};
 use crate::observe::Observatory;
 use crate::plan::{Reason, World};
-use crate::present::diff::{self, Change, FieldDiff, ObjectDiff, Sign, Versions};
+use crate::present::diff::{Change, FieldDiff, Sign, Tried};
 
 /// Show what the cluster would make of what the branch asks for
 ///
 /// Renders the head of the environment's branch, or with `--release` what it would be with that
 /// release, and has the cluster try it (a server-side dry run: nothing is changed). Printed is what
 /// differs from the live objects, and what would be deleted. What servers write of their own accord is
-/// left out; what Secrets and encrypted manifests hold is hidden.
+/// left out; what Secrets and encrypted manifests hold is hidden. `not tried` is what needs a CRD, a
+/// namespace or a role of the same commit: the cluster judges it once that is there.
 ///
 /// Exit code 5 with `--exit-code` where anything differs.
 #[derive(Debug, clap::Args)]
@@ -59,7 +60,7 @@ pub async fn run(args: &Args, setup: &Setup, out: &mut dyn Write) -> Result<u8> 
         Output::Table => table(&objects, out)?,
         form => form.write(&objects.iter().map(ObjectView::of).collect::<Vec<_>>(), out)?,
     }
-    let differs = !objects.iter().all(Tried::is_unchanged);
+    let differs = !objects.iter().all(|it| it.tried.is_unchanged());
     Ok(match args.exit_code && differs {
         true => exit::DIFFERS,
         false => exit::OK,
@@ -67,43 +68,23 @@ pub async fn run(args: &Args, setup: &Setup, out: &mut dyn Write) -> Result<u8> 
 }
 
 /// An object that the cluster was asked about.
-struct Tried {
-    diff: ObjectDiff,
-    trial: Trial,
+struct Asked {
+    tried: Tried,
+    /// How the trial went, in a word; `None`: as it should.
+    outcome: Option<&'static str>,
 }
 
-impl Tried {
-    fn is_unchanged(&self) -> bool {
-        self.diff.change == Change::Unchanged && self.trial == Trial::Taken
-    }
-
-    /// What is to be said of it beside how it differs.
-    fn note(&self) -> Option<String> {
-        match &self.trial {
-            Trial::Taken => None,
-            Trial::Anew => Some("it cannot be changed: it would be deleted and made anew".to_owned()),
-            Trial::Refused(why) => Some(why.clone()),
-            Trial::Untried(first) => {
-                let first: Vec<String> = first.iter().map(ToString::to_string).collect();
-                let first = first.join(", ");
-                Some(format!("not tried: {first} must be there first, and would come with it"))
-            }
-        }
-    }
-
-    /// How the trial went, in a word; `None`: as it should.
-    fn outcome(&self) -> Option<&'static str> {
-        match self.trial {
-            Trial::Taken => None,
-            Trial::Anew => Some("made anew"),
-            Trial::Refused(_) => Some("refused"),
-            Trial::Untried(_) => Some("not tried"),
+impl From<Preview> for Asked {
+    fn from(preview: Preview) -> Self {
+        Self {
+            outcome: preview.trial.outcome(),
+            tried: preview.tried(),
         }
     }
 }
 
 /// Every object of the unit, by name.
-async fn objects(args: &Args, setup: &Setup, now: Timestamp) -> Result<Vec<Tried>> {
+async fn objects(args: &Args, setup: &Setup, now: Timestamp) -> Result<Vec<Asked>> {
     let pipelines = names::pipelines(setup, Some(&args.application))?;
     let Some(pipeline) = pipelines.first() else {
         bail!("there is no application `{}`", args.application);
@@ -140,17 +121,7 @@ async fn objects(args: &Args, setup: &Setup, now: Timestamp) -> Result<Vec<Tried
     };
     let mut previews = cluster.preview(&scope, &rendered, now).await?;
     previews.sort_by(|a, b| a.reference.cmp(&b.reference));
-    let diffs = previews.into_iter().map(|preview| {
-        let diff = diff::compare(Versions {
-            reference: &preview.reference,
-            before: preview.before.as_ref(),
-            after: preview.after.as_ref(),
-            secret: preview.secret,
-        });
-        let trial = preview.trial;
-        Tried { diff, trial }
-    });
-    Ok(diffs.collect())
+    Ok(previews.into_iter().map(Asked::from).collect())
 }
 
 async fn read_releases(observatory: &Observatory, now: Timestamp) {
@@ -195,13 +166,13 @@ fn find(world: &World, name: &str) -> Result<Release> {
     }
 }
 
-fn table(objects: &[Tried], out: &mut dyn Write) -> Result<()> {
+fn table(objects: &[Asked], out: &mut dyn Write) -> Result<()> {
     let bold = Style::new().bold();
     let place = AnsiColor::Cyan.on_default();
-    for tried in objects.iter().filter(|it| !it.is_unchanged()) {
-        let diff = &tried.diff;
-        let warning = match tried.trial {
-            Trial::Refused(_) => AnsiColor::Red.on_default(),
+    for asked in objects.iter().filter(|it| !it.tried.is_unchanged()) {
+        let Tried { diff, note } = &asked.tried;
+        let warning = match asked.outcome {
+            Some(Trial::REFUSED) => AnsiColor::Red.on_default(),
             _ => AnsiColor::Yellow.on_default(),
         };
         let style = style(diff.change);
@@ -211,7 +182,7 @@ fn table(objects: &[Tried], out: &mut dyn Write) -> Result<()> {
             out,
             "{style}{sign}{style:#} {bold}{reference}{bold:#} {style}would be {word}{style:#}"
         )?;
-        for line in tried.note().iter().flat_map(|note| note.lines()) {
+        for line in note.iter().flat_map(|note| note.lines()) {
             writeln!(out, "{warning}! {line}{warning:#}")?;
         }
         for hunk in &diff.hunks {
@@ -230,12 +201,14 @@ fn table(objects: &[Tried], out: &mut dyn Write) -> Result<()> {
         writeln!(out)?;
     }
     let counts = Change::ALL.into_iter().filter_map(|change| {
-        let count = objects.iter().filter(|it| it.diff.change == change).count();
+        let count = objects
+            .iter()
+            .filter(|it| it.tried.diff.change == change)
+            .count();
         (count > 0).then(|| format!("{count} {}", change.name()))
     });
-    let outcomes = ["made anew", "not tried", "refused"].into_iter();
-    let outcomes = outcomes.filter_map(|outcome| {
-        let with = objects.iter().filter(|it| it.outcome() == Some(outcome));
+    let outcomes = Trial::OUTCOMES.into_iter().filter_map(|outcome| {
+        let with = objects.iter().filter(|it| it.outcome == Some(outcome));
         let count = with.count();
         (count > 0).then(|| format!("{count} {outcome}"))
     });
@@ -267,7 +240,7 @@ struct ObjectView<'a> {
     outcome: Option<&'static str>,
     /// Why.
     #[serde(skip_serializing_if = "Option::is_none")]
-    note: Option<String>,
+    note: Option<&'a str>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     fields: Vec<FieldView<'a>>,
     /// The whole of it, where it would be created.
@@ -285,8 +258,8 @@ struct FieldView<'a> {
 }
 
 impl<'a> ObjectView<'a> {
-    fn of(tried: &'a Tried) -> Self {
-        let diff = &tried.diff;
+    fn of(asked: &'a Asked) -> Self {
+        let Tried { diff, note } = &asked.tried;
         let field = |field: &'a FieldDiff| FieldView {
             path: &field.path,
             before: field.before.as_ref(),
@@ -298,8 +271,8 @@ impl<'a> ObjectView<'a> {
             namespace: diff.reference.namespace.as_deref(),
             name: &diff.reference.name,
             change: diff.change.name(),
-            outcome: tried.outcome(),
-            note: tried.note(),
+            outcome: asked.outcome,
+            note: note.as_deref(),
             fields: diff.fields.iter().map(field).collect(),
             object: diff.created.as_ref(),
         }

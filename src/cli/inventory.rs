@@ -70,10 +70,18 @@ pub async fn run(
     members.sort_by(|a, b| (a.0, &a.1.reference).cmp(&(b.0, &b.1.reference)));
     let named = configured(setup);
     let claims = claims(setup, &outside, &members, now).await;
-    let unreadable: BTreeSet<&str> = claims.values().flat_map(|it| &it.unreadable).map(String::as_str).collect();
+    let unreadable: BTreeSet<&str> = claims
+        .values()
+        .flat_map(|it| &it.unreadable)
+        .map(String::as_str)
+        .collect();
     if !unreadable.is_empty() {
         let units: Vec<&str> = unreadable.into_iter().collect();
-        writeln!(err, "note: what these ask for cannot be read, so that none of it is shown as claimed: {}", units.join(", "))?;
+        writeln!(
+            err,
+            "note: what these ask for cannot be read, so that none of it is shown as claimed: {}",
+            units.join(", ")
+        )?;
     }
     let views: Vec<_> = members
         .iter()
@@ -102,12 +110,18 @@ async fn claims<'a>(
     let environments = pipelines.iter().flat_map(|pipeline| &pipeline.environments);
     let looked_at = environments.filter(|it| outside.clusters.contains_key(&it.name));
     let urls: BTreeSet<_> = looked_at.map(|it| &it.repository).collect();
-    let sources = urls.into_iter().filter_map(|url| observatory.infra.get(url));
+    let sources = urls
+        .into_iter()
+        .filter_map(|url| observatory.infra.get(url));
     join_all(sources.map(|source| source.read(now))).await;
     let mut claims: BTreeMap<&EnvironmentName, Claims> = BTreeMap::new();
     for of in members.chunk_by(|a, b| a.0 == b.0) {
-        let Some((environment, _)) = of.first() else { continue };
-        let marked = of.iter().filter_map(|(_, member)| Some((&member.reference, member.mark.as_ref()?)));
+        let Some((environment, _)) = of.first() else {
+            continue;
+        };
+        let marked = of
+            .iter()
+            .filter_map(|(_, member)| Some((&member.reference, member.mark.as_ref()?)));
         let found = observatory.claims(environment, marked, now);
         claims.insert(environment, found);
     }

@@ -18,6 +18,7 @@ use serde_json::Value;
 use crate::manifest::Rendered;
 use crate::model::{ApplicationName, EnvironmentName, Health, ObjectRef};
 use crate::plan::{Apply, Live, Mark};
+use crate::present::diff::{self, Tried, Versions};
 
 /// The unit whose objects are looked at or changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -171,6 +172,57 @@ pub enum Trial {
     /// It could not be tried, because the same commit brings these first: CRDs, namespaces, roles.
     /// The object is shown as it is asked for.
     Untried(Vec<ObjectRef>),
+}
+
+impl Preview {
+    /// How it would differ, fit to be shown.
+    pub fn tried(self) -> Tried {
+        let diff = diff::compare(Versions {
+            reference: &self.reference,
+            before: self.before.as_ref(),
+            after: self.after.as_ref(),
+            secret: self.secret,
+        });
+        let note = self.trial.note();
+        Tried { diff, note }
+    }
+}
+
+impl Trial {
+    /// What is tried once something else is there.
+    pub const UNTRIED: &str = "not tried";
+    /// What the cluster has something against.
+    pub const REFUSED: &str = "refused";
+    /// What is deleted and made anew.
+    pub const ANEW: &str = "made anew";
+    /// All of them.
+    pub const OUTCOMES: [&str; 3] = [Self::ANEW, Self::UNTRIED, Self::REFUSED];
+
+    /// In a word, what came of it; `None`: what should.
+    pub fn outcome(&self) -> Option<&'static str> {
+        match self {
+            Self::Taken => None,
+            Self::Anew => Some(Self::ANEW),
+            Self::Refused(_) => Some(Self::REFUSED),
+            Self::Untried(_) => Some(Self::UNTRIED),
+        }
+    }
+
+    /// What is to be said of it, if anything is.
+    pub fn note(&self) -> Option<String> {
+        match self {
+            Self::Taken => None,
+            Self::Anew => Some("it cannot be changed: it is deleted and made anew".to_owned()),
+            Self::Refused(why) => Some(why.clone()),
+            Self::Untried(first) => {
+                let first: Vec<String> = first.iter().map(ToString::to_string).collect();
+                Some(format!(
+                    "not tried: {} must be there first, and comes with the same commit",
+                    first.join(", ")
+                ))
+            }
+        }
+    }
 }
 
 /// An object that belongs to an environment.

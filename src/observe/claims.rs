@@ -105,8 +105,7 @@ impl Observatory {
             let asked = desired.iter().flat_map(|desired| &desired.objects);
             for object in asked {
                 let mark = members.get(&object.reference).filter(|mark| {
-                    (&mark.application, &mark.environment)
-                        != (&other.application.name, &there.name)
+                    (&mark.application, &mark.environment) != (&other.application.name, &there.name)
                 });
                 if mark.is_some() {
                     let by = claims.by.entry(object.reference.clone());

@@ -17,6 +17,7 @@ mod looks;
 mod manifest;
 mod present;
 mod registry;
+mod request;
 mod scenarios;
 mod smoke;
 mod tidy;

@@ -108,7 +108,11 @@ impl Trying<'_> {
         reference: ObjectRef,
         object: Option<Arc<Object>>,
     ) -> Result<Found, ClusterError> {
-        let kind = self.place.kinds.find(&reference.group, &reference.kind).await;
+        let kind = self
+            .place
+            .kinds
+            .find(&reference.group, &reference.kind)
+            .await;
         let kind = kind.map_err(|error| self.error(&reference, request::unanswered(error)))?;
         let mut found = Found {
             reference,

@@ -48,6 +48,22 @@ pub struct ObjectDiff {
     pub created: Option<Value>,
 }
 
+/// An object that a cluster was asked about.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Tried {
+    /// How it would differ.
+    pub diff: ObjectDiff,
+    /// Why the cluster could not try it, or what it has against it.
+    pub note: Option<String>,
+}
+
+impl Tried {
+    /// Whether there is nothing to tell of it.
+    pub fn is_unchanged(&self) -> bool {
+        self.diff.change == Change::Unchanged && self.note.is_none()
+    }
+}
+
 /// What becomes of an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Change {

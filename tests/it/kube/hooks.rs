@@ -66,7 +66,10 @@ async fn jobs_run_once_for_each_desired_state() {
     tow(3);
     let third = seen(&jobs).await;
     assert_eq!(third["verify"], second["verify"]);
-    let web = Api::<Deployment>::namespaced(admin, &namespace).get("web").await.unwrap();
+    let web = Api::<Deployment>::namespaced(admin, &namespace)
+        .get("web")
+        .await
+        .unwrap();
     let web = serde_json::to_value(&web).unwrap();
     let container = &web["spec"]["template"]["spec"]["containers"][0];
     assert_eq!(container["env"][0]["value"], "debug");

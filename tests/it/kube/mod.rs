@@ -9,6 +9,7 @@ mod faults;
 mod hooks;
 mod live;
 mod logs;
+mod parts;
 mod plane;
 mod pods;
 mod roles;

@@ -141,7 +141,8 @@ impl Brought {
     pub(in crate::cluster::kubernetes) fn add(&mut self, object: &Object, is_new: bool) {
         let defined = defined_by(object);
         let object = &object.reference;
-        self.kinds.extend(defined.map(|kind| (kind, object.clone())));
+        self.kinds
+            .extend(defined.map(|kind| (kind, object.clone())));
         if !is_new {
             return;
         }

@@ -63,7 +63,9 @@ async fn a_kind_that_another_process_took_out_is_named_again() {
                 known(&site, &["ConfigMap", "ReplicationController"]);
                 site.apply(&(one.clone() + &web())).await.unwrap();
                 site.set.noticed(Some("newer"));
-                site.apply(&(config_map("one", "b") + &web())).await.unwrap();
+                site.apply(&(config_map("one", "b") + &web()))
+                    .await
+                    .unwrap();
             }
         }
         assert_eq!(site.parent().await.unwrap().0, BOTH, "{case}");
@@ -96,7 +98,9 @@ async fn a_kind_that_is_taken_out_while_it_is_applied_is_named_again() {
             let api = site.api(&format!("ConfigMap {name}")).await;
             let out = json!({ "metadata": { "annotations": { marks::GROUP_KINDS: "ConfigMap" } } });
             let out = Patch::Merge(&out);
-            api.patch(&name, &PatchParams::default(), &out).await.unwrap();
+            api.patch(&name, &PatchParams::default(), &out)
+                .await
+                .unwrap();
             site.set.noticed(Some("newer"));
         }))
     });

@@ -204,7 +204,9 @@ async fn a_token_that_ends_is_followed_by_the_next() {
         }
         let asked = TokenRequest::default();
         let parameters = PostParams::default();
-        let given = accounts.create_token_request(name, &parameters, &asked).await;
+        let given = accounts
+            .create_token_request(name, &parameters, &asked)
+            .await;
         tokens.push(given.unwrap().status.unwrap().token.unwrap());
     }
     let plugin = Plugin::new(&tokens[0]);
@@ -223,13 +225,21 @@ async fn a_token_that_ends_is_followed_by_the_next() {
 
     // With its account the first ends at once; the server believes it a few seconds longer.
     plugin.answers(&tokens[1]);
-    drop(accounts.delete("first", &DeleteParams::default()).await.unwrap());
+    drop(
+        accounts
+            .delete("first", &DeleteParams::default())
+            .await
+            .unwrap(),
+    );
     let review: TokenReview =
         serde_json::from_value(json!({ "spec": { "token": tokens[0] } })).unwrap();
     let reviews = Api::<TokenReview>::all(site.admin.clone());
     let ended = async {
         loop {
-            let answer = reviews.create(&PostParams::default(), &review).await.unwrap();
+            let answer = reviews
+                .create(&PostParams::default(), &review)
+                .await
+                .unwrap();
             if answer.status.unwrap().authenticated != Some(true) {
                 return;
             }
@@ -242,14 +252,21 @@ async fn a_token_that_ends_is_followed_by_the_next() {
     let desired = site.rendered(&format!("{CONFIG_MAP}\n---\n{SECRET}"));
     let again = async {
         while let Err(error) = site.apply(&desired).await {
-            assert!(matches!(error, ClusterError::Unavailable { .. }), "{error:?}");
+            assert!(
+                matches!(error, ClusterError::Unavailable { .. }),
+                "{error:?}"
+            );
         }
     };
     tokio::time::timeout(Duration::from_secs(30), again)
         .await
         .unwrap();
     assert!(is_healthy(&site.live(&desired).await));
-    assert_eq!(plugin.runs(), before + 1, "the plugin is run once for the next token");
+    assert_eq!(
+        plugin.runs(),
+        before + 1,
+        "the plugin is run once for the next token"
+    );
 }
 
 #[tokio::test]
@@ -262,7 +279,7 @@ async fn a_right_to_look_that_is_missing_is_named() {
     let error = site.try_live(&site.rendered(SECRET)).await.unwrap_err();
     let said = error.to_string();
     assert!(
-        said.contains("grant the verb `list` on `secrets` in a ClusterRole"),
+        said.contains("grant the verb `watch` on `secrets` in a ClusterRole"),
         "{said}"
     );
 }

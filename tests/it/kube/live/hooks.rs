@@ -10,10 +10,10 @@ use towpath::manifest::Rendered;
 use towpath::model::{Digest, Health};
 use towpath::plan::Live;
 
+use super::super::Bed;
 use super::super::audit::asked;
 use super::super::logs::LAST_LINES;
 use super::super::pods::Fate;
-use super::super::Bed;
 use super::site::{SHOP, Site, only};
 
 fn job(image: &str, more: &str) -> String {
@@ -57,9 +57,8 @@ async fn a_job_carries_the_mark_of_its_desired_state_and_is_made_anew_for_anothe
     for state in ["one", "two"] {
         let hash = Digest::of(state.as_bytes());
         run(&site, &desired, hash).await;
-        let done = |live: &Live| {
-            is_marked(live, hash) && only(live, "Job").health == Health::Current
-        };
+        let done =
+            |live: &Live| is_marked(live, hash) && only(live, "Job").health == Health::Current;
         let live = site.until(&desired, done).await;
         let job = only(&live, "Job");
         assert_eq!(job.drift, None);
@@ -95,8 +94,12 @@ async fn what_a_failed_job_wrote_is_told_at_once_and_asked_for_once() {
         assert!(why.contains("BackoffLimitExceeded"), "{why}");
         assert!(why.ends_with(&format!("; it wrote: {LAST_LINES}")), "{why}");
         // Neither another look nor a change of the object has it asked for again.
-        site.change("Job migrate", "somebody", json!({ "metadata": { "labels": { "a": state } } }))
-            .await;
+        site.change(
+            "Job migrate",
+            "somebody",
+            json!({ "metadata": { "labels": { "a": state } } }),
+        )
+        .await;
         site.until_seen(&desired, "Job migrate").await;
         assert_eq!(failure(&site.live(&desired).await), Some(why));
         assert_eq!(logs_read(bed, &site), read, "{state}");
