@@ -13,19 +13,18 @@ use serde_json::Value;
 use super::setup::Setup;
 use super::{Output, exit, names, view};
 use crate::clock;
-use crate::cluster::{Preview, Trial, UnitScope};
+use crate::cluster::{Preview, UnitScope};
 use crate::model::{ApplicationName, EnvironmentName, Release};
 use crate::observe::Observatory;
 use crate::plan::{Reason, World};
-use crate::present::diff::{Change, FieldDiff, Sign, Tried};
+use crate::present::diff::{Change, FieldDiff, Sign, Trial, Tried};
 
 /// Show what the cluster would make of what the branch asks for
 ///
 /// Renders the head of the environment's branch, or with `--release` what it would be with that
 /// release, and has the cluster try it (a server-side dry run: nothing is changed). Printed is what
 /// differs from the live objects, and what would be deleted. What servers write of their own accord is
-/// left out; what Secrets and encrypted manifests hold is hidden. `not tried` is what needs a CRD, a
-/// namespace or a role of the same commit: the cluster judges it once that is there.
+/// left out; what Secrets and encrypted manifests hold is hidden.
 ///
 /// Exit code 5 with `--exit-code` where anything differs.
 #[derive(Debug, clap::Args)]
@@ -60,31 +59,15 @@ pub async fn run(args: &Args, setup: &Setup, out: &mut dyn Write) -> Result<u8> 
         Output::Table => table(&objects, out)?,
         form => form.write(&objects.iter().map(ObjectView::of).collect::<Vec<_>>(), out)?,
     }
-    let differs = !objects.iter().all(|it| it.tried.is_unchanged());
+    let differs = !objects.iter().all(Tried::is_unchanged);
     Ok(match args.exit_code && differs {
         true => exit::DIFFERS,
         false => exit::OK,
     })
 }
 
-/// An object that the cluster was asked about.
-struct Asked {
-    tried: Tried,
-    /// How the trial went, in a word; `None`: as it should.
-    outcome: Option<&'static str>,
-}
-
-impl From<Preview> for Asked {
-    fn from(preview: Preview) -> Self {
-        Self {
-            outcome: preview.trial.outcome(),
-            tried: preview.tried(),
-        }
-    }
-}
-
 /// Every object of the unit, by name.
-async fn objects(args: &Args, setup: &Setup, now: Timestamp) -> Result<Vec<Asked>> {
+async fn objects(args: &Args, setup: &Setup, now: Timestamp) -> Result<Vec<Tried>> {
     let pipelines = names::pipelines(setup, Some(&args.application))?;
     let Some(pipeline) = pipelines.first() else {
         bail!("there is no application `{}`", args.application);
@@ -121,7 +104,7 @@ async fn objects(args: &Args, setup: &Setup, now: Timestamp) -> Result<Vec<Asked
     };
     let mut previews = cluster.preview(&scope, &rendered, now).await?;
     previews.sort_by(|a, b| a.reference.cmp(&b.reference));
-    Ok(previews.into_iter().map(Asked::from).collect())
+    Ok(previews.into_iter().map(Preview::tried).collect())
 }
 
 async fn read_releases(observatory: &Observatory, now: Timestamp) {
@@ -166,13 +149,13 @@ fn find(world: &World, name: &str) -> Result<Release> {
     }
 }
 
-fn table(objects: &[Asked], out: &mut dyn Write) -> Result<()> {
+fn table(objects: &[Tried], out: &mut dyn Write) -> Result<()> {
     let bold = Style::new().bold();
     let place = AnsiColor::Cyan.on_default();
-    for asked in objects.iter().filter(|it| !it.tried.is_unchanged()) {
-        let Tried { diff, note } = &asked.tried;
-        let warning = match asked.outcome {
-            Some(Trial::REFUSED) => AnsiColor::Red.on_default(),
+    for tried in objects.iter().filter(|it| !it.is_unchanged()) {
+        let diff = &tried.diff;
+        let warning = match tried.trial {
+            Trial::Refused(_) => AnsiColor::Red.on_default(),
             _ => AnsiColor::Yellow.on_default(),
         };
         let style = style(diff.change);
@@ -182,8 +165,8 @@ fn table(objects: &[Asked], out: &mut dyn Write) -> Result<()> {
             out,
             "{style}{sign}{style:#} {bold}{reference}{bold:#} {style}would be {word}{style:#}"
         )?;
-        for line in note.iter().flat_map(|note| note.lines()) {
-            writeln!(out, "{warning}! {line}{warning:#}")?;
+        if let (Some(outcome), Some(why)) = (tried.trial.outcome(), tried.trial.why()) {
+            writeln!(out, "{warning}! {outcome}: {why}{warning:#}")?;
         }
         for hunk in &diff.hunks {
             if !hunk.within.is_empty() {
@@ -201,14 +184,13 @@ fn table(objects: &[Asked], out: &mut dyn Write) -> Result<()> {
         writeln!(out)?;
     }
     let counts = Change::ALL.into_iter().filter_map(|change| {
-        let count = objects
-            .iter()
-            .filter(|it| it.tried.diff.change == change)
-            .count();
+        let count = objects.iter().filter(|it| it.diff.change == change).count();
         (count > 0).then(|| format!("{count} {}", change.name()))
     });
     let outcomes = Trial::OUTCOMES.into_iter().filter_map(|outcome| {
-        let with = objects.iter().filter(|it| it.outcome == Some(outcome));
+        let with = objects
+            .iter()
+            .filter(|it| it.trial.outcome() == Some(outcome));
         let count = with.count();
         (count > 0).then(|| format!("{count} {outcome}"))
     });
@@ -240,7 +222,7 @@ struct ObjectView<'a> {
     outcome: Option<&'static str>,
     /// Why.
     #[serde(skip_serializing_if = "Option::is_none")]
-    note: Option<&'a str>,
+    why: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     fields: Vec<FieldView<'a>>,
     /// The whole of it, where it would be created.
@@ -258,8 +240,8 @@ struct FieldView<'a> {
 }
 
 impl<'a> ObjectView<'a> {
-    fn of(asked: &'a Asked) -> Self {
-        let Tried { diff, note } = &asked.tried;
+    fn of(tried: &'a Tried) -> Self {
+        let diff = &tried.diff;
         let field = |field: &'a FieldDiff| FieldView {
             path: &field.path,
             before: field.before.as_ref(),
@@ -271,8 +253,8 @@ impl<'a> ObjectView<'a> {
             namespace: diff.reference.namespace.as_deref(),
             name: &diff.reference.name,
             change: diff.change.name(),
-            outcome: asked.outcome,
-            note: note.as_deref(),
+            outcome: tried.trial.outcome(),
+            why: tried.trial.why(),
             fields: diff.fields.iter().map(field).collect(),
             object: diff.created.as_ref(),
         }

@@ -96,6 +96,7 @@ impl Setup {
             self.pipelines(),
             &outside,
             clusters,
+            BTreeMap::new(),
             &self.config.settings.author,
             self.intervals(),
             now,
@@ -168,6 +169,7 @@ impl Setup {
             registry: Arc::new(registry),
             repositories,
             clusters,
+            forges: BTreeMap::new(),
             probe: Arc::new(HttpProbe::new(probing)),
         })
     }

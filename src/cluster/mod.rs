@@ -18,7 +18,7 @@ use serde_json::Value;
 use crate::manifest::Rendered;
 use crate::model::{ApplicationName, EnvironmentName, Health, ObjectRef};
 use crate::plan::{Apply, Live, Mark};
-use crate::present::diff::{self, Tried, Versions};
+use crate::present::diff::{self, Trial, Tried, Versions};
 
 /// The unit whose objects are looked at or changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -159,21 +159,6 @@ pub struct Preview {
     pub trial: Trial,
 }
 
-/// What came of trying an apply.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Trial {
-    /// The cluster takes it: this is what it makes of it.
-    Taken,
-    /// It changes what cannot change while the object lives: it is deleted and made anew, as its manifest
-    /// says. The object is shown as it is asked for.
-    Anew,
-    /// The cluster has this against it; the object is shown as it is asked for.
-    Refused(String),
-    /// It could not be tried, because the same commit brings these first: CRDs, namespaces, roles.
-    /// The object is shown as it is asked for.
-    Untried(Vec<ObjectRef>),
-}
-
 impl Preview {
     /// How it would differ, fit to be shown.
     pub fn tried(self) -> Tried {
@@ -183,45 +168,8 @@ impl Preview {
             after: self.after.as_ref(),
             secret: self.secret,
         });
-        let note = self.trial.note();
-        Tried { diff, note }
-    }
-}
-
-impl Trial {
-    /// What is tried once something else is there.
-    pub const UNTRIED: &str = "not tried";
-    /// What the cluster has something against.
-    pub const REFUSED: &str = "refused";
-    /// What is deleted and made anew.
-    pub const ANEW: &str = "made anew";
-    /// All of them.
-    pub const OUTCOMES: [&str; 3] = [Self::ANEW, Self::UNTRIED, Self::REFUSED];
-
-    /// In a word, what came of it; `None`: what should.
-    pub fn outcome(&self) -> Option<&'static str> {
-        match self {
-            Self::Taken => None,
-            Self::Anew => Some(Self::ANEW),
-            Self::Refused(_) => Some(Self::REFUSED),
-            Self::Untried(_) => Some(Self::UNTRIED),
-        }
-    }
-
-    /// What is to be said of it, if anything is.
-    pub fn note(&self) -> Option<String> {
-        match self {
-            Self::Taken => None,
-            Self::Anew => Some("it cannot be changed: it is deleted and made anew".to_owned()),
-            Self::Refused(why) => Some(why.clone()),
-            Self::Untried(first) => {
-                let first: Vec<String> = first.iter().map(ToString::to_string).collect();
-                Some(format!(
-                    "not tried: {} must be there first, and comes with the same commit",
-                    first.join(", ")
-                ))
-            }
-        }
+        let trial = self.trial;
+        Tried { diff, trial }
     }
 }
 

@@ -12,6 +12,7 @@ mod credential;
 mod digest;
 mod environment;
 mod flat;
+mod forge;
 mod health;
 mod health_rule;
 mod image;
@@ -39,6 +40,7 @@ pub use environment::{
     SmokeTest, Sops, Source, StopTheLine,
 };
 pub use flat::{Entries, FlatMap};
+pub use forge::{ForgeKind, MergeMethod, OnNewer, RequestPolicy};
 pub use health::{Health, Part};
 pub use health_rule::{HealthField, HealthRule, HealthTest};
 pub(crate) use image::is_tag;

@@ -14,9 +14,10 @@ use super::{Reconciler, Towed};
 use crate::clock;
 use crate::cluster::SharedReadCluster;
 use crate::model::{
-    Application, ApplicationName, Digest, EnvironmentName, ImageRepository, RepositoryUrl,
+    Application, ApplicationName, Digest, EnvironmentName, Gate, ImageRepository, RepositoryUrl,
+    proposal_branch,
 };
-use crate::observe::{Concerned, HistorySource, InfraSource, LiveSource, TagSource};
+use crate::observe::{Concerned, HistorySource, InfraSource, LiveSource, RequestSource, TagSource};
 use crate::plan::{Decision, Plan, Reason, World};
 
 /// How soon tags that could not be looked up are tried again.
@@ -36,6 +37,12 @@ impl Reconciler {
             .get(url)
             .map(|it| it.source.mark_stale());
         infra.is_some() || history.is_some()
+    }
+
+    /// Says that the requests of a repository may have changed. Gives whether it is one of ours.
+    pub fn requests_may_have_changed(&self, url: &RepositoryUrl) -> bool {
+        let source = self.observatory.requests.get(url);
+        source.map(|it| it.source.mark_stale()).is_some()
     }
 
     /// Says that an image repository may have changed, and which tag of it points to what now. Gives
@@ -69,6 +76,7 @@ impl Reconciler {
                 stop.clone(),
             ));
         }
+        self.keep_requests(tasks, stop);
         self.keep_tags(tasks, stop);
         for (url, source) in &observatory.histories {
             let users = self.towed(|application| {
@@ -83,6 +91,37 @@ impl Reconciler {
             ));
         }
         self.keep_clusters(tasks, stop);
+    }
+
+    /// The requests of each infra repository. Of news only those units are woken whose request it is.
+    fn keep_requests(self: &Arc<Self>, tasks: &TaskTracker, stop: &CancellationToken) {
+        for (url, source) in &self.observatory.requests {
+            let (this, url) = (self.clone(), url.clone());
+            let news = move |source: &RequestSource, before| {
+                let changed = source.changed(&before);
+                if changed.as_ref().is_none_or(|changed| changed.merged) {
+                    this.git_may_have_changed(&url);
+                }
+                this.wake(|towed| {
+                    let application = &towed.pipeline.application.name;
+                    let mut environments = towed.pipeline.environments.iter();
+                    environments.any(|it| {
+                        let branch = || proposal_branch(&it.name, application);
+                        it.repository == url
+                            && it.gate == Gate::PullRequest
+                            && changed
+                                .as_ref()
+                                .is_none_or(|changed| changed.heads.contains(&branch()))
+                    })
+                });
+            };
+            tasks.spawn(keep(
+                vec![source.clone()],
+                self.intervals.forge,
+                news,
+                stop.clone(),
+            ));
+        }
     }
 
     /// One registry's image repositories together: another one that does not answer delays none.

@@ -11,6 +11,7 @@ mod keep;
 mod keeper;
 mod person;
 mod removed;
+mod request;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
@@ -28,6 +29,7 @@ use crate::act::Writer;
 use crate::clock;
 use crate::cluster::SharedCluster;
 use crate::event::Event;
+use crate::forge::SharedForge;
 use crate::model::catalogue::Catalogue;
 use crate::model::{ApplicationName, Author, EnvironmentName, FlatMap, Pipeline, RepositoryUrl};
 use crate::observe::{Intervals, Observatory, Outside};
@@ -54,6 +56,7 @@ pub struct Reconciler {
     probe: Arc<dyn Probe>,
     writers: BTreeMap<RepositoryUrl, Arc<Writer>>,
     clusters: BTreeMap<EnvironmentName, SharedCluster>,
+    forges: BTreeMap<RepositoryUrl, SharedForge>,
     intervals: Intervals,
     board: Board,
     events: broadcast::Sender<Event>,
@@ -102,12 +105,13 @@ struct Asking {
 }
 
 impl Reconciler {
-    /// Tows these pipelines, applying to these clusters. Nothing is read or written before
+    /// Tows these pipelines, applying to these clusters and asking on these forges. Nothing is read or written before
     /// [`Self::run`] or [`Self::round`].
     pub fn new(
         pipelines: Vec<Arc<Pipeline>>,
         outside: &Outside,
         clusters: BTreeMap<EnvironmentName, SharedCluster>,
+        forges: BTreeMap<RepositoryUrl, SharedForge>,
         author: &Author,
         intervals: Intervals,
         now: Timestamp,
@@ -128,6 +132,7 @@ impl Reconciler {
             probe: outside.probe.clone(),
             writers: writers.collect(),
             clusters,
+            forges,
             intervals,
             board: Board::default(),
             events: broadcast::channel(EVENTS).0,

@@ -12,10 +12,11 @@ use super::marks::{self, MANAGER, Set};
 use super::place::Place;
 use super::refusal::{Refusal, not_served};
 use super::request::{self, Patch, Sender, Target, View};
-use crate::cluster::{ClusterError, Preview, Trial, UnitScope};
+use crate::cluster::{ClusterError, Preview, UnitScope};
 use crate::manifest::{Object, Rendered};
 use crate::model::{CommitId, ObjectRef};
 use crate::plan::Mark;
+use crate::present::diff::Trial;
 
 /// How many objects are asked about at once.
 const IN_FLIGHT: usize = 8;

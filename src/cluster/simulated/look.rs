@@ -5,9 +5,10 @@ use serde_json::{Value, json};
 
 use super::state::{Content, Stored};
 use super::{SimulatedCluster, locked};
-use crate::cluster::{Member, Preview, Trial, UnitScope};
+use crate::cluster::{Member, Preview, UnitScope};
 use crate::manifest::Rendered;
 use crate::model::ObjectRef;
+use crate::present::diff::Trial;
 
 impl SimulatedCluster {
     /// What it would make of a desired state: it keeps what it is given as it is.

@@ -2,7 +2,8 @@
 
 use serde_json::json;
 use towpath::clock;
-use towpath::cluster::{ReadCluster as _, Trial, UnitScope};
+use towpath::cluster::{ReadCluster as _, UnitScope};
+use towpath::present::diff::Trial;
 
 use super::super::bed::apply;
 use super::site::{BLOG, SHOP, Site, only, rendered};
