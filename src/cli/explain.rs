@@ -148,7 +148,8 @@ fn hint(
         };
         if let Some(Reason::Gate {
             is_branch: true, ..
-        }) = view::waiting(unit).map(|waiting| &waiting.reason) {
+        }) = view::waiting(unit).map(|waiting| &waiting.reason)
+        {
             let branch = crate::model::proposal_branch(name, &pipeline.application.name);
             writeln!(
                 err,

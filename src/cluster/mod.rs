@@ -18,7 +18,7 @@ use serde_json::Value;
 use crate::manifest::Rendered;
 use crate::model::{ApplicationName, EnvironmentName, Health, ObjectRef};
 use crate::plan::{Apply, Live, Mark};
-use crate::present::diff::{self, Tried, Versions};
+use crate::present::diff::{self, Trial, Tried, Versions};
 
 /// The unit whose objects are looked at or changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -155,8 +155,8 @@ pub struct Preview {
     pub after: Option<Value>,
     /// Whether its values are not to be shown.
     pub secret: bool,
-    /// Why the cluster could not try it, or refuses it: `after` is then what is asked for.
-    pub note: Option<String>,
+    /// What came of trying it.
+    pub trial: Trial,
 }
 
 impl Preview {
@@ -168,8 +168,8 @@ impl Preview {
             after: self.after.as_ref(),
             secret: self.secret,
         });
-        let note = self.note;
-        Tried { diff, note }
+        let trial = self.trial;
+        Tried { diff, trial }
     }
 }
 

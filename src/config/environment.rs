@@ -13,8 +13,8 @@ use super::sops;
 use super::terms;
 use super::tunables::{Defaults, OVERRIDABLE, Tunables, tunables};
 use crate::model::{
-    BranchFilter, ClusterSpec, Credential, EnvironmentName, ForgeKind, InvalidFilter, KeepTags, Sops,
-    VersionRange,
+    BranchFilter, ClusterSpec, Credential, EnvironmentName, ForgeKind, InvalidFilter, KeepTags,
+    Sops, VersionRange,
 };
 
 /// The branch of an infra repository where none is stated.

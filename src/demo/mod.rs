@@ -6,6 +6,7 @@ pub mod checkout;
 pub mod example;
 pub mod facts;
 pub mod git_server;
+pub mod github;
 pub mod image;
 pub mod judge;
 pub mod manifests;

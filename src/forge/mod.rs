@@ -35,7 +35,8 @@ pub type SharedReadForge = Arc<dyn ReadForge>;
 
 /// The reading halves.
 pub fn reading<K: Ord + Clone>(forges: &BTreeMap<K, SharedForge>) -> BTreeMap<K, SharedReadForge> {
-    let reading = |(key, forge): (&K, &SharedForge)| (key.clone(), forge.clone() as SharedReadForge);
+    let reading =
+        |(key, forge): (&K, &SharedForge)| (key.clone(), forge.clone() as SharedReadForge);
     forges.iter().map(reading).collect()
 }
 

@@ -144,7 +144,11 @@ mod tests {
             }
             let newest = requests.of("towpath/production/shop", "main").unwrap();
             let since = Timestamp::from_second(since).unwrap();
-            assert_eq!((newest.number, newest.since), (Some(number), since), "{taken:?}");
+            assert_eq!(
+                (newest.number, newest.since),
+                (Some(number), since),
+                "{taken:?}"
+            );
         }
     }
 }

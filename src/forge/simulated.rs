@@ -14,9 +14,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 use super::text::{self, Text};
-use super::{
-    Content, Deployed, Forge, ForgeError, Found, Opening, ReadForge, Requests, Status,
-};
+use super::{Content, Deployed, Forge, ForgeError, Found, Opening, ReadForge, Requests, Status};
 use crate::git::memory::{MemoryRemote, Strike};
 use crate::model::CommitId;
 use crate::plan::{Request, RequestState};
@@ -235,7 +233,8 @@ impl Kept {
 
     fn armed(&self) -> Option<String> {
         let approved = self.approved_by.iter().cloned().collect::<Vec<_>>();
-        let approved = (!approved.is_empty()).then(|| format!("approved by {}", approved.join(", ")));
+        let approved =
+            (!approved.is_empty()).then(|| format!("approved by {}", approved.join(", ")));
         let queued = self.queued.then(|| "in the merge queue".to_owned());
         let auto = self
             .auto_merge
@@ -371,7 +370,8 @@ impl Forge for SimulatedForge {
         now: Timestamp,
     ) -> Result<Found, ForgeError> {
         self.change(request, now, |kept| {
-            kept.comments.push(format!("Not to be merged as it was: {reason}"));
+            kept.comments
+                .push(format!("Not to be merged as it was: {reason}"));
             kept.approved_by.clear();
             kept.queued = false;
             kept.auto_merge = None;

@@ -120,10 +120,16 @@ mod tests {
         edited.body = format!("Mind the\r\nqueue.\r\n\r\n{}\r\n\r\nLater.", one.body);
         edited.title = "Look: shop v1".to_owned();
         let again = merged(&edited, &content("shop v1", "other"));
-        assert_eq!(again.title, "Look: shop v1", "their title stays with the release");
+        assert_eq!(
+            again.title, "Look: shop v1",
+            "their title stays with the release"
+        );
         assert!(again.body.starts_with("Mind the\nqueue.\n\n<!--"));
         assert!(again.body.ends_with("-->\n\nLater."));
-        assert_eq!(says(&again.body), Some(fingerprint(&content("shop v1", "other"))));
+        assert_eq!(
+            says(&again.body),
+            Some(fingerprint(&content("shop v1", "other")))
+        );
         let newer = merged(&again, &content("shop v2", "other"));
         assert_eq!(newer.title, "shop v2", "a newer release has its own title");
         let without = merged(&text("t", "\nJust words."), &content("shop v1", "one"));

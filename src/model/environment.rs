@@ -7,8 +7,8 @@ use std::time::Duration;
 use ::url::Url;
 
 use super::{
-    Access, ApplicationName, BranchFilter, ClusterSpec, Credential, EnvironmentName, ForgeKind, HealthRule,
-    ImageRepository, Prune, RepositoryUrl, RequestPolicy, TagTemplate, VersionRange,
+    Access, ApplicationName, BranchFilter, ClusterSpec, Credential, EnvironmentName, ForgeKind,
+    HealthRule, ImageRepository, Prune, RepositoryUrl, RequestPolicy, TagTemplate, VersionRange,
 };
 
 /// What is released: a source repository and one or more images.

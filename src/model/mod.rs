@@ -39,8 +39,8 @@ pub use environment::{
     ImageField, ImageSource, KeepTags, NotExercised, OnFailure, Pace, Pipeline, Rollback,
     SmokeTest, Sops, Source, StopTheLine,
 };
-pub use forge::{ForgeKind, MergeMethod, OnNewer, RequestPolicy};
 pub use flat::{Entries, FlatMap};
+pub use forge::{ForgeKind, MergeMethod, OnNewer, RequestPolicy};
 pub use health::{Health, Part};
 pub use health_rule::{HealthField, HealthRule, HealthTest};
 pub(crate) use image::is_tag;

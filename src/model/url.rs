@@ -65,7 +65,9 @@ impl RepositoryUrl {
             (_, Some((_, rest))) => rest.split_once('/').unwrap_or((rest, "")),
             (_, None) => self.text.split_once(':')?,
         };
-        let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+        let host = authority
+            .rsplit_once('@')
+            .map_or(authority, |(_, host)| host);
         let path = path.trim_matches('/');
         Some((host, path.strip_suffix(".git").unwrap_or(path)))
     }
@@ -154,16 +156,39 @@ mod tests {
     #[test]
     fn a_server_and_what_it_serves_are_told_apart() {
         for (text, parts, host) in [
-            ("https://github.com/acme/infra.git", ("github.com", "acme/infra"), "github.com"),
-            ("http://127.0.0.1:80/a/b/", ("127.0.0.1:80", "a/b"), "127.0.0.1"),
-            ("ssh://git@example.com:22/a/b", ("example.com:22", "a/b"), "example.com"),
-            ("git@example.com:acme/infra", ("example.com", "acme/infra"), "example.com"),
+            (
+                "https://github.com/acme/infra.git",
+                ("github.com", "acme/infra"),
+                "github.com",
+            ),
+            (
+                "http://127.0.0.1:80/a/b/",
+                ("127.0.0.1:80", "a/b"),
+                "127.0.0.1",
+            ),
+            (
+                "ssh://git@example.com:22/a/b",
+                ("example.com:22", "a/b"),
+                "example.com",
+            ),
+            (
+                "git@example.com:acme/infra",
+                ("example.com", "acme/infra"),
+                "example.com",
+            ),
             ("https://[::1]:80/a/b", ("[::1]:80", "a/b"), "::1"),
         ] {
             let url: RepositoryUrl = text.parse().unwrap();
-            assert_eq!((url.parts(), url.host()), (Some(parts), Some(host)), "{text}");
+            assert_eq!(
+                (url.parts(), url.host()),
+                (Some(parts), Some(host)),
+                "{text}"
+            );
         }
-        assert_eq!("/srv/git/infra".parse::<RepositoryUrl>().unwrap().parts(), None);
+        assert_eq!(
+            "/srv/git/infra".parse::<RepositoryUrl>().unwrap().parts(),
+            None
+        );
     }
 
     #[test]

@@ -28,6 +28,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use jiff::Timestamp;
 
+pub use claims::Claims;
 pub use concerned::Concerned;
 pub use history::{History, HistoryReader};
 pub use infra::{InfraReader, Place, Snapshot};
@@ -374,7 +375,10 @@ impl Observatory {
             },
             Gate::Branch => match infra {
                 Observed::Seen { value, at } => Observed::Seen {
-                    value: value.proposal.as_ref().map(|it| it.as_request(&branch(), *at)),
+                    value: value
+                        .proposal
+                        .as_ref()
+                        .map(|it| it.as_request(&branch(), *at)),
                     at: *at,
                 },
                 Observed::Unreadable(unreadable) => Observed::Unreadable(unreadable.clone()),

@@ -68,7 +68,10 @@ impl RequestSource {
             .into_iter()
             .map(str::to_owned)
             .collect();
-        let merged = after.changed(before).iter().any(|head| after.was_merged(head));
+        let merged = after
+            .changed(before)
+            .iter()
+            .any(|head| after.was_merged(head));
         Some(Changed { heads, merged })
     }
 }

@@ -17,9 +17,7 @@ use crate::model::{
     Application, ApplicationName, Digest, EnvironmentName, Gate, ImageRepository, RepositoryUrl,
     proposal_branch,
 };
-use crate::observe::{
-    Concerned, HistorySource, InfraSource, LiveSource, RequestSource, TagSource,
-};
+use crate::observe::{Concerned, HistorySource, InfraSource, LiveSource, RequestSource, TagSource};
 use crate::plan::{Decision, Plan, Reason, World};
 
 /// How soon tags that could not be looked up are tried again.

@@ -112,6 +112,7 @@ async fn ask(
     let version = stated["apiVersion"].as_str().map(str::to_owned);
     let version = version.as_deref().and_then(|it| it.rsplit('/').next());
     let target = Target::new(&question.kind, version, &object.reference);
+    let target = target.discreet(object.is_secret());
     // Where it is gone meanwhile the watch tells.
     let Some(live) = sender.get(&target, View::Whole).await? else {
         return Ok(());

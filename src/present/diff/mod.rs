@@ -9,6 +9,7 @@ mod hunks;
 mod lines;
 mod mask;
 mod text;
+mod tried;
 mod walk;
 
 use serde_json::Value;
@@ -17,6 +18,7 @@ use crate::manifest::drop_cluster_fields;
 use crate::model::ObjectRef;
 pub use hunks::Hunk;
 pub use lines::{Line, Sign};
+pub use tried::{Trial, Tried};
 
 /// An object in two versions.
 #[derive(Debug, Clone, Copy)]
@@ -46,22 +48,6 @@ pub struct ObjectDiff {
     pub hunks: Vec<Hunk>,
     /// The object as it will be, without what is left out; only of one that is created.
     pub created: Option<Value>,
-}
-
-/// An object that a cluster was asked about.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Tried {
-    /// How it would differ.
-    pub diff: ObjectDiff,
-    /// Why the cluster could not try it, or what it has against it.
-    pub note: Option<String>,
-}
-
-impl Tried {
-    /// Whether there is nothing to tell of it.
-    pub fn is_unchanged(&self) -> bool {
-        self.diff.change == Change::Unchanged && self.note.is_none()
-    }
 }
 
 /// What becomes of an object.

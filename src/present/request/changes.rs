@@ -4,7 +4,7 @@ use super::quote::{code, fence, html, line};
 use super::sections::{counted, folded};
 use super::{About, Outcome};
 use crate::model::{Release, RequestDiff};
-use crate::present::diff::{Change, FieldDiff, Hunk, Tried};
+use crate::present::diff::{Change, FieldDiff, Hunk, Trial, Tried};
 
 /// How long one name, path and note may be, in bytes.
 const NAME_MAX: usize = 300;
@@ -87,7 +87,7 @@ fn entries(objects: &[Tried], form: RequestDiff, room: usize) -> String {
     let mut text = String::new();
     let mut left_out = 0;
     let told = objects.iter().filter(|it| !it.is_unchanged());
-    for tried in told.filter(|it| it.diff.change != Change::Deleted || it.note.is_some()) {
+    for tried in told.filter(|it| it.diff.change != Change::Deleted || it.trial != Trial::Taken) {
         let left = room.saturating_sub(text.len());
         let whole = (left >= WORTHWHILE).then(|| entry(tried, form, left.min(OBJECT_MAX)));
         let fits = |it: &String| it.len() <= left;
@@ -103,16 +103,16 @@ fn entries(objects: &[Tried], form: RequestDiff, room: usize) -> String {
 /// One object: what it is, what the cluster has against it, and how it differs.
 fn entry(tried: &Tried, form: RequestDiff, room: usize) -> String {
     let mut text = String::new();
-    if let Some(note) = &tried.note {
-        let why = match form {
-            RequestDiff::Full => code(note, NOTE_MAX),
+    if let (Some(outcome), Some(why)) = (tried.trial.outcome(), tried.trial.why()) {
+        let why = match (form, &tried.trial) {
             // It may quote the values.
-            RequestDiff::Fields | RequestDiff::None => "why is not shown here".to_owned(),
+            (RequestDiff::Fields | RequestDiff::None, Trial::Refused(_)) => {
+                "why is not shown here".to_owned()
+            }
+            _ => code(&why, NOTE_MAX),
         };
-        text = format!(
-            "\n\n**Not tried, or refused**: {}: {why}",
-            code(&tried.diff.reference.to_string(), NAME_MAX)
-        );
+        let reference = code(&tried.diff.reference.to_string(), NAME_MAX);
+        text = format!("\n\n{reference} **{outcome}**: {why}");
     }
     let title = heading(tried, html);
     let left = room.saturating_sub(text.len() + folded(&title, "").len() + MISSING);
@@ -121,9 +121,9 @@ fn entry(tried: &Tried, form: RequestDiff, room: usize) -> String {
         RequestDiff::Fields | RequestDiff::None => fields(&tried.diff.fields, left),
     };
     if within.is_empty() {
-        return match tried.note {
-            Some(_) => text,
-            None => format!("\n\n{}", heading(tried, code)),
+        return match text.is_empty() {
+            false => text,
+            true => format!("\n\n{}", heading(tried, code)),
         };
     }
     format!("{text}\n\n{}", folded(&title, &within))

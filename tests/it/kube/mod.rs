@@ -6,6 +6,7 @@ mod audit;
 mod bed;
 mod commands;
 mod faults;
+mod hooks;
 mod live;
 mod logs;
 mod parts;

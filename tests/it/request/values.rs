@@ -8,7 +8,7 @@ use towpath::model::{
     CommitId, Digest, Identity, ImageVersion, ObjectRef, OnFailure, Rank, Release, RequestDiff,
     Rollback, TitleTemplate, parse_version,
 };
-use towpath::present::diff::{self, Tried, Versions};
+use towpath::present::diff::{self, Trial, Tried, Versions};
 use towpath::present::request::{About, Built, Commit, Commits, Outcome, Proven, Runs};
 
 /// What a case is about.
@@ -167,7 +167,10 @@ fn tried(given: &Value) -> Tried {
     };
     Tried {
         diff: diff::compare(versions),
-        note: optional(given, "note").map(str::to_owned),
+        trial: match optional(given, "refused") {
+            Some(why) => Trial::Refused(why.to_owned()),
+            None => Trial::Taken,
+        },
     }
 }
 

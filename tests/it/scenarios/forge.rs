@@ -48,7 +48,10 @@ fn person(site: &Site, environment: &str, application: &str, words: &[&str]) -> 
         ["title", new] => forge.edit(&head, |title, _| (*new).clone_into(title)),
         ["say", words] => forge.edit(&head, |_, body| *body = format!("{words}\r\n\r\n{body}")),
         ["scribble", old, new] => forge.edit(&head, |_, body| {
-            assert!(body.contains(old), "the text does not hold `{old}`:\n{body}");
+            assert!(
+                body.contains(old),
+                "the text does not hold `{old}`:\n{body}"
+            );
             *body = body.replace(old, new);
         }),
         ["merge", how, rest @ ..] => {
@@ -70,10 +73,19 @@ pub(super) fn requests(site: &Site, environment: &str, application: &str) -> Str
     let head = proposal_branch(&environment.parse().unwrap(), &application.parse().unwrap());
     let mut shown = String::new();
     for seen in site.forge(environment).see(&head) {
-        let line = format!("#{} {} {} {}", seen.number, seen.state, seen.commit.short(), seen.title);
+        let line = format!(
+            "#{} {} {} {}",
+            seen.number,
+            seen.state,
+            seen.commit.short(),
+            seen.title
+        );
         shown.push_str(&format!("  {line}\n"));
         let labels = seen.labels.iter().map(|it| format!("label {it}"));
-        let reviewers = seen.reviewers.iter().map(|it| format!("asks {it} to review"));
+        let reviewers = seen
+            .reviewers
+            .iter()
+            .map(|it| format!("asks {it} to review"));
         let comments = seen.comments.iter().map(|it| format!("comment: {it}"));
         let armed = seen.armed.clone();
         let more = labels.chain(reviewers).chain(armed).chain(comments);

@@ -8,7 +8,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::facts::{Finding, OwnedState, Suspicion, Version};
-use super::view::{Suspect, asked_for};
+use super::view::{Suspect, Unread, asked_for};
 use super::{Watch, progress};
 use crate::cluster::Member;
 use crate::cluster::kubernetes::apply::Seen;
@@ -105,6 +105,15 @@ impl Watch {
         }
     }
 
+    /// Takes what a failed Job wrote.
+    pub(in crate::cluster::kubernetes) fn wrote(&self, unread: &Unread, lines: Option<String>) {
+        let mut store = self.shared.store();
+        let kind = store.kinds.get_mut(unread.kind);
+        if let Some(facts) = kind.and_then(|kind| kind.objects.get_mut(&unread.key)) {
+            facts.wrote(&unread.log, lines);
+        }
+    }
+
     /// When an object of a kind last left what is followed.
     pub(in crate::cluster::kubernetes) fn departed(&self, kind: &Kind) -> Option<Instant> {
         let store = self.shared.store();
@@ -196,7 +205,7 @@ impl Watch {
             all.extend(watched.objects.iter().map(|(key, facts)| Member {
                 reference: store.reference(index, key),
                 mark: facts.mark.as_ref().map(|mark| mark.mark()),
-                health: facts.health().clone(),
+                health: facts.told_health(),
                 applied_at: facts.applied_at,
                 kept: facts.kept().map(str::to_owned),
             }));

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 
 use crate::cluster::kubernetes::compare::Touched;
 use crate::cluster::kubernetes::compare::fingerprint;
+use crate::cluster::kubernetes::logs::JobLog;
 use crate::model::{ApplicationName, CommitId, Digest, EnvironmentName, Health};
 use crate::plan::{Drifted, Mark};
 
@@ -54,6 +55,17 @@ pub(super) struct Rare {
     /// Who manages its fields, where it carries no mark.
     pub(super) managers: Vec<String>,
     pub(super) service_type: Option<String>,
+    /// What it wrote, where it is a Job that failed and may tell that.
+    pub(super) log: Option<Log>,
+}
+
+/// What a failed Job wrote: asked for once, when somebody looks at its unit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Log {
+    /// Nobody asked yet.
+    Open(JobLog),
+    /// The last lines, if there were any to be had.
+    Told(Option<Box<str>>),
 }
 
 /// The server's id of an object: nearly always a UUID.
@@ -235,6 +247,34 @@ impl Facts {
     /// How the object does.
     pub(super) fn health(&self) -> &Health {
         self.health.as_deref().unwrap_or(&Health::Current)
+    }
+
+    /// The same with what it wrote, as people are told it.
+    pub(super) fn told_health(&self) -> Health {
+        let log = self.rare.as_ref().and_then(|rare| rare.log.as_ref());
+        match (self.health(), log) {
+            (Health::Failed(why), Some(Log::Told(Some(lines)))) => {
+                Health::Failed(format!("{why}; it wrote: {lines}"))
+            }
+            (health, _) => health.clone(),
+        }
+    }
+
+    /// The log of a failed Job that nobody asked for yet.
+    pub(super) fn unread(&self) -> Option<&JobLog> {
+        match self.rare.as_ref()?.log.as_ref()? {
+            Log::Open(log) => Some(log),
+            Log::Told(_) => None,
+        }
+    }
+
+    /// Takes what the Job of this log wrote.
+    pub(super) fn wrote(&mut self, log: &JobLog, lines: Option<String>) {
+        if self.unread() == Some(log)
+            && let Some(rare) = &mut self.rare
+        {
+            rare.log = Some(Log::Told(lines.map(Into::into)));
+        }
     }
 
     pub(super) fn set_health(&mut self, health: Health) {

@@ -7,11 +7,14 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::Moment;
-use super::facts::{Facts, Key, Marked, Owned, OwnedState, Rare, Suspicion, Uid, Version, seconds};
+use super::facts::{
+    Facts, Key, Log, Marked, Owned, OwnedState, Rare, Suspicion, Uid, Version, seconds,
+};
 use super::object::Head;
 use super::store::Store;
 use crate::cluster::kubernetes::compare;
 use crate::cluster::kubernetes::health::{Rules, health, next_look};
+use crate::cluster::kubernetes::logs::JobLog;
 use crate::cluster::kubernetes::marks;
 use crate::model::{Health, Identity, ObjectRef};
 
@@ -55,6 +58,7 @@ impl Store {
         };
         let version = Version::new(&metadata.resource_version);
         let is_service = self.kinds[kind].kind.kind == "Service";
+        let log = self.log(kind, &health, &mut value, same);
         let rare = Rare {
             next_look,
             content,
@@ -64,6 +68,7 @@ impl Store {
                 None => metadata.managers(),
             },
             service_type: is_service.then(|| head.service_type()).flatten(),
+            log,
         };
         let steady_since = version.number();
         let mut facts = Facts::new(uid, version, applied_at, owned);
@@ -97,6 +102,24 @@ impl Store {
         let is_kept = !is_settled(&health) || next.is_some();
         let content = is_kept.then(|| slim(value));
         (health, next, content)
+    }
+
+    /// What a Job wrote that failed; of one that was asked for before, what was answered.
+    fn log(
+        &self,
+        kind: usize,
+        health: &Health,
+        value: &mut Lazy<'_>,
+        same: Option<&Facts>,
+    ) -> Option<Log> {
+        let watched = &self.kinds[kind].kind;
+        let is_job = watched.kind == "Job" && watched.group == "batch";
+        if !is_job || !matches!(health, Health::Failed(_)) {
+            return None;
+        }
+        let before = same.and_then(|same| same.rare.as_ref()?.log.clone());
+        let object = value.of(&watched.api_resource(None));
+        before.or_else(|| JobLog::of_failed(object).map(Log::Open))
     }
 
     /// The rules by which the health of an application's objects is read. Cheap to clone.

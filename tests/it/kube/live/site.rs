@@ -293,6 +293,7 @@ impl Site {
         let (kind, name) = text.split_once(' ').unwrap();
         let (group, plural) = match kind {
             "Deployment" => ("apps", "deployments"),
+            "Job" => ("batch", "jobs"),
             "ConfigMap" => ("", "configmaps"),
             "Secret" => ("", "secrets"),
             "Service" => ("", "services"),
@@ -301,7 +302,10 @@ impl Site {
         let resource = kube::api::ApiResource {
             group: group.to_owned(),
             version: "v1".to_owned(),
-            api_version: if group.is_empty() { "v1" } else { "apps/v1" }.to_owned(),
+            api_version: match group {
+                "" => "v1".to_owned(),
+                group => format!("{group}/v1"),
+            },
             kind: kind.to_owned(),
             plural: plural.to_owned(),
         };
