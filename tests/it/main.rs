@@ -10,6 +10,7 @@ mod cli;
 mod config;
 mod demo;
 mod docs;
+mod forge;
 mod git;
 mod health;
 mod kube;
