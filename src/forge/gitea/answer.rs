@@ -47,6 +47,17 @@ pub(super) struct End {
     repo_id: i64,
 }
 
+/// A ref of the repository.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Ref {
+    object: Object,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+struct Object {
+    sha: String,
+}
+
 /// An account.
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct User {
@@ -110,6 +121,13 @@ impl Pull {
         self.head.sha == commit
     }
 
+    /// Takes in the commit that it was about last.
+    pub(super) fn take_head(&mut self, kept: Vec<Ref>) {
+        if let Some(kept) = kept.into_iter().next() {
+            self.head.sha = kept.object.sha;
+        }
+    }
+
     /// Its title, and what makes a draft of it.
     pub(super) fn title(&self) -> (&str, &str) {
         let drafts = DRAFT.iter().find_map(|prefix| {
@@ -125,7 +143,10 @@ impl Pull {
     pub(super) fn found(&self, armed: Option<String>, now: Timestamp) -> Option<Found> {
         let state = match (self.merged, self.is_open()) {
             (true, _) => RequestState::Merged {
-                commit: self.merge_commit_sha.as_ref().and_then(|it| it.parse().ok()),
+                commit: self
+                    .merge_commit_sha
+                    .as_ref()
+                    .and_then(|it| it.parse().ok()),
             },
             (false, true) => RequestState::Open,
             (false, false) => RequestState::Closed,
@@ -175,7 +196,9 @@ pub(super) fn told(reviews: &[Review]) -> Option<String> {
 /// Who had it merge by itself and did not take that back.
 pub(super) fn scheduled(events: &[Event]) -> Option<String> {
     let about = ["pull_scheduled_merge", "pull_cancel_scheduled_merge"];
-    let last = events.iter().rfind(|it| about.contains(&it.kind.as_str()))?;
+    let last = events
+        .iter()
+        .rfind(|it| about.contains(&it.kind.as_str()))?;
     let by = last.user.as_ref().map_or("somebody", |user| &user.login);
     (last.kind == about[0]).then(|| by.to_owned())
 }

@@ -89,19 +89,20 @@ impl Gitea {
         rest: &str,
         body: Option<&Value>,
     ) -> Result<(StatusCode, HeaderMap, Bytes), ForgeError> {
-        let token = self.access.secret().await.map_err(|trouble| match trouble {
-            Trouble::Later {
-                detail,
-                retry_after,
-            } => self.later(detail, retry_after),
-            Trouble::Credential(reason) => self.denied(reason),
-        })?;
+        let token = self
+            .access
+            .secret()
+            .await
+            .map_err(|trouble| match trouble {
+                Trouble::Later {
+                    detail,
+                    retry_after,
+                } => self.later(detail, retry_after),
+                Trouble::Credential(reason) => self.denied(reason),
+            })?;
         let base = self.api.as_str().trim_end_matches('/');
         let url = format!("{base}/repos/{}/{rest}", self.path);
-        let mut request = self
-            .client
-            .request(method, url)
-            .bearer_auth(token.expose());
+        let mut request = self.client.request(method, url).bearer_auth(token.expose());
         if let Some(body) = body {
             request = request.json(body);
         }

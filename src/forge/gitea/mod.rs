@@ -153,7 +153,10 @@ impl Gitea {
     }
 
     /// All of a list that is beside a request.
-    async fn pages<T: for<'a> serde::Deserialize<'a>>(&self, rest: &str) -> Result<Vec<T>, ForgeError> {
+    async fn pages<T: for<'a> serde::Deserialize<'a>>(
+        &self,
+        rest: &str,
+    ) -> Result<Vec<T>, ForgeError> {
         let mut all = Vec::new();
         for page in 1..=PAGES_BESIDE {
             let query = format!("{rest}?limit={PAGE}&page={page}");

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::answer::{self, Comment, DRAFT, Label, Pull};
+use super::answer::{self, Comment, DRAFT, Label, Pull, Ref};
 use super::{Gitea, PAGE, PAGES_OPEN, state};
 use crate::forge::text::{self, Text};
 use crate::forge::{Content, Deployed, Forge, ForgeError, Found, Opening, Status};
@@ -24,14 +24,22 @@ const COLOR: &str = "#ededed";
 const DESCRIPTION: usize = 250;
 
 impl Gitea {
+    /// The request as it is. Of one that ended Gitea shows the branch's present commit here, so the one that it
+    /// was about is asked for.
     async fn pull(&self, number: u64) -> Result<Pull, ForgeError> {
-        let answer = self.ask(Method::GET, &format!("pulls/{number}"), None);
-        answer.await?.read()
+        let rest = format!("pulls/{number}");
+        let mut pull: Pull = self.ask(Method::GET, &rest, None).await?.read()?;
+        if !pull.is_open() {
+            let kept = format!("git/refs/pull/{number}/head");
+            let kept: Vec<Ref> = self.ask(Method::GET, &kept, None).await?.read()?;
+            pull.take_head(kept);
+        }
+        Ok(pull)
     }
 
     async fn change(&self, number: u64, change: &Value) -> Result<Pull, ForgeError> {
-        let answer = self.ask(Method::PATCH, &format!("pulls/{number}"), Some(change));
-        answer.await?.read()
+        let rest = format!("pulls/{number}");
+        self.ask(Method::PATCH, &rest, Some(change)).await?.read()
     }
 
     async fn post(&self, rest: &str, body: &Value) -> Result<(), ForgeError> {
@@ -119,7 +127,8 @@ impl Gitea {
             let armed = self.post(&format!("pulls/{number}/merge"), &body).await;
             self.tell_what_it_lacks(number, "auto-merge", armed);
         }
-        match policy.reviewers.is_empty() && policy.labels.is_empty() && policy.auto_merge.is_none() {
+        match policy.reviewers.is_empty() && policy.labels.is_empty() && policy.auto_merge.is_none()
+        {
             true => Ok(pull),
             false => self.pull(number).await,
         }
@@ -127,11 +136,16 @@ impl Gitea {
 
     /// Puts labels on it. Gitea passes over those that do not exist, so they are made.
     async fn label(&self, number: u64, names: &[String]) -> Result<(), ForgeError> {
-        let (rest, body) = (format!("issues/{number}/labels"), json!({ "labels": names }));
+        let (rest, body) = (
+            format!("issues/{number}/labels"),
+            json!({ "labels": names }),
+        );
         let answer = self.ask(Method::POST, &rest, Some(&body)).await?;
         let has: Option<Vec<Label>> = answer.read()?;
         let has = has.unwrap_or_default();
-        let missing = names.iter().filter(|&name| has.iter().all(|it| it.name != *name));
+        let missing = names
+            .iter()
+            .filter(|&name| has.iter().all(|it| it.name != *name));
         let missing: Vec<&String> = missing.collect();
         if missing.is_empty() {
             return Ok(());
@@ -151,8 +165,13 @@ impl Gitea {
 
     /// Says something below a request, unless that was said already.
     async fn comment(&self, number: u64, words: &str, now: Timestamp) -> Result<(), ForgeError> {
-        let mark = format!("<!-- towpath:said {} -->", Digest::of(words.as_bytes()).short());
-        let since = now.checked_sub(COMMENTED_WITHIN).unwrap_or(Timestamp::UNIX_EPOCH);
+        let mark = format!(
+            "<!-- towpath:said {} -->",
+            Digest::of(words.as_bytes()).short()
+        );
+        let since = now
+            .checked_sub(COMMENTED_WITHIN)
+            .unwrap_or(Timestamp::UNIX_EPOCH);
         let since = since.strftime("%Y-%m-%dT%H:%M:%SZ");
         let rest = format!("issues/{number}/comments");
         // This list has no pages.
@@ -165,7 +184,12 @@ impl Gitea {
         self.post(&rest, &body).await
     }
 
-    fn found(&self, pull: &Pull, armed: Option<String>, now: Timestamp) -> Result<Found, ForgeError> {
+    fn found(
+        &self,
+        pull: &Pull,
+        armed: Option<String>,
+        now: Timestamp,
+    ) -> Result<Found, ForgeError> {
         let unreadable = || {
             let detail = "its answer cannot be read: a commit id that is none";
             self.later(detail.to_owned(), None)

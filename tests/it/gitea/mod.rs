@@ -1,12 +1,14 @@
 //! Tests on a real Gitea. One serves the whole run; tests keep apart by repository.
 
 mod bed;
+mod clone;
 mod server;
 
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
-pub(crate) use bed::Bed;
+pub(crate) use bed::{Bed, Person};
+pub(crate) use clone::Clone;
 
 /// The variable that names the binary which `tests/testbed/build gitea` makes.
 const BINARY: &str = "TOWPATH_TESTBED_GITEA";

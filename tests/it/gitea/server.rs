@@ -13,56 +13,12 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use reqwest::Method;
 use serde_json::{Value, json};
 use sha2::Sha256;
-use tempfile::TempDir;
 
-use super::bed::{Bed, Person};
-use super::shared;
+use super::{Clone, Person, shared};
 
 const WAIT: Duration = Duration::from_secs(60);
 
 const SECRET: &str = "a webhook's secret";
-
-/// A clone that real git pushes from.
-struct Clone {
-    directory: TempDir,
-    url: String,
-}
-
-impl Clone {
-    async fn of(bed: &Bed, repository: &str, person: &Person) -> Self {
-        let directory = TempDir::new().unwrap();
-        let url = bed.clone_url(repository, person);
-        let clone = Self { directory, url };
-        clone.git(&["clone", "-q", &clone.url, "."]).await.unwrap();
-        clone
-    }
-
-    async fn git(&self, arguments: &[&str]) -> Result<String, String> {
-        let output = tokio::process::Command::new("git")
-            .current_dir(self.directory.path())
-            .args(["-c", "user.name=test", "-c", "user.email=test@example.com"])
-            .args(arguments)
-            .env("GIT_TERMINAL_PROMPT", "0")
-            .env("GIT_CONFIG_GLOBAL", "/dev/null")
-            .kill_on_drop(true)
-            .output()
-            .await
-            .unwrap();
-        match output.status.success() {
-            true => Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned()),
-            false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
-        }
-    }
-
-    /// Commits a file on top of `master`'s head, as the branch that is then checked out.
-    async fn commit(&self, branch: &str, file: &str) -> String {
-        self.git(&["checkout", "-q", "-B", branch]).await.unwrap();
-        std::fs::write(self.directory.path().join(file), "x\n").unwrap();
-        self.git(&["add", file]).await.unwrap();
-        self.git(&["commit", "-q", "-m", file]).await.unwrap();
-        self.git(&["rev-parse", "HEAD"]).await.unwrap()
-    }
-}
 
 #[tokio::test]
 async fn branch_records_and_tag_in_one_atomic_push() {

@@ -7,3 +7,6 @@ mod hooks;
 mod openapi;
 mod recorded;
 mod site;
+
+pub(crate) use openapi::check;
+pub(crate) use site::{REPOSITORY, Site};
