@@ -10,6 +10,7 @@
 //! What another forge must offer to stand behind [`Forge`] is written down in
 //! `docs/decisions/0011-what-a-forge-must-offer.md`.
 
+pub mod github;
 mod requests;
 pub mod simulated;
 pub mod text;
@@ -169,7 +170,7 @@ pub trait Forge: ReadForge {
     ///
     /// # Errors
     /// [`ForgeError`].
-    async fn open(&self, opening: &Opening, now: Timestamp) -> Result<Request, ForgeError>;
+    async fn open(&self, opening: &Opening, now: Timestamp) -> Result<Found, ForgeError>;
 
     /// Makes an open request say something else, and keeps what people wrote there.
     ///
@@ -180,7 +181,7 @@ pub trait Forge: ReadForge {
         request: &Request,
         content: &Content,
         now: Timestamp,
-    ) -> Result<Request, ForgeError>;
+    ) -> Result<Found, ForgeError>;
 
     /// Says why, once, and closes the request. One that is not open any more is left as it is.
     ///
@@ -191,7 +192,7 @@ pub trait Forge: ReadForge {
         request: &Request,
         reason: &str,
         now: Timestamp,
-    ) -> Result<Request, ForgeError>;
+    ) -> Result<Found, ForgeError>;
 
     /// Dismisses approvals, takes it out of the queue and turns auto-merge off, saying why.
     ///
@@ -202,7 +203,7 @@ pub trait Forge: ReadForge {
         request: &Request,
         reason: &str,
         now: Timestamp,
-    ) -> Result<Request, ForgeError>;
+    ) -> Result<Found, ForgeError>;
 
     /// Sets a status of a commit.
     ///

@@ -86,16 +86,6 @@ impl Requests {
         self.newest.insert(key, Known { request, changed });
     }
 
-    /// Takes in what an effect of ours made of a request. When the forge changed it is then read again.
-    pub fn take_own(&mut self, head: &str, base: &str, request: Request) {
-        self.take(Found {
-            head: head.to_owned(),
-            base: base.to_owned(),
-            changed: Timestamp::MIN,
-            request,
-        });
-    }
-
     /// The branches whose request is not the same as before.
     pub fn changed<'a>(&'a self, before: &'a Self) -> BTreeSet<&'a str> {
         let differs = |one: &Self, other: &Self, key: &(String, String)| {

@@ -210,7 +210,7 @@ impl SimulatedForge {
         request: &Request,
         now: Timestamp,
         change: impl FnOnce(&mut Kept),
-    ) -> Result<Request, ForgeError> {
+    ) -> Result<Found, ForgeError> {
         self.write(|state| {
             let moved = state.moved + 1;
             let mut all = state.requests.iter_mut();
@@ -219,7 +219,7 @@ impl SimulatedForge {
             };
             change(kept);
             kept.changed = moved;
-            let shown = kept.shown(&self.name, now);
+            let shown = kept.found(&self.name, now);
             state.moved = moved;
             Ok(shown)
         })
@@ -299,13 +299,13 @@ impl ReadForge for SimulatedForge {
 
 #[async_trait]
 impl Forge for SimulatedForge {
-    async fn open(&self, opening: &Opening, now: Timestamp) -> Result<Request, ForgeError> {
+    async fn open(&self, opening: &Opening, now: Timestamp) -> Result<Found, ForgeError> {
         self.write(|state| {
             let person = self.remote.person("the forge");
             let of_these = |it: &&Kept| it.head == opening.head && it.base == opening.base;
             let mut known = state.requests.iter().filter(of_these);
             if let Some(kept) = known.find(|it| it.is_open() || it.commit == opening.commit) {
-                return Ok(kept.shown(&self.name, now));
+                return Ok(kept.found(&self.name, now));
             }
             let Some(commit) = person.head(&opening.head) else {
                 return Err(self.refused("the head branch is not there (422)"));
@@ -332,7 +332,7 @@ impl Forge for SimulatedForge {
                 comments: Vec::new(),
                 changed: state.moved,
             };
-            let shown = kept.shown(&self.name, now);
+            let shown = kept.found(&self.name, now);
             state.requests.push(kept);
             Ok(shown)
         })
@@ -343,7 +343,7 @@ impl Forge for SimulatedForge {
         request: &Request,
         content: &Content,
         now: Timestamp,
-    ) -> Result<Request, ForgeError> {
+    ) -> Result<Found, ForgeError> {
         self.change(request, now, |kept| {
             kept.text = text::merged(&kept.text, content);
         })
@@ -354,7 +354,7 @@ impl Forge for SimulatedForge {
         request: &Request,
         reason: &str,
         now: Timestamp,
-    ) -> Result<Request, ForgeError> {
+    ) -> Result<Found, ForgeError> {
         self.change(request, now, |kept| {
             if kept.is_open() {
                 kept.comments.push(format!("Closed: {reason}"));
@@ -368,7 +368,7 @@ impl Forge for SimulatedForge {
         request: &Request,
         reason: &str,
         now: Timestamp,
-    ) -> Result<Request, ForgeError> {
+    ) -> Result<Found, ForgeError> {
         self.change(request, now, |kept| {
             kept.comments
                 .push(format!("Not to be merged as it was: {reason}"));

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::source::{Failed, Source};
-use crate::forge::{ForgeError, Requests, SharedReadForge};
+use crate::forge::{ForgeError, Found, Requests, SharedReadForge};
 use crate::plan::{Observed, Request, RequestState};
 
 /// A repository's requests and what is kept of them.
@@ -36,12 +36,12 @@ impl RequestSource {
     }
 
     /// Takes in what an effect of ours made of a request. No request.
-    pub fn take_own(&self, head: &str, base: &str, request: Request, now: Timestamp) {
+    pub fn take_own(&self, found: Found, now: Timestamp) {
         let Observed::Seen { value, .. } = self.source.observed() else {
             return;
         };
         let mut requests = Requests::clone(&value);
-        requests.take_own(head, base, request);
+        requests.take(found);
         self.source.keep(Ok(Arc::new(requests)), now);
     }
 

@@ -9,7 +9,7 @@ use super::{Reconciler, Towed};
 use crate::act::{Failure, Happened, Outcome};
 use crate::event::EventKind;
 use crate::forge::{Content, ForgeError, Opening};
-use crate::model::{Environment, proposal_branch};
+use crate::model::Environment;
 use crate::plan::{Open, Step};
 
 impl Reconciler {
@@ -36,13 +36,12 @@ impl Reconciler {
             _ => return Outcome::Lost,
         };
         match done {
-            Ok(request) => {
+            Ok(found) => {
                 let happened = match step {
-                    Step::Open(open) => vec![opened(open, request.url.as_ref())],
+                    Step::Open(open) => vec![opened(open, found.request.url.as_ref())],
                     _ => Vec::new(),
                 };
-                let head = proposal_branch(&environment.name, &towed.pipeline.application.name);
-                source.take_own(&head, &environment.branch, request, now);
+                source.take_own(found, now);
                 Outcome::Done(happened)
             }
             Err(error) => {
