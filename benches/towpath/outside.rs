@@ -135,7 +135,9 @@ impl Site {
             applications([("shop".to_owned(), image)], &["staging"]),
             (
                 "towpath.yaml".to_owned(),
-                format!("listen: 127.0.0.1:{hooks}\n"),
+                format!(
+                    "listen: 127.0.0.1:{hooks}\nwebhooks: {{ registry: {{ unauthenticated: true }} }}\n"
+                ),
             ),
         ];
         write(&configuration, &files)?;

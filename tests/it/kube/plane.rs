@@ -185,7 +185,7 @@ impl Plane {
 
     /// The audit log: one JSON object a line.
     pub(crate) fn audit_log(&self) -> PathBuf {
-        self.directory.path().join("audit.log")
+        self.file("audit.log")
     }
 
     /// What its pods run on.

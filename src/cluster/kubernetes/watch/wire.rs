@@ -101,7 +101,7 @@ struct Line<'a> {
 #[derive(Deserialize)]
 struct Page<'a> {
     metadata: PageMetadata,
-    /// A list of metadata with nothing in it is answered as `null`.
+    /// Of nothing, some servers make nothing instead of an empty list.
     #[serde(borrow)]
     items: Option<Vec<&'a RawValue>>,
 }
@@ -241,7 +241,7 @@ impl<'a> Follower<'a> {
             let request = self.page(next.as_deref())?;
             let text = self.client.request_text(request).await?;
             let page: Page<'_> = serde_json::from_str(&text)?;
-            for object in page.items.unwrap_or_default() {
+            for object in page.items.into_iter().flatten() {
                 sink.put(object)?;
             }
             next = page.metadata.next.filter(|next| !next.is_empty());

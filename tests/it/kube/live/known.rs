@@ -90,10 +90,10 @@ async fn a_first_sync_of_many_asks_once_for_all_of_them() {
     assert!(live.objects.is_empty(), "{live:#?}");
     let asked = site.asked();
     let of = |verb: &str| asked.iter().filter(|it| it.starts_with(verb)).count();
-    // The parent, the kind's members; then eight of them one by one, the rest by one list.
+    // The parent, the kind's members; then four of them one by one, the rest by one list.
     assert_eq!(
         (of("get"), of("list"), asked.len()),
-        (8, 3, 11),
+        (4, 3, 7),
         "{asked:#?}"
     );
 
