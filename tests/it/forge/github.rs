@@ -8,8 +8,8 @@ use jiff::{SignedDuration, Timestamp};
 use reqwest::Method;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use towpath::forge::{Forge, ForgeError, Progress, Requests, Status};
 use towpath::forge::github::{Access, Budget, Connection, GitHub, Identity};
+use towpath::forge::{Forge, ForgeError, Progress, Requests, Status};
 use towpath::http::{HttpSettings, client};
 use towpath::model::{CommitId, Credential, RepositoryUrl};
 use towpath::plan::Request;
@@ -211,7 +211,10 @@ async fn denied(bed: &OnGitHub, rights: &str, case: &str) -> Vec<&'static str> {
     let (forge, now) = (bed.forge(), bed.now().await);
     let branch = format!("pushed/{case}");
     let file = (case, "one\n");
-    let pushed = bed.site.try_commit(token.expose(), &branch, Some(BASE), file).await;
+    let pushed = bed
+        .site
+        .try_commit(token.expose(), &branch, Some(BASE), file)
+        .await;
     let status = Status {
         context: "towpath/proven".to_owned(),
         progress: Progress::Success,
@@ -244,13 +247,41 @@ async fn denied(bed: &OnGitHub, rights: &str, case: &str) -> Vec<&'static str> {
 async fn the_rights_that_are_asked_for_are_the_least() {
     let bed = OnGitHub::start().await;
     for (case, rights, wanted) in [
-        ("all", "contents=write,pull_requests=write,statuses=write", &[] as &[&str]),
-        ("no-contents", "pull_requests=write,statuses=write", &["push"]),
-        ("contents-read", "contents=read,pull_requests=write,statuses=write", &["push"]),
-        ("no-requests", "contents=write,statuses=write", &["requests", "open"]),
-        ("requests-read", "contents=write,pull_requests=read,statuses=write", &["open"]),
-        ("no-statuses", "contents=write,pull_requests=write", &["statuses", "set status"]),
-        ("statuses-read", "contents=write,pull_requests=write,statuses=read", &["set status"]),
+        (
+            "all",
+            "contents=write,pull_requests=write,statuses=write",
+            &[] as &[&str],
+        ),
+        (
+            "no-contents",
+            "pull_requests=write,statuses=write",
+            &["push"],
+        ),
+        (
+            "contents-read",
+            "contents=read,pull_requests=write,statuses=write",
+            &["push"],
+        ),
+        (
+            "no-requests",
+            "contents=write,statuses=write",
+            &["requests", "open"],
+        ),
+        (
+            "requests-read",
+            "contents=write,pull_requests=read,statuses=write",
+            &["open"],
+        ),
+        (
+            "no-statuses",
+            "contents=write,pull_requests=write",
+            &["statuses", "set status"],
+        ),
+        (
+            "statuses-read",
+            "contents=write,pull_requests=write,statuses=read",
+            &["set status"],
+        ),
     ] {
         assert_eq!(denied(&bed, rights, case).await, wanted, "{rights}");
     }
