@@ -7,6 +7,7 @@
 
 mod fixture;
 mod hundred;
+mod kube;
 mod marks;
 mod notification;
 mod outside;
@@ -53,6 +54,10 @@ fn main() -> Result<()> {
         }
         if is_wanted("process") {
             process::measure().await?;
+        }
+        let halves = ["kube", "thousand"].map(is_wanted);
+        if halves.contains(&true) {
+            kube::measure(halves).await?;
         }
         Ok(())
     })

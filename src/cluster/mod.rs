@@ -89,7 +89,7 @@ pub trait ReadCluster: Send + Sync {
     ) -> Result<Live, ClusterError>;
 
     /// What applying these objects for the unit would change, in their order; then what of the unit's
-    /// would no longer be asked for. Changes nothing.
+    /// would be deleted because nobody asks for it. Changes nothing.
     ///
     /// # Errors
     /// [`ClusterError::Unavailable`]; [`ClusterError::Unsupported`] where the cluster cannot tell.

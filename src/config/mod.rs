@@ -30,6 +30,7 @@ mod sops;
 mod terms;
 mod tunables;
 pub mod watch;
+mod webhooks;
 mod yaml;
 
 use std::collections::BTreeMap;

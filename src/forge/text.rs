@@ -33,7 +33,9 @@ pub fn merged(now: &Text, content: &Content) -> Text {
     let body = plain(&now.body);
     let ours = sealed(content);
     let before = block(&body);
-    let given = before.clone().and_then(|block| Some(opened(&body[block])?.0.title));
+    let given = before
+        .clone()
+        .and_then(|block| Some(opened(&body[block])?.0.title));
     // Ours would be what it was, so whatever stands there now is to stay.
     let stays = given == Some(mark(&content.title));
     let title = match stays {
@@ -61,7 +63,10 @@ fn sealed(content: &Content) -> String {
     let block = block.trim_end();
     let (first, rest) = block.split_once('\n').unwrap_or((block, ""));
     let (title, text) = (mark(&content.title), mark(&format!("{first}\n{rest}")));
-    format!("{first}\n{SEAL}{} {title} {text} -->\n{rest}", content.facts)
+    format!(
+        "{first}\n{SEAL}{} {title} {text} -->\n{rest}",
+        content.facts
+    )
 }
 
 /// The seal of a block, and the block without it.
@@ -144,10 +149,7 @@ mod tests {
         );
         assert!(again.body.starts_with("Mind the\nqueue.\n\n<!--"));
         assert!(again.body.ends_with("-->\n\nLater."));
-        assert_eq!(
-            says(&again.body),
-            Some(facts("other"))
-        );
+        assert_eq!(says(&again.body), Some(facts("other")));
         let newer = merged(&again, &content("shop v2", "other"));
         assert_eq!(newer.title, "shop v2", "a newer release has its own title");
         let without = merged(&text("t", "\nJust words."), &content("shop v1", "one"));

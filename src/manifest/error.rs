@@ -208,6 +208,11 @@ pub enum Problem {
         /// What to do.
         instead: &'static str,
     },
+    /// A Job without [`super::RUN`] that deletes itself: nothing is wrong with it, and it runs again and again.
+    #[error(
+        "{0} deletes itself after it finished, and is applied again whenever it is missing, so that it runs again and again — annotate it `towpath.dev/run: before` or `after`, or leave `ttlSecondsAfterFinished` out"
+    )]
+    Recurring(Box<ObjectRef>),
     /// A Job with [`super::RUN`] that deletes itself soon after it ran: nothing is wrong with it, and it
     /// may be run again.
     #[error(

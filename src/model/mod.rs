@@ -24,6 +24,7 @@ mod request;
 mod template;
 mod url;
 mod version;
+mod webhook;
 
 pub use author::Author;
 pub use branch::{BranchFilter, InvalidFilter};
@@ -52,6 +53,7 @@ pub use request::{InvalidTitle, RequestDiff, TitleTemplate};
 pub use template::{InvalidTemplate, Parts, RenderError, TagTemplate, sanitise_branch};
 pub use url::{InvalidUrl, RepositoryUrl, Scheme};
 pub use version::{InvalidRange, VersionRange, parse_version};
+pub use webhook::{Admission, Proof, Sender, TlsFiles, Webhooks};
 
 /// The branch that proposes a release of an application to an environment.
 pub fn proposal_branch(environment: &EnvironmentName, application: &ApplicationName) -> String {

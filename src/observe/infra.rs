@@ -153,14 +153,17 @@ impl InfraReader {
 
     /// The refs that are read here: the mirror may have seen others.
     fn own(&self, mut refs: Refs) -> Refs {
-        refs.retain(|name, _| {
-            self.places.iter().any(|(environment, place)| {
-                name.strip_prefix("refs/heads/") == Some(&place.branch)
-                    || *name == records_ref(environment)
-                    || name.starts_with(&format!("refs/heads/towpath/{environment}/"))
-            })
-        });
+        refs.retain(|name, _| self.reads(name));
         refs
+    }
+
+    /// Whether this ref is read here.
+    pub fn reads(&self, name: &str) -> bool {
+        self.places.iter().any(|(environment, place)| {
+            name.strip_prefix("refs/heads/") == Some(&place.branch)
+                || name == records_ref(environment)
+                || name.starts_with(&format!("refs/heads/towpath/{environment}/"))
+        })
     }
 
     async fn read(

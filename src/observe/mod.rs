@@ -13,6 +13,7 @@ mod history;
 mod infra;
 mod live;
 mod lookup;
+mod moved;
 mod releases;
 mod removed;
 mod requests;

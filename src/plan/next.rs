@@ -172,10 +172,7 @@ pub(super) struct Upstream<'a> {
 }
 
 impl<'a> Upstream<'a> {
-    pub(super) fn read(
-        unit: &'a Unit<'_>,
-        name: &'a EnvironmentName,
-    ) -> Result<Self, Waiting> {
+    pub(super) fn read(unit: &'a Unit<'_>, name: &'a EnvironmentName) -> Result<Self, Waiting> {
         let nothing = || {
             Waiting::on(Reason::Upstream {
                 environment: name.clone(),

@@ -40,7 +40,9 @@ pub fn proof(
         return Some(Proof::Proven(format!("{release} follows no environment")));
     };
     // To go back is no promotion.
-    let back = records.running().is_some_and(|it| it.is_newer_than(release));
+    let back = records
+        .running()
+        .is_some_and(|it| it.is_newer_than(release));
     if back && records.runs.iter().any(|run| run.release.is(&digests)) {
         return Some(Proof::Proven(format!("{release} was healthy here")));
     }
@@ -53,7 +55,11 @@ pub fn proof(
                 continue;
             }
         };
-        let mut runs = upstream.records.runs.iter().filter(|run| run.release.is(&digests));
+        let mut runs = upstream
+            .records
+            .runs
+            .iter()
+            .filter(|run| run.release.is(&digests));
         let spoiled = runs.clone().find_map(|run| {
             let failed = || upstream.failed_since(run).then(|| "it failed".to_owned());
             run.spoiled.clone().or_else(failed)

@@ -45,7 +45,10 @@ impl Reconciler {
                 drop(memory);
                 events(towed, environment, happened, now)
             }
-            Outcome::Lost => Vec::new(),
+            Outcome::Lost => {
+                self.pulse.lost_a_race();
+                Vec::new()
+            }
             Outcome::Failed(failure) => {
                 tracing::warn!(
                     application = %towed.pipeline.application.name,

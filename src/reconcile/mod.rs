@@ -7,9 +7,11 @@
 mod board;
 mod effect;
 mod failing;
+mod hear;
 mod keep;
 mod keeper;
 mod person;
+mod pulse;
 mod removed;
 mod request;
 mod show;
@@ -26,6 +28,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use board::{Board, Posted};
+pub use hear::Heard;
+pub use pulse::{Counts, Pulse, Stalled};
 
 use crate::act::Writer;
 use crate::clock;
@@ -64,6 +68,7 @@ pub struct Reconciler {
     board: Board,
     events: broadcast::Sender<Event>,
     tagging: tokio::sync::Mutex<()>,
+    pulse: Arc<Pulse>,
 }
 
 /// A pipeline and what its rounds remember of each other: all of it may be forgotten at any time.
@@ -146,6 +151,7 @@ impl Reconciler {
             board: Board::default(),
             events: broadcast::channel(EVENTS).0,
             tagging: tokio::sync::Mutex::default(),
+            pulse: Arc::default(),
         }
     }
 
@@ -169,6 +175,18 @@ impl Reconciler {
         &self.board
     }
 
+    /// Whether its loops turn, and what they counted.
+    pub fn pulse(&self) -> &Pulse {
+        &self.pulse
+    }
+
+    /// The applications of which a source was not tried yet.
+    pub fn untried(&self) -> Vec<&ApplicationName> {
+        let pipelines = self.pipelines.iter().map(|towed| &towed.pipeline);
+        let untried = pipelines.filter(|pipeline| !self.observatory.is_tried(pipeline));
+        untried.map(|pipeline| &pipeline.application.name).collect()
+    }
+
     /// What is observed.
     pub fn observatory(&self) -> &Observatory {
         &self.observatory
@@ -183,14 +201,19 @@ impl Reconciler {
             let (this, towed) = (self.clone(), towed.clone());
             let (stop, effects) = (stop.clone(), tasks.clone());
             tasks.spawn(async move {
+                let name = &towed.pipeline.application.name;
+                let beat = this.pulse.of(format!("the rounds of {name}"));
                 while !stop.is_cancelled() {
+                    beat.turns();
                     let rest = this.tow(&towed, &effects, clock::now());
+                    beat.rests(rest);
                     tokio::select! {
                         () = towed.wake.notified() => {}
                         () = tokio::time::sleep(rest) => {}
                         () = stop.cancelled() => {}
                     }
                 }
+                beat.ends();
                 towed.memory().end_asking();
             });
         }

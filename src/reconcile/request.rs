@@ -63,7 +63,9 @@ impl Reconciler {
     ) -> Option<Opening> {
         let pipeline = &towed.pipeline;
         let world = self.world(&pipeline.application.name, now)?;
-        let content = self.content(pipeline, environment, &world, None, now).await?;
+        let content = self
+            .content(pipeline, environment, &world, None, now)
+            .await?;
         Some(Opening {
             head: open.branch.clone(),
             commit: open.head,

@@ -63,7 +63,11 @@ impl Reconciler {
             let known = memory.shown.get(name);
             let news = shows.filter(|show| known.is_none_or(|known| !known.contains(show)));
             for show in news {
-                all.extend(known.and_then(|known| show.ends(known)).map(|it| (name.clone(), it)));
+                all.extend(
+                    known
+                        .and_then(|known| show.ends(known))
+                        .map(|it| (name.clone(), it)),
+                );
                 all.push((name.clone(), show));
             }
         }
@@ -313,10 +317,14 @@ fn standing(deployment: &Deployment) -> (Progress, String) {
     let name = release.map_or_else(|| "an unknown image".to_owned(), ToString::to_string);
     let number = deployment.number;
     match deployment.verdict.as_ref().map(|judged| &judged.verdict) {
-        None => (Progress::Pending, format!("deployment {number}: {name} rolls out")),
-        Some(Verdict::Healthy { .. }) => {
-            (Progress::Success, format!("deployment {number}: {name} is healthy"))
-        }
+        None => (
+            Progress::Pending,
+            format!("deployment {number}: {name} rolls out"),
+        ),
+        Some(Verdict::Healthy { .. }) => (
+            Progress::Success,
+            format!("deployment {number}: {name} is healthy"),
+        ),
         Some(Verdict::Failed { reason, .. }) => (
             Progress::Failure,
             format!("deployment {number}: {name} failed: {reason}"),

@@ -303,7 +303,10 @@ impl ReadCluster for KubernetesCluster {
         _now: Timestamp,
     ) -> Result<Vec<Preview>, ClusterError> {
         self.watch.know(Some(desired)).await?;
-        let surplus = self.watch.view(unit, Some(desired)).surplus;
+        let view = self.watch.view(unit, Some(desired));
+        let is_kept = |it: &ObjectRef| view.objects.get(it).is_some_and(|it| it.kept.is_some());
+        let surplus = view.surplus.iter().filter(|it| !is_kept(it)).cloned();
+        let surplus = surplus.collect();
         let sender = Sender::new(self.client_of(unit)?, &self.place.permits);
         preview::preview(
             &self.place,

@@ -179,16 +179,17 @@ impl ApplySet {
             .unwrap_or_default()
     }
 
-    /// Has the parent name these members, if it does not yet.
+    /// Has the parent name what is wanted and what is to be deleted, if it does not yet.
     ///
     /// # Errors
     /// [`ClusterError`], about the parent.
     pub(super) async fn hold(
         &self,
         keeper: Keeper<'_>,
-        needed: Members,
+        wanted: &Members,
+        surplus: &Members,
     ) -> Result<Holding<'_>, ClusterError> {
-        let members = Arc::new(needed);
+        let members = Arc::new(wanted.with(surplus));
         let (holding, is_first) = {
             let mut state = locked(&self.state);
             let known = state.known(keeper.sight);
@@ -198,7 +199,7 @@ impl ApplySet {
                 state: &self.state,
                 members: members.clone(),
             };
-            (holding, known.is_some_and(|known| !known.hold(&members)))
+            (holding, known.is_some_and(|known| !known.hold(wanted)))
         };
         if is_first {
             let _writing = self.writing.lock().await;

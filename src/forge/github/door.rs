@@ -94,7 +94,10 @@ impl Door {
         let body = body.collect().await?.to_bytes();
         let url = self.url(parts.uri.path_and_query().map_or("/", |it| it.as_str()))?;
         let reads = parts.method == Method::GET;
-        let _turn = self.budget.admit(reads, is_patient(parts.uri.path())).await?;
+        let _turn = self
+            .budget
+            .admit(reads, is_patient(parts.uri.path()))
+            .await?;
         let (token, mut number) = self.access.token().await?;
         let known = reads.then(|| self.kept.of(url.as_str())).flatten();
         let send = |token: &HeaderValue| {
@@ -130,11 +133,10 @@ impl Door {
         match status {
             StatusCode::UNAUTHORIZED => {
                 self.access.refused(number);
-                Err(Trouble::Credential(format!(
-                    "it does not accept {} (401)",
-                    self.access.name()
-                ))
-                .into())
+                Err(
+                    Trouble::Credential(format!("it does not accept {} (401)", self.access.name()))
+                        .into(),
+                )
             }
             StatusCode::FORBIDDEN | StatusCode::TOO_MANY_REQUESTS
                 if let Some(limited) = self.budget.limited(status, &headers, &body) =>

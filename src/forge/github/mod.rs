@@ -11,8 +11,8 @@ mod graph;
 mod shown;
 mod write;
 
-use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -221,7 +221,9 @@ impl GitHub {
                 match status {
                     403 => ForgeError::Denied {
                         forge,
-                        reason: format!("{reason} (403): the credential lacks a right, see docs/github.md"),
+                        reason: format!(
+                            "{reason} (403): the credential lacks a right, see docs/github.md"
+                        ),
                     },
                     404 => ForgeError::Denied {
                         forge,

@@ -70,7 +70,10 @@ impl Simulated {
     async fn ask(&self, login: &str, method: Method, rest: &str, body: Option<Value>) -> Value {
         let token = Some(self.site.token(login).expose());
         let path = format!("/repos/{REPOSITORY}/{rest}");
-        let answer = self.site.ask(method, &path, token, &[], body.as_ref()).await;
+        let answer = self
+            .site
+            .ask(method, &path, token, &[], body.as_ref())
+            .await;
         let (status, text) = (answer.status(), answer.text().await.unwrap());
         assert!(status.is_success(), "{rest}: {status}: {text}");
         serde_json::from_str(&text).unwrap_or_default()
@@ -94,7 +97,12 @@ impl Bed for Simulated {
 
     async fn commit(&self, branch: &str, file: &str, text: &str) -> CommitId {
         self.site.wait(SignedDuration::from_secs(2));
-        let refs = self.ask("ann", Method::GET, &format!("git/matching-refs/heads/{branch}"), None);
+        let refs = self.ask(
+            "ann",
+            Method::GET,
+            &format!("git/matching-refs/heads/{branch}"),
+            None,
+        );
         let there = !refs.await.as_array().unwrap().is_empty();
         let from = (!there).then_some(BASE);
         // No two commits are the same.
@@ -136,14 +144,16 @@ impl Bed for Simulated {
             self.site.wait(SignedDuration::from_secs(5));
         }
         let body = json!({ "merge_method": method });
-        self.ask("ann", Method::PUT, &format!("{pull}/merge"), Some(body)).await;
+        self.ask("ann", Method::PUT, &format!("{pull}/merge"), Some(body))
+            .await;
     }
 
     async fn sets_open(&self, request: &Request, open: bool) {
         self.site.wait(SignedDuration::from_secs(2));
         let state = if open { "open" } else { "closed" };
         let body = json!({ "state": state });
-        self.ask("ann", Method::PATCH, &Self::pull(request), Some(body)).await;
+        self.ask("ann", Method::PATCH, &Self::pull(request), Some(body))
+            .await;
     }
 
     async fn labels(&self, request: &Request, label: &str, on: bool) {
@@ -169,7 +179,9 @@ impl Bed for Simulated {
     }
 
     async fn page(&self, request: &Request) -> Page {
-        let seen = self.ask("ann", Method::GET, &Self::pull(request), None).await;
+        let seen = self
+            .ask("ann", Method::GET, &Self::pull(request), None)
+            .await;
         let rest = format!("issues/{}/comments", request.number.unwrap());
         let comments = self.ask("ann", Method::GET, &rest, None).await;
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
@@ -178,13 +190,18 @@ impl Bed for Simulated {
             title: text(&seen["title"]),
             body: text(&seen["body"]),
             labels: names.map(|label| text(&label["name"])).collect(),
-            comments: comments.as_array().unwrap().iter().map(|it| text(&it["body"])).collect(),
+            comments: comments
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|it| text(&it["body"]))
+                .collect(),
         }
     }
 
     async fn has(&self, commit: CommitId) -> bool {
-        let compared = self.ask("ann", Method::GET, &format!("compare/{commit}...{BASE}"), None);
-        let status = compared.await["status"].clone();
+        let rest = format!("compare/{commit}...{BASE}");
+        let status = self.ask("ann", Method::GET, &rest, None).await["status"].clone();
         status == "ahead" || status == "identical"
     }
 }
@@ -193,7 +210,8 @@ impl Bed for Simulated {
 async fn github_keeps_the_contract() {
     let bed = Simulated::start().await;
     contract::check(&bed).await;
-    check_exchanges(&bed.site.github.take_exchanges());
+    let findings = check_exchanges(&bed.site.github.take_exchanges());
+    assert!(findings.is_empty(), "{}", findings.join("\n"));
 }
 
 /// An unchanged repository costs one request of the kind that no limit counts.
@@ -223,7 +241,10 @@ async fn an_app_is_let_in_by_its_key() {
     };
     let stranger = bed.adapter(identity(bed.site.app + 1_000));
     let refused = stranger.requests(&Requests::default(), clock::now()).await;
-    assert!(matches!(&refused, Err(ForgeError::Denied { .. })), "{refused:?}");
+    assert!(
+        matches!(&refused, Err(ForgeError::Denied { .. })),
+        "{refused:?}"
+    );
 }
 
 /// What is wrong with a credential is told, with the credential's name and without itself.
@@ -238,12 +259,23 @@ async fn a_credential_that_is_refused_is_named_and_not_shown() {
         let Err(ForgeError::Denied { reason, .. }) = &refused else {
             panic!("{refused:?}");
         };
-        assert!(reason.contains(named) && !reason.contains("ghp_"), "{reason}");
+        assert!(
+            reason.contains(named) && !reason.contains("ghp_"),
+            "{reason}"
+        );
     }
     // One that is replaced in its file is taken at once.
     let rotated = bed.secret("rotated", "ghp_old0000000000000000000000000000000");
     let forge = bed.adapter(Identity::Token(rotated));
-    assert!(forge.requests(&Requests::default(), clock::now()).await.is_err());
+    assert!(
+        forge
+            .requests(&Requests::default(), clock::now())
+            .await
+            .is_err()
+    );
     bed.secret("rotated", bed.site.token("towpath").expose());
-    forge.requests(&Requests::default(), clock::now()).await.unwrap();
+    forge
+        .requests(&Requests::default(), clock::now())
+        .await
+        .unwrap();
 }

@@ -5,6 +5,7 @@ mod apply;
 mod audit;
 mod bed;
 mod commands;
+mod demo;
 mod faults;
 mod hooks;
 mod live;

@@ -183,15 +183,9 @@ impl Plane {
         client(&self.kubeconfig("plane", user)?).await
     }
 
-    /// Where a file of the plane's own lies: `ca.crt`, and `server.crt` and `server.key`, which that signed for
-    /// 127.0.0.1.
-    pub(crate) fn file(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
-    }
-
     /// The audit log: one JSON object a line.
     pub(crate) fn audit_log(&self) -> PathBuf {
-        self.file("audit.log")
+        self.directory.path().join("audit.log")
     }
 
     /// What its pods run on.

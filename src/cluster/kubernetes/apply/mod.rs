@@ -149,8 +149,7 @@ pub async fn apply(
     let home = &context.set.set().namespace;
     hand.carry_out(&mut work, |item| item.is_new_namespace(home))
         .await?;
-    let named = wanted.with(&surplus);
-    let holding = context.set.hold(hand.keeper(), named).await?;
+    let holding = context.set.hold(hand.keeper(), &wanted, &surplus).await?;
     for stage in STAGES {
         hand.carry_out(&mut work, |item| item.place.0 == stage)
             .await?;

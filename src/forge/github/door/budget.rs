@@ -138,11 +138,11 @@ impl Budget {
         let said = said(body);
         let asked = retry_after(headers);
         let secondary = said.contains("secondary rate limit") || said.contains("abuse detection");
-        let used_up = headers.get("x-ratelimit-remaining").is_some_and(|it| it == "0");
-        let is_limit = asked.is_some()
-            || secondary
-            || used_up
-            || status == StatusCode::TOO_MANY_REQUESTS;
+        let used_up = headers
+            .get("x-ratelimit-remaining")
+            .is_some_and(|it| it == "0");
+        let is_limit =
+            asked.is_some() || secondary || used_up || status == StatusCode::TOO_MANY_REQUESTS;
         if !is_limit {
             return None;
         }
@@ -153,7 +153,11 @@ impl Budget {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.closed_until = Some(until);
         drop(state);
-        Some(later(&format!("{} ({})", said, status.as_u16()), until, now))
+        Some(later(
+            &format!("{} ({})", said, status.as_u16()),
+            until,
+            now,
+        ))
     }
 
     fn state(&self) -> State {
@@ -163,7 +167,13 @@ impl Budget {
 
 /// How long an answer asks to wait, in seconds.
 pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
+    let seconds = headers
+        .get(RETRY_AFTER)?
+        .to_str()
+        .ok()?
+        .trim()
+        .parse()
+        .ok()?;
     Some(Duration::from_secs(seconds).min(WAIT_MAX))
 }
 

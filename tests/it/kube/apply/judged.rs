@@ -1,6 +1,7 @@
 //! A webhook that judges over TLS: its no is the manifest's fault, its silence nobody's.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -33,6 +34,11 @@ const JUDGES: u8 = 0;
 const FAILS: u8 = 1;
 const IS_SILENT: u8 = 2;
 
+/// A file of the plane's own: `ca.crt`, and `server.crt` and `server.key`, which that signed for 127.0.0.1.
+fn file(plane: &Plane, name: &str) -> PathBuf {
+    plane.audit_log().with_file_name(name)
+}
+
 /// A listener that speaks TLS, with the plane's own certificate for 127.0.0.1.
 struct Secured {
     listener: TcpListener,
@@ -41,8 +47,8 @@ struct Secured {
 
 impl Secured {
     async fn bind(plane: &Plane) -> Self {
-        let certificates = CertificateDer::pem_file_iter(plane.file("server.crt")).unwrap();
-        let key = PrivateKeyDer::from_pem_file(plane.file("server.key")).unwrap();
+        let certificates = CertificateDer::pem_file_iter(file(plane, "server.crt")).unwrap();
+        let key = PrivateKeyDer::from_pem_file(file(plane, "server.key")).unwrap();
         let config = ServerConfig::builder_with_provider(aws_lc_rs::default_provider().into())
             .with_safe_default_protocol_versions()
             .unwrap()
@@ -122,7 +128,7 @@ async fn a_webhook_that_says_no_is_believed_and_one_that_says_nothing_is_waited_
     let mut tasks = JoinSet::new();
     tasks.spawn(async { serving.await.unwrap() });
     let authority = base64::engine::general_purpose::STANDARD
-        .encode(std::fs::read(plane.file("ca.crt")).unwrap());
+        .encode(std::fs::read(file(plane, "ca.crt")).unwrap());
     let judge = webhook(&site, "judge", address, Some(&authority));
     bed::apply(&site.admin, &judge).await.unwrap();
     let forbidden = json!({ "metadata": { "name": "x" }, "data": { "key": "forbidden" } });

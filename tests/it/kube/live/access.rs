@@ -279,7 +279,7 @@ async fn a_right_to_look_that_is_missing_is_named() {
     let error = site.try_live(&site.rendered(SECRET)).await.unwrap_err();
     let said = error.to_string();
     assert!(
-        said.contains("grant the verb `list` on `secrets` in a ClusterRole"),
+        said.contains("grant the verb `watch` on `secrets` in a ClusterRole"),
         "{said}"
     );
 }
