@@ -166,6 +166,7 @@ impl Fixture {
             registry: Arc::new(registry),
             repositories,
             clusters: reading(&clusters),
+            forges: BTreeMap::new(),
             probe: Arc::new(HttpProbe::new(self.client.clone())),
         };
         let pipelines = config.pipelines;
@@ -173,6 +174,7 @@ impl Fixture {
             pipelines,
             &outside,
             clusters,
+            BTreeMap::new(),
             &config.settings.author,
             Intervals::default(),
             now,

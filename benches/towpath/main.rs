@@ -7,6 +7,7 @@
 
 mod fixture;
 mod hundred;
+mod kube;
 mod marks;
 mod notification;
 mod outside;
@@ -53,6 +54,9 @@ fn main() -> Result<()> {
         }
         if is_wanted("process") {
             process::measure().await?;
+        }
+        if is_wanted("kube") {
+            kube::measure().await?;
         }
         Ok(())
     })

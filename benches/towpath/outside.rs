@@ -275,7 +275,7 @@ async fn tags(repository: &Path) -> Result<String> {
 }
 
 /// A port that nobody listens at now.
-fn free_port() -> Result<u16> {
+pub(crate) fn free_port() -> Result<u16> {
     let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
     Ok(listener.local_addr()?.port())
 }

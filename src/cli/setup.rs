@@ -11,7 +11,7 @@ use super::clusters::Clusters;
 use super::names;
 use crate::cluster::{self, SharedCluster, SharedReadCluster};
 use crate::config::{Config, Location, Problems, default_cache, files};
-use crate::git::{self, Access, Reach, Repository};
+use crate::git::{self, Access, Mode, Reach, Repository};
 use crate::http::{self, HttpSettings, Meter};
 use crate::model::{CommitId, Credential, Digest, EnvironmentName, Pipeline, RepositoryUrl};
 use crate::observe::{Intervals, Outside};
@@ -102,6 +102,7 @@ impl Setup {
             self.pipelines(),
             &outside,
             clusters,
+            BTreeMap::new(),
             &self.config.settings.author,
             self.intervals(),
             now,
@@ -170,6 +171,7 @@ impl Setup {
             registry: Arc::new(registry),
             repositories,
             clusters,
+            forges: BTreeMap::new(),
             probe: Arc::new(HttpProbe::new(probing)),
         })
     }
@@ -207,6 +209,7 @@ impl Setup {
                     HostSettings {
                         credential,
                         plain_http,
+                        mirror: settings.mirror.clone(),
                         ..HostSettings::default()
                     },
                 )
@@ -287,11 +290,16 @@ async fn from_git(
     let mut read = Vec::new();
     for change in repository.changed(None, Some(folder.id))? {
         let file = PathBuf::from(&change.path);
-        if let Some((mode, blob)) = change.new
-            && mode.is_blob()
-            && files::is_wanted(&file)
-        {
-            read.push((file, repository.blob(blob)?.to_vec()));
+        let Some((mode, blob)) = change.new.filter(|_| files::is_wanted(&file)) else {
+            continue;
+        };
+        match mode {
+            Mode::File | Mode::Executable => read.push((file, repository.blob(blob)?.to_vec())),
+            Mode::Symlink => bail!(
+                "{url}: `{path}/{}` is a symbolic link, which is not followed: commit the file itself there",
+                file.display()
+            ),
+            Mode::Directory | Mode::Submodule => {}
         }
     }
     Ok(read)

@@ -21,6 +21,7 @@ mod judging;
 mod list;
 mod location;
 mod problem;
+mod request;
 mod resolve;
 pub mod schema;
 mod section;

@@ -48,6 +48,8 @@ pub struct RegistrySettings {
     pub credential: Credential,
     /// Whether it is spoken to without TLS. Loopback always may be.
     pub plain_http: bool,
+    /// Who is asked in its place.
+    pub mirror: Option<Url>,
 }
 
 /// How often sources are looked at. At least a second each.
@@ -205,9 +207,15 @@ fn registry(section: &mut Section<'_>) -> Option<RegistrySettings> {
         Flag,
         "false",
     );
+    let mirror = section.optional(
+        "mirror",
+        "Who is asked in its place, such as a pull-through cache: `http://HOST:PORT` or `https://HOST`. Manifests go on naming the registry. The credential is the mirror's.",
+        terms::mirror(),
+    );
     Some(RegistrySettings {
         credential,
         plain_http: plain_http?.value,
+        mirror: mirror.map(|at| at.value),
     })
 }
 

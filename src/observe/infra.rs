@@ -21,7 +21,7 @@ use crate::model::{ApplicationName, CommitId, DeploymentTags, EnvironmentName, I
 const PROPOSAL_DEPTH: u32 = 2;
 
 /// The furthest that a person's commits on a proposal are followed back to where it was made.
-const PROPOSAL_MAX: usize = 100;
+pub(super) const PROPOSAL_MAX: usize = 100;
 
 /// A repository as it was last looked at.
 #[derive(Debug, Clone, PartialEq)]

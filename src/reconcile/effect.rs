@@ -30,6 +30,9 @@ impl Reconciler {
         let outcome = match step {
             Step::Apply(apply) => self.apply(towed, environment, &apply, now).await,
             Step::Smoke(smoke) => self.smoke(towed, environment, &smoke, now).await,
+            step @ (Step::Open(_) | Step::Close(_) | Step::Disarm(_)) => {
+                self.ask(towed, environment, &step, now).await
+            }
             step => self.write(towed, environment, step, now).await,
         };
         let mut memory = towed.memory();

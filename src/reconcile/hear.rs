@@ -57,7 +57,13 @@ impl Reconciler {
     /// Says that requests of a repository, their reviews or checks may have changed. With `gate: branch`
     /// there are none but branches, which are told of as such.
     pub fn hear_of_requests(&self, url: &RepositoryUrl) -> Heard {
-        self.is_about(url)
+        match self.observatory.requests.get(url) {
+            Some(requests) => {
+                requests.source.mark_stale();
+                Heard::LooksAgain
+            }
+            None => self.is_about(url),
+        }
     }
 
     /// Whether a repository is looked at.

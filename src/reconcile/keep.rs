@@ -13,8 +13,11 @@ use super::keeper::keep;
 use super::{Reconciler, Towed};
 use crate::clock;
 use crate::cluster::SharedReadCluster;
-use crate::model::{Application, ApplicationName, EnvironmentName, ImageRepository, RepositoryUrl};
-use crate::observe::{Concerned, HistorySource, InfraSource, LiveSource, TagSource};
+use crate::model::{
+    Application, ApplicationName, EnvironmentName, Gate, ImageRepository, RepositoryUrl,
+    proposal_branch,
+};
+use crate::observe::{Concerned, HistorySource, InfraSource, LiveSource, RequestSource, TagSource};
 use crate::plan::{Decision, Plan, Reason, World};
 
 /// How soon tags that could not be looked up are tried again.
@@ -36,6 +39,7 @@ impl Reconciler {
                 stop.clone(),
             ));
         }
+        self.keep_requests(tasks, stop);
         self.keep_tags(tasks, stop);
         for (url, source) in &observatory.histories {
             let users = self.towed(|application| {
@@ -51,6 +55,39 @@ impl Reconciler {
             ));
         }
         self.keep_clusters(tasks, stop);
+    }
+
+    /// The requests of each infra repository. Of news only those units are woken whose request it is.
+    fn keep_requests(self: &Arc<Self>, tasks: &TaskTracker, stop: &CancellationToken) {
+        for (url, source) in &self.observatory.requests {
+            let pulse = self.pulse.of(format!("the look at the requests of {url}"));
+            let (this, url) = (self.clone(), url.clone());
+            let news = move |source: &RequestSource, before| {
+                let changed = source.changed(&before);
+                if changed.as_ref().is_none_or(|changed| changed.merged) {
+                    this.hear_of_git(&url, None);
+                }
+                this.wake(|towed| {
+                    let application = &towed.pipeline.application.name;
+                    let mut environments = towed.pipeline.environments.iter();
+                    environments.any(|it| {
+                        let branch = || proposal_branch(&it.name, application);
+                        it.repository == url
+                            && it.gate == Gate::PullRequest
+                            && changed
+                                .as_ref()
+                                .is_none_or(|changed| changed.heads.contains(&branch()))
+                    })
+                });
+            };
+            tasks.spawn(keep(
+                vec![source.clone()],
+                self.intervals.forge,
+                news,
+                pulse,
+                stop.clone(),
+            ));
+        }
     }
 
     /// One registry's image repositories together: another one that does not answer delays none.

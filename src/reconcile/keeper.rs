@@ -13,7 +13,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::pulse::Beat;
 use crate::clock;
-use crate::observe::{Bell, HistorySource, InfraSource, LiveSource, Snapshot, Stale, TagSource};
+use crate::forge::Requests;
+use crate::observe::{
+    Bell, HistorySource, InfraSource, LiveSource, RequestSource, Snapshot, Stale, TagSource,
+};
 use crate::plan::Observed;
 
 /// Sources of one outside system that are read at a time. It has its own limits besides.
@@ -121,6 +124,24 @@ pub(super) async fn keep<S: Kept>(
         }
     }
     beat.ends();
+}
+
+impl Kept for RequestSource {
+    /// What was known before.
+    type News = Observed<Arc<Requests>>;
+
+    fn stale(&self) -> &Stale {
+        self.source.stale()
+    }
+
+    fn rest(&self, interval: Duration, now: Timestamp) -> Duration {
+        self.source.rest(interval, now)
+    }
+
+    async fn look(&self, now: Timestamp) -> Option<Self::News> {
+        let before = self.source.observed();
+        self.read(now).await.then_some(before)
+    }
 }
 
 impl Kept for InfraSource {

@@ -13,6 +13,7 @@ mod keeper;
 mod person;
 mod pulse;
 mod removed;
+mod request;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
@@ -32,6 +33,7 @@ use crate::act::Writer;
 use crate::clock;
 use crate::cluster::SharedCluster;
 use crate::event::Event;
+use crate::forge::SharedForge;
 use crate::model::catalogue::Catalogue;
 use crate::model::{ApplicationName, Author, EnvironmentName, FlatMap, Pipeline, RepositoryUrl};
 use crate::observe::{Intervals, Observatory, Outside};
@@ -58,6 +60,7 @@ pub struct Reconciler {
     probe: Arc<dyn Probe>,
     writers: BTreeMap<RepositoryUrl, Arc<Writer>>,
     clusters: BTreeMap<EnvironmentName, SharedCluster>,
+    forges: BTreeMap<RepositoryUrl, SharedForge>,
     intervals: Intervals,
     board: Board,
     events: broadcast::Sender<Event>,
@@ -107,12 +110,13 @@ struct Asking {
 }
 
 impl Reconciler {
-    /// Tows these pipelines, applying to these clusters. Nothing is read or written before
+    /// Tows these pipelines, applying to these clusters and asking on these forges. Nothing is read or written before
     /// [`Self::run`] or [`Self::round`].
     pub fn new(
         pipelines: Vec<Arc<Pipeline>>,
         outside: &Outside,
         clusters: BTreeMap<EnvironmentName, SharedCluster>,
+        forges: BTreeMap<RepositoryUrl, SharedForge>,
         author: &Author,
         intervals: Intervals,
         now: Timestamp,
@@ -133,6 +137,7 @@ impl Reconciler {
             probe: outside.probe.clone(),
             writers: writers.collect(),
             clusters,
+            forges,
             intervals,
             board: Board::default(),
             events: broadcast::channel(EVENTS).0,
