@@ -227,7 +227,7 @@ applications:
       - { repository: $image, branch-tag: "{branch}-{commit:7}", release-tag: "{tag}" }
     environments: [staging]
 YAML
-echo 'poll: { git: 1s, registry: 1s }' > config/towpath.yaml
+printf 'poll: { git: 1s, registry: 1s }\nwebhooks: { generic: { unauthenticated: true } }\n' > config/towpath.yaml
 
 edit() { # edit NUMBER: everything changes; some come and one goes
   local number=$1
@@ -253,7 +253,7 @@ commit() { # commit NUMBER: an edit on top of what is there, also where Towpath 
   until git -C person push -q origin HEAD:master 2>/dev/null; do
     git -C person fetch -q && git -C person reset -q --hard origin/master && edit "$1"
   done
-  curl -fs -o /dev/null "127.0.0.1:$hook/hooks/git" -d "{\"repository\": {\"clone_url\": \"file://$here/staging.git\"}}" || true
+  curl -fs -o /dev/null "127.0.0.1:$hook/hooks/generic" -d "{\"repositories\": [\"file://$here/staging.git\"]}" || true
 }
 commit 0
 is "the first sync settles" 0 "$(once)"

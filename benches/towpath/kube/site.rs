@@ -107,6 +107,10 @@ impl Site {
             &[
                 (format!("{ENVIRONMENT}/environment.yaml"), environment),
                 crate::fixture::applications(images, &[ENVIRONMENT]),
+                (
+                    "towpath.yaml".to_owned(),
+                    "webhooks: { generic: { unauthenticated: true } }\n".to_owned(),
+                ),
             ],
         )?;
         Ok(Self {
@@ -182,8 +186,8 @@ impl Site {
     /// Tells Towpath of a push, as a git server does. Gives the moment before.
     pub(super) async fn tell(&self) -> Result<Timestamp> {
         let url = self.fixture.recorder.url(ENVIRONMENT);
-        let body = json!({ "repository": { "clone_url": url } }).to_string();
-        let to = format!("http://127.0.0.1:{}/hooks/git", self.hooks);
+        let body = json!({ "repositories": [url] }).to_string();
+        let to = format!("http://127.0.0.1:{}/hooks/generic", self.hooks);
         let now = clock::now();
         let told = self.fixture.client.post(to).body(body).send().await?;
         ensure!(told.status() == 202, "the webhook: {}", told.status());

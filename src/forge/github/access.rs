@@ -96,7 +96,9 @@ impl Access {
         let now = clock::now();
         let holds = |token: &&Token| {
             let renewed = |expires: Timestamp| expires.checked_sub(RENEWED_BEFORE).ok();
-            token.expires.is_none_or(|it| renewed(it).is_some_and(|it| now < it))
+            token
+                .expires
+                .is_none_or(|it| renewed(it).is_some_and(|it| now < it))
         };
         if let Some(token) = kept.as_ref().filter(holds) {
             return Ok((token.header.clone(), token.number));

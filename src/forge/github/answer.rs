@@ -135,7 +135,10 @@ impl Pull {
     pub(super) fn found(&self, armed: Option<String>, now: Timestamp) -> Option<Found> {
         let state = match (&self.merged_at, self.is_open()) {
             (Some(_), _) => RequestState::Merged {
-                commit: self.merge_commit_sha.as_ref().and_then(|it| it.parse().ok()),
+                commit: self
+                    .merge_commit_sha
+                    .as_ref()
+                    .and_then(|it| it.parse().ok()),
             },
             (None, true) => RequestState::Open,
             (None, false) => RequestState::Closed,
@@ -178,7 +181,10 @@ pub(super) fn approvals(reviews: &[Review]) -> Vec<&Review> {
     let mut last: BTreeMap<&str, &Review> = BTreeMap::new();
     for review in reviews {
         if let Some(user) = &review.user
-            && matches!(review.state.as_str(), "APPROVED" | "CHANGES_REQUESTED" | "DISMISSED")
+            && matches!(
+                review.state.as_str(),
+                "APPROVED" | "CHANGES_REQUESTED" | "DISMISSED"
+            )
         {
             last.insert(&user.login, review);
         }
@@ -188,7 +194,9 @@ pub(super) fn approvals(reviews: &[Review]) -> Vec<&Review> {
 
 /// `approved by ann, bob`.
 pub(super) fn told(approvals: &[&Review]) -> Option<String> {
-    let names = approvals.iter().filter_map(|review| Some(review.user.as_ref()?.login.as_str()));
+    let names = approvals
+        .iter()
+        .filter_map(|review| Some(review.user.as_ref()?.login.as_str()));
     let names: Vec<&str> = names.collect();
     (!names.is_empty()).then(|| format!("approved by {}", names.join(", ")))
 }

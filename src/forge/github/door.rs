@@ -94,7 +94,10 @@ impl Door {
         let body = body.collect().await?.to_bytes();
         let url = self.url(parts.uri.path_and_query().map_or("/", |it| it.as_str()))?;
         let reads = parts.method == Method::GET;
-        let _turn = self.budget.admit(reads, is_patient(parts.uri.path())).await?;
+        let _turn = self
+            .budget
+            .admit(reads, is_patient(parts.uri.path()))
+            .await?;
         let (token, mut number) = self.access.token().await?;
         let known = reads.then(|| self.kept.of(url.as_str())).flatten();
         let send = |token: &HeaderValue| {
@@ -111,13 +114,26 @@ impl Door {
             }
             asking.send()
         };
-        let mut answer = send(&token).await.map_err(|error| cut(&error))?;
+        let meter = self.budget.meter();
+        let send = |token: HeaderValue| {
+            let sent = send(&token);
+            let url = &url;
+            async move {
+                let answer = sent.await;
+                match &answer {
+                    Ok(answer) => meter.answered(url, answer.status(), answer.headers()),
+                    Err(_) => meter.failed(url),
+                }
+                answer.map_err(|error| cut(&error))
+            }
+        };
+        let mut answer = send(token).await?;
         // A token that expired a moment early, or was rotated: what was not let in changed nothing.
         if answer.status() == StatusCode::UNAUTHORIZED
             && let Some((token, newer)) = self.access.another(number).await?
         {
             number = newer;
-            answer = send(&token).await.map_err(|error| cut(&error))?;
+            answer = send(token).await?;
         }
         let (status, headers) = (answer.status(), answer.headers().clone());
         self.budget.hear(&headers);
@@ -130,11 +146,10 @@ impl Door {
         match status {
             StatusCode::UNAUTHORIZED => {
                 self.access.refused(number);
-                Err(Trouble::Credential(format!(
-                    "it does not accept {} (401)",
-                    self.access.name()
-                ))
-                .into())
+                Err(
+                    Trouble::Credential(format!("it does not accept {} (401)", self.access.name()))
+                        .into(),
+                )
             }
             StatusCode::FORBIDDEN | StatusCode::TOO_MANY_REQUESTS
                 if let Some(limited) = self.budget.limited(status, &headers, &body) =>

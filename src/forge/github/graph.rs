@@ -4,8 +4,8 @@
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::answer::{Pull, Rule};
 use super::GitHub;
+use super::answer::{Pull, Rule};
 use crate::forge::ForgeError;
 use crate::model::MergeMethod;
 
@@ -32,13 +32,15 @@ impl GitHub {
     }
 
     pub(super) async fn is_queued(&self, pull: &Pull) -> Result<bool, ForgeError> {
-        let query = "query($id: ID!) { node(id: $id) { ... on PullRequest { mergeQueueEntry { id } } } }";
+        let query =
+            "query($id: ID!) { node(id: $id) { ... on PullRequest { mergeQueueEntry { id } } } }";
         let queued: Queued = self.graph(query, json!({ "id": pull.node_id })).await?;
         Ok(queued.node.is_some_and(|node| node.entry.is_some()))
     }
 
     pub(super) async fn dequeue(&self, pull: &Pull) -> Result<(), ForgeError> {
-        let query = "mutation($id: ID!) { dequeuePullRequest(input: { id: $id }) { clientMutationId } }";
+        let query =
+            "mutation($id: ID!) { dequeuePullRequest(input: { id: $id }) { clientMutationId } }";
         let done = self.graph::<Value>(query, json!({ "id": pull.node_id }));
         done.await.map(drop)
     }

@@ -213,7 +213,9 @@ impl GitHub {
                 match status {
                     403 => ForgeError::Denied {
                         forge,
-                        reason: format!("{reason} (403): the credential lacks a right, see docs/github.md"),
+                        reason: format!(
+                            "{reason} (403): the credential lacks a right, see docs/github.md"
+                        ),
                     },
                     404 => ForgeError::Denied {
                         forge,

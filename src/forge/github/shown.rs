@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::answer::{Combined, CommitStatus, Deployment};
 use super::GitHub;
+use super::answer::{Combined, CommitStatus, Deployment};
 use crate::forge::{Deployed, ForgeError, Progress, Status};
 use crate::model::CommitId;
 use crate::shown::on_one_line;
@@ -64,7 +64,9 @@ impl GitHub {
             "target_url": status.url,
         });
         let route = self.route(&format!("statuses/{commit}"));
-        let posted = self.octocrab.post::<_, serde_json::Value>(route, Some(&body));
+        let posted = self
+            .octocrab
+            .post::<_, serde_json::Value>(route, Some(&body));
         posted.await.map(drop).map_err(|error| self.told(&error))
     }
 
@@ -100,7 +102,9 @@ impl GitHub {
             "environment_url": deployed.url,
             "auto_inactive": true,
         });
-        let posted = self.octocrab.post::<_, serde_json::Value>(self.route(&route), Some(&body));
+        let posted = self
+            .octocrab
+            .post::<_, serde_json::Value>(self.route(&route), Some(&body));
         posted.await.map(drop).map_err(|error| self.told(&error))
     }
 
@@ -113,7 +117,10 @@ impl GitHub {
             // Whether it may be deployed was decided elsewhere, and it is.
             "required_contexts": [],
         });
-        let made = self.octocrab.post(self.route("deployments"), Some(&body)).await;
+        let made = self
+            .octocrab
+            .post(self.route("deployments"), Some(&body))
+            .await;
         let made: Deployment = made.map_err(|error| self.told(&error))?;
         Ok(made.id)
     }

@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use super::answer::{self, Comment, Pull};
 use super::GitHub;
+use super::answer::{self, Comment, Pull};
 use crate::forge::text::{self, Text};
 use crate::forge::{Content, Deployed, Forge, ForgeError, Found, Opening, Status};
 use crate::model::{CommitId, Digest};
@@ -81,9 +81,15 @@ impl GitHub {
     async fn dressed(&self, opening: &Opening, pull: Pull) -> Pull {
         let policy = &opening.policy;
         let mut pull = pull;
-        let teams = policy.reviewers.iter().filter_map(|it| it.strip_prefix("team:"));
+        let teams = policy
+            .reviewers
+            .iter()
+            .filter_map(|it| it.strip_prefix("team:"));
         let teams: Vec<&str> = teams.collect();
-        let users = policy.reviewers.iter().filter(|it| !it.starts_with("team:"));
+        let users = policy
+            .reviewers
+            .iter()
+            .filter(|it| !it.starts_with("team:"));
         let users: Vec<&String> = users.collect();
         if !policy.reviewers.is_empty() {
             let rest = format!("pulls/{}/requested_reviewers", pull.number);
@@ -117,8 +123,13 @@ impl GitHub {
 
     /// Says something below a request, unless that was said already.
     async fn comment(&self, number: u64, words: &str, now: Timestamp) -> Result<(), ForgeError> {
-        let mark = format!("<!-- towpath:said {} -->", Digest::of(words.as_bytes()).short());
-        let since = now.checked_sub(COMMENTED_WITHIN).unwrap_or(Timestamp::UNIX_EPOCH);
+        let mark = format!(
+            "<!-- towpath:said {} -->",
+            Digest::of(words.as_bytes()).short()
+        );
+        let since = now
+            .checked_sub(COMMENTED_WITHIN)
+            .unwrap_or(Timestamp::UNIX_EPOCH);
         let since = since.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
         let query = [("since", since.as_str()), ("per_page", "100")];
         let route = format!("issues/{number}/comments");
@@ -190,7 +201,9 @@ impl Forge for GitHub {
         if pull.is_open() {
             let words = format!("Towpath closes this: {reason}.");
             self.comment(pull.number, &words, now).await?;
-            pull = self.change(pull.number, &json!({ "state": "closed" })).await?;
+            pull = self
+                .change(pull.number, &json!({ "state": "closed" }))
+                .await?;
         }
         pull.found(None, now).ok_or_else(|| self.unreadable())
     }

@@ -94,9 +94,7 @@ fn head(case: &str) -> String {
 fn content(title: &str, words: &str) -> Content {
     Content {
         title: title.to_owned(),
-        block: format!(
-            "<!-- towpath:begin production/shop -->\n\n{words}\n\n<!-- towpath:end -->"
-        ),
+        block: format!("<!-- towpath:begin production/shop -->\n\n{words}\n\n<!-- towpath:end -->"),
     }
 }
 
@@ -114,7 +112,9 @@ fn policy(labels: &[&str]) -> Arc<RequestPolicy> {
 
 /// A branch of its own, and what opens its request.
 async fn proposed(bed: &dyn Bed, case: &str) -> Opening {
-    let commit = bed.commit(&head(case), &format!("{case}.yaml"), "one\n").await;
+    let commit = bed
+        .commit(&head(case), &format!("{case}.yaml"), "one\n")
+        .await;
     Opening {
         head: head(case),
         commit,
@@ -134,7 +134,11 @@ async fn open(bed: &dyn Bed, case: &str) -> Request {
 /// The newest request of a case, as one who looks for the first time sees it.
 async fn look(bed: &dyn Bed, case: &str) -> Request {
     let now = bed.now().await;
-    let requests = bed.forge().requests(&Requests::default(), now).await.unwrap();
+    let requests = bed
+        .forge()
+        .requests(&Requests::default(), now)
+        .await
+        .unwrap();
     requests.of(&head(case), BASE).unwrap().clone()
 }
 
@@ -149,7 +153,10 @@ fn timeless(request: &Request) -> Request {
 async fn opened_once(bed: &dyn Bed) {
     let opening = proposed(bed, "once").await;
     let opened = bed.forge().open(&opening, bed.now().await).await.unwrap();
-    assert_eq!((opened.head.as_str(), opened.base.as_str()), (opening.head.as_str(), BASE));
+    assert_eq!(
+        (opened.head.as_str(), opened.base.as_str()),
+        (opening.head.as_str(), BASE)
+    );
     let request = opened.request;
     assert!(request.is_open());
     assert_eq!(request.head, opening.commit);
@@ -167,12 +174,19 @@ async fn opened_once(bed: &dyn Bed) {
 async fn read_anew_and_read_on(bed: &dyn Bed) {
     let (forge, now) = (bed.forge(), bed.now().await);
     let before = forge.requests(&Requests::default(), now).await.unwrap();
-    assert_eq!(forge.requests(&before, now).await.unwrap(), before, "nothing changed");
+    assert_eq!(
+        forge.requests(&before, now).await.unwrap(),
+        before,
+        "nothing changed"
+    );
     let request = open(bed, "news").await;
     let after = forge.requests(&before, bed.now().await).await.unwrap();
     let changed: Vec<&str> = after.changed(&before).into_iter().collect();
     assert_eq!(changed, [head("news")]);
-    assert_eq!(timeless(after.of(&head("news"), BASE).unwrap()), timeless(&request));
+    assert_eq!(
+        timeless(after.of(&head("news"), BASE).unwrap()),
+        timeless(&request)
+    );
 }
 
 async fn follows_its_branch(bed: &dyn Bed) {
@@ -189,13 +203,20 @@ async fn peoples_words_stay(bed: &dyn Bed) {
     let edited = look(bed, "words").await;
     assert_eq!(edited.says, request.says, "our part is as it was");
     let same_title = content("production: words v1", "other words");
-    let written = bed.forge().rewrite(&edited, &same_title, bed.now().await).await.unwrap();
+    let written = bed
+        .forge()
+        .rewrite(&edited, &same_title, bed.now().await)
+        .await
+        .unwrap();
     assert_eq!(written.request.says, Some(text::fingerprint(&same_title)));
     let page = bed.page(&request).await;
     assert_eq!(page.title, "Look at this");
     assert!(page.body.contains("Mind the queue.") && page.body.contains("other words"));
     let newer = content("production: words v2", "newer words");
-    bed.forge().rewrite(&edited, &newer, bed.now().await).await.unwrap();
+    bed.forge()
+        .rewrite(&edited, &newer, bed.now().await)
+        .await
+        .unwrap();
     let page = bed.page(&request).await;
     assert_eq!(page.title, "production: words v2");
     assert!(page.body.contains("Mind the queue.") && !page.body.contains("other words"));
@@ -205,16 +226,30 @@ async fn closed_and_opened_again(bed: &dyn Bed) {
     let request = open(bed, "closed").await;
     bed.sets_open(&request, false).await;
     let closed = look(bed, "closed").await;
-    assert_eq!((closed.state, closed.head), (RequestState::Closed, request.head));
+    assert_eq!(
+        (closed.state, closed.head),
+        (RequestState::Closed, request.head)
+    );
     bed.sets_open(&request, true).await;
     let reopened = look(bed, "closed").await;
-    assert_eq!((reopened.is_open(), reopened.number), (true, request.number));
+    assert_eq!(
+        (reopened.is_open(), reopened.number),
+        (true, request.number)
+    );
     // One that ended is no hindrance to one about another commit.
     bed.sets_open(&request, false).await;
     let mut opening = proposed(bed, "closed").await;
     opening.commit = bed.commit(&head("closed"), "closed.yaml", "newer\n").await;
-    let newer = bed.forge().open(&opening, bed.now().await).await.unwrap().request;
-    assert!(newer.is_open() && newer.number > request.number, "{newer:?}");
+    let newer = bed
+        .forge()
+        .open(&opening, bed.now().await)
+        .await
+        .unwrap()
+        .request;
+    assert!(
+        newer.is_open() && newer.number > request.number,
+        "{newer:?}"
+    );
 }
 
 async fn merged(bed: &dyn Bed) {
@@ -238,24 +273,38 @@ async fn its_branch_is_deleted(bed: &dyn Bed) {
     let request = open(bed, "gone").await;
     bed.delete(&head("gone")).await;
     let gone = look(bed, "gone").await;
-    assert_eq!((gone.state, gone.head), (RequestState::Closed, request.head));
+    assert_eq!(
+        (gone.state, gone.head),
+        (RequestState::Closed, request.head)
+    );
 }
 
 async fn closed_with_words_once(bed: &dyn Bed) {
     let request = open(bed, "served").await;
     for _ in 0..2 {
         let now = bed.now().await;
-        let closed = bed.forge().close(&request, "it already runs", now).await.unwrap();
+        let closed = bed
+            .forge()
+            .close(&request, "it already runs", now)
+            .await
+            .unwrap();
         assert_eq!(closed.request.state, RequestState::Closed);
     }
     let page = bed.page(&request).await;
-    let said = page.comments.iter().filter(|it| it.contains("it already runs"));
+    let said = page
+        .comments
+        .iter()
+        .filter(|it| it.contains("it already runs"));
     assert_eq!(said.count(), 1, "{:?}", page.comments);
     // One that was merged meanwhile is left as it is.
     let request = open(bed, "merged-meanwhile").await;
     bed.merges(&request, How::Commit).await;
     let now = bed.now().await;
-    let left = bed.forge().close(&request, "it already runs", now).await.unwrap();
+    let left = bed
+        .forge()
+        .close(&request, "it already runs", now)
+        .await
+        .unwrap();
     assert!(matches!(left.request.state, RequestState::Merged { .. }));
     assert_eq!(bed.page(&request).await.comments, Vec::<String>::new());
 }
@@ -267,7 +316,11 @@ async fn disarmed(bed: &dyn Bed) {
     let by = armed.armed.clone().unwrap_or_default();
     assert!(by.starts_with("approved by "), "{by}");
     let now = bed.now().await;
-    let disarmed = bed.forge().disarm(&armed, "v2 takes its place", now).await.unwrap();
+    let disarmed = bed
+        .forge()
+        .disarm(&armed, "v2 takes its place", now)
+        .await
+        .unwrap();
     assert_eq!(disarmed.request.armed, None);
     assert_eq!(look(bed, "armed").await.armed, None);
 }
@@ -275,8 +328,17 @@ async fn disarmed(bed: &dyn Bed) {
 async fn labels_are_seen(bed: &dyn Bed) {
     let mut opening = proposed(bed, "labels").await;
     opening.policy = policy(&["deployment"]);
-    let request = bed.forge().open(&opening, bed.now().await).await.unwrap().request;
-    assert!(request.labels.contains("deployment"), "{:?}", request.labels);
+    let request = bed
+        .forge()
+        .open(&opening, bed.now().await)
+        .await
+        .unwrap()
+        .request;
+    assert!(
+        request.labels.contains("deployment"),
+        "{:?}",
+        request.labels
+    );
     bed.labels(&request, "towpath/hold", true).await;
     assert!(look(bed, "labels").await.labels.contains("towpath/hold"));
     bed.labels(&request, "towpath/hold", false).await;
@@ -288,7 +350,11 @@ async fn what_is_not_ours_is_left_alone(bed: &dyn Bed) {
     bed.commit("feature", "feature.txt", "one\n").await;
     bed.opens("feature", BASE).await;
     let now = bed.now().await;
-    let requests = bed.forge().requests(&Requests::default(), now).await.unwrap();
+    let requests = bed
+        .forge()
+        .requests(&Requests::default(), now)
+        .await
+        .unwrap();
     assert_eq!(requests.from("feature").count(), 0);
 }
 

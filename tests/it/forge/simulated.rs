@@ -28,7 +28,9 @@ impl Simulated {
     /// The branch of a request.
     fn head(&self, request: &Request) -> String {
         let refs = self.remote.refs();
-        let names = refs.keys().filter_map(|name| name.strip_prefix("refs/heads/"));
+        let names = refs
+            .keys()
+            .filter_map(|name| name.strip_prefix("refs/heads/"));
         let of = |name: &&str| {
             let seen = self.forge.see(name);
             seen.iter().any(|seen| Some(seen.number) == request.number)
@@ -55,7 +57,9 @@ impl Bed for Simulated {
             person.force(branch, base);
         }
         let files = [(file, Some(text))];
-        person.commit(branch, &files, file, Simulated::now(self)).unwrap()
+        person
+            .commit(branch, &files, file, Simulated::now(self))
+            .unwrap()
     }
 
     async fn delete(&self, branch: &str) {

@@ -7,4 +7,3 @@ mod hooks;
 mod openapi;
 mod recorded;
 mod site;
-

@@ -13,6 +13,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::Trouble;
 use crate::clock;
+use crate::http::Meter;
 use crate::shown::on_one_line;
 
 /// Where a secondary limit names no time, GitHub asks for at least a minute.
@@ -31,6 +32,7 @@ const WORDS: usize = 300;
 pub struct Budget {
     state: Mutex<State>,
     writing: Semaphore,
+    meter: Meter,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -57,11 +59,25 @@ impl Default for Budget {
         Self {
             state: Mutex::default(),
             writing: Semaphore::new(1),
+            meter: Meter::default(),
         }
     }
 }
 
 impl Budget {
+    /// Counts what is asked with this.
+    pub fn metered(meter: Meter) -> Self {
+        Self {
+            meter,
+            ..Self::default()
+        }
+    }
+
+    /// What counts.
+    pub(super) fn meter(&self) -> &Meter {
+        &self.meter
+    }
+
     /// How much may still be asked, as far as is known.
     pub fn left(&self) -> Option<Left> {
         let state = self.state();
@@ -138,11 +154,11 @@ impl Budget {
         let said = said(body);
         let asked = retry_after(headers);
         let secondary = said.contains("secondary rate limit") || said.contains("abuse detection");
-        let used_up = headers.get("x-ratelimit-remaining").is_some_and(|it| it == "0");
-        let is_limit = asked.is_some()
-            || secondary
-            || used_up
-            || status == StatusCode::TOO_MANY_REQUESTS;
+        let used_up = headers
+            .get("x-ratelimit-remaining")
+            .is_some_and(|it| it == "0");
+        let is_limit =
+            asked.is_some() || secondary || used_up || status == StatusCode::TOO_MANY_REQUESTS;
         if !is_limit {
             return None;
         }
@@ -153,7 +169,11 @@ impl Budget {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.closed_until = Some(until);
         drop(state);
-        Some(later(&format!("{} ({})", said, status.as_u16()), until, now))
+        Some(later(
+            &format!("{} ({})", said, status.as_u16()),
+            until,
+            now,
+        ))
     }
 
     fn state(&self) -> State {
@@ -163,7 +183,13 @@ impl Budget {
 
 /// How long an answer asks to wait, in seconds.
 pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
+    let seconds = headers
+        .get(RETRY_AFTER)?
+        .to_str()
+        .ok()?
+        .trim()
+        .parse()
+        .ok()?;
     Some(Duration::from_secs(seconds).min(WAIT_MAX))
 }
 
