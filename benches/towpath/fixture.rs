@@ -69,6 +69,7 @@ impl Fixture {
         let notify = Notify {
             client: client.clone(),
             url: hooks_url.clone(),
+            host: None,
             authorization: None,
         };
         let registry = DemoRegistry::start(Access::Open, notifies.then_some(notify)).await?;

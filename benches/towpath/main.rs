@@ -55,8 +55,9 @@ fn main() -> Result<()> {
         if is_wanted("process") {
             process::measure().await?;
         }
-        if is_wanted("kube") {
-            kube::measure().await?;
+        let halves = ["kube", "thousand"].map(is_wanted);
+        if halves.contains(&true) {
+            kube::measure(halves).await?;
         }
         Ok(())
     })

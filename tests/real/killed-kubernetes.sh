@@ -227,7 +227,10 @@ applications:
       - { repository: $image, branch-tag: "{branch}-{commit:7}", release-tag: "{tag}" }
     environments: [staging]
 YAML
-printf 'poll: { git: 1s, registry: 1s }\nwebhooks: { generic: { unauthenticated: true } }\n' > config/towpath.yaml
+cat > config/towpath.yaml <<YAML
+poll: { git: 1s, registry: 1s }
+webhooks: { generic: { unauthenticated: true } }
+YAML
 
 edit() { # edit NUMBER: everything changes; some come and one goes
   local number=$1

@@ -100,7 +100,7 @@ pub(super) async fn measure(binary: &Path) -> Result<()> {
             "all",
             "until the commit is seen",
             "seen → recorded",
-            "first request → applied",
+            "first dry run → applied",
             "the same applies made bare",
             "with a dry run before, bare",
             "ours against that",

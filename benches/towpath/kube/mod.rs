@@ -17,11 +17,17 @@ use anyhow::Result;
 /// The variable that names the binary which `tests/testbed/build` makes.
 const BINARY: &str = "TOWPATH_TESTBED_KUBE";
 
-pub(crate) async fn measure() -> Result<()> {
+/// `apply` and `thousand` are the two halves.
+pub(crate) async fn measure(halves: [bool; 2]) -> Result<()> {
     let Some(binary) = std::env::var_os(BINARY).map(PathBuf::from) else {
         println!("\nNot measured: what Kubernetes takes needs {BINARY}=$(tests/testbed/build).");
         return Ok(());
     };
-    apply::measure(&binary).await?;
-    thousand::measure(&binary).await
+    if halves[0] {
+        apply::measure(&binary).await?;
+    }
+    if halves[1] {
+        thousand::measure(&binary).await?;
+    }
+    Ok(())
 }

@@ -8,6 +8,7 @@ use anyhow::Result;
 
 use super::audit::Count;
 use super::site::{ENVIRONMENT, Site, TOWED, between};
+use crate::recorder::Asked;
 use crate::table::{self, Samples, milliseconds};
 
 const APPLICATIONS: usize = 1000;
@@ -50,6 +51,7 @@ pub(super) async fn measure(binary: &Path) -> Result<()> {
     let [resident, peak] = [site.mebibytes("VmRSS")?, site.mebibytes("VmHWM")?];
 
     let mut changed = Samples::default();
+    let mut steps = <[Samples; 4]>::default();
     let mut requests = Count::default();
     for number in 1..=WARM_UP + CHANGES {
         let name = &names[number * 37 % APPLICATIONS];
@@ -65,11 +67,25 @@ pub(super) async fn measure(binary: &Path) -> Result<()> {
         let deployment: Vec<_> = made.into_iter().take(1).collect();
         site.commit(&deployment).await?;
         site.log.news()?;
+        site.fixture.recorder.take_answers();
         let told = site.tell().await?;
         let applied = site.applied(1, |it| it.object.1 == *name).await?;
+        let answers = site.fixture.recorder.take_answers();
         if number > WARM_UP {
             changed.add(between(told, applied.at));
             requests += applied.count;
+            let first = applied.answers.iter().map(|it| it.at).min();
+            let looks = answers.iter().filter(|it| it.1 == Asked::Look);
+            let mut looks = looks.map(|it| it.0);
+            let seen = looks.next();
+            let brought = looks.next();
+            let records = answers.iter().find(|it| it.1 == Asked::Records);
+            let ends = [seen, brought, records.map(|it| it.0), first];
+            let mut begun = told;
+            for (step, end) in steps.iter_mut().zip(ends) {
+                step.add(between(begun, end));
+                begun = end.unwrap_or(begun);
+            }
         }
         site.settle(APPLICATIONS).await?;
     }
@@ -139,6 +155,17 @@ pub(super) async fn measure(binary: &Path) -> Result<()> {
                 String::new(),
             ),
         ],
+    );
+    table::print(
+        "One of them changed, step by step, ms",
+        &[
+            "webhook → commit seen",
+            "→ brought",
+            "→ recorded",
+            "→ judged",
+            "(all, until applied)",
+        ],
+        vec![steps.iter().chain([&changed]).map(Samples::show).collect()],
     );
     Ok(())
 }

@@ -198,7 +198,7 @@ impl Grant {
         let writes = wanted_level == Some(Level::Write);
         let open = repository.visibility == "public" && !writes;
         let given = self.covers(repository) && need.any.iter().any(|need| self.gives(*need));
-        if !given && !(open && need.role <= Role::Read) {
+        if !(given || open && need.role <= Role::Read) {
             return Err(self.inaccessible(need));
         }
         let is_installation = matches!(self.kind, Kind::Installation(_));

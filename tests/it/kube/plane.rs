@@ -185,7 +185,7 @@ impl Plane {
 
     /// The audit log: one JSON object a line.
     pub(crate) fn audit_log(&self) -> PathBuf {
-        self.file("audit.log")
+        self.directory.path().join("audit.log")
     }
 
     /// What its pods run on.

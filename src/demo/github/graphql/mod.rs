@@ -280,7 +280,7 @@ fn disable(call: &mut Call<'_>, input: &Value) -> Outcome {
     let number = locate_to_write(call, input)?;
     let mut was_armed = false;
     change(call, number, |pull| {
-        was_armed = pull.auto_merge.take().is_some()
+        was_armed = pull.auto_merge.take().is_some();
     })?;
     if !was_armed {
         let message = "Can't disable auto-merge for this pull request.";
@@ -413,7 +413,10 @@ async fn commit(call: &mut Call<'_>, input: &Value) -> Outcome {
     }))
 }
 
-fn changes(changes: &Value) -> Result<Vec<(String, Option<Vec<u8>>)>, Wrong> {
+/// Files by path, with what they shall hold; `None`: they go.
+type Files = Vec<(String, Option<Vec<u8>>)>;
+
+fn changes(changes: &Value) -> Result<Files, Wrong> {
     let mut files = BTreeMap::new();
     for deletion in changes["deletions"].as_array().into_iter().flatten() {
         let path = deletion["path"].as_str().unwrap_or_default();
