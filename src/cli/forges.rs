@@ -9,12 +9,14 @@ use url::Url;
 use crate::config::{Config, ForgeSettings};
 use crate::forge::SharedForge;
 use crate::forge::github::{self, Access, Budget, Connection, GitHub, Identity};
+use crate::http::Meter;
 use crate::model::{Credential, Environment, ForgeKind, Gate, Pipeline, RepositoryUrl};
 
 /// Makes them. Asks nothing.
 pub(super) struct Forges<'a> {
     config: &'a Config,
     client: &'a reqwest::Client,
+    meter: &'a Meter,
     /// By API and identity: what is asked of one counts for all its repositories.
     budgets: Vec<(Url, Identity, Arc<Budget>)>,
     made: BTreeMap<RepositoryUrl, SharedForge>,
@@ -27,10 +29,12 @@ pub(super) struct Forges<'a> {
 pub(super) fn all(
     config: &Config,
     client: &reqwest::Client,
+    meter: &Meter,
 ) -> Result<BTreeMap<RepositoryUrl, SharedForge>> {
     let mut forges = Forges {
         config,
         client,
+        meter,
         budgets: Vec::new(),
         made: BTreeMap::new(),
     };
@@ -135,7 +139,7 @@ impl Forges<'_> {
         if let Some((_, _, budget)) = same {
             return budget.clone();
         }
-        let budget = Arc::new(Budget::default());
+        let budget = Arc::new(Budget::metered(self.meter.clone()));
         let kept = (api.clone(), identity.clone(), budget.clone());
         self.budgets.push(kept);
         budget
