@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use towpath::forge::{Content, Forge, Opening, Progress, Requests, Status, text};
-use towpath::model::{CommitId, OnNewer, RequestPolicy, TitleTemplate};
+use towpath::forge::{Content, Forge, Opening, Progress, Requests, Status};
+use towpath::model::{CommitId, Digest, OnNewer, RequestPolicy, TitleTemplate};
 use towpath::plan::{Request, RequestState};
 
 /// The branch that requests go to.
@@ -96,6 +96,7 @@ fn content(title: &str, words: &str) -> Content {
     Content {
         title: title.to_owned(),
         block: format!("<!-- towpath:begin production/shop -->\n\n{words}\n\n<!-- towpath:end -->"),
+        facts: Digest::of(words.as_bytes()),
     }
 }
 
@@ -162,7 +163,7 @@ async fn opened_once(bed: &dyn Bed) {
     assert!(request.is_open());
     assert_eq!(request.head, opening.commit);
     assert_eq!(request.armed, None);
-    assert_eq!(request.says, Some(text::fingerprint(&opening.content)));
+    assert_eq!(request.says, Some(opening.content.facts));
     // Another process, whose answer was lost, or who raced.
     let again = bed.forge().open(&opening, bed.now().await).await.unwrap();
     assert_eq!(again.request.number, request.number, "there are never two");
@@ -209,7 +210,7 @@ async fn peoples_words_stay(bed: &dyn Bed) {
         .rewrite(&edited, &same_title, bed.now().await)
         .await
         .unwrap();
-    assert_eq!(written.request.says, Some(text::fingerprint(&same_title)));
+    assert_eq!(written.request.says, Some(same_title.facts));
     let page = bed.page(&request).await;
     assert_eq!(page.title, "Look at this");
     assert!(page.body.contains("Mind the queue.") && page.body.contains("other words"));

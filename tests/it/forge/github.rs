@@ -1,122 +1,131 @@
-//! The contract on GitHub: the simulated one, every exchange judged by GitHub's own description.
+//! The contract on GitHub, as the simulated site plays it: every request and answer fits GitHub's own
+//! description. And what only GitHub has: Apps, tags of answers, limits.
 
-use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use reqwest::Method;
 use serde_json::{Value, json};
-use tempfile::TempDir;
+use towpath::clock;
 use towpath::forge::github::{Access, Budget, Connection, GitHub, Identity};
-use towpath::forge::{Forge, ForgeError, Progress, Requests, Status};
+use towpath::forge::{Forge, ForgeError, ReadForge, Requests};
 use towpath::http::{HttpSettings, client};
 use towpath::model::{CommitId, Credential, RepositoryUrl};
 use towpath::plan::Request;
 
 use super::contract::{self, BASE, Bed, How, Page};
-use crate::github::{REPOSITORY, Site};
+use crate::github::{APP_KEY, Site, check_exchanges};
 
-struct OnGitHub {
+const REPOSITORY: &str = "acme/infra";
+
+struct Simulated {
     site: Site,
-    directory: TempDir,
+    /// Where a secret stands as the configuration names it.
+    secrets: tempfile::TempDir,
+    commits: AtomicU64,
 }
 
-impl OnGitHub {
+impl Simulated {
     async fn start() -> Self {
         let site = Site::start().await;
-        let directory = TempDir::new().unwrap();
-        let token = site.token("towpath").expose();
-        std::fs::write(directory.path().join("token"), token).unwrap();
-        Self { site, directory }
+        let secrets = tempfile::tempdir().unwrap();
+        let bed = Self {
+            site,
+            secrets,
+            commits: AtomicU64::new(0),
+        };
+        bed.secret("towpath", bed.site.token("towpath").expose());
+        bed.secret("app.pem", APP_KEY);
+        bed
     }
 
-    fn token_file(&self) -> PathBuf {
-        self.directory.path().join("token")
+    fn secret(&self, name: &str, text: &str) -> Credential {
+        let path = self.secrets.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        Credential::File { path, user: None }
     }
 
-    /// What `ann` asks of the repository.
-    async fn ann(&self, method: Method, rest: &str, body: Value) -> Value {
-        let path = format!("/repos/{REPOSITORY}/{rest}");
-        let token = self.site.token("ann").expose();
-        let body = (!body.is_null()).then_some(body);
-        let answer = self
-            .site
-            .ask(method, &path, Some(token), &[], body.as_ref())
-            .await;
-        let status = answer.status();
-        assert!(
-            status.is_success(),
-            "{path}: {status} {}",
-            answer.text().await.unwrap()
-        );
-        self.site.wait(SignedDuration::from_secs(1));
-        serde_json::from_str(&answer.text().await.unwrap()).unwrap_or(Value::Null)
+    fn named(&self, name: &str) -> Credential {
+        let path = self.secrets.path().join(name);
+        Credential::File { path, user: None }
     }
 
-    async fn has_branch(&self, branch: &str) -> bool {
-        let path = format!("/repos/{REPOSITORY}/git/ref/heads/{branch}");
-        let token = self.site.token("ann").expose();
-        let answer = self
-            .site
-            .ask(Method::GET, &path, Some(token), &[], None)
-            .await;
-        answer.status().is_success()
-    }
-}
-
-fn number(request: &Request) -> u64 {
-    request.number.unwrap()
-}
-
-#[async_trait]
-impl Bed for OnGitHub {
-    fn forge(&self) -> Arc<dyn Forge> {
+    /// The adapter of a process that was just started.
+    fn adapter(&self, identity: Identity) -> GitHub {
         let client = client(&HttpSettings::default()).unwrap();
-        let repository: RepositoryUrl = self.site.github.clone_url(REPOSITORY).parse().unwrap();
         let api = self.site.github.url();
-        let token = Identity::Token(Credential::File {
-            path: self.token_file(),
-            user: None,
-        });
-        let access = Access::new(client.clone(), api.clone(), repository.clone(), token);
-        Arc::new(GitHub::new(Connection {
+        let repository: RepositoryUrl = self.site.github.clone_url(REPOSITORY).parse().unwrap();
+        let access = Access::new(client.clone(), api.clone(), repository.clone(), identity);
+        GitHub::new(Connection {
             client,
             api,
             repository,
             access: Arc::new(access),
             budget: Arc::new(Budget::default()),
-        }))
+        })
+    }
+
+    async fn ask(&self, login: &str, method: Method, rest: &str, body: Option<Value>) -> Value {
+        let token = Some(self.site.token(login).expose());
+        let path = format!("/repos/{REPOSITORY}/{rest}");
+        let answer = self
+            .site
+            .ask(method, &path, token, &[], body.as_ref())
+            .await;
+        let (status, text) = (answer.status(), answer.text().await.unwrap());
+        assert!(status.is_success(), "{rest}: {status}: {text}");
+        serde_json::from_str(&text).unwrap_or_default()
+    }
+
+    fn pull(request: &Request) -> String {
+        format!("pulls/{}", request.number.unwrap())
+    }
+}
+
+#[async_trait]
+impl Bed for Simulated {
+    fn forge(&self) -> Arc<dyn Forge> {
+        Arc::new(self.adapter(Identity::Token(self.named("towpath"))))
     }
 
     async fn now(&self) -> Timestamp {
-        self.site.wait(SignedDuration::from_secs(1));
-        self.site.now()
+        self.site.wait(SignedDuration::from_secs(2));
+        clock::now()
     }
 
     async fn commit(&self, branch: &str, file: &str, text: &str) -> CommitId {
-        self.site.wait(SignedDuration::from_secs(1));
-        let from = (!self.has_branch(branch).await).then_some(BASE);
-        let sha = self.site.commit("towpath", branch, from, file, text).await;
-        sha.parse().unwrap()
+        self.site.wait(SignedDuration::from_secs(2));
+        let refs = self.ask(
+            "ann",
+            Method::GET,
+            &format!("git/matching-refs/heads/{branch}"),
+            None,
+        );
+        let there = !refs.await.as_array().unwrap().is_empty();
+        let from = (!there).then_some(BASE);
+        // No two commits are the same.
+        let count = self.commits.fetch_add(1, Ordering::Relaxed);
+        let text = format!("{text}# {count}\n");
+        let id = self.site.commit("towpath", branch, from, file, &text).await;
+        id.parse().unwrap()
     }
 
     async fn delete(&self, branch: &str) {
-        self.site.wait(SignedDuration::from_secs(1));
-        let token = self.site.token("ann").expose();
-        let gone = format!(":refs/heads/{branch}");
-        self.site.push(token, &[&gone]).await.unwrap();
+        let rest = format!("git/refs/heads/{branch}");
+        self.ask("ann", Method::DELETE, &rest, None).await;
     }
 
     async fn opens(&self, head: &str, base: &str) {
-        let body = json!({ "title": "a person's", "head": head, "base": base });
-        self.ann(Method::POST, "pulls", body).await;
+        let body = json!({ "title": "mine", "head": head, "base": base });
+        self.ask("ann", Method::POST, "pulls", Some(body)).await;
     }
 
     async fn approves(&self, request: &Request) {
-        let rest = format!("pulls/{}/reviews", number(request));
-        self.ann(Method::POST, &rest, json!({ "event": "APPROVE" }))
-            .await;
+        let rest = format!("{}/reviews", Self::pull(request));
+        let body = json!({ "event": "APPROVE", "body": "fine" });
+        self.ask("ann", Method::POST, &rest, Some(body)).await;
     }
 
     async fn merges(&self, request: &Request, how: How) {
@@ -125,164 +134,148 @@ impl Bed for OnGitHub {
             How::Squash => "squash",
             How::Rebase => "rebase",
         };
-        let rest = format!("pulls/{}/merge", number(request));
-        self.ann(Method::PUT, &rest, json!({ "merge_method": method }))
+        let pull = Self::pull(request);
+        // GitHub finds out whether it can be merged once somebody asked.
+        for _ in 0..20 {
+            let seen = self.ask("ann", Method::GET, &pull, None).await;
+            if seen["mergeable"] == json!(true) {
+                break;
+            }
+            self.site.wait(SignedDuration::from_secs(5));
+        }
+        let body = json!({ "merge_method": method });
+        self.ask("ann", Method::PUT, &format!("{pull}/merge"), Some(body))
             .await;
     }
 
     async fn sets_open(&self, request: &Request, open: bool) {
+        self.site.wait(SignedDuration::from_secs(2));
         let state = if open { "open" } else { "closed" };
-        let rest = format!("pulls/{}", number(request));
-        self.ann(Method::PATCH, &rest, json!({ "state": state }))
+        let body = json!({ "state": state });
+        self.ask("ann", Method::PATCH, &Self::pull(request), Some(body))
             .await;
     }
 
     async fn labels(&self, request: &Request, label: &str, on: bool) {
-        let rest = format!("issues/{}/labels", number(request));
+        let issue = format!("issues/{}/labels", request.number.unwrap());
         match on {
             true => {
-                self.ann(Method::POST, &rest, json!({ "labels": [label] }))
-                    .await
+                let body = json!({ "labels": [label] });
+                self.ask("ann", Method::POST, &issue, Some(body)).await;
             }
             false => {
-                let rest = format!("{rest}/{}", label.replace('/', "%2F"));
-                self.ann(Method::DELETE, &rest, Value::Null).await
+                let rest = format!("{issue}/{}", label.replace('/', "%2F"));
+                self.ask("ann", Method::DELETE, &rest, None).await;
             }
-        };
+        }
     }
 
     async fn edits(&self, request: &Request, title: &str, words: &str) {
-        let rest = format!("pulls/{}", number(request));
-        let pull = self.ann(Method::GET, &rest, Value::Null).await;
-        let body = format!("{words}\r\n\r\n{}", pull["body"].as_str().unwrap());
-        self.ann(
-            Method::PATCH,
-            &rest,
-            json!({ "title": title, "body": body }),
-        )
-        .await;
+        let pull = Self::pull(request);
+        let seen = self.ask("ann", Method::GET, &pull, None).await;
+        let body = seen["body"].as_str().unwrap().replace('\n', "\r\n");
+        let body = json!({ "title": title, "body": format!("{words}\r\n\r\n{body}") });
+        self.ask("ann", Method::PATCH, &pull, Some(body)).await;
     }
 
     async fn page(&self, request: &Request) -> Page {
-        let number = number(request);
-        let pull = self
-            .ann(Method::GET, &format!("pulls/{number}"), Value::Null)
+        let seen = self
+            .ask("ann", Method::GET, &Self::pull(request), None)
             .await;
-        let comments = format!("issues/{number}/comments");
-        let comments = self.ann(Method::GET, &comments, Value::Null).await;
-        page(&pull, &comments)
+        let rest = format!("issues/{}/comments", request.number.unwrap());
+        let comments = self.ask("ann", Method::GET, &rest, None).await;
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let names = seen["labels"].as_array().unwrap().iter();
+        Page {
+            title: text(&seen["title"]),
+            body: text(&seen["body"]),
+            labels: names.map(|label| text(&label["name"])).collect(),
+            comments: comments
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|it| text(&it["body"]))
+                .collect(),
+        }
     }
 
     async fn has(&self, commit: CommitId) -> bool {
-        let rest = format!("compare/{BASE}...{commit}");
-        let compared = self.ann(Method::GET, &rest, Value::Null).await;
-        ["identical", "behind"].contains(&compared["status"].as_str().unwrap())
+        let rest = format!("compare/{commit}...{BASE}");
+        let status = self.ask("ann", Method::GET, &rest, None).await["status"].clone();
+        status == "ahead" || status == "identical"
     }
 }
 
-/// A request and its comments, as forges show them.
-pub(super) fn page(pull: &Value, comments: &Value) -> Page {
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let list = |value: &Value, field: &str| {
-        let all = value.as_array().into_iter().flatten();
-        all.map(|it| text(&it[field])).collect()
-    };
-    Page {
-        title: text(&pull["title"]),
-        body: text(&pull["body"]),
-        labels: list(&pull["labels"], "name"),
-        comments: list(comments, "body"),
-    }
-}
-
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn github_keeps_the_contract() {
-    let bed = OnGitHub::start().await;
+    let bed = Simulated::start().await;
     contract::check(&bed).await;
-    let findings = crate::github::check(&bed.site.github.take_exchanges());
+    let findings = check_exchanges(&bed.site.github.take_exchanges());
     assert!(findings.is_empty(), "{}", findings.join("\n"));
 }
 
-/// What of a proposer's work these rights do not let it do.
-async fn denied(bed: &OnGitHub, rights: &str, case: &str) -> Vec<&'static str> {
-    let opening = contract::proposed(bed, case).await;
-    let token = bed.site.fine_grained("towpath", rights).await;
-    std::fs::write(bed.token_file(), token.expose()).unwrap();
-    let (forge, now) = (bed.forge(), bed.now().await);
-    let branch = format!("pushed/{case}");
-    let file = (case, "one\n");
-    let pushed = bed
-        .site
-        .try_commit(token.expose(), &branch, Some(BASE), file)
-        .await;
-    let status = Status {
-        context: "towpath/proven".to_owned(),
-        progress: Progress::Success,
-        description: "proven".to_owned(),
-        url: None,
-    };
-    let is_denied = |error: Option<ForgeError>| match error {
-        None => false,
-        Some(ForgeError::Denied { .. }) => true,
-        Some(other) => panic!("{rights}: {other}"),
-    };
-    let requests = forge.requests(&Requests::default(), now).await;
-    let opened = forge.open(&opening, now).await;
-    let statuses = forge.statuses(opening.commit).await;
-    let set = forge.set_status(opening.commit, &status).await;
-    [
-        ("push", pushed.is_err()),
-        ("requests", is_denied(requests.err())),
-        ("open", is_denied(opened.err())),
-        ("statuses", is_denied(statuses.err())),
-        ("set status", is_denied(set.err())),
-    ]
-    .into_iter()
-    .filter_map(|(what, is_denied)| is_denied.then_some(what))
-    .collect()
+/// An unchanged repository costs one request of the kind that no limit counts.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_new_is_told_in_few_bytes() {
+    let bed = Simulated::start().await;
+    let forge = bed.adapter(Identity::Token(bed.named("towpath")));
+    let mut known = Requests::default();
+    let mut told = Vec::new();
+    for _ in 0..4 {
+        known = forge.requests(&known, bed.now().await).await.unwrap();
+        let exchanges = bed.site.github.take_exchanges();
+        let ours = exchanges.iter().filter(|it| it.login == "towpath");
+        told.push(ours.map(|it| it.status).collect::<Vec<_>>());
+    }
+    // The first look has larger pages than the later ones.
+    assert_eq!(told, [vec![200], vec![200], vec![304], vec![304]]);
 }
 
-/// Every right that `docs/github.md` asks for is needed, and no other.
-#[tokio::test]
-async fn the_rights_that_are_asked_for_are_the_least() {
-    let bed = OnGitHub::start().await;
-    for (case, rights, wanted) in [
-        (
-            "all",
-            "contents=write,pull_requests=write,statuses=write",
-            &[] as &[&str],
-        ),
-        (
-            "no-contents",
-            "pull_requests=write,statuses=write",
-            &["push"],
-        ),
-        (
-            "contents-read",
-            "contents=read,pull_requests=write,statuses=write",
-            &["push"],
-        ),
-        (
-            "no-requests",
-            "contents=write,statuses=write",
-            &["requests", "open"],
-        ),
-        (
-            "requests-read",
-            "contents=write,pull_requests=read,statuses=write",
-            &["open"],
-        ),
-        (
-            "no-statuses",
-            "contents=write,pull_requests=write",
-            &["statuses", "set status"],
-        ),
-        (
-            "statuses-read",
-            "contents=write,pull_requests=write,statuses=read",
-            &["set status"],
-        ),
-    ] {
-        assert_eq!(denied(&bed, rights, case).await, wanted, "{rights}");
+/// An App's token serves its hour and is replaced before it ends.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_app_is_let_in_by_its_key() {
+    let bed = Simulated::start().await;
+    let identity = |id| Identity::App {
+        id,
+        key: bed.named("app.pem"),
+    };
+    let stranger = bed.adapter(identity(bed.site.app + 1_000));
+    let refused = stranger.requests(&Requests::default(), clock::now()).await;
+    assert!(
+        matches!(&refused, Err(ForgeError::Denied { .. })),
+        "{refused:?}"
+    );
+}
+
+/// What is wrong with a credential is told, with the credential's name and without itself.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_credential_that_is_refused_is_named_and_not_shown() {
+    let bed = Simulated::start().await;
+    let wrong = bed.secret("wrong", "ghp_notatokenofanybodyatall000000000000");
+    let missing = bed.named("missing");
+    for (credential, named) in [(wrong, "wrong"), (missing, "missing")] {
+        let forge = bed.adapter(Identity::Token(credential));
+        let refused = forge.requests(&Requests::default(), clock::now()).await;
+        let Err(ForgeError::Denied { reason, .. }) = &refused else {
+            panic!("{refused:?}");
+        };
+        assert!(
+            reason.contains(named) && !reason.contains("ghp_"),
+            "{reason}"
+        );
     }
+    // One that is replaced in its file is taken at once.
+    let rotated = bed.secret("rotated", "ghp_old0000000000000000000000000000000");
+    let forge = bed.adapter(Identity::Token(rotated));
+    assert!(
+        forge
+            .requests(&Requests::default(), clock::now())
+            .await
+            .is_err()
+    );
+    bed.secret("rotated", bed.site.token("towpath").expose());
+    forge
+        .requests(&Requests::default(), clock::now())
+        .await
+        .unwrap();
 }

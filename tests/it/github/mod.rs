@@ -8,5 +8,5 @@ mod openapi;
 mod recorded;
 mod site;
 
-pub(crate) use openapi::check;
-pub(crate) use site::{REPOSITORY, Site};
+pub(crate) use openapi::check as check_exchanges;
+pub(crate) use site::{APP_KEY, Site};
