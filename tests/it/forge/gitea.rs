@@ -16,7 +16,7 @@ use towpath::model::{CommitId, Credential, RepositoryUrl};
 use towpath::plan::Request;
 
 use super::contract::{self, BASE, Bed, How, Page};
-use super::github::page;
+use super::page;
 use crate::gitea::{self, Clone, Person};
 
 /// Gitea works pushes off in the background.

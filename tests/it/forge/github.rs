@@ -97,12 +97,8 @@ impl Bed for Simulated {
 
     async fn commit(&self, branch: &str, file: &str, text: &str) -> CommitId {
         self.site.wait(SignedDuration::from_secs(2));
-        let refs = self.ask(
-            "ann",
-            Method::GET,
-            &format!("git/matching-refs/heads/{branch}"),
-            None,
-        );
+        let matching = format!("git/matching-refs/heads/{branch}");
+        let refs = self.ask("ann", Method::GET, &matching, None);
         let there = !refs.await.as_array().unwrap().is_empty();
         let from = (!there).then_some(BASE);
         // No two commits are the same.
@@ -184,19 +180,7 @@ impl Bed for Simulated {
             .await;
         let rest = format!("issues/{}/comments", request.number.unwrap());
         let comments = self.ask("ann", Method::GET, &rest, None).await;
-        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        let names = seen["labels"].as_array().unwrap().iter();
-        Page {
-            title: text(&seen["title"]),
-            body: text(&seen["body"]),
-            labels: names.map(|label| text(&label["name"])).collect(),
-            comments: comments
-                .as_array()
-                .unwrap()
-                .iter()
-                .map(|it| text(&it["body"]))
-                .collect(),
-        }
+        super::page(&seen, &comments)
     }
 
     async fn has(&self, commit: CommitId) -> bool {

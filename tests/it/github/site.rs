@@ -99,11 +99,6 @@ impl Site {
         site
     }
 
-    /// Now, as the site has it.
-    pub(crate) fn now(&self) -> Timestamp {
-        Timestamp::from_second(self.seconds.load(Ordering::SeqCst)).unwrap()
-    }
-
     /// Lets time pass.
     pub(crate) fn wait(&self, time: SignedDuration) {
         self.seconds.fetch_add(time.as_secs(), Ordering::SeqCst);
