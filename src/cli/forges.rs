@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use url::Url;
 
 use crate::config::{Config, ForgeSettings};
 use crate::forge::SharedForge;
+use crate::forge::gitea::{self, Gitea};
 use crate::forge::github::{self, Access, Budget, Connection, GitHub, Identity};
 use crate::http::Meter;
 use crate::model::{Credential, Environment, ForgeKind, Gate, Pipeline, RepositoryUrl};
@@ -93,8 +94,7 @@ impl Forges<'_> {
         let settings = self.settings(url);
         let forge: SharedForge = match kind {
             ForgeKind::GitHub => Arc::new(self.github(url, &settings, credential)?),
-            // Its requests are told to be unreadable.
-            ForgeKind::Gitea => return Ok(()),
+            ForgeKind::Gitea => Arc::new(self.gitea(url, &settings, credential)?),
         };
         self.made.insert(url.clone(), forge);
         Ok(())
@@ -106,14 +106,7 @@ impl Forges<'_> {
         settings: &ForgeSettings,
         credential: &Credential,
     ) -> Result<GitHub> {
-        let api = match &settings.api {
-            Some(api) => api.clone(),
-            None => {
-                let address = github::api(url.host().unwrap_or_default());
-                let api = address.parse();
-                api.with_context(|| format!("{address} is no address of an API"))?
-            }
-        };
+        let api = api(url, settings, github::api)?;
         let identity = match (&settings.app, &settings.credential) {
             (Some(app), _) => Identity::App {
                 id: app.id,
@@ -133,6 +126,33 @@ impl Forges<'_> {
         }))
     }
 
+    fn gitea(
+        &self,
+        url: &RepositoryUrl,
+        settings: &ForgeSettings,
+        credential: &Credential,
+    ) -> Result<Gitea> {
+        let host = url.host().unwrap_or_default();
+        if settings.app.is_some() {
+            bail!(
+                "Gitea has no Apps: write `credential` instead of `app` in `forges: {{ {host}: … }}`"
+            );
+        }
+        let api = api(url, settings, gitea::api)?;
+        let token = match &settings.credential {
+            Credential::Default => credential.clone(),
+            named => named.clone(),
+        };
+        let identity = Identity::Token(token);
+        let access = Access::new(self.client.clone(), api.clone(), url.clone(), identity);
+        Ok(Gitea::new(gitea::Connection {
+            client: self.client.clone(),
+            api,
+            repository: url.clone(),
+            access: Arc::new(access),
+        }))
+    }
+
     fn budget(&mut self, api: &Url, identity: &Identity) -> Arc<Budget> {
         let mut known = self.budgets.iter();
         let same = known.find(|(its_api, its, _)| its_api == api && its == identity);
@@ -144,4 +164,14 @@ impl Forges<'_> {
         self.budgets.push(kept);
         budget
     }
+}
+
+/// Where the API is: as configured, or as is usual on the host.
+fn api(url: &RepositoryUrl, settings: &ForgeSettings, usual: fn(&str) -> String) -> Result<Url> {
+    if let Some(api) = &settings.api {
+        return Ok(api.clone());
+    }
+    let address = usual(url.host().unwrap_or_default());
+    let api = address.parse();
+    api.with_context(|| format!("{address} is no address of an API"))
 }

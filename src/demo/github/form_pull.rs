@@ -122,7 +122,7 @@ impl Form<'_> {
             "name": label.name,
             "color": label.color,
             "default": false,
-            "description": null,
+            "description": "",
         })
     }
 
