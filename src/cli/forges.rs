@@ -8,7 +8,8 @@ use url::Url;
 
 use crate::config::{Config, ForgeSettings};
 use crate::forge::SharedForge;
-use crate::forge::github::{self, Access, Budget, Connection, GitHub, Identity};
+use crate::forge::gitea::{self, Gitea};
+use crate::forge::github::{self, Access, Budget, GitHub, Identity};
 use crate::model::{Credential, Environment, ForgeKind, Gate, Pipeline, RepositoryUrl};
 
 /// Makes them. Asks nothing.
@@ -89,8 +90,7 @@ impl Forges<'_> {
         let settings = self.settings(url);
         let forge: SharedForge = match kind {
             ForgeKind::GitHub => Arc::new(self.github(url, &settings, credential)?),
-            // Its requests are told to be unreadable.
-            ForgeKind::Gitea => return Ok(()),
+            ForgeKind::Gitea => Arc::new(self.gitea(url, &settings, credential)?),
         };
         self.made.insert(url.clone(), forge);
         Ok(())
@@ -102,30 +102,40 @@ impl Forges<'_> {
         settings: &ForgeSettings,
         credential: &Credential,
     ) -> Result<GitHub> {
-        let api = match &settings.api {
-            Some(api) => api.clone(),
-            None => {
-                let address = github::api(url.host().unwrap_or_default());
-                let api = address.parse();
-                api.with_context(|| format!("{address} is no address of an API"))?
-            }
-        };
-        let identity = match (&settings.app, &settings.credential) {
-            (Some(app), _) => Identity::App {
+        let api = api(settings, || github::api(url.host().unwrap_or_default()))?;
+        let identity = match &settings.app {
+            Some(app) => Identity::App {
                 id: app.id,
                 key: app.key.clone(),
             },
-            (None, Credential::Default) => Identity::Token(credential.clone()),
-            (None, named) => Identity::Token(named.clone()),
+            None => token(settings, credential),
         };
         let budget = self.budget(&api, &identity);
         let access = Access::new(self.client.clone(), api.clone(), url.clone(), identity);
-        Ok(GitHub::new(Connection {
+        Ok(GitHub::new(github::Connection {
             client: self.client.clone(),
             api,
             repository: url.clone(),
             access: Arc::new(access),
             budget,
+        }))
+    }
+
+    fn gitea(
+        &self,
+        url: &RepositoryUrl,
+        settings: &ForgeSettings,
+        credential: &Credential,
+    ) -> Result<Gitea> {
+        let host = url.parts().map_or("", |(host, _)| host);
+        let api = api(settings, || gitea::api(host))?;
+        let identity = token(settings, credential);
+        let access = Access::new(self.client.clone(), api.clone(), url.clone(), identity);
+        Ok(Gitea::new(gitea::Connection {
+            client: self.client.clone(),
+            api,
+            repository: url.clone(),
+            access: Arc::new(access),
         }))
     }
 
@@ -140,4 +150,22 @@ impl Forges<'_> {
         self.budgets.push(kept);
         budget
     }
+}
+
+/// What is stated, or what the host's name says.
+fn api(settings: &ForgeSettings, of_host: impl Fn() -> String) -> Result<Url> {
+    if let Some(api) = &settings.api {
+        return Ok(api.clone());
+    }
+    let address = of_host();
+    let api = address.parse();
+    api.with_context(|| format!("{address} is no address of an API"))
+}
+
+/// The forge's own token, or else that of the repository.
+fn token(settings: &ForgeSettings, of_repository: &Credential) -> Identity {
+    Identity::Token(match &settings.credential {
+        Credential::Default => of_repository.clone(),
+        named => named.clone(),
+    })
 }

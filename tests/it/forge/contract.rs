@@ -87,7 +87,8 @@ pub(super) async fn check(bed: &dyn Bed) {
     statuses_are_read_as_they_were_set(bed).await;
 }
 
-fn head(case: &str) -> String {
+/// The branch of a case's proposal.
+pub(super) fn head(case: &str) -> String {
     format!("towpath/production/{case}")
 }
 
@@ -133,7 +134,7 @@ pub(super) fn status(description: &str) -> Status {
 }
 
 /// A branch of its own, and what opens its request.
-async fn proposed(bed: &dyn Bed, case: &str) -> Opening {
+pub(super) async fn proposed(bed: &dyn Bed, case: &str) -> Opening {
     let commit = bed
         .commit(&head(case), &format!("{case}.yaml"), "one\n")
         .await;
@@ -147,7 +148,7 @@ async fn proposed(bed: &dyn Bed, case: &str) -> Opening {
 }
 
 /// The request that was just opened.
-async fn open(bed: &dyn Bed, case: &str) -> Request {
+pub(super) async fn opened(bed: &dyn Bed, case: &str) -> Request {
     let opening = proposed(bed, case).await;
     let now = bed.now().await;
     bed.forge().open(&opening, now).await.unwrap().request
@@ -201,7 +202,7 @@ async fn read_anew_and_read_on(bed: &dyn Bed) {
         before,
         "nothing changed"
     );
-    let request = open(bed, "news").await;
+    let request = opened(bed, "news").await;
     let after = forge.requests(&before, bed.now().await).await.unwrap();
     let changed: Vec<&str> = after.changed(&before).into_iter().collect();
     assert_eq!(changed, [head("news")]);
@@ -212,7 +213,7 @@ async fn read_anew_and_read_on(bed: &dyn Bed) {
 }
 
 async fn follows_its_branch(bed: &dyn Bed) {
-    let request = open(bed, "moves").await;
+    let request = opened(bed, "moves").await;
     let commit = bed.commit(&head("moves"), "moves.yaml", "two\n").await;
     let after = look(bed, "moves").await;
     assert_eq!((after.number, after.head), (request.number, commit));
@@ -220,7 +221,7 @@ async fn follows_its_branch(bed: &dyn Bed) {
 }
 
 async fn peoples_words_stay(bed: &dyn Bed) {
-    let request = open(bed, "words").await;
+    let request = opened(bed, "words").await;
     bed.edits(&request, "Look at this", "Mind the queue.").await;
     let edited = look(bed, "words").await;
     assert_eq!(edited.says, request.says, "our part is as it was");
@@ -245,7 +246,7 @@ async fn peoples_words_stay(bed: &dyn Bed) {
 }
 
 async fn closed_and_opened_again(bed: &dyn Bed) {
-    let request = open(bed, "closed").await;
+    let request = opened(bed, "closed").await;
     bed.sets_open(&request, false).await;
     let closed = look(bed, "closed").await;
     assert_eq!(
@@ -280,7 +281,7 @@ async fn merged(bed: &dyn Bed) {
         ("by-squash", How::Squash),
         ("by-rebase", How::Rebase),
     ] {
-        let request = open(bed, case).await;
+        let request = opened(bed, case).await;
         bed.merges(&request, how).await;
         let merged = look(bed, case).await;
         let RequestState::Merged { commit } = merged.state else {
@@ -292,7 +293,7 @@ async fn merged(bed: &dyn Bed) {
 }
 
 async fn its_branch_is_deleted(bed: &dyn Bed) {
-    let request = open(bed, "gone").await;
+    let request = opened(bed, "gone").await;
     bed.delete(&head("gone")).await;
     let gone = look(bed, "gone").await;
     assert_eq!(
@@ -302,7 +303,7 @@ async fn its_branch_is_deleted(bed: &dyn Bed) {
 }
 
 async fn closed_with_words_once(bed: &dyn Bed) {
-    let request = open(bed, "served").await;
+    let request = opened(bed, "served").await;
     for _ in 0..2 {
         let now = bed.now().await;
         let closed = bed
@@ -319,7 +320,7 @@ async fn closed_with_words_once(bed: &dyn Bed) {
         .filter(|it| it.contains("it already runs"));
     assert_eq!(said.count(), 1, "{:?}", page.comments);
     // One that was merged meanwhile is left as it is.
-    let request = open(bed, "merged-meanwhile").await;
+    let request = opened(bed, "merged-meanwhile").await;
     bed.merges(&request, How::Commit).await;
     let now = bed.now().await;
     let left = bed
@@ -332,7 +333,7 @@ async fn closed_with_words_once(bed: &dyn Bed) {
 }
 
 async fn disarmed(bed: &dyn Bed) {
-    let request = open(bed, "armed").await;
+    let request = opened(bed, "armed").await;
     bed.approves(&request).await;
     let armed = look(bed, "armed").await;
     let by = armed.armed.clone().unwrap_or_default();

@@ -180,19 +180,7 @@ impl Bed for Simulated {
             .await;
         let rest = format!("issues/{}/comments", request.number.unwrap());
         let comments = self.ask("ann", Method::GET, &rest, None).await;
-        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        let names = seen["labels"].as_array().unwrap().iter();
-        Page {
-            title: text(&seen["title"]),
-            body: text(&seen["body"]),
-            labels: names.map(|label| text(&label["name"])).collect(),
-            comments: comments
-                .as_array()
-                .unwrap()
-                .iter()
-                .map(|it| text(&it["body"]))
-                .collect(),
-        }
+        super::page(&seen, &comments)
     }
 
     async fn has(&self, commit: CommitId) -> bool {
