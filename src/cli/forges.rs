@@ -107,17 +107,16 @@ impl Forges<'_> {
         credential: &Credential,
     ) -> Result<GitHub> {
         let api = api(url, settings, github::api)?;
-        let identity = match (&settings.app, &settings.credential) {
-            (Some(app), _) => Identity::App {
+        let identity = match &settings.app {
+            Some(app) => Identity::App {
                 id: app.id,
                 key: app.key.clone(),
             },
-            (None, Credential::Default) => Identity::Token(credential.clone()),
-            (None, named) => Identity::Token(named.clone()),
+            None => token(settings, credential),
         };
         let budget = self.budget(&api, &identity);
         let access = Access::new(self.client.clone(), api.clone(), url.clone(), identity);
-        Ok(GitHub::new(Connection {
+        Ok(GitHub::new(github::Connection {
             client: self.client.clone(),
             api,
             repository: url.clone(),
@@ -139,11 +138,7 @@ impl Forges<'_> {
             );
         }
         let api = api(url, settings, gitea::api)?;
-        let token = match &settings.credential {
-            Credential::Default => credential.clone(),
-            named => named.clone(),
-        };
-        let identity = Identity::Token(token);
+        let identity = token(settings, credential);
         let access = Access::new(self.client.clone(), api.clone(), url.clone(), identity);
         Ok(Gitea::new(gitea::Connection {
             client: self.client.clone(),
@@ -174,4 +169,12 @@ fn api(url: &RepositoryUrl, settings: &ForgeSettings, usual: fn(&str) -> String)
     let address = usual(url.host().unwrap_or_default());
     let api = address.parse();
     api.with_context(|| format!("{address} is no address of an API"))
+}
+
+/// The forge's own token, or else that of the repository.
+fn token(settings: &ForgeSettings, of_repository: &Credential) -> Identity {
+    Identity::Token(match &settings.credential {
+        Credential::Default => of_repository.clone(),
+        named => named.clone(),
+    })
 }
