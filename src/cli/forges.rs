@@ -10,12 +10,14 @@ use crate::config::{Config, ForgeSettings};
 use crate::forge::SharedForge;
 use crate::forge::gitea::{self, Gitea};
 use crate::forge::github::{self, Access, Budget, Connection, GitHub, Identity};
+use crate::http::Meter;
 use crate::model::{Credential, Environment, ForgeKind, Gate, Pipeline, RepositoryUrl};
 
 /// Makes them. Asks nothing.
 pub(super) struct Forges<'a> {
     config: &'a Config,
     client: &'a reqwest::Client,
+    meter: &'a Meter,
     /// By API and identity: what is asked of one counts for all its repositories.
     budgets: Vec<(Url, Identity, Arc<Budget>)>,
     made: BTreeMap<RepositoryUrl, SharedForge>,
@@ -28,10 +30,12 @@ pub(super) struct Forges<'a> {
 pub(super) fn all(
     config: &Config,
     client: &reqwest::Client,
+    meter: &Meter,
 ) -> Result<BTreeMap<RepositoryUrl, SharedForge>> {
     let mut forges = Forges {
         config,
         client,
+        meter,
         budgets: Vec::new(),
         made: BTreeMap::new(),
     };
@@ -103,17 +107,16 @@ impl Forges<'_> {
         credential: &Credential,
     ) -> Result<GitHub> {
         let api = api(url, settings, github::api)?;
-        let identity = match (&settings.app, &settings.credential) {
-            (Some(app), _) => Identity::App {
+        let identity = match &settings.app {
+            Some(app) => Identity::App {
                 id: app.id,
                 key: app.key.clone(),
             },
-            (None, Credential::Default) => Identity::Token(credential.clone()),
-            (None, named) => Identity::Token(named.clone()),
+            None => token(settings, credential),
         };
         let budget = self.budget(&api, &identity);
         let access = Access::new(self.client.clone(), api.clone(), url.clone(), identity);
-        Ok(GitHub::new(Connection {
+        Ok(GitHub::new(github::Connection {
             client: self.client.clone(),
             api,
             repository: url.clone(),
@@ -135,11 +138,7 @@ impl Forges<'_> {
             );
         }
         let api = api(url, settings, gitea::api)?;
-        let token = match &settings.credential {
-            Credential::Default => credential.clone(),
-            named => named.clone(),
-        };
-        let identity = Identity::Token(token);
+        let identity = token(settings, credential);
         let access = Access::new(self.client.clone(), api.clone(), url.clone(), identity);
         Ok(Gitea::new(gitea::Connection {
             client: self.client.clone(),
@@ -155,7 +154,7 @@ impl Forges<'_> {
         if let Some((_, _, budget)) = same {
             return budget.clone();
         }
-        let budget = Arc::new(Budget::default());
+        let budget = Arc::new(Budget::metered(self.meter.clone()));
         let kept = (api.clone(), identity.clone(), budget.clone());
         self.budgets.push(kept);
         budget
@@ -170,4 +169,12 @@ fn api(url: &RepositoryUrl, settings: &ForgeSettings, usual: fn(&str) -> String)
     let address = usual(url.host().unwrap_or_default());
     let api = address.parse();
     api.with_context(|| format!("{address} is no address of an API"))
+}
+
+/// The forge's own token, or else that of the repository.
+fn token(settings: &ForgeSettings, of_repository: &Credential) -> Identity {
+    Identity::Token(match &settings.credential {
+        Credential::Default => of_repository.clone(),
+        named => named.clone(),
+    })
 }

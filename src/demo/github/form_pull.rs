@@ -122,6 +122,7 @@ impl Form<'_> {
             "name": label.name,
             "color": label.color,
             "default": false,
+            // In requests of a list it must be a text.
             "description": "",
         })
     }

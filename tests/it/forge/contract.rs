@@ -112,6 +112,27 @@ pub(super) fn policy(labels: &[&str]) -> Arc<RequestPolicy> {
     })
 }
 
+/// What opens a request from this branch.
+pub(super) fn opening(head: &str, commit: CommitId, labels: &[&str]) -> Opening {
+    Opening {
+        head: head.to_owned(),
+        commit,
+        base: BASE.to_owned(),
+        content: content(head, "words"),
+        policy: policy(labels),
+    }
+}
+
+/// A status of its own.
+pub(super) fn status(description: &str) -> Status {
+    Status {
+        context: "towpath/proven".to_owned(),
+        progress: Progress::Success,
+        description: description.to_owned(),
+        url: None,
+    }
+}
+
 /// A branch of its own, and what opens its request.
 async fn proposed(bed: &dyn Bed, case: &str) -> Opening {
     let commit = bed
