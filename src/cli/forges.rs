@@ -3,19 +3,21 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use url::Url;
 
 use crate::config::{Config, ForgeSettings};
 use crate::forge::SharedForge;
 use crate::forge::gitea::{self, Gitea};
-use crate::forge::github::{self, Access, Budget, GitHub, Identity};
+use crate::forge::github::{self, Access, Budget, Connection, GitHub, Identity};
+use crate::http::Meter;
 use crate::model::{Credential, Environment, ForgeKind, Gate, Pipeline, RepositoryUrl};
 
 /// Makes them. Asks nothing.
 pub(super) struct Forges<'a> {
     config: &'a Config,
     client: &'a reqwest::Client,
+    meter: &'a Meter,
     /// By API and identity: what is asked of one counts for all its repositories.
     budgets: Vec<(Url, Identity, Arc<Budget>)>,
     made: BTreeMap<RepositoryUrl, SharedForge>,
@@ -28,10 +30,12 @@ pub(super) struct Forges<'a> {
 pub(super) fn all(
     config: &Config,
     client: &reqwest::Client,
+    meter: &Meter,
 ) -> Result<BTreeMap<RepositoryUrl, SharedForge>> {
     let mut forges = Forges {
         config,
         client,
+        meter,
         budgets: Vec::new(),
         made: BTreeMap::new(),
     };
@@ -102,7 +106,7 @@ impl Forges<'_> {
         settings: &ForgeSettings,
         credential: &Credential,
     ) -> Result<GitHub> {
-        let api = api(settings, || github::api(url.host().unwrap_or_default()))?;
+        let api = api(url, settings, github::api)?;
         let identity = match &settings.app {
             Some(app) => Identity::App {
                 id: app.id,
@@ -127,8 +131,13 @@ impl Forges<'_> {
         settings: &ForgeSettings,
         credential: &Credential,
     ) -> Result<Gitea> {
-        let host = url.parts().map_or("", |(host, _)| host);
-        let api = api(settings, || gitea::api(host))?;
+        let host = url.host().unwrap_or_default();
+        if settings.app.is_some() {
+            bail!(
+                "Gitea has no Apps: write `credential` instead of `app` in `forges: {{ {host}: … }}`"
+            );
+        }
+        let api = api(url, settings, gitea::api)?;
         let identity = token(settings, credential);
         let access = Access::new(self.client.clone(), api.clone(), url.clone(), identity);
         Ok(Gitea::new(gitea::Connection {
@@ -145,19 +154,19 @@ impl Forges<'_> {
         if let Some((_, _, budget)) = same {
             return budget.clone();
         }
-        let budget = Arc::new(Budget::default());
+        let budget = Arc::new(Budget::metered(self.meter.clone()));
         let kept = (api.clone(), identity.clone(), budget.clone());
         self.budgets.push(kept);
         budget
     }
 }
 
-/// What is stated, or what the host's name says.
-fn api(settings: &ForgeSettings, of_host: impl Fn() -> String) -> Result<Url> {
+/// Where the API is: as configured, or as is usual on the host.
+fn api(url: &RepositoryUrl, settings: &ForgeSettings, usual: fn(&str) -> String) -> Result<Url> {
     if let Some(api) = &settings.api {
         return Ok(api.clone());
     }
-    let address = of_host();
+    let address = usual(url.host().unwrap_or_default());
     let api = address.parse();
     api.with_context(|| format!("{address} is no address of an API"))
 }

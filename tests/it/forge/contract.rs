@@ -92,7 +92,7 @@ pub(super) fn head(case: &str) -> String {
     format!("towpath/production/{case}")
 }
 
-fn content(title: &str, words: &str) -> Content {
+pub(super) fn content(title: &str, words: &str) -> Content {
     Content {
         title: title.to_owned(),
         block: format!("<!-- towpath:begin production/shop -->\n\n{words}\n\n<!-- towpath:end -->"),
@@ -100,7 +100,7 @@ fn content(title: &str, words: &str) -> Content {
     }
 }
 
-fn policy(labels: &[&str]) -> Arc<RequestPolicy> {
+pub(super) fn policy(labels: &[&str]) -> Arc<RequestPolicy> {
     Arc::new(RequestPolicy {
         title: TitleTemplate::default(),
         labels: labels.iter().map(|&it| it.to_owned()).collect(),
@@ -134,7 +134,7 @@ pub(super) fn status(description: &str) -> Status {
 }
 
 /// A branch of its own, and what opens its request.
-pub(super) async fn proposed(bed: &dyn Bed, case: &str) -> Opening {
+async fn proposed(bed: &dyn Bed, case: &str) -> Opening {
     let commit = bed
         .commit(&head(case), &format!("{case}.yaml"), "one\n")
         .await;
