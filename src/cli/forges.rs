@@ -9,7 +9,7 @@ use url::Url;
 use crate::config::{Config, ForgeSettings};
 use crate::forge::SharedForge;
 use crate::forge::gitea::{self, Gitea};
-use crate::forge::github::{self, Access, Budget, Connection, GitHub, Identity};
+use crate::forge::github::{self, Access, Budget, GitHub, Identity};
 use crate::http::Meter;
 use crate::model::{Credential, Environment, ForgeKind, Gate, Pipeline, RepositoryUrl};
 
