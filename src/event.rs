@@ -35,6 +35,8 @@ pub enum EventKind {
     Committed,
     /// It is proposed to a gated environment.
     Proposed,
+    /// The request about its proposal is opened.
+    Opened,
     /// A person merged the proposal.
     Merged,
     /// A person declined the proposal.
@@ -60,6 +62,7 @@ impl EventKind {
             Self::ReleaseSeen => "release-seen",
             Self::Committed => "committed",
             Self::Proposed => "proposed",
+            Self::Opened => "opened",
             Self::Merged => "merged",
             Self::Declined => "declined",
             Self::Promoted => "promoted",

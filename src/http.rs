@@ -4,6 +4,8 @@
 //! Owns how connections are made and how long they may be silent. Knows no credential: whoever
 //! sends one adds it to its own request, and it is dropped when a redirect leaves the host.
 
+mod meter;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -11,6 +13,8 @@ use anyhow::{Context as _, bail};
 use hyper_util::client::proxy::matcher::Matcher;
 use reqwest::{Certificate, Client, NoProxy, Proxy, redirect};
 use url::Url;
+
+pub use meter::{Budget, Called, HostMeter, Meter};
 
 /// Sent with every request.
 pub const USER_AGENT: &str = concat!("towpath/", env!("CARGO_PKG_VERSION"));

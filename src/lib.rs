@@ -27,4 +27,5 @@ pub mod reconcile;
 pub mod registry;
 pub mod secret;
 pub mod serve;
+pub mod shown;
 pub mod smoke;

@@ -62,13 +62,14 @@ impl Fixture {
         let root = git.url("it");
         let root = root.trim_end_matches("/it.git");
         let recorder = Recorder::start(root, &client).await?;
-        let (hooks, stop) = (Hooks::default(), CancellationToken::new());
-        let address =
-            serve::listen(([127, 0, 0, 1], 0).into(), hooks.clone(), stop.clone()).await?;
+        let (hooks, stop) = (Hooks::open(), CancellationToken::new());
+        let any = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+        let address = serve::listen(any, hooks.clone(), stop.clone()).await?;
         let hooks_url: url::Url = format!("http://{address}/hooks/registry").parse()?;
         let notify = Notify {
             client: client.clone(),
             url: hooks_url.clone(),
+            host: None,
             authorization: None,
         };
         let registry = DemoRegistry::start(Access::Open, notifies.then_some(notify)).await?;
@@ -166,6 +167,7 @@ impl Fixture {
             registry: Arc::new(registry),
             repositories,
             clusters: reading(&clusters),
+            forges: BTreeMap::new(),
             probe: Arc::new(HttpProbe::new(self.client.clone())),
         };
         let pipelines = config.pipelines;
@@ -173,6 +175,7 @@ impl Fixture {
             pipelines,
             &outside,
             clusters,
+            BTreeMap::new(),
             &config.settings.author,
             Intervals::default(),
             now,

@@ -7,6 +7,7 @@
 
 mod fixture;
 mod hundred;
+mod kube;
 mod marks;
 mod notification;
 mod outside;
@@ -58,6 +59,10 @@ fn main() -> Result<()> {
         }
         if is_wanted("process") {
             process::measure(&sizes).await?;
+        }
+        let halves = ["kube", "thousand"].map(is_wanted);
+        if halves.contains(&true) {
+            kube::measure(halves).await?;
         }
         Ok(())
     })

@@ -135,7 +135,9 @@ impl Site {
             applications([("shop".to_owned(), image)], &["staging"]),
             (
                 "towpath.yaml".to_owned(),
-                format!("listen: 127.0.0.1:{hooks}\n"),
+                format!(
+                    "listen: 127.0.0.1:{hooks}\nwebhooks: {{ registry: {{ unauthenticated: true }} }}\n"
+                ),
             ),
         ];
         write(&configuration, &files)?;
@@ -273,7 +275,7 @@ async fn tags(repository: &Path) -> Result<String> {
 }
 
 /// A port that nobody listens at now.
-fn free_port() -> Result<u16> {
+pub(crate) fn free_port() -> Result<u16> {
     let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
     Ok(listener.local_addr()?.port())
 }

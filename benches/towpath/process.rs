@@ -52,8 +52,8 @@ pub(crate) async fn measure(sizes: &[usize]) -> Result<()> {
             it.to_settle.registry.to_string(),
             it.to_settle.git.to_string(),
             it.pushes.to_string(),
-            format!("{:.1}", it.mebibytes("VmRSS")?),
-            format!("{:.1}", it.mebibytes("VmHWM")?),
+            format!("{:.1}", mebibytes(&it.child, "VmRSS")?),
+            format!("{:.1}", mebibytes(&it.child, "VmHWM")?),
             format!("{:.2} %", 100.0 * cpu / seconds),
             format!(
                 "{:.1}",
@@ -152,7 +152,8 @@ impl Running {
         };
         let pushed = running.fixture.registry.counts().all();
         for (name, _) in ENVIRONMENTS {
-            while !running.is_settled(name, count).await? {
+            let repository = running.fixture.git.path(name);
+            while !is_settled(&repository, name, count).await? {
                 if start.elapsed() > SETTLES_WITHIN {
                     bail!("{} in {name}: not settled in time", running.name);
                 }
@@ -169,43 +170,8 @@ impl Running {
         Ok(running)
     }
 
-    /// Whether the records tell of so many units, and of no deployment that waits for a verdict or
-    /// its tag.
-    async fn is_settled(&self, environment: &str, units: usize) -> Result<bool> {
-        let repository = self.fixture.git.path(environment);
-        let present = format!("refs/notes/towpath/{environment}:present");
-        let standing = format!("{present}/environment");
-        let Ok(standing) = run(&repository, "git", &["cat-file", "blob", &standing]).await else {
-            return Ok(false);
-        };
-        if standing.contains("\"open\"") {
-            return Ok(false);
-        }
-        let applications = format!("{present}/applications");
-        let listed = run(
-            &repository,
-            "git",
-            &["ls-tree", "--name-only", &applications],
-        )
-        .await?;
-        Ok(listed.lines().count() == units)
-    }
-
-    fn process(&self) -> Result<PathBuf> {
-        let id = self.child.id().context("towpath run ended")?;
-        Ok(PathBuf::from(format!("/proc/{id}")))
-    }
-
-    fn mebibytes(&self, field: &str) -> Result<f64> {
-        let status = std::fs::read_to_string(self.process()?.join("status"))?;
-        let line = status.lines().find_map(|line| line.strip_prefix(field));
-        let line = line.with_context(|| format!("no {field} in /proc"))?;
-        let number = line.trim_start_matches(':').trim().trim_end_matches(" kB");
-        Ok(number.parse::<f64>()? / 1024.0)
-    }
-
     fn used(&self) -> Result<Used> {
-        let stat = std::fs::read_to_string(self.process()?.join("stat"))?;
+        let stat = std::fs::read_to_string(process(&self.child)?.join("stat"))?;
         let (_, after_name) = stat.rsplit_once(')').context("no name in /proc")?;
         let fields: Vec<&str> = after_name.split_whitespace().collect();
         let [user, system] = [fields.get(11), fields.get(12)].map(|it| it.copied().unwrap_or("0"));
@@ -239,9 +205,15 @@ pub(crate) fn write(folder: &Path, files: &[(String, String)]) -> Result<()> {
 
 /// Starts `towpath run`, its cache in this folder, taking webhooks at this address.
 pub(crate) fn towpath(folder: &Path, configuration: &Path, hooks: &str) -> Result<Child> {
+    command(folder, configuration, &["run", "--listen", hooks])
+}
+
+/// Starts towpath, its cache and its log in this folder.
+pub(crate) fn command(folder: &Path, configuration: &Path, arguments: &[&str]) -> Result<Child> {
     let log = std::fs::File::create(folder.join("towpath.log"))?;
     Command::new(env!("CARGO_BIN_EXE_towpath"))
-        .args(["run", "--listen", hooks, "--config"])
+        .args(arguments)
+        .arg("--config")
         .arg(configuration)
         .env("XDG_CACHE_HOME", folder.join("cache"))
         .env("HOME", folder)
@@ -250,5 +222,40 @@ pub(crate) fn towpath(folder: &Path, configuration: &Path, hooks: &str) -> Resul
         .stderr(log)
         .kill_on_drop(true)
         .spawn()
-        .context("towpath run cannot be started")
+        .context("towpath cannot be started")
+}
+
+/// A process's memory in MiB: `VmRSS` is what is resident, `VmHWM` the most that was (proc(5)).
+pub(crate) fn mebibytes(child: &Child, field: &str) -> Result<f64> {
+    let status = std::fs::read_to_string(process(child)?.join("status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix(field));
+    let line = line.with_context(|| format!("no {field} in /proc"))?;
+    let number = line.trim_start_matches(':').trim().trim_end_matches(" kB");
+    Ok(number.parse::<f64>()? / 1024.0)
+}
+
+fn process(child: &Child) -> Result<PathBuf> {
+    let id = child.id().context("towpath ended")?;
+    Ok(PathBuf::from(format!("/proc/{id}")))
+}
+
+/// Whether the records of an environment tell of so many units, and of no deployment that waits for a
+/// verdict or its tag.
+pub(crate) async fn is_settled(repository: &Path, environment: &str, units: usize) -> Result<bool> {
+    let present = format!("refs/notes/towpath/{environment}:present");
+    let standing = format!("{present}/environment");
+    let Ok(standing) = run(repository, "git", &["cat-file", "blob", &standing]).await else {
+        return Ok(false);
+    };
+    if standing.contains("\"open\"") {
+        return Ok(false);
+    }
+    let applications = format!("{present}/applications");
+    let listed = run(
+        repository,
+        "git",
+        &["ls-tree", "--name-only", &applications],
+    )
+    .await?;
+    Ok(listed.lines().count() == units)
 }

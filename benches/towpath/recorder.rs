@@ -1,5 +1,5 @@
 //! A proxy in front of the git server that keeps the body of every push, so that the very same
-//! requests can be made again without Towpath.
+//! requests can be made again without Towpath, and the moment of every answer.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,9 +12,22 @@ use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
+use jiff::Timestamp;
 use reqwest::header::CONTENT_TYPE;
+use towpath::clock;
 
 const PUSH: &str = "/git-receive-pack";
+
+/// What the git server was asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Asked {
+    /// What its refs are, or objects.
+    Look,
+    /// To take records.
+    Records,
+    /// To take something else.
+    Push,
+}
 
 pub(crate) struct Recorder {
     address: SocketAddr,
@@ -26,6 +39,7 @@ struct Shared {
     target: String,
     client: reqwest::Client,
     pushes: Mutex<Vec<Bytes>>,
+    answers: Mutex<Vec<(Timestamp, Asked)>>,
 }
 
 impl Recorder {
@@ -35,6 +49,7 @@ impl Recorder {
             target: target.to_owned(),
             client: client.clone(),
             pushes: Mutex::default(),
+            answers: Mutex::default(),
         });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
@@ -59,6 +74,12 @@ impl Recorder {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         std::mem::take(&mut *pushes)
+    }
+
+    /// What was answered since the last time, and when.
+    pub(crate) fn take_answers(&self) -> Vec<(Timestamp, Asked)> {
+        let answers = self.shared.answers.lock();
+        std::mem::take(&mut *answers.unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Makes a recorded push again, bare, against another repository. Gives how long it took.
@@ -96,7 +117,12 @@ async fn forward(shared: &Shared, request: Request) -> Result<Response> {
     let (parts, body) = request.into_parts();
     let path = parts.uri.path_and_query().context("no path")?;
     let body = axum::body::to_bytes(body, usize::MAX).await?;
-    if parts.uri.path().ends_with(PUSH) {
+    let asked = match parts.uri.path().ends_with(PUSH) {
+        true if names_records(&body) => Asked::Records,
+        true => Asked::Push,
+        false => Asked::Look,
+    };
+    if asked != Asked::Look {
         let mut pushes = shared.pushes.lock().unwrap_or_else(PoisonError::into_inner);
         pushes.push(body.clone());
     }
@@ -114,9 +140,22 @@ async fn forward(shared: &Shared, request: Request) -> Result<Response> {
     let status = answer.status();
     let kind = answer.headers().get(CONTENT_TYPE).cloned();
     let mut response = Response::new(Body::from(answer.bytes().await?));
+    let mut answers = shared
+        .answers
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner);
+    answers.push((clock::now(), asked));
+    drop(answers);
     *response.status_mut() = status;
     if let Some(kind) = kind {
         response.headers_mut().insert(CONTENT_TYPE, kind);
     }
     Ok(response)
+}
+
+/// Whether a push moves records: its commands stand before the pack, in clear text.
+fn names_records(push: &[u8]) -> bool {
+    let pack = push.windows(4).position(|it| it == b"PACK");
+    let commands = &push[..pack.unwrap_or(push.len())];
+    commands.windows(11).any(|it| it == b"refs/notes/")
 }

@@ -152,7 +152,7 @@ impl<'a> Batch<'a> {
                 self.expect(order, &statements.planned_on)?;
                 self.record(order, statements)
             }
-            Step::Apply(_) | Step::Smoke(_) => {
+            Step::Open(_) | Step::Close(_) | Step::Disarm(_) | Step::Apply(_) | Step::Smoke(_) => {
                 Err(Unfit::Failed("this step is not written to git".to_owned()))
             }
         }
@@ -254,7 +254,7 @@ impl<'a> Batch<'a> {
         };
         let head = withdraw.planned_on.head;
         self.note(order, Said::BY_US, head, vec![statement])?;
-        if withdraw.planned_on.proposal.is_some() {
+        if withdraw.planned_on.proposal.is_some() && !withdraw.keeps_branch {
             self.after.insert(names.proposal, None);
         }
         Ok(Vec::new())

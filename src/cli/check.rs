@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::Output;
 use crate::config::{Config, Problem, Problems, Severity, in_words};
-use crate::model::{Environment, Follow, Gate, Pipeline};
+use crate::model::{Admission, Environment, Follow, Gate, Pipeline};
 
 /// Report every mistake in the configuration, or in manifests
 ///
@@ -113,7 +113,25 @@ fn in_lines(configuration: &Result<Config, Problems>, out: &mut dyn Write) -> io
     for warning in &config.warnings {
         writeln!(out, "{warning}")?;
     }
-    writeln!(out, "note: {TRUST}")
+    for note in notes(config) {
+        writeln!(out, "note: {note}")?;
+    }
+    Ok(())
+}
+
+/// What holds beyond the pipelines and should be known.
+fn notes(config: &Config) -> Vec<String> {
+    let open = config.settings.webhooks.iter();
+    let open = open.filter(|(_, admission)| matches!(admission, Admission::Unauthenticated));
+    let open: Vec<_> = open.map(|(sender, _)| format!("`{sender}`")).collect();
+    let mut notes = vec![TRUST.to_owned()];
+    if !open.is_empty() {
+        notes.push(format!(
+            "webhooks of {} are taken without authentication: whoever reaches the address can have sources looked at again",
+            open.join(", ")
+        ));
+    }
+    notes
 }
 
 /// The first few names, and how many more there are.
@@ -176,7 +194,7 @@ struct View {
     ok: bool,
     problems: Vec<ProblemView>,
     applications: Vec<ApplicationView>,
-    notes: Vec<&'static str>,
+    notes: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -217,7 +235,7 @@ impl View {
                     .iter()
                     .map(|it| ApplicationView::of(it))
                     .collect(),
-                notes: vec![TRUST],
+                notes: notes(config),
             },
             Err(problems) => Self {
                 ok: false,

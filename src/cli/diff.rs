@@ -13,11 +13,11 @@ use serde_json::Value;
 use super::setup::Setup;
 use super::{Output, exit, names, view};
 use crate::clock;
-use crate::cluster::UnitScope;
+use crate::cluster::{Preview, UnitScope};
 use crate::model::{ApplicationName, EnvironmentName, Release};
 use crate::observe::Observatory;
 use crate::plan::{Reason, World};
-use crate::present::diff::{self, Change, FieldDiff, ObjectDiff, Sign, Versions};
+use crate::present::diff::{Change, FieldDiff, Sign, Trial, Tried};
 
 /// Show what the cluster would make of what the branch asks for
 ///
@@ -66,19 +66,6 @@ pub async fn run(args: &Args, setup: &Setup, out: &mut dyn Write) -> Result<u8> 
     })
 }
 
-/// An object that the cluster was asked about.
-struct Tried {
-    diff: ObjectDiff,
-    /// Why the cluster could not try it, or what it has against it.
-    note: Option<String>,
-}
-
-impl Tried {
-    fn is_unchanged(&self) -> bool {
-        self.diff.change == Change::Unchanged && self.note.is_none()
-    }
-}
-
 /// Every object of the unit, by name.
 async fn objects(args: &Args, setup: &Setup, now: Timestamp) -> Result<Vec<Tried>> {
     let pipelines = names::pipelines(setup, Some(&args.application))?;
@@ -117,17 +104,7 @@ async fn objects(args: &Args, setup: &Setup, now: Timestamp) -> Result<Vec<Tried
     };
     let mut previews = cluster.preview(&scope, &rendered, now).await?;
     previews.sort_by(|a, b| a.reference.cmp(&b.reference));
-    let diffs = previews.into_iter().map(|preview| {
-        let diff = diff::compare(Versions {
-            reference: &preview.reference,
-            before: preview.before.as_ref(),
-            after: preview.after.as_ref(),
-            secret: preview.secret,
-        });
-        let note = preview.note;
-        Tried { diff, note }
-    });
-    Ok(diffs.collect())
+    Ok(previews.into_iter().map(Preview::tried).collect())
 }
 
 async fn read_releases(observatory: &Observatory, now: Timestamp) {
@@ -175,8 +152,12 @@ fn find(world: &World, name: &str) -> Result<Release> {
 fn table(objects: &[Tried], out: &mut dyn Write) -> Result<()> {
     let bold = Style::new().bold();
     let place = AnsiColor::Cyan.on_default();
-    let warning = AnsiColor::Red.on_default();
-    for Tried { diff, note } in objects.iter().filter(|it| !it.is_unchanged()) {
+    for tried in objects.iter().filter(|it| !it.is_unchanged()) {
+        let diff = &tried.diff;
+        let warning = match tried.trial {
+            Trial::Refused(_) => AnsiColor::Red.on_default(),
+            _ => AnsiColor::Yellow.on_default(),
+        };
         let style = style(diff.change);
         let (sign, reference) = (diff.change.sign(), &diff.reference);
         let word = diff.change.name();
@@ -184,8 +165,8 @@ fn table(objects: &[Tried], out: &mut dyn Write) -> Result<()> {
             out,
             "{style}{sign}{style:#} {bold}{reference}{bold:#} {style}would be {word}{style:#}"
         )?;
-        for line in note.iter().flat_map(|note| note.lines()) {
-            writeln!(out, "{warning}! {line}{warning:#}")?;
+        if let (Some(outcome), Some(why)) = (tried.trial.outcome(), tried.trial.why()) {
+            writeln!(out, "{warning}! {outcome}: {why}{warning:#}")?;
         }
         for hunk in &diff.hunks {
             if !hunk.within.is_empty() {
@@ -206,7 +187,15 @@ fn table(objects: &[Tried], out: &mut dyn Write) -> Result<()> {
         let count = objects.iter().filter(|it| it.diff.change == change).count();
         (count > 0).then(|| format!("{count} {}", change.name()))
     });
-    writeln!(out, "{}", counts.collect::<Vec<_>>().join(", "))?;
+    let outcomes = Trial::OUTCOMES.into_iter().filter_map(|outcome| {
+        let with = objects
+            .iter()
+            .filter(|it| it.trial.outcome() == Some(outcome));
+        let count = with.count();
+        (count > 0).then(|| format!("{count} {outcome}"))
+    });
+    let counts: Vec<String> = counts.chain(outcomes).collect();
+    writeln!(out, "{}", counts.join(", "))?;
     Ok(())
 }
 
@@ -228,9 +217,12 @@ struct ObjectView<'a> {
     namespace: Option<&'a str>,
     name: &'a str,
     change: &'static str,
-    /// Why the cluster could not try it, or what it has against it.
+    /// `made anew`, `not tried` or `refused`, where the cluster does not simply take it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    note: Option<&'a str>,
+    outcome: Option<&'static str>,
+    /// Why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     fields: Vec<FieldView<'a>>,
     /// The whole of it, where it would be created.
@@ -248,7 +240,8 @@ struct FieldView<'a> {
 }
 
 impl<'a> ObjectView<'a> {
-    fn of(Tried { diff, note }: &'a Tried) -> Self {
+    fn of(tried: &'a Tried) -> Self {
+        let diff = &tried.diff;
         let field = |field: &'a FieldDiff| FieldView {
             path: &field.path,
             before: field.before.as_ref(),
@@ -260,7 +253,8 @@ impl<'a> ObjectView<'a> {
             namespace: diff.reference.namespace.as_deref(),
             name: &diff.reference.name,
             change: diff.change.name(),
-            note: note.as_deref(),
+            outcome: tried.trial.outcome(),
+            why: tried.trial.why(),
             fields: diff.fields.iter().map(field).collect(),
             object: diff.created.as_ref(),
         }

@@ -146,7 +146,10 @@ fn hint(
         else {
             continue;
         };
-        if let Some(Reason::Gate { .. }) = view::waiting(unit).map(|waiting| &waiting.reason) {
+        if let Some(Reason::Gate {
+            is_branch: true, ..
+        }) = view::waiting(unit).map(|waiting| &waiting.reason)
+        {
             let branch = crate::model::proposal_branch(name, &pipeline.application.name);
             writeln!(
                 err,

@@ -1,13 +1,14 @@
 //! `towpath inventory`: every object that is Towpath's in a cluster. Writes nothing: it holds the
 //! reading halves.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 
 use anstyle::{AnsiColor, Style};
 use anyhow::Result;
 use comfy_table::{Table, presets};
 use futures_util::future::join_all;
+use jiff::Timestamp;
 use serde::Serialize;
 
 use super::setup::Setup;
@@ -15,15 +16,18 @@ use super::{Output, exit, names};
 use crate::clock;
 use crate::cluster::{ClusterError, Member};
 use crate::model::{EnvironmentName, Health};
+use crate::observe::{Claims, Observatory, Outside};
 
 /// List every object of the environments' sets, and what is to become of it
 ///
-/// Asks the clusters alone. `managed` objects are applied, corrected and deleted by Towpath. `removed`
+/// `managed` objects are applied, corrected and deleted by Towpath. `claimed` ones another unit asks for
+/// than the one that has them: they are handed over to it, or stay as they are while both ask. `removed`
 /// ones are of an application that is no longer configured for the environment: they are left running,
 /// unless it says `prune: { removed: true }`. `kept` ones are never deleted. Of
 /// `damaged` ones somebody changed the marks: nobody knows whose they are.
 ///
-/// Exit code 1 where a cluster cannot be asked; the others are listed.
+/// Asks the clusters, and the branches only for who claims what. Exit code 1 where a cluster cannot be
+/// asked; the others are listed.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Only this environment
@@ -65,15 +69,63 @@ pub async fn run(
     }
     members.sort_by(|a, b| (a.0, &a.1.reference).cmp(&(b.0, &b.1.reference)));
     let named = configured(setup);
+    let claims = claims(setup, &outside, &members, now).await;
+    let unreadable: BTreeSet<&str> = claims
+        .values()
+        .flat_map(|it| &it.unreadable)
+        .map(String::as_str)
+        .collect();
+    if !unreadable.is_empty() {
+        let units: Vec<&str> = unreadable.into_iter().collect();
+        writeln!(
+            err,
+            "note: what these ask for cannot be read, so that none of it is shown as claimed: {}",
+            units.join(", ")
+        )?;
+    }
     let views: Vec<_> = members
         .iter()
-        .map(|(environment, member)| MemberView::of(environment, member, &named))
+        .map(|(environment, member)| {
+            let claims = claims.get(environment);
+            let claim = claims.and_then(|claims| claims.by.get(&member.reference));
+            MemberView::of(environment, member, claim, &named)
+        })
         .collect();
     match args.output {
         Output::Table => table(&views, out)?,
         form => form.write(&views, out)?,
     }
     Ok(if silent { exit::ERROR } else { exit::OK })
+}
+
+/// Who asks for what, by environment.
+async fn claims<'a>(
+    setup: &Setup,
+    outside: &Outside,
+    members: &[(&'a EnvironmentName, Member)],
+    now: Timestamp,
+) -> BTreeMap<&'a EnvironmentName, Claims> {
+    let pipelines = setup.pipelines();
+    let observatory = Observatory::new(&pipelines, &pipelines, outside, now);
+    let environments = pipelines.iter().flat_map(|pipeline| &pipeline.environments);
+    let looked_at = environments.filter(|it| outside.clusters.contains_key(&it.name));
+    let urls: BTreeSet<_> = looked_at.map(|it| &it.repository).collect();
+    let sources = urls
+        .into_iter()
+        .filter_map(|url| observatory.infra.get(url));
+    join_all(sources.map(|source| source.read(now))).await;
+    let mut claims: BTreeMap<&EnvironmentName, Claims> = BTreeMap::new();
+    for of in members.chunk_by(|a, b| a.0 == b.0) {
+        let Some((environment, _)) = of.first() else {
+            continue;
+        };
+        let marked = of
+            .iter()
+            .filter_map(|(_, member)| Some((&member.reference, member.mark.as_ref()?)));
+        let found = observatory.claims(environment, marked, now);
+        claims.insert(environment, found);
+    }
+    claims
 }
 
 /// The applications that each environment is configured for.
@@ -111,9 +163,9 @@ struct MemberView<'a> {
     /// What the cluster says of its health.
     #[serde(skip_serializing_if = "Option::is_none")]
     message: Option<&'a str>,
-    /// `managed`, `removed`, `kept` or `damaged`.
+    /// `managed`, `claimed`, `removed`, `kept` or `damaged`.
     state: &'static str,
-    /// Why it is kept.
+    /// Why it is kept, or who asks for it.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'a str>,
     #[serde(skip)]
@@ -126,6 +178,7 @@ impl<'a> MemberView<'a> {
     fn of(
         environment: &'a EnvironmentName,
         member: &'a Member,
+        claim: Option<&'a String>,
         configured: &BTreeMap<&str, Vec<&str>>,
     ) -> Self {
         let Member {
@@ -150,11 +203,12 @@ impl<'a> MemberView<'a> {
             }
             Health::Failed(message) => ("failed", AnsiColor::Red.on_default(), Some(message)),
         };
-        let (state, reason) = match kept {
+        let (state, reason) = match (claim, kept) {
             _ if mark.is_none() => ("damaged", None),
+            (Some(unit), _) => ("claimed", Some(unit.as_str())),
             _ if !is_configured => ("removed", None),
-            Some(why) => ("kept", Some(why.as_str())),
-            None => ("managed", None),
+            (None, Some(why)) => ("kept", Some(why.as_str())),
+            (None, None) => ("managed", None),
         };
         Self {
             environment: environment.as_str(),
@@ -190,6 +244,7 @@ impl<'a> MemberView<'a> {
             None => format!("{style}{}{style:#}", self.health),
         };
         let state = match self.reason {
+            Some(reason) if self.state == "claimed" => format!("claimed by {reason}"),
             Some(reason) => format!("{}: {reason}", self.state),
             None => self.state.to_owned(),
         };

@@ -48,7 +48,7 @@ pub struct Args {
     #[arg(long, value_name = "ENVIRONMENT", value_delimiter = ',')]
     only: Vec<EnvironmentName>,
 
-    /// Take webhooks at this address, such as 127.0.0.1:8080; they only shorten the wait
+    /// Take webhooks at this address, such as 127.0.0.1:8080, and answer /healthz, /readyz and /metrics
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<std::net::SocketAddr>,
 
@@ -75,13 +75,20 @@ pub async fn run(args: &Args, location: Location, out: &mut dyn Write) -> Result
     // Watched before it is read, so that no change is missed in between.
     let mut watched = watch(&location);
     let mut setup = Setup::load(location.clone()).await?;
-    let hooks = serve::Hooks::default();
     let address = args.listen.or(setup.config.settings.listen);
+    let keys_now = match address {
+        Some(_) => keys(&setup).await?,
+        None => serve::Keys::default(),
+    };
+    let hooks = serve::Hooks::new(keys_now, setup.meter.clone());
     if let Some(address) = address {
-        let bound = serve::listen(address, hooks.clone(), stop.clone())
-            .await
-            .with_context(|| format!("cannot listen at {address}"))?;
-        tracing::info!(address = %bound, "listens for webhooks");
+        let tls = setup.config.settings.tls.clone();
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let bound = serve::listen(serve::Door { address, tls }, hooks.clone(), stop.clone());
+        let bound = bound.await?;
+        let senders = setup.config.settings.webhooks.keys();
+        let senders: Vec<_> = senders.map(|sender| sender.name()).collect();
+        tracing::info!(address = %bound, scheme, senders = senders.join(","), "listens");
     }
     loop {
         let now = clock::now();
@@ -96,9 +103,34 @@ pub async fn run(args: &Args, location: Location, out: &mut dyn Write) -> Result
         };
         match end {
             End::Code(code) => return Ok(code),
-            End::Changed(changed) => setup = *changed,
+            End::Changed(changed) => {
+                let (before, after) = (&setup.config.settings, &changed.config.settings);
+                if (before.listen, &before.tls) != (after.listen, &after.tls) {
+                    tracing::warn!("`listen` and `tls` are taken up at the next start");
+                }
+                setup = Setup {
+                    meter: setup.meter.clone(),
+                    ..*changed
+                };
+                // One that cannot be had now is asked for again by each webhook.
+                match keys(&setup).await {
+                    _ if address.is_none() => {}
+                    Ok(keys) => hooks.admit(keys),
+                    Err(error) => {
+                        tracing::error!("{error}");
+                        hooks.admit(serve::Keys::new(&setup.config.settings.webhooks));
+                    }
+                }
+            }
         }
     }
+}
+
+/// The secrets of those whose webhooks are taken, each read once.
+async fn keys(setup: &Setup) -> Result<serve::Keys, serve::NoSecret> {
+    let keys = serve::Keys::new(&setup.config.settings.webhooks);
+    keys.read().await?;
+    Ok(keys)
 }
 
 /// Why a reconciler's run ended.

@@ -11,8 +11,8 @@ use super::clusters::Clusters;
 use super::names;
 use crate::cluster::{self, SharedCluster, SharedReadCluster};
 use crate::config::{Config, Location, Problems, default_cache, files};
-use crate::git::{self, Access, Reach, Repository};
-use crate::http::{self, HttpSettings};
+use crate::git::{self, Access, Mode, Reach, Repository};
+use crate::http::{self, HttpSettings, Meter};
 use crate::model::{CommitId, Credential, Digest, EnvironmentName, Pipeline, RepositoryUrl};
 use crate::observe::{Intervals, Outside};
 use crate::reconcile::Reconciler;
@@ -25,6 +25,8 @@ pub struct Setup {
     pub location: Location,
     /// What was read.
     pub config: Config,
+    /// Counts what git servers and registries are asked.
+    pub meter: Meter,
 }
 
 /// Why there is no configuration to work with.
@@ -67,7 +69,11 @@ impl Setup {
             }
         };
         let config = config.map_err(SetupError::Problems)?;
-        Ok(Self { location, config })
+        Ok(Self {
+            location,
+            config,
+            meter: Meter::default(),
+        })
     }
 
     /// How often sources are read.
@@ -96,6 +102,7 @@ impl Setup {
             self.pipelines(),
             &outside,
             clusters,
+            BTreeMap::new(),
             &self.config.settings.author,
             self.intervals(),
             now,
@@ -147,27 +154,24 @@ impl Setup {
             ..connections
         })?;
         let cache = self.cache();
+        let door = |credential: &Credential| access(&client, credential, &self.meter);
         let registry = HttpRegistry::new(client.clone(), self.registries());
         let mut repositories = BTreeMap::new();
         for pipeline in &self.config.pipelines {
             if let Some(source) = &pipeline.application.source {
-                add(
-                    &mut repositories,
-                    &client,
-                    &cache,
-                    &source.url,
-                    &source.credential,
-                )?;
+                let access = door(&source.credential);
+                add(&mut repositories, access, &cache, &source.url)?;
             }
             for environment in &pipeline.environments {
-                let (url, credential) = (&environment.repository, &environment.credential);
-                add(&mut repositories, &client, &cache, url, credential)?;
+                let access = door(&environment.credential);
+                add(&mut repositories, access, &cache, &environment.repository)?;
             }
         }
         Ok(Outside {
             registry: Arc::new(registry),
             repositories,
             clusters,
+            forges: BTreeMap::new(),
             probe: Arc::new(HttpProbe::new(probing)),
         })
     }
@@ -205,12 +209,14 @@ impl Setup {
                     HostSettings {
                         credential,
                         plain_http,
+                        mirror: settings.mirror.clone(),
                         ..HostSettings::default()
                     },
                 )
             });
         RegistrySettings {
             hosts: hosts.collect(),
+            meter: self.meter.clone(),
             ..RegistrySettings::default()
         }
     }
@@ -218,15 +224,14 @@ impl Setup {
 
 fn add(
     repositories: &mut BTreeMap<RepositoryUrl, Repository>,
-    client: &reqwest::Client,
+    access: Access,
     cache: &Path,
     url: &RepositoryUrl,
-    credential: &Credential,
 ) -> Result<()> {
     if repositories.contains_key(url) {
         return Ok(());
     }
-    let remote = git::remote(url, &access(client, credential))?;
+    let remote = git::remote(url, &access)?;
     let folder = cache
         .join("mirrors")
         .join(Digest::of(url.as_str().as_bytes()).short());
@@ -236,7 +241,7 @@ fn add(
     Ok(())
 }
 
-fn access(client: &reqwest::Client, credential: &Credential) -> Access {
+fn access(client: &reqwest::Client, credential: &Credential, meter: &Meter) -> Access {
     let (credential, user) = match credential {
         Credential::Default => (git::Credential::Helper, None),
         Credential::Environment { variable, user } => {
@@ -247,6 +252,7 @@ fn access(client: &reqwest::Client, credential: &Credential) -> Access {
     Access {
         credential,
         user,
+        meter: meter.clone(),
         ..Access::new(client.clone())
     }
 }
@@ -258,7 +264,10 @@ async fn from_git(
     path: &str,
 ) -> Result<Vec<(PathBuf, Vec<u8>)>> {
     let client = http::client(&HttpSettings::default())?;
-    let remote = git::remote(url, &access(&client, &Credential::Default))?;
+    let remote = git::remote(
+        url,
+        &access(&client, &Credential::Default, &Meter::default()),
+    )?;
     let repository = Repository::in_memory(remote);
     let names: Vec<String> = match reference {
         Some(reference) => {
@@ -281,11 +290,16 @@ async fn from_git(
     let mut read = Vec::new();
     for change in repository.changed(None, Some(folder.id))? {
         let file = PathBuf::from(&change.path);
-        if let Some((mode, blob)) = change.new
-            && mode.is_blob()
-            && files::is_wanted(&file)
-        {
-            read.push((file, repository.blob(blob)?.to_vec()));
+        let Some((mode, blob)) = change.new.filter(|_| files::is_wanted(&file)) else {
+            continue;
+        };
+        match mode {
+            Mode::File | Mode::Executable => read.push((file, repository.blob(blob)?.to_vec())),
+            Mode::Symlink => bail!(
+                "{url}: `{path}/{}` is a symbolic link, which is not followed: commit the file itself there",
+                file.display()
+            ),
+            Mode::Directory | Mode::Submodule => {}
         }
     }
     Ok(read)

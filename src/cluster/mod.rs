@@ -18,6 +18,7 @@ use serde_json::Value;
 use crate::manifest::Rendered;
 use crate::model::{ApplicationName, EnvironmentName, Health, ObjectRef};
 use crate::plan::{Apply, Live, Mark};
+use crate::present::diff::{self, Trial, Tried, Versions};
 
 /// The unit whose objects are looked at or changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,7 +89,7 @@ pub trait ReadCluster: Send + Sync {
     ) -> Result<Live, ClusterError>;
 
     /// What applying these objects for the unit would change, in their order; then what of the unit's
-    /// would no longer be asked for. Changes nothing.
+    /// would be deleted because nobody asks for it. Changes nothing.
     ///
     /// # Errors
     /// [`ClusterError::Unavailable`]; [`ClusterError::Unsupported`] where the cluster cannot tell.
@@ -154,8 +155,22 @@ pub struct Preview {
     pub after: Option<Value>,
     /// Whether its values are not to be shown.
     pub secret: bool,
-    /// Why the cluster could not try it, or refuses it: `after` is then what is asked for.
-    pub note: Option<String>,
+    /// What came of trying it.
+    pub trial: Trial,
+}
+
+impl Preview {
+    /// How it would differ, fit to be shown.
+    pub fn tried(self) -> Tried {
+        let diff = diff::compare(Versions {
+            reference: &self.reference,
+            before: self.before.as_ref(),
+            after: self.after.as_ref(),
+            secret: self.secret,
+        });
+        let trial = self.trial;
+        Tried { diff, trial }
+    }
 }
 
 /// An object that belongs to an environment.

@@ -60,6 +60,15 @@ fn gates_can_be_opened(units: &[Unit<'_>], problems: &mut Problems) {
                 ),
                 "write `gate: branch`, which works with every git server",
             );
+        } else if gate.value == Gate::PullRequest && unit.forge().is_none() {
+            problems.error(
+                &gate.place,
+                format!(
+                    "`pull-request` needs a forge, and what serves {} is not known",
+                    quote(unit.repository.value.as_str())
+                ),
+                "write `forge: github` or `forge: gitea` in `repository`, or `gate: branch`",
+            );
         }
     }
 }

@@ -13,8 +13,8 @@ use super::sops;
 use super::terms;
 use super::tunables::{Defaults, OVERRIDABLE, Tunables, tunables};
 use crate::model::{
-    BranchFilter, ClusterSpec, Credential, EnvironmentName, InvalidFilter, KeepTags, Sops,
-    VersionRange,
+    BranchFilter, ClusterSpec, Credential, EnvironmentName, ForgeKind, InvalidFilter, KeepTags,
+    Sops, VersionRange,
 };
 
 /// The branch of an infra repository where none is stated.
@@ -40,6 +40,7 @@ pub(super) struct Repository {
     pub(super) url: At<String>,
     pub(super) branch: String,
     pub(super) credential: Credential,
+    pub(super) forge: Option<ForgeKind>,
 }
 
 #[derive(Debug)]
@@ -165,10 +166,16 @@ fn repository(section: &mut Section<'_>) -> Option<Repository> {
         DEFAULT_BRANCH,
     );
     let credential = credential(section);
+    let forge = section.optional(
+        "forge",
+        "What serves it: `github` or `gitea` (Forgejo too). Left out: as github.com, *.ghe.com, codeberg.org and gitea.com tell by their names.",
+        Words(&[("github", ForgeKind::GitHub), ("gitea", ForgeKind::Gitea)]),
+    );
     Some(Repository {
         url: url?,
         branch: branch?.value,
         credential,
+        forge: forge.map(|forge| forge.value),
     })
 }
 

@@ -21,6 +21,7 @@ mod judging;
 mod list;
 mod location;
 mod problem;
+mod request;
 mod resolve;
 pub mod schema;
 mod section;
@@ -29,6 +30,7 @@ mod sops;
 mod terms;
 mod tunables;
 pub mod watch;
+mod webhooks;
 mod yaml;
 
 use std::collections::BTreeMap;

@@ -6,6 +6,8 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::shown::visible;
+
 /// A place in a configuration file, counted from 1 as editors do.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Place {
@@ -169,14 +171,7 @@ pub(super) fn quote(text: &str) -> String {
     if text.is_empty() {
         return "an empty text".to_owned();
     }
-    let mut shown: String = text
-        .chars()
-        .take(LONGEST)
-        .flat_map(|c| match c.is_control() {
-            true => c.escape_default().collect::<Vec<_>>(),
-            false => vec![c],
-        })
-        .collect();
+    let mut shown: String = text.chars().take(LONGEST).flat_map(visible).collect();
     if text.chars().count() > LONGEST {
         shown.push('…');
     }

@@ -17,7 +17,7 @@ use super::tunables::Tunables;
 use super::{Declarations, EnvironmentFile};
 use crate::model::{
     Application, ApplicationName, ClusterAddress, ClusterSpec, DeploymentTags, Environment,
-    EnvironmentName, Follow, Pipeline, Prune, RepositoryUrl, SmokeTest, Sops,
+    EnvironmentName, Follow, ForgeKind, Pipeline, Prune, RepositoryUrl, SmokeTest, Sops,
 };
 
 /// One application in one environment, as far as it is stated.
@@ -152,6 +152,8 @@ impl Unit<'_> {
             sops: self.sops(),
             follow: self.follow()?,
             gate: tunables.gate.as_ref()?.value,
+            forge: self.forge(),
+            request: tunables.request.clone()?,
             health: tunables.health.clone()?,
             smoke: self.smoke()?,
             on_failure: tunables.on_failure?,
@@ -172,6 +174,12 @@ impl Unit<'_> {
             },
             image_fields: tunables.image_fields.clone()?,
         })
+    }
+
+    /// What serves its repository: stated, or told by the host's name.
+    pub(super) fn forge(&self) -> Option<ForgeKind> {
+        let stated = self.declared.repository.as_ref()?.value.forge;
+        stated.or_else(|| ForgeKind::of_host(self.repository.value.host()?))
     }
 
     fn sops(&self) -> Option<Sops> {
@@ -208,6 +216,7 @@ impl Tunables {
         Self {
             patches: self.patches.or(environment.patches),
             gate: self.gate.or(environment.gate),
+            request: self.request.or(environment.request),
             health: self.health.or(environment.health),
             smoke: self.smoke.or(environment.smoke),
             on_failure: self.on_failure.or(environment.on_failure),

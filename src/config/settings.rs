@@ -12,7 +12,8 @@ use super::form::{At, Flag, a_second_or_more};
 use super::list::Table;
 use super::section::{Fields, Section};
 use super::terms;
-use crate::model::{Author, Credential};
+use super::webhooks::{tls, webhooks};
+use crate::model::{Admission, Author, Credential, TlsFiles, Webhooks};
 
 /// What holds for the whole process.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,8 +30,12 @@ pub struct Settings {
     pub author: Author,
     /// How often sources are looked at when nothing wakes Towpath.
     pub poll: Poll,
-    /// Where wake-ups are listened for; `None`: nowhere.
+    /// Where webhooks are taken and questions of probes and metrics answered; `None`: nowhere.
     pub listen: Option<SocketAddr>,
+    /// The certificate shown there; `None`: plain HTTP.
+    pub tls: Option<TlsFiles>,
+    /// Whose webhooks are taken.
+    pub webhooks: Webhooks,
     /// Where mirrors and observations are kept, all of which may be deleted; `None`: see
     /// [`default_cache`].
     pub cache: Option<PathBuf>,
@@ -43,6 +48,8 @@ pub struct RegistrySettings {
     pub credential: Credential,
     /// Whether it is spoken to without TLS. Loopback always may be.
     pub plain_http: bool,
+    /// Who is asked in its place.
+    pub mirror: Option<Url>,
 }
 
 /// How often sources are looked at. At least a second each.
@@ -81,6 +88,16 @@ impl Settings {
         }
         for registry in self.registries.values_mut() {
             root_credential(&mut registry.credential, root);
+        }
+        if let Some(files) = &mut self.tls {
+            files.certificate = root.join(&files.certificate);
+            files.key = root.join(&files.key);
+        }
+        for admission in self.webhooks.values_mut() {
+            if let Admission::Secrets(secrets) = admission {
+                let secrets = secrets.iter_mut();
+                secrets.for_each(|secret| root_credential(secret, root));
+            }
         }
         self
     }
@@ -132,8 +149,22 @@ fn settings(section: &mut Section<'_>) -> Option<Settings> {
     );
     let listen = section.optional(
         "listen",
-        "The address on which wake-ups are listened for. Left out: none.",
+        "The address at which webhooks are taken and `/healthz`, `/readyz` and `/metrics` answered. Left out: none. It is taken up at the start.",
         terms::socket(),
+    );
+    let tls = section.optional(
+        "tls",
+        "The certificate that is shown at `listen`. Left out: plain HTTP, for loopback or behind a proxy. It is taken up at the start.",
+        Fields {
+            sample: "{ certificate: tls.crt, key: tls.key }",
+            read: tls,
+        },
+    );
+    let webhooks = section.or(
+        "webhooks",
+        "Whose webhooks are taken, each at `/hooks/` and this name: `github`, `gitea` (Forgejo too), `registry` (distribution's), `harbor`, `docker-hub`, `quay`, `generic`. Who does not stand here is not listened to.",
+        webhooks(),
+        "{}",
     );
     let cache = section.optional(
         "cache",
@@ -158,6 +189,12 @@ fn settings(section: &mut Section<'_>) -> Option<Settings> {
         author: author?.value,
         poll: poll?.value,
         listen: listen.map(|at| at.value),
+        tls: tls.map(|at| at.value),
+        webhooks: webhooks?
+            .value
+            .into_iter()
+            .map(|(at, it)| (at.value, it))
+            .collect(),
         cache: cache.map(|at| at.value),
     })
 }
@@ -170,9 +207,15 @@ fn registry(section: &mut Section<'_>) -> Option<RegistrySettings> {
         Flag,
         "false",
     );
+    let mirror = section.optional(
+        "mirror",
+        "Who is asked in its place, such as a pull-through cache: `http://HOST:PORT` or `https://HOST`. Manifests go on naming the registry. The credential is the mirror's.",
+        terms::mirror(),
+    );
     Some(RegistrySettings {
         credential,
         plain_http: plain_http?.value,
+        mirror: mirror.map(|at| at.value),
     })
 }
 

@@ -388,6 +388,33 @@ pub(super) fn proxy() -> Text<Url> {
     }
 }
 
+/// The address of a registry's mirror.
+pub(super) fn mirror() -> Text<Url> {
+    Text {
+        wanted: "a mirror's address",
+        sample: "https://mirror.example.com",
+        parse: |text| match Url::parse(text) {
+            Ok(url) if url.password().is_some() => Err(Wrong::new(
+                "this address holds a password",
+                "name it beside: `credential: { env: NAME, user: USER }`",
+            )),
+            Ok(url)
+                if matches!(url.scheme(), "http" | "https")
+                    && url.has_host()
+                    && url.path() == "/"
+                    && url.query().is_none() =>
+            {
+                Ok(url)
+            }
+            _ => Err(Wrong::new(
+                "this is not a mirror's address",
+                "write `https://host` or `http://host:port`, without a path",
+            )),
+        },
+        schema: || json!({ "pattern": "^https?://[^/]+/?$" }),
+    }
+}
+
 /// An address and port to listen on.
 pub(super) fn socket() -> Text<SocketAddr> {
     Text {

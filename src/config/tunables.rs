@@ -3,16 +3,19 @@
 //!
 //! Owns their forms and defaults. What overrides what is made in `resolve`.
 
+use std::sync::Arc;
+
 use super::cluster::kind;
 use super::environment::values;
 use super::form::{At, Flag, Form, Words, any_text, count, text};
 use super::judging::{SmokeStated, health, smoke};
 use super::list::{List, Mapped, any_list};
+use super::request::request;
 use super::section::{Fields, Section};
 use super::terms;
 use crate::model::{
-    Adopt, Conflicts, Drift, Gate, HealthPolicy, ImageField, OnFailure, Pace, Prune, Rollback,
-    StopTheLine,
+    Adopt, Conflicts, Drift, Gate, HealthPolicy, ImageField, OnFailure, Pace, Prune, RequestPolicy,
+    Rollback, StopTheLine,
 };
 
 /// What an environment states for all applications and an application may state for itself.
@@ -20,6 +23,7 @@ use crate::model::{
 pub(super) struct Tunables {
     pub(super) patches: Option<At<String>>,
     pub(super) gate: Option<At<Gate>>,
+    pub(super) request: Option<Arc<RequestPolicy>>,
     pub(super) health: Option<HealthPolicy>,
     pub(super) smoke: Option<Vec<SmokeStated>>,
     pub(super) on_failure: Option<OnFailure>,
@@ -39,6 +43,7 @@ pub(super) const OVERRIDABLE: &[(&str, &str)] = &[
     ("patches", "patches"),
     ("soak", "soak"),
     ("gate", "gate"),
+    ("request", "request"),
     ("health", "health"),
     ("smoke", "smoke"),
     ("on-failure", "on-failure"),
@@ -72,6 +77,16 @@ pub(super) fn tunables(section: &mut Section<'_>, defaults: Defaults) -> Tunable
         Words(&[("none", Gate::None), ("branch", Gate::Branch), ("pull-request", Gate::PullRequest)]),
         defaults,
         "none",
+    );
+    let request = section.tunable(
+        "request",
+        "With `gate: pull-request`: how requests about proposals are made.",
+        Fields {
+            sample: "{ labels: [deployment] }",
+            read: request,
+        },
+        defaults,
+        "{}",
     );
     let health = section.tunable(
         "health",
@@ -171,6 +186,7 @@ pub(super) fn tunables(section: &mut Section<'_>, defaults: Defaults) -> Tunable
     Tunables {
         patches,
         gate,
+        request: request.map(|at| Arc::new(at.value)),
         health: health.map(|at| at.value),
         smoke: smoke.map(|at| values(at.value)),
         on_failure: on_failure.map(|at| at.value),

@@ -6,6 +6,9 @@ use std::path::Path;
 
 use anyhow::{Context as _, bail};
 
+use super::ground::{self, Chosen};
+use crate::model::ImageRepository;
+
 /// The release that fails in QA.
 pub const BAD: &str = "v1.5.0";
 
@@ -40,6 +43,10 @@ pub struct Addresses {
     pub git: String,
     /// The registry's host: `127.0.0.1:5000`.
     pub registry: String,
+    /// The image repository, as manifests name it.
+    pub images: ImageRepository,
+    /// The real cluster, where it is one.
+    pub chosen: Option<Chosen>,
 }
 
 /// A text of the example, which stands there once, and what the demo has in its place.
@@ -80,17 +87,23 @@ fn files(addresses: &Addresses) -> anyhow::Result<Vec<(&'static str, String)>> {
 }
 
 fn replacements(addresses: &Addresses) -> Vec<Replacement> {
-    let Addresses { git, registry } = addresses;
+    let Addresses {
+        git,
+        registry,
+        images,
+        chosen,
+    } = addresses;
     let replace = |file, from, to: String| Replacement { file, from, to };
-    let environment = |file, repository, cluster, simulated: &str| {
+    let environment = |file: &'static str, repository, cluster, simulated: &str| {
         let name = str::trim_start_matches(repository, "url: https://github.com/acme/");
+        let environment = file.split('/').next().unwrap_or_default();
+        let found = match chosen {
+            None => format!("cluster: {{ simulated: {simulated} }}"),
+            Some(chosen) => real(chosen, environment),
+        };
         [
             replace(file, repository, format!("url: {git}/{name}.git")),
-            replace(
-                file,
-                cluster,
-                format!("cluster: {{ simulated: {simulated} }}"),
-            ),
+            replace(file, cluster, found),
         ]
     };
     let mut all = vec![
@@ -102,7 +115,7 @@ fn replacements(addresses: &Addresses) -> Vec<Replacement> {
         replace(
             "applications/pipeline.yaml",
             "registry.example.com/acme/pipeline-application",
-            format!("{registry}/acme/pipeline-application"),
+            images.to_string(),
         ),
         replace(
             "production/environment.yaml",
@@ -110,6 +123,16 @@ fn replacements(addresses: &Addresses) -> Vec<Replacement> {
             "soak: 2s".to_owned(),
         ),
     ];
+    if chosen.is_some() {
+        all.push(replace(
+            "towpath.yaml",
+            "  registry.example.com:\n    credential: { env: REGISTRY_TOKEN, user: towpath }",
+            format!(
+                "  {}: {{ mirror: \"http://{registry}\" }}",
+                quoted(images.host())
+            ),
+        ));
+    }
     all.extend(environment(
         "staging/environment.yaml",
         "url: https://github.com/acme/pipeline-application-infra-staging",
@@ -129,6 +152,23 @@ fn replacements(addresses: &Addresses) -> Vec<Replacement> {
         "{ ready-after: 800ms }",
     ));
     all
+}
+
+/// A real cluster, of which nothing but the environment's namespace is touched.
+fn real(chosen: &Chosen, environment: &str) -> String {
+    let namespace = ground::namespace(environment);
+    let kubeconfig = chosen.kubeconfig.as_ref().map_or_else(String::new, |path| {
+        format!("kubeconfig: {}, ", quoted(&path.display().to_string()))
+    });
+    format!(
+        "cluster: {{ context: {}, {kubeconfig}namespace: {namespace} }}\naccess: {{ namespaces: [{namespace}] }}",
+        quoted(&chosen.context)
+    )
+}
+
+/// A text as YAML: JSON is.
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
 }
 
 #[cfg(test)]
@@ -181,6 +221,8 @@ staging/environment.yaml
         let addresses = Addresses {
             git: "http://127.0.0.1:1".to_owned(),
             registry: "127.0.0.1:2".to_owned(),
+            images: "127.0.0.1:2/acme/pipeline-application".parse().unwrap(),
+            chosen: None,
         };
         let mut replaced = files(&addresses).unwrap();
         replaced.sort();

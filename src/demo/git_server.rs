@@ -4,7 +4,7 @@
 //! request and streamed both ways. Around it: Basic authentication, counters per repository, news of
 //! pushes, and faults on demand. For the demo and the tests only.
 
-mod cgi;
+pub(in crate::demo) mod cgi;
 mod fault;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -316,6 +316,7 @@ async fn serve(State(shared): State<Arc<Shared>>, request: Request) -> Response 
         root: shared.root.clone(),
         version_0,
         pushed: (endpoint == Endpoint::Receive).then(|| (shared.pushed.clone(), repository)),
+        environment: Vec::new(),
     };
     match fault {
         None => backend.run(request).await.unwrap_or_else(failed),

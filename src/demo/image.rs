@@ -3,6 +3,7 @@
 //! Owns building an image in memory and putting it into a registry or an OCI layout. The release
 //! path never uses it: Towpath writes no images.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::Path;
@@ -16,6 +17,7 @@ use serde_json::{Value, json};
 use url::Url;
 
 use crate::model::Digest;
+use crate::registry::Stored;
 
 /// What an image is made from. The same values make the same digest.
 #[derive(Debug, Clone)]
@@ -54,7 +56,7 @@ pub struct Image {
 
 #[derive(Debug, Clone)]
 struct Manifest {
-    media_type: &'static str,
+    media_type: Cow<'static, str>,
     body: Vec<u8>,
 }
 
@@ -117,14 +119,14 @@ impl ImageSpec {
             entries.push(entry);
             image.blobs.push(config);
             image.manifests.push(Manifest {
-                media_type: types.manifest,
+                media_type: types.manifest.into(),
                 body,
             });
         }
         image.blobs.push(layer);
         if entries.len() > 1 {
             image.manifests.push(Manifest {
-                media_type: types.index,
+                media_type: types.index.into(),
                 body: json_bytes(&json!({
                     "schemaVersion": 2,
                     "mediaType": types.index,
@@ -150,6 +152,39 @@ impl ImageSpec {
 }
 
 impl Image {
+    /// What is read of an image of another registry: its manifests and its configuration, no layers.
+    ///
+    /// # Errors
+    /// A manifest that is none.
+    pub fn copy(stored: Stored) -> anyhow::Result<Self> {
+        // The innermost comes first.
+        let manifests = stored.manifests.into_iter().rev().map(|body| {
+            let read: Value = serde_json::from_slice(&body)?;
+            let media_type = match (read["mediaType"].as_str(), read.get("manifests")) {
+                (Some(said), _) => said.to_owned(),
+                (None, Some(_)) => OCI.index.to_owned(),
+                (None, None) => OCI.manifest.to_owned(),
+            };
+            let media_type = media_type.into();
+            Ok(Manifest { media_type, body })
+        });
+        Ok(Self {
+            blobs: stored.config.into_iter().collect(),
+            manifests: manifests.collect::<anyhow::Result<_>>()?,
+        })
+    }
+
+    /// Its blobs.
+    pub(super) fn blobs(&self) -> &[Vec<u8>] {
+        &self.blobs
+    }
+
+    /// Its manifests with their media types, each after those it refers to.
+    pub(super) fn manifests(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        let manifests = self.manifests.iter();
+        manifests.map(|it| (&*it.media_type, &*it.body))
+    }
+
     /// What a tag of this image points to.
     pub fn digest(&self) -> Digest {
         Digest::of(&self.top().body)
@@ -172,7 +207,7 @@ impl Image {
             let url = target.url(&format!("manifests/{name}"))?;
             let request = client
                 .put(url)
-                .header(CONTENT_TYPE, manifest.media_type)
+                .header(CONTENT_TYPE, &*manifest.media_type)
                 .body(manifest.body.clone());
             let sent = target.send(request).await?;
             expect(sent, StatusCode::CREATED, "the manifest").await?;
@@ -196,7 +231,7 @@ impl Image {
             .chain(manifests)
             .map(|body| (blobs.join(hex(body)), body.clone()))
             .collect();
-        let mut top = descriptor(self.top().media_type, &self.top().body);
+        let mut top = descriptor(&self.top().media_type, &self.top().body);
         top["annotations"] = json!({"org.opencontainers.image.ref.name": tag});
         let index = json!({"schemaVersion": 2, "manifests": [top]});
         let layout = json!({"imageLayoutVersion": "1.0.0"});
@@ -211,7 +246,7 @@ impl Image {
 
     fn top(&self) -> &Manifest {
         static NOTHING: Manifest = Manifest {
-            media_type: OCI.manifest,
+            media_type: Cow::Borrowed(OCI.manifest),
             body: Vec::new(),
         };
         self.manifests.last().unwrap_or(&NOTHING)

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::builds::Build;
 use super::facts::{self, Deployment, EnvironmentFacts};
+use super::ground::Running;
 use super::manifests::APPLICATION;
 use super::place::{ENVIRONMENTS, Place, infra_name};
 use crate::event::{Event, EventKind};
@@ -45,6 +46,9 @@ pub struct Found {
     pub environments: Vec<EnvironmentFacts>,
     /// The application's repository.
     pub source: Source,
+    /// What the cluster runs, where it is a real one.
+    #[serde(skip)]
+    pub running: Vec<Running>,
     /// How many facts were looked at.
     pub checked: usize,
     /// Those that are not as told.
@@ -114,10 +118,18 @@ pub async fn judge(place: &Place, story: &Story<'_>, events: &[Event]) -> anyhow
         source(&mut judge, &place.root().join(&repository), build).await;
     }
     let source = Source { repository, refs };
+    let running = match place.ground() {
+        Some(ground) => ground.running().await?,
+        None => Vec::new(),
+    };
+    for found in &running {
+        runs(&mut judge, place, found, story)?;
+    }
     let Judge { checked, wrong } = judge;
     Ok(Found {
         environments,
         source,
+        running,
         checked,
         wrong,
     })
@@ -230,6 +242,31 @@ async fn deployments(
     Ok(())
 }
 
+/// The cluster runs the last release of an environment.
+fn runs(
+    judge: &mut Judge,
+    place: &Place,
+    found: &Running,
+    story: &Story<'_>,
+) -> anyhow::Result<()> {
+    let environment = found.environment.as_str();
+    let mut deployments = story.deployments.iter();
+    let told = deployments.find(|(name, _)| *name == environment);
+    let Some(last) = told.and_then(|(_, told)| told.last()) else {
+        return Ok(());
+    };
+    let of = |what: &str| format!("{what} in {}", found.namespace);
+    judge.same(of("image"), &found.image, &pinned(place, last.build)?);
+    let pods = if environment == ENVIRONMENTS[2] { 3 } else { 1 };
+    judge.same(of("available pods"), found.available, pods);
+    judge.same(
+        of("environment of what runs"),
+        found.marked.as_str(),
+        environment,
+    );
+    Ok(())
+}
+
 /// What `run` said while it ran is what the repositories say.
 fn heard(judge: &mut Judge, found: &EnvironmentFacts, events: &[Event]) {
     let is_here = |event: &&Event| {
@@ -312,10 +349,11 @@ fn proposals(judge: &mut Judge, environments: &[EnvironmentFacts], story: &Story
 
 /// The registry's tag points to what was built.
 async fn registry(judge: &mut Judge, place: &Place, build: &Build) -> anyhow::Result<()> {
-    let url = place
-        .registry
-        .url()
-        .join(&format!("v2/acme/{APPLICATION}/manifests/{}", build.tag))?;
+    let url = place.registry.url().join(&format!(
+        "v2/{}/manifests/{}",
+        place.image_repository()?.path(),
+        build.tag
+    ))?;
     let asked = place
         .client
         .head(url)
@@ -345,7 +383,11 @@ async fn source(judge: &mut Judge, directory: &Path, build: &Build) {
     );
 }
 
-fn pinned(place: &Place, build: &Build) -> anyhow::Result<String> {
+/// The image of a build, as manifests name it.
+///
+/// # Errors
+/// As [`Place::image_repository`].
+pub fn pinned(place: &Place, build: &Build) -> anyhow::Result<String> {
     Ok(format!(
         "{}:{}@{}",
         place.image_repository()?,

@@ -29,6 +29,35 @@ pub fn files(environment: &str, image: &str) -> Vec<(&'static str, String)> {
     files
 }
 
+/// The same for a real cluster: nothing that reaches out of the namespace (an Ingress may make a load
+/// balancer, and names in a zone), and pods that any cluster lets run.
+pub fn abroad(environment: &str, image: &str) -> Vec<(&'static str, String)> {
+    let mut files = files(environment, image);
+    files.retain(|(path, _)| !path.contains("/ingresses/"));
+    for (path, text) in &mut files {
+        if *path == DEPLOYMENT {
+            text.push_str(RESTRICTED);
+        }
+    }
+    files
+}
+
+/// What the strictest policy asks of a pod
+/// ([restricted](https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted)), and what
+/// quotas ask.
+const RESTRICTED: &str = "          resources:
+            requests: { cpu: 1m, memory: 4Mi }
+            limits: { cpu: 50m, memory: 16Mi }
+          securityContext:
+            allowPrivilegeEscalation: false
+            capabilities: { drop: [ALL] }
+            runAsNonRoot: true
+            runAsUser: 65535
+            seccompProfile: { type: RuntimeDefault }
+      automountServiceAccountToken: false
+      terminationGracePeriodSeconds: 1
+";
+
 fn deployment(image: &str) -> String {
     format!(
         "\

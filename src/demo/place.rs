@@ -1,6 +1,7 @@
 //! Where the demo happens: a directory with bare repositories, clones and configuration, a git
 //! server and a registry over them. All of it is gone with this, unless it is kept.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -12,6 +13,8 @@ use url::Url;
 use super::checkout::Checkout;
 use super::example::{self, Addresses};
 use super::git_server::GitServer;
+use super::ground::Ground;
+use super::image::Image;
 use super::manifests::{self, APPLICATION};
 use super::registry::{Access, DemoRegistry, Notify};
 use crate::http::{self, HttpSettings};
@@ -20,6 +23,14 @@ use crate::serve::{self, Hooks};
 
 /// The environments of the example, upstream first.
 pub const ENVIRONMENTS: [&str; 3] = ["staging", "qa", "production"];
+
+/// Where the demo plays but for this machine: on a real cluster, with images that its nodes can pull.
+pub struct Abroad {
+    /// Its namespaces there.
+    pub ground: Ground,
+    /// The images of the releases, oldest first.
+    pub images: VecDeque<Image>,
+}
 
 /// Whether the directory stays, and which it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,21 +57,23 @@ pub struct Place {
     /// Where it takes them: `http://127.0.0.1:6000/hooks/`.
     pub hooks_url: Url,
     stop: CancellationToken,
+    abroad: Option<Abroad>,
     /// What CI and people ask the registry with.
     pub client: reqwest::Client,
 }
 
 impl Place {
-    /// Makes the directory, starts the servers, writes the configuration.
+    /// Makes the directory, starts the servers, writes the configuration: of simulated clusters, or of a
+    /// real one, to which this changes nothing.
     ///
     /// # Errors
     /// A directory that is not empty or cannot be written, or no free port.
-    pub async fn open(keep: &Keep) -> anyhow::Result<Self> {
+    pub async fn open(keep: &Keep, abroad: Option<Abroad>) -> anyhow::Result<Self> {
         let (root, temporary) = directory(keep)?;
         let client = http::client(&HttpSettings::default())?;
         let no_port = "no port of 127.0.0.1 can be had";
         let git = GitServer::start(&root.join("git")).await.context(no_port)?;
-        let (hooks, stop) = (Hooks::default(), CancellationToken::new());
+        let (hooks, stop) = (Hooks::open(), CancellationToken::new());
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let bound = serve::listen(any, hooks.clone(), stop.clone())
             .await
@@ -69,6 +82,9 @@ impl Place {
         let notify = Notify {
             client: client.clone(),
             url: hooks_url.join("registry")?,
+            host: abroad
+                .as_ref()
+                .map(|it| it.ground.chosen.images.host().to_owned()),
             authorization: None,
         };
         let registry = DemoRegistry::start(Access::Open, Some(notify))
@@ -82,9 +98,10 @@ impl Place {
             hooks,
             hooks_url,
             stop,
+            abroad,
             client,
         };
-        example::write(&this.configuration(), &this.addresses())?;
+        example::write(&this.configuration(), &this.addresses()?)?;
         Ok(this)
     }
 
@@ -108,12 +125,26 @@ impl Place {
         self.root.join("checkouts").join(repository)
     }
 
-    /// The application's image repository.
+    /// The application's image repository, as manifests name it. The demo's registry has it under the
+    /// same path.
     ///
     /// # Errors
     /// Never for the addresses of this machine.
     pub fn image_repository(&self) -> anyhow::Result<ImageRepository> {
-        Ok(self.registry.repository(&format!("acme/{APPLICATION}"))?)
+        match &self.abroad {
+            Some(abroad) => Ok(abroad.ground.chosen.images.clone()),
+            None => Ok(self.registry.repository(&format!("acme/{APPLICATION}"))?),
+        }
+    }
+
+    /// The namespaces of a real cluster, where it plays in these.
+    pub fn ground(&self) -> Option<&Ground> {
+        self.abroad.as_ref().map(|abroad| &abroad.ground)
+    }
+
+    /// The images of another registry that are to be its releases, oldest first.
+    pub fn lent(&self) -> Option<VecDeque<Image>> {
+        self.abroad.as_ref().map(|abroad| abroad.images.clone())
     }
 
     /// Makes a repository and a clone of it, whose first commit is the caller's to make.
@@ -134,7 +165,10 @@ impl Place {
     /// Says what `git` answers.
     pub async fn infra(&self, environment: &str, image: &str) -> anyhow::Result<Checkout> {
         let checkout = self.repository(&infra_name(environment), "Kim").await?;
-        let files = manifests::files(environment, image);
+        let files = match self.abroad {
+            Some(_) => manifests::abroad(environment, image),
+            None => manifests::files(environment, image),
+        };
         checkout
             .commit(&files, &format!("The manifests of {environment}"))
             .await?;
@@ -151,11 +185,13 @@ impl Place {
         self.temporary
     }
 
-    fn addresses(&self) -> Addresses {
-        Addresses {
+    fn addresses(&self) -> anyhow::Result<Addresses> {
+        Ok(Addresses {
             git: format!("http://{}", self.git.address()),
             registry: self.registry.address().to_string(),
-        }
+            images: self.image_repository()?,
+            chosen: self.ground().map(|ground| ground.chosen.clone()),
+        })
     }
 }
 

@@ -21,8 +21,10 @@ use crate::event::{Event, EventKind};
 use crate::plan::Decision;
 use crate::reconcile::Reconciler;
 
-/// How long any one thing of the story may take on a busy machine.
+/// How long any one thing of the story may take on a busy machine; on a cluster, where images are pulled
+/// and nodes may have to be made first.
 const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE_ABROAD: Duration = Duration::from_secs(300);
 
 /// How long effects on their way may take to end.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
@@ -36,6 +38,7 @@ pub struct Stage {
     events: broadcast::Receiver<Event>,
     board: watch::Receiver<u64>,
     audience: mpsc::Sender<Moment>,
+    patience: Duration,
     /// Everything that happened so far.
     pub log: Vec<Event>,
 }
@@ -59,7 +62,7 @@ impl Stage {
         place.hooks.serve(&reconciler);
         let told = Told {
             client: place.client.clone(),
-            receiver: place.hooks_url.join("git")?,
+            receiver: place.hooks_url.join("generic")?,
             git: place.git.address(),
         };
         Ok(Self {
@@ -70,6 +73,10 @@ impl Stage {
             events,
             board,
             audience,
+            patience: match place.ground() {
+                Some(_) => PATIENCE_ABROAD,
+                None => PATIENCE,
+            },
             log: Vec::new(),
         })
     }
@@ -83,11 +90,12 @@ impl Stage {
         what: &str,
         done: impl Fn(&[Event]) -> bool,
     ) -> anyhow::Result<()> {
-        let waited = tokio::time::timeout(PATIENCE, self.watch(&done)).await;
+        let patience = self.patience;
+        let waited = tokio::time::timeout(patience, self.watch(&done)).await;
         match waited {
             Ok(watched) => watched,
             Err(_) => bail!(
-                "{what} did not happen within {PATIENCE:?}:\n{}",
+                "{what} did not happen within {patience:?}:\n{}",
                 self.reasons()
             ),
         }
@@ -194,7 +202,7 @@ async fn tell_of_pushes(hook: Told, mut pushes: broadcast::Receiver<String>) {
             Err(broadcast::error::RecvError::Lagged(_)) => continue,
         };
         let url = format!("http://{}/{repository}.git", hook.git);
-        let body = json!({ "repository": { "clone_url": url } });
+        let body = json!({ "repositories": [url] });
         let sent = hook
             .client
             .post(hook.receiver.clone())

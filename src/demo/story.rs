@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::builds::{Application, Build};
 use super::checkout::Checkout;
 use super::example::BAD;
-use super::judge::{Found, Story, Told, judge};
+use super::judge::{Found, Story, Told, judge, pinned};
 use super::manifests::APPLICATION;
 use super::moment::Moment;
 use super::place::{ENVIRONMENTS, Place};
@@ -50,11 +50,18 @@ pub async fn play(
 ) -> anyhow::Result<Played> {
     // A watcher that is gone has seen enough.
     let _seen = audience
-        .send(Moment::Chapter("three clusters are found running v1.3.0"))
+        .send(Moment::Chapter(match place.ground() {
+            None => "three clusters are found running v1.3.0",
+            Some(_) => "three empty namespaces get v1.3.0",
+        }))
         .await;
     let application = Application::begin(place).await?;
     let baseline = application.tag("v1.3.0", "A shop").await?;
-    let image = format!("{}:{}", place.image_repository()?, baseline.tag);
+    let image = match place.ground() {
+        None => format!("{}:{}", place.image_repository()?, baseline.tag),
+        // The tag is the story's: nodes pull what the digest names.
+        Some(_) => pinned(place, &baseline)?,
+    };
     let infra = futures_util::future::try_join_all(
         ENVIRONMENTS.map(|environment| place.infra(environment, &image)),
     );

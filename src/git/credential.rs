@@ -15,6 +15,8 @@ use tokio::process::Command;
 
 use super::GitError;
 use super::error::printable;
+use crate::model::RepositoryUrl;
+use crate::secret::Secret;
 
 /// How long a credential helper may take: it may have to ask a server itself.
 const HELPER_TIMEOUT: Duration = Duration::from_secs(30);
@@ -51,6 +53,17 @@ impl fmt::Display for Credential {
             Self::File(path) => write!(f, "the credential in file {}", path.display()),
         }
     }
+}
+
+/// The secret that git's credential helpers know for a repository, if they know one.
+pub async fn secret_of(url: &RepositoryUrl) -> Option<Secret> {
+    let source = Source {
+        url: url.to_string(),
+        credential: Credential::Helper,
+        user: None,
+    };
+    let login = source.login().await.ok()??;
+    Some(Secret::new(login.secret))
 }
 
 /// A user name and a secret.

@@ -3,11 +3,12 @@
 //! Owns the one error enum of the git layer and the cleaning of texts that come from outside. Never
 //! holds a secret, and never an unbounded or unescaped text of a server.
 
-use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use gix::ObjectId;
+
+use crate::shown;
 
 /// The longest text of a server that is kept for an error, in bytes.
 pub const MESSAGE_BYTES_MAX: usize = 4096;
@@ -226,28 +227,11 @@ fn told(message: &str) -> String {
 pub fn printable(bytes: &[u8]) -> String {
     let cut = bytes.len() > MESSAGE_BYTES_MAX;
     let text = String::from_utf8_lossy(&bytes[..bytes.len().min(MESSAGE_BYTES_MAX)]);
-    let mut clean = String::with_capacity(text.len());
-    for character in text.trim_end().chars() {
-        match character {
-            '\n' => clean.push('\n'),
-            '\t' => clean.push(' '),
-            '\r' => {}
-            character if character.is_control() || is_directional(character) => {
-                // Writing to a string cannot fail.
-                let _ = write!(clean, "{}", character.escape_unicode());
-            }
-            character => clean.push(character),
-        }
-    }
+    let mut clean = shown::on_lines(&text);
     if cut {
         clean.push('…');
     }
     clean
-}
-
-/// Characters that reorder the text around them and so can make it read as something else.
-fn is_directional(character: char) -> bool {
-    matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// An error with its causes in one line; `reqwest` and `hyper` keep the telling one innermost.

@@ -28,7 +28,7 @@ mod wire;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
-pub use credential::Credential;
+pub use credential::{Credential, secret_of};
 pub use delta::Delta;
 pub use draft::{Draft, Edit};
 pub use error::{GitError, MESSAGE_BYTES_MAX, printable};
@@ -40,6 +40,7 @@ pub use repository::{Reach, Repository};
 pub use tree::{Entry, Mode, Tree};
 pub use walk::{End, Walk};
 
+use crate::http::Meter;
 use crate::model::{RepositoryUrl, Scheme};
 
 /// How servers are reached.
@@ -58,6 +59,8 @@ pub struct Access {
     pub ssh: Option<String>,
     /// How long a server may send nothing, and take nothing.
     pub idle_timeout: Duration,
+    /// Counts what HTTP servers are asked.
+    pub meter: Meter,
 }
 
 impl Access {
@@ -72,6 +75,7 @@ impl Access {
             user: None,
             ssh: None,
             idle_timeout: Self::IDLE_TIMEOUT,
+            meter: Meter::default(),
         }
     }
 }

@@ -208,6 +208,24 @@ pub enum Problem {
         /// What to do.
         instead: &'static str,
     },
+    /// A Job without [`super::RUN`] that deletes itself: nothing is wrong with it, and it runs again and again.
+    #[error(
+        "{0} deletes itself after it finished, and is applied again whenever it is missing, so that it runs again and again — annotate it `towpath.dev/run: before` or `after`, or leave `ttlSecondsAfterFinished` out"
+    )]
+    Recurring(Box<ObjectRef>),
+    /// A Job with [`super::RUN`] that deletes itself soon after it ran: nothing is wrong with it, and it
+    /// may be run again.
+    #[error(
+        "{object} deletes itself {seconds} s after it finished, and is run again where nobody saw it complete by then — write `ttlSecondsAfterFinished: {stays}` or more, or leave it out: each is replaced by the next anyway"
+    )]
+    Brief {
+        /// Which.
+        object: Box<ObjectRef>,
+        /// How long it stays.
+        seconds: u64,
+        /// How long it should.
+        stays: u64,
+    },
     /// An `images.yaml` entry without effect.
     #[error(
         "{0} stands in no object of an earlier directory — remove the entry, or set the image where it stands"

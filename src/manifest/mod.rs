@@ -13,6 +13,7 @@
 //! hashed, compared and sent.
 
 mod asked;
+mod brief;
 mod by_key;
 mod canonical;
 mod carries;
@@ -38,6 +39,7 @@ mod weight;
 mod yaml;
 
 pub use asked::{Hook, LOGS, PRUNE, RECREATE, RESTART_ON_CONFIG, RUN};
+pub use brief::warnings;
 pub use carries::{Difference, carries};
 pub use edit::{Edited, ImageChange, has_image, set_image};
 pub use error::{ManifestError, Place, Problem, Refused};

@@ -1,13 +1,14 @@
 //! Environments and applications as the configuration describes them, resolved and checked.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ::url::Url;
 
 use super::{
-    Access, ApplicationName, BranchFilter, ClusterSpec, Credential, EnvironmentName, HealthRule,
-    ImageRepository, Prune, RepositoryUrl, TagTemplate, VersionRange,
+    Access, ApplicationName, BranchFilter, ClusterSpec, Credential, EnvironmentName, ForgeKind,
+    HealthRule, ImageRepository, Prune, RepositoryUrl, RequestPolicy, TagTemplate, VersionRange,
 };
 
 /// What is released: a source repository and one or more images.
@@ -70,6 +71,10 @@ pub struct Environment {
     pub follow: Follow,
     /// What a promotion into it waits for.
     pub gate: Gate,
+    /// What serves the infra repository, where that is known; with `gate: pull-request` it is.
+    pub forge: Option<ForgeKind>,
+    /// How requests about its proposals are made.
+    pub request: Arc<RequestPolicy>,
     /// How a deployment is judged.
     pub health: HealthPolicy,
     /// What must answer before a deployment is healthy.

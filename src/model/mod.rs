@@ -12,6 +12,7 @@ mod credential;
 mod digest;
 mod environment;
 mod flat;
+mod forge;
 mod health;
 mod health_rule;
 mod image;
@@ -19,9 +20,11 @@ mod name;
 mod object;
 pub mod record;
 mod release;
+mod request;
 mod template;
 mod url;
 mod version;
+mod webhook;
 
 pub use author::Author;
 pub use branch::{BranchFilter, InvalidFilter};
@@ -38,6 +41,7 @@ pub use environment::{
     SmokeTest, Sops, Source, StopTheLine,
 };
 pub use flat::{Entries, FlatMap};
+pub use forge::{ForgeKind, MergeMethod, OnNewer, RequestPolicy};
 pub use health::{Health, Part};
 pub use health_rule::{HealthField, HealthRule, HealthTest};
 pub(crate) use image::is_tag;
@@ -45,9 +49,11 @@ pub use image::{ImageReference, ImageRepository, ImageVersion, InvalidImage};
 pub use name::{ApplicationName, EnvironmentName, InvalidName};
 pub use object::{Identity, ObjectRef};
 pub use release::{Contents, Digests, Images, Rank, Release};
+pub use request::{InvalidTitle, RequestDiff, TitleTemplate};
 pub use template::{InvalidTemplate, Parts, RenderError, TagTemplate, sanitise_branch};
 pub use url::{InvalidUrl, RepositoryUrl, Scheme};
 pub use version::{InvalidRange, VersionRange, parse_version};
+pub use webhook::{Admission, Proof, Sender, TlsFiles, Webhooks};
 
 /// The branch that proposes a release of an application to an environment.
 pub fn proposal_branch(environment: &EnvironmentName, application: &ApplicationName) -> String {

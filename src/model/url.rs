@@ -47,6 +47,30 @@ impl RepositoryUrl {
     pub fn scheme(&self) -> Scheme {
         self.scheme
     }
+
+    /// The server's name, without its port; `None`: this machine.
+    pub fn host(&self) -> Option<&str> {
+        let (host, _) = self.parts()?;
+        match host.strip_prefix('[') {
+            Some(bracketed) => bracketed.split_once(']').map(|(host, _)| host),
+            None => Some(host.split_once(':').map_or(host, |(host, _)| host)),
+        }
+    }
+
+    /// The server with its port, and the path there without slashes around it and without `.git`;
+    /// `None`: this machine.
+    pub fn parts(&self) -> Option<(&str, &str)> {
+        let (authority, path) = match (self.scheme, self.text.split_once("://")) {
+            (Scheme::File, _) => return None,
+            (_, Some((_, rest))) => rest.split_once('/').unwrap_or((rest, "")),
+            (_, None) => self.text.split_once(':')?,
+        };
+        let host = authority
+            .rsplit_once('@')
+            .map_or(authority, |(_, host)| host);
+        let path = path.trim_matches('/');
+        Some((host, path.strip_suffix(".git").unwrap_or(path)))
+    }
 }
 
 impl FromStr for RepositoryUrl {
@@ -127,6 +151,44 @@ mod tests {
                 "{text}"
             );
         }
+    }
+
+    #[test]
+    fn a_server_and_what_it_serves_are_told_apart() {
+        for (text, parts, host) in [
+            (
+                "https://github.com/acme/infra.git",
+                ("github.com", "acme/infra"),
+                "github.com",
+            ),
+            (
+                "http://127.0.0.1:80/a/b/",
+                ("127.0.0.1:80", "a/b"),
+                "127.0.0.1",
+            ),
+            (
+                "ssh://git@example.com:22/a/b",
+                ("example.com:22", "a/b"),
+                "example.com",
+            ),
+            (
+                "git@example.com:acme/infra",
+                ("example.com", "acme/infra"),
+                "example.com",
+            ),
+            ("https://[::1]:80/a/b", ("[::1]:80", "a/b"), "::1"),
+        ] {
+            let url: RepositoryUrl = text.parse().unwrap();
+            assert_eq!(
+                (url.parts(), url.host()),
+                (Some(parts), Some(host)),
+                "{text}"
+            );
+        }
+        assert_eq!(
+            "/srv/git/infra".parse::<RepositoryUrl>().unwrap().parts(),
+            None
+        );
     }
 
     #[test]

@@ -4,14 +4,24 @@
 //! Told from the branches as they were last seen, not from what the other unit's last round made of
 //! them: of one commit that moves an object, both sides are known at once.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::{LiveSource, Observatory};
+use super::Observatory;
 use crate::manifest::Rendered;
-use crate::model::{Environment, ObjectRef, Pipeline};
-use crate::plan::{Infra, Live, Observed};
+use crate::model::{Environment, EnvironmentName, ObjectRef, Pipeline};
+use crate::plan::{Infra, Live, Mark, Observed};
+
+/// What other units ask for.
+#[derive(Debug, Default)]
+pub struct Claims {
+    /// The unit that asks for an object, as `APPLICATION in ENVIRONMENT`.
+    pub by: BTreeMap<ObjectRef, String>,
+    /// Units of which it could not be read what they ask for.
+    pub unreadable: Vec<String>,
+}
 
 impl Observatory {
     /// The live objects, each with the other unit that asks for it.
@@ -45,7 +55,7 @@ impl Observatory {
             return live;
         };
         let mut claimed = Live::clone(value);
-        for (other, there) in self.others_on(&here) {
+        for (other, there) in self.units_on(here.cluster().name()) {
             if (&there.name, &other.application.name) == (environment, application) {
                 continue;
             }
@@ -73,11 +83,44 @@ impl Observatory {
         }
     }
 
-    /// The units that the configuration has on the same cluster.
-    fn others_on(&self, here: &LiveSource) -> impl Iterator<Item = (&Arc<Pipeline>, &Environment)> {
-        let same = |environment: &Environment| {
+    /// Which objects of an environment's cluster other units ask for than the one that has them, by the
+    /// branches as they were last seen. An object's unit is that of its mark.
+    pub fn claims<'a>(
+        &self,
+        environment: &EnvironmentName,
+        members: impl Iterator<Item = (&'a ObjectRef, &'a Mark)>,
+        now: Timestamp,
+    ) -> Claims {
+        let mut claims = Claims::default();
+        let Some(cluster) = self.clusters.get(environment) else {
+            return claims;
+        };
+        let members: BTreeMap<&ObjectRef, &Mark> = members.collect();
+        for (other, there) in self.units_on(cluster.name()) {
+            let unit = format!("{} in {}", other.application.name, there.name);
+            let Ok(desired) = self.desired_now(other, there, now) else {
+                claims.unreadable.push(unit);
+                continue;
+            };
+            let asked = desired.iter().flat_map(|desired| &desired.objects);
+            for object in asked {
+                let mark = members.get(&object.reference).filter(|mark| {
+                    (&mark.application, &mark.environment) != (&other.application.name, &there.name)
+                });
+                if mark.is_some() {
+                    let by = claims.by.entry(object.reference.clone());
+                    by.or_insert_with(|| unit.clone());
+                }
+            }
+        }
+        claims
+    }
+
+    /// The units that the configuration has on a cluster.
+    fn units_on(&self, name: &str) -> impl Iterator<Item = (&Arc<Pipeline>, &Environment)> {
+        let same = move |environment: &Environment| {
             let cluster = self.clusters.get(&environment.name);
-            cluster.is_some_and(|cluster| cluster.name() == here.cluster().name())
+            cluster.is_some_and(|cluster| cluster.name() == name)
         };
         let pipelines = self.configured.iter();
         let units = pipelines.flat_map(|pipeline| {

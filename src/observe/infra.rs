@@ -21,7 +21,7 @@ use crate::model::{ApplicationName, CommitId, DeploymentTags, EnvironmentName, I
 const PROPOSAL_DEPTH: u32 = 2;
 
 /// The furthest that a person's commits on a proposal are followed back to where it was made.
-const PROPOSAL_MAX: usize = 100;
+pub(super) const PROPOSAL_MAX: usize = 100;
 
 /// A repository as it was last looked at.
 #[derive(Debug, Clone, PartialEq)]
@@ -160,14 +160,17 @@ impl InfraReader {
 
     /// The refs that are read here: the mirror may have seen others.
     fn own(&self, mut refs: Refs) -> Refs {
-        refs.retain(|name, _| {
-            self.places.iter().any(|(environment, place)| {
-                name.strip_prefix("refs/heads/") == Some(&place.branch)
-                    || *name == records_ref(environment)
-                    || name.starts_with(&format!("refs/heads/towpath/{environment}/"))
-            })
-        });
+        refs.retain(|name, _| self.reads(name));
         refs
+    }
+
+    /// Whether this ref is read here.
+    pub fn reads(&self, name: &str) -> bool {
+        self.places.iter().any(|(environment, place)| {
+            name.strip_prefix("refs/heads/") == Some(&place.branch)
+                || name == records_ref(environment)
+                || name.starts_with(&format!("refs/heads/towpath/{environment}/"))
+        })
     }
 
     async fn read(

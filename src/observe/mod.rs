@@ -13,8 +13,10 @@ mod history;
 mod infra;
 mod live;
 mod lookup;
+mod moved;
 mod releases;
 mod removed;
+mod requests;
 mod sealed;
 mod source;
 mod told;
@@ -27,17 +29,20 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use jiff::Timestamp;
 
+pub use claims::Claims;
 pub use concerned::Concerned;
 pub use history::{History, HistoryReader};
 pub use infra::{InfraReader, Place, Snapshot};
 pub use live::LiveSource;
 pub use releases::TagReader;
+pub use requests::{Changed, RequestSource};
 pub use source::{Bell, Failed, Source, Stale};
 
 use catalogue::CatalogueKept;
 use lookup::{Looked, without_digest};
 
 use crate::cluster::SharedReadCluster;
+use crate::forge::SharedReadForge;
 use crate::git::Repository;
 use crate::model::catalogue::Tags;
 use crate::model::{
@@ -60,6 +65,8 @@ pub struct Outside {
     pub repositories: BTreeMap<RepositoryUrl, Repository>,
     /// The clusters of the environments that this process acts for; the others are known by their records.
     pub clusters: BTreeMap<EnvironmentName, SharedReadCluster>,
+    /// The forges of infra repositories, by address: where requests about proposals are made.
+    pub forges: BTreeMap<RepositoryUrl, SharedReadForge>,
     /// Asks what was deployed whether it answers.
     pub probe: Arc<dyn Probe>,
 }
@@ -73,6 +80,8 @@ pub struct Intervals {
     pub registry: Duration,
     /// Clusters, beside being watched.
     pub cluster: Duration,
+    /// Forges.
+    pub forge: Duration,
 }
 
 impl Default for Intervals {
@@ -82,6 +91,7 @@ impl Default for Intervals {
             git: half_a_minute,
             registry: half_a_minute,
             cluster: half_a_minute,
+            forge: half_a_minute,
         }
     }
 }
@@ -118,6 +128,8 @@ pub struct Observatory {
     pub tags: BTreeMap<ImageRepository, Arc<TagSource>>,
     /// By address.
     pub histories: BTreeMap<RepositoryUrl, Arc<HistorySource>>,
+    /// The requests of infra repositories whose gate has some, by address.
+    pub requests: BTreeMap<RepositoryUrl, Arc<RequestSource>>,
     /// By unit.
     pub live: BTreeMap<(EnvironmentName, ApplicationName), Arc<LiveSource>>,
     /// Of units that the configuration no longer has.
@@ -144,6 +156,7 @@ impl Observatory {
         let mut templates: BTreeMap<ImageRepository, Vec<_>> = BTreeMap::new();
         let mut histories = BTreeMap::new();
         let mut live = BTreeMap::new();
+        let mut requests = BTreeMap::new();
         for pipeline in pipelines {
             let application = &pipeline.application;
             for image in &application.images {
@@ -172,6 +185,13 @@ impl Observatory {
                     tags: environment.tags.clone(),
                 };
                 of.insert(environment.name.clone(), place);
+                let url = &environment.repository;
+                if environment.gate == Gate::PullRequest
+                    && let Some(forge) = outside.forges.get(url)
+                {
+                    let source = || Arc::new(RequestSource::new(forge.clone(), now));
+                    requests.entry(url.clone()).or_insert_with(source);
+                }
                 if let Some(cluster) = outside.clusters.get(&environment.name) {
                     let key = (environment.name.clone(), application.name.clone());
                     live.insert(
@@ -210,6 +230,7 @@ impl Observatory {
             infra: infra.collect(),
             tags: tags.collect(),
             histories,
+            requests,
             live,
             live_removed: Mutex::default(),
             configured: configured.to_vec(),
@@ -225,7 +246,8 @@ impl Observatory {
         let infra = join_all(self.infra.values().map(|source| source.read(now)));
         let tags = join_all(self.tags.values().map(|source| source.read(now)));
         let histories = join_all(self.histories.values().map(|source| source.read(now)));
-        drop(tokio::join!(infra, tags, histories));
+        let requests = join_all(self.requests.values().map(|source| source.read(now)));
+        drop(tokio::join!(infra, tags, histories, requests));
         for pipeline in pipelines {
             // Making the world tells each unit's source which objects its manifests name.
             let world = self.world(pipeline, now);
@@ -284,12 +306,15 @@ impl Observatory {
         let environments = || pipeline.environments.iter();
         let infra = environments().filter_map(|it| self.infra.get(&it.repository));
         let live = environments().filter_map(|it| self.live_of(pipeline, it));
+        let gated = environments().filter(|it| it.gate == Gate::PullRequest);
+        let requests = gated.filter_map(|it| self.requests.get(&it.repository));
         let source = pipeline.application.source.iter();
         let histories = source.filter_map(|it| self.histories.get(&it.url));
         tags.map(|it| it.source.is_tried())
             .chain(infra.map(|it| it.source.is_tried() && it.reader.is_open()))
             .chain(live.map(|it| it.source.is_tried()))
             .chain(histories.map(|it| it.source.is_tried()))
+            .chain(requests.map(|it| it.source.is_tried()))
             .all(|tried| tried)
     }
 
@@ -336,7 +361,7 @@ impl Observatory {
             source.desire(infra);
             self.with_claims(pipeline, environment, infra, source.observed(), now)
         });
-        let request = request(pipeline, environment, &infra, now);
+        let request = self.request(pipeline, environment, &infra, now);
         UnitView {
             infra,
             request,
@@ -344,41 +369,40 @@ impl Observatory {
             learned: Learned::default(),
         }
     }
-}
 
-/// With `gate: branch` the proposal branch is the request.
-fn request(
-    pipeline: &Pipeline,
-    environment: &Environment,
-    infra: &Observed<Arc<Infra>>,
-    now: Timestamp,
-) -> Observed<Option<Request>> {
-    match environment.gate {
-        Gate::None => Observed::Seen {
-            value: None,
-            at: now,
-        },
-        Gate::Branch => match infra {
-            Observed::Seen { value, at } => {
-                let branch = proposal_branch(&environment.name, &pipeline.application.name);
-                let name = format!("branch {branch}");
-                let request = value.proposal.as_ref().map(|_| Request {
-                    name,
-                    url: None,
-                    approved: false,
-                });
-                Observed::Seen {
-                    value: request,
+    /// The request about a unit's proposal; with `gate: branch` the proposal branch is the request.
+    fn request(
+        &self,
+        pipeline: &Pipeline,
+        environment: &Environment,
+        infra: &Observed<Arc<Infra>>,
+        now: Timestamp,
+    ) -> Observed<Option<Request>> {
+        let branch = || proposal_branch(&environment.name, &pipeline.application.name);
+        match environment.gate {
+            Gate::None => Observed::Seen {
+                value: None,
+                at: now,
+            },
+            Gate::Branch => match infra {
+                Observed::Seen { value, at } => Observed::Seen {
+                    value: value
+                        .proposal
+                        .as_ref()
+                        .map(|it| it.as_request(&branch(), *at)),
                     at: *at,
-                }
-            }
-            Observed::Unreadable(unreadable) => Observed::Unreadable(unreadable.clone()),
-        },
-        Gate::PullRequest => Observed::Unreadable(unreadable(
-            "the forge",
-            "this version opens no pull requests yet: use `gate: branch`",
-            now,
-        )),
+                },
+                Observed::Unreadable(unreadable) => Observed::Unreadable(unreadable.clone()),
+            },
+            Gate::PullRequest => match self.requests.get(&environment.repository) {
+                Some(source) => source.of(&branch(), &environment.branch),
+                None => Observed::Unreadable(unreadable(
+                    &environment.repository.to_string(),
+                    "no forge of it is known: write `forge: github` or `forge: gitea` in `repository`",
+                    now,
+                )),
+            },
+        }
     }
 }
 

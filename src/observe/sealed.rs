@@ -25,6 +25,7 @@ use crate::git::GitError;
 use crate::model::Sops;
 use crate::plan::Unreadable;
 use crate::secret::Secret;
+use crate::shown;
 
 /// How many files are opened at once: each is a process, and most ask a key service.
 const AT_ONCE: usize = 4;
@@ -309,13 +310,7 @@ async fn run(sops: &Sops, path: &str, bytes: &[u8]) -> Result<Secret, String> {
 fn one_line(said: &[u8]) -> String {
     const LONGEST: usize = 360;
     let said = String::from_utf8_lossy(said);
-    let words: Vec<&str> = said.split_whitespace().collect();
-    let line = words.join(" ");
-    let line = line.chars().filter(|c| !c.is_control());
-    let mut shown: String = line.clone().take(LONGEST).collect();
-    if line.count() > LONGEST {
-        shown.push('…');
-    }
+    let shown = shown::on_one_line(&said, LONGEST);
     match shown.is_empty() {
         true => "it says nothing".to_owned(),
         false => shown,

@@ -2,7 +2,7 @@
 //!
 //! A source is read in the background, never by a round: what a slow one keeps waiting is itself.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -16,6 +16,18 @@ const RETRY_MIN: Duration = Duration::from_secs(1);
 
 /// The longest that a failing source is left alone, unless it asks for more.
 const RETRY_MAX: Duration = Duration::from_secs(60);
+
+/// How long a source is looked at more often that changed without anybody telling.
+const LIVELY: Duration = Duration::from_secs(600);
+
+/// How much more often.
+const LIVELY_RATE: u32 = 3;
+
+/// But not more often than this, unless it is asked for.
+const LIVELY_MIN: Duration = Duration::from_secs(1);
+
+/// By how much of its interval a source may be looked at early, so that not all are at once.
+const SPREAD: f64 = 0.2;
 
 /// Why a source could not be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +49,10 @@ pub struct Source<T> {
 #[derive(Default)]
 pub struct Stale {
     is: AtomicBool,
+    /// Whether it was when it was last read.
+    heard: AtomicBool,
+    /// When it last turned out to have changed without anybody telling, in seconds; 0: never.
+    surprised: AtomicI64,
     bell: OnceLock<(Arc<Bell>, usize)>,
 }
 
@@ -62,9 +78,22 @@ impl Stale {
         self.is.load(Ordering::Acquire)
     }
 
-    /// It is read now: what changes from here on makes it stale again.
-    pub fn clear(&self) {
-        self.is.store(false, Ordering::Release);
+    /// It is read now: what changes from here on makes it stale again. Gives whether it was.
+    pub fn clear(&self) -> bool {
+        let heard = self.is.swap(false, Ordering::AcqRel);
+        self.heard.store(heard, Ordering::Relaxed);
+        heard
+    }
+
+    /// How long it may be left alone: where it changes and nobody tells, a third as long.
+    fn pace(&self, interval: Duration, now: Timestamp) -> Duration {
+        let since = now.as_second() - self.surprised.load(Ordering::Relaxed);
+        match u64::try_from(since) {
+            Ok(since) if since < LIVELY.as_secs() => {
+                (interval / LIVELY_RATE).max(LIVELY_MIN).min(interval)
+            }
+            _ => interval,
+        }
     }
 
     fn set(&self) {
@@ -161,10 +190,22 @@ impl<T: Clone + PartialEq> Source<T> {
         &self.stale
     }
 
-    /// How long it may be left alone, unless it becomes stale.
+    /// Takes note of a look: one that found news of which nobody told has the source looked at more
+    /// often for a while.
+    pub fn looked(&self, before: &Observed<T>, news: bool, now: Timestamp) {
+        let heard = self.stale.heard.load(Ordering::Relaxed);
+        let seen = |observed: &Observed<T>| matches!(observed, Observed::Seen { .. });
+        if news && !heard && seen(before) && seen(&self.kept().observed) {
+            self.stale
+                .surprised
+                .store(now.as_second(), Ordering::Relaxed);
+        }
+    }
+
+    /// How long it may be left alone, unless it becomes stale: never longer than the interval.
     pub fn rest(&self, interval: Duration, now: Timestamp) -> Duration {
         match &self.kept().observed {
-            Observed::Seen { .. } => interval,
+            Observed::Seen { .. } => spread(&self.name, self.stale.pace(interval, now)),
             Observed::Unreadable(unreadable) => until(unreadable.retry, now),
         }
     }
@@ -209,6 +250,19 @@ impl<T: Clone + PartialEq> Source<T> {
     }
 }
 
+/// An interval, shortened by a part that only the name decides: the same at every run.
+fn spread(name: &str, interval: Duration) -> Duration {
+    // FNV-1a (http://www.isthe.com/chongo/tech/comp/fnv/), and the end of MurmurHash3
+    // (https://github.com/aappleby/smhasher/wiki/MurmurHash3), which spreads names that are much alike.
+    let hash = name.bytes().fold(0x811c_9dc5_u32, |hash, byte| {
+        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
+    });
+    let mixed = (hash ^ (hash >> 16)).wrapping_mul(0x85eb_ca6b);
+    let mixed = (mixed ^ (mixed >> 13)).wrapping_mul(0xc2b2_ae35);
+    let part = f64::from(mixed ^ (mixed >> 16)) / f64::from(u32::MAX);
+    interval.mul_f64(1.0 - SPREAD * part)
+}
+
 fn backoff(failures: u32) -> Duration {
     RETRY_MIN
         .saturating_mul(2_u32.saturating_pow(failures))
@@ -219,4 +273,78 @@ fn until(retry: Option<Timestamp>, now: Timestamp) -> Duration {
     let left = retry.map(|retry| retry.duration_since(now));
     left.and_then(|left| Duration::try_from(left).ok())
         .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const INTERVAL: Duration = Duration::from_secs(30);
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(1_800_000_000 + second).unwrap()
+    }
+
+    /// One look that finds this value.
+    fn look(source: &Source<u32>, value: u32, second: i64) {
+        source.stale().clear();
+        let before = source.observed();
+        let news = source.keep(Ok(value), at(second));
+        source.looked(&before, news, at(second));
+    }
+
+    #[test]
+    fn no_rest_is_longer_than_the_interval_nor_the_same_for_all() {
+        let mut rests = Vec::new();
+        for number in 0..200 {
+            let source = Source::new(
+                format!("https://git.example.com/acme/infra-{number}"),
+                at(0),
+            );
+            look(&source, 1, 0);
+            rests.push(source.rest(INTERVAL, at(0)));
+        }
+        let (least, most) = (rests.iter().min().unwrap(), rests.iter().max().unwrap());
+        assert!(
+            *most <= INTERVAL && *most > INTERVAL.mul_f64(0.98),
+            "{most:?}"
+        );
+        assert!(
+            *least >= INTERVAL.mul_f64(0.8) && *least < INTERVAL.mul_f64(0.82),
+            "{least:?}"
+        );
+        // Told by the name alone, so that a run can be had again.
+        let again = Source::new("https://git.example.com/acme/infra-0".to_owned(), at(9));
+        look(&again, 7, 9);
+        assert_eq!(again.rest(INTERVAL, at(9)), rests[0]);
+    }
+
+    #[test]
+    fn what_changes_untold_is_looked_at_more_often_for_a_while() {
+        let source = Source::new("shop", at(0));
+        look(&source, 1, 0);
+        let usual = source.rest(INTERVAL, at(0));
+        look(&source, 1, 30);
+        assert_eq!(source.rest(INTERVAL, at(30)), usual, "nothing changed");
+        source.mark_stale();
+        look(&source, 2, 40);
+        assert_eq!(source.rest(INTERVAL, at(40)), usual, "somebody told");
+        look(&source, 3, 60);
+        let lively = source.rest(INTERVAL, at(60));
+        assert!(lively <= INTERVAL / 3, "{lively:?}");
+        assert_eq!(source.rest(INTERVAL, at(60 + 600)), usual, "for a while");
+        let second = Duration::from_secs(1);
+        assert!(source.rest(second, at(60)) <= second);
+        assert!(source.rest(second, at(60)) >= second.mul_f64(0.8));
+        let failed = Failed {
+            why: "gone".to_owned(),
+            retry_after: None,
+        };
+        assert!(source.keep(Err(failed), at(70)));
+        assert_eq!(
+            source.rest(INTERVAL, at(70)),
+            RETRY_MIN,
+            "a failure has its own pace"
+        );
+    }
 }

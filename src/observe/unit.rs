@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use super::branch::EnvironmentSeen;
 use super::desired::{Inputs, Unknown};
-use super::infra::{InfraReader, Snapshot};
+use super::infra::{InfraReader, PROPOSAL_MAX, Snapshot};
 use crate::git::notes;
 use crate::git::{Commit, GitError};
 use crate::manifest::Rendered;
@@ -269,6 +269,7 @@ impl InfraReader {
             desired,
             unopened,
             conflicts: self.conflicts(&commit, made_on, seen)?,
+            by_people: made_on.is_some_and(|base| commit.parents != [base]),
         };
         if proposal.unopened.is_some() {
             return Ok(proposal);
@@ -280,6 +281,22 @@ impl InfraReader {
             proposal: proposal.clone(),
         }));
         Ok(proposal)
+    }
+
+    /// Whether this commit is a parent of the proposal's commits, as far as those are here.
+    fn stands_on(&self, proposal: &Commit, base: CommitId, head: CommitId) -> bool {
+        let mut commit = proposal.clone();
+        for _ in 0..PROPOSAL_MAX {
+            if commit.parents.contains(&head) {
+                return true;
+            }
+            let parent = commit.parents.first().copied();
+            match parent.and_then(|parent| self.repository.commit(parent).ok()) {
+                Some(parent) if parent.id != base => commit = parent,
+                _ => return false,
+            }
+        }
+        false
     }
 
     /// Whether the base changed a file that the proposal changes.
@@ -294,6 +311,10 @@ impl InfraReader {
             return Ok(true);
         };
         if base == seen.head {
+            return Ok(false);
+        }
+        // Whoever put their commits on the base, or merged it, has seen to that.
+        if self.stands_on(proposal, base, seen.head) {
             return Ok(false);
         }
         // Where the history is not here (a person rewrote the branch), the merge itself will tell.

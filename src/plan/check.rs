@@ -109,6 +109,23 @@ impl Subject<'_> {
                 self.proven(&propose.release, rollback, records, &mut broken);
                 self.forward(&propose.release, rollback, records, &mut broken);
             }
+            Step::Open(open) => {
+                let rollback = records.deployment.as_ref().is_some_and(|deployment| {
+                    deployment.failed().is_some() && ran_healthy(records, &open.release.digests())
+                });
+                self.proven(&open.release, rollback, records, &mut broken);
+                let view = self.world.units.get(&self.environment.name);
+                let open = view.and_then(|view| view.request.read().ok()?.as_ref());
+                if let Some(request) = open.filter(|it| it.is_open()) {
+                    broken.push(("I9", format!("{} is open already", request.name)));
+                }
+            }
+            Step::Close(close) => {
+                if records.proposal.is_some() {
+                    let name = &close.request.name;
+                    broken.push(("I9", format!("{name} is about what is still proposed")));
+                }
+            }
             Step::Apply(apply) => {
                 let release = records.running();
                 if let Some(release) = release.filter(|_| !apply.change.is_empty()) {
@@ -125,7 +142,7 @@ impl Subject<'_> {
                 }
                 self.prunes(apply, records, &mut broken);
             }
-            Step::Withdraw(_) | Step::Record(_) | Step::Smoke(_) => {}
+            Step::Withdraw(_) | Step::Disarm(_) | Step::Record(_) | Step::Smoke(_) => {}
         }
         broken
     }

@@ -9,6 +9,7 @@ pub mod check;
 mod difference;
 pub mod edit;
 mod foreign;
+mod gate;
 mod head;
 mod hooks;
 mod next;
@@ -32,12 +33,13 @@ pub use person::{
     Adoption, Allowed, ForeignObject, adoption, approve_adoption, approve_prune, deletions,
 };
 pub use step::{
-    Apply, Change, PlannedOn, Propose, Prune, Scope, Smoke, Statements, Step, Withdraw, Write,
+    Apply, Change, Close, Disarm, Open, PlannedOn, Propose, Prune, Scope, Smoke, Statements, Step,
+    Withdraw, Write,
 };
 pub use waiting::{Reason, Waiting};
 pub use world::{
     ChangedBy, Desired, Drifted, Infra, Learned, Live, LiveObject, Mark, Observed, Proposal,
-    Refusal, Request, Smoked, Taking, UnitView, Unreadable, World,
+    Refusal, Request, RequestState, Smoked, Taking, UnitView, Unreadable, World,
 };
 
 use crate::model::record::{Deployment, UnitRecords};
@@ -170,6 +172,7 @@ impl<'a> Unit<'a> {
         }
         let (infra, records) = self.read()?;
         brake::record(self, infra)?;
+        gate::label(self, infra, records)?;
         held(infra, records)?;
         if infra.went_back {
             let believed = waiting::after(infra.head_since, WENT_BACK_BELIEVED_AFTER);

@@ -1,8 +1,8 @@
 //! Brings a release into an environment: writes its branch, or keeps its one living proposal.
 
 use super::edit::Edit;
-use super::{Propose, Ready, Reason, Step, Waiting, Walk, Write, next, settle, step};
-use crate::model::record::{Cause, Proposed};
+use super::{Propose, Ready, Reason, Step, Waiting, Walk, Write, gate, next, settle, step};
+use crate::model::record::Cause;
 use crate::model::{Follow, Release, Rollback};
 
 /// Commits the release to the branch.
@@ -72,26 +72,30 @@ pub(super) fn propose(ready: &Ready<'_>, release: &Release) -> Walk<Waiting> {
         && branch.asks_for(release)
         && !branch.conflicts
     {
-        return Walk::Continue(gate(ready, recorded, request.as_ref()));
+        return gate::ask(ready, branch, recorded, request.as_ref());
+    }
+    if let Some(waiting) = gate::armed(ready, request.as_ref(), recorded, release)? {
+        return Walk::Continue(waiting);
     }
     let edit = match edit(ready, release) {
         Ok(edit) => edit,
         Err(waiting) => return Walk::Continue(waiting),
     };
+    let unwritable = |why| {
+        let release = release.clone();
+        Waiting::on(Reason::Unwritable { release, why })
+    };
     // Over a person's commits a newer release is one more commit on top, never a rewrite.
     let persons = branch.filter(|branch| {
-        recorded.is_some_and(|recorded| recorded.commit != branch.head) && !branch.conflicts
+        recorded.is_some_and(|recorded| recorded.commit != branch.head || branch.by_people)
     });
     let (onto, files) = match persons {
+        Some(branch) if branch.conflicts => {
+            return Walk::Continue(unwritable(CONFLICTS.to_owned()));
+        }
         Some(branch) => match branch.set(release) {
             Ok(edit) => (branch.head, edit.files),
-            Err(why) => {
-                let reason = Reason::Unwritable {
-                    release: release.clone(),
-                    why,
-                };
-                return Walk::Continue(Waiting::on(reason));
-            }
+            Err(why) => return Walk::Continue(unwritable(why)),
         },
         None => (ready.infra.head, edit.files),
     };
@@ -101,22 +105,13 @@ pub(super) fn propose(ready: &Ready<'_>, release: &Release) -> Walk<Waiting> {
         files,
         onto,
         from: from(ready),
-        request,
         planned_on: ready.planned_on(),
     }))
 }
 
-fn gate(ready: &Ready<'_>, recorded: &Proposed, request: Option<&super::Request>) -> Waiting {
-    let environment = ready.unit.environment;
-    let branch =
-        crate::model::proposal_branch(&environment.name, &ready.unit.pipeline.application.name);
-    let request = request.map_or(branch, |request| request.name.clone());
-    Waiting::on(Reason::Gate {
-        release: recorded.release.clone(),
-        request,
-    })
-    .since(recorded.at)
-}
+/// Why what a person committed to the proposal branch is left as it is.
+const CONFLICTS: &str = "a person committed to its proposal branch, and the environment's branch changed the same files since: \
+     merge that into it, or take those commits away";
 
 /// The open proposal is taken back when nothing stands behind it any more.
 pub(super) fn withdraw_unproven(ready: &Ready<'_>) -> Walk {

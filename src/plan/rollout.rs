@@ -149,6 +149,7 @@ impl Rollout<'_> {
             Some(mark) if looked < listed => {
                 let reason = Reason::Behind {
                     commit: mark.commit,
+                    seen: "the cluster runs".to_owned(),
                 };
                 wait_on(Waiting::on(reason).until(after(unit.now, LOOK_AGAIN)))
             }

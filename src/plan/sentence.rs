@@ -7,7 +7,7 @@ use std::fmt;
 use jiff::Timestamp;
 
 use super::Reason;
-use crate::model::record::BRAKE;
+use crate::model::record::{BRAKE, LABEL};
 use crate::model::{ApplicationName, EnvironmentName, Release};
 
 impl Reason {
@@ -38,6 +38,9 @@ impl Reason {
             Self::Held { by, .. } if by == BRAKE => {
                 "the annotation `towpath.dev/hold` taken away from the environment's ApplySet parent".to_owned()
             }
+            Self::Held { by, .. } if by == LABEL => {
+                "the label `towpath/hold` taken away from the request".to_owned()
+            }
             Self::Held { .. } => "a person who lifts the hold".to_owned(),
             Self::Adopting { .. } => {
                 format!("`towpath adopt {application} {environment}`, or `adopt: auto` in the environment; objects of an engine by its name there, as in `adopt: [helm]`")
@@ -52,7 +55,10 @@ impl Reason {
             Self::Soaking { until, .. } => format!("time: it is proven at {}", clock(*until)),
             Self::Upstream { environment, .. } => format!("`towpath explain {application} {environment}`"),
             Self::Paced { .. } => "the running release's proof or failure".to_owned(),
-            Self::Gate { request, .. } => format!("merge {request}, or delete it to decline"),
+            Self::Gate { request, is_branch: true, .. } => {
+                format!("merge {request}, or delete it to decline")
+            }
+            Self::Gate { request, .. } => format!("merge {request}, or close it to decline"),
             Self::Converging { deadline, .. } => {
                 format!("the rollout's end; it has failed at {}", clock(*deadline))
             }
@@ -92,12 +98,9 @@ impl fmt::Display for Reason {
             Self::Retrying { failed, .. } => write!(f, "{}: {}", failed.source, failed.why),
             Self::UnreadableRecords(why) => write!(f, "the records cannot be read: {why}"),
             Self::BrokenManifests(why) => f.write_str(why),
-            Self::Behind { commit } => {
-                write!(
-                    f,
-                    "the cluster runs {}, which the branch does not show yet",
-                    commit.short()
-                )
+            Self::Behind { commit, seen } => {
+                let commit = commit.short();
+                write!(f, "{seen} {commit}, which the branch does not show yet")
             }
             Self::WentBack => {
                 f.write_str("the branch went back behind the newest recorded deployment")
@@ -143,8 +146,21 @@ impl fmt::Display for Reason {
                 None => write!(f, "nothing newer is proven in {environment}: {why}"),
             },
             Self::Paced { release } => write!(f, "{release} waits for the running release's proof"),
-            Self::Gate { release, request } => {
-                write!(f, "{release} waits for a person to merge {request}")
+            Self::Gate {
+                release,
+                request,
+                armed,
+                follows,
+                ..
+            } => {
+                write!(f, "{release} waits for a person to merge {request}")?;
+                if let Some(armed) = armed {
+                    write!(f, ", {armed}")?;
+                }
+                match follows {
+                    Some(newer) => write!(f, "; {newer} follows"),
+                    None => Ok(()),
+                }
             }
             Self::Converging {
                 release, progress, ..

@@ -6,10 +6,10 @@ use std::ops::ControlFlow;
 use super::head::Head;
 use super::{
     Decision, Ready, Reason, Scope, Statements, Step, Unreadable, Waiting, Walk, Withdraw, foreign,
-    step, unreadable_source,
+    gate, step, unreadable_source,
 };
 use crate::model::record::{Cause, Pin, Statement, TOWPATH, Verdict};
-use crate::model::{CommitId, Release};
+use crate::model::{CommitId, Gate, Release};
 
 /// A unit without records is adopted: what its branch names is the baseline.
 pub(super) fn adopt(ready: &Ready<'_>) -> Walk {
@@ -96,9 +96,11 @@ pub(super) fn head(ready: &Ready<'_>) -> Walk {
             false => by_hand(ready, release.as_ref(), previous),
         });
     }
+    // A request that is still open is closed with words before its branch goes.
+    let closes = merged && !gate::keeps_branch(ready);
     let changed = ready.infra.changed.as_ref();
     let commit = changed.map_or(ready.infra.head, |changed| changed.commit);
-    record(ready, commit, merged, statements)
+    record(ready, commit, closes, statements)
 }
 
 fn is_older(release: Option<&Release>, than: Option<&Release>) -> bool {
@@ -188,6 +190,7 @@ pub(super) fn proposal(ready: &Ready<'_>) -> Walk {
     if runs {
         return withdraw(ready, &proposed.release, proposed.commit, RUNS);
     }
+    gate::ended(ready, proposed)?;
     if ready.infra.proposal.is_some() {
         return Walk::Continue(());
     }
@@ -201,7 +204,7 @@ pub(super) fn proposal(ready: &Ready<'_>) -> Walk {
     )
 }
 
-const RUNS: &str = "it already runs";
+pub(super) const RUNS: &str = "it already runs";
 
 /// A branch whose proposal was taken back or merged, or that asks for what runs, has served: where a
 /// server has no atomic push it may have stayed.
@@ -209,10 +212,14 @@ fn leftover(ready: &Ready<'_>) -> Walk {
     let Some(branch) = &ready.infra.proposal else {
         return Walk::Continue(());
     };
+    if ready.unit.environment.gate == Gate::PullRequest {
+        return gate::leftover(ready, branch);
+    }
     let Some(release) = ready.head.release() else {
         return Walk::Continue(());
     };
-    if ready.records.served == Some(branch.head) {
+    let served = ready.records.served.as_ref();
+    if served.is_some_and(|served| served.commit == branch.head) {
         return withdraw(ready, release, branch.head, "its proposal is closed");
     }
     match branch.asks_for(release) {
@@ -221,18 +228,19 @@ fn leftover(ready: &Ready<'_>) -> Walk {
     }
 }
 
-/// Takes a proposal back.
+/// Takes a proposal back, with whatever a person put on top of it.
 pub(super) fn withdraw(
     ready: &Ready<'_>,
     release: &Release,
     proposal: CommitId,
     reason: &str,
 ) -> Walk {
+    let branch = ready.infra.proposal.as_ref();
     step(Step::Withdraw(Withdraw {
         release: release.clone(),
-        proposal,
+        proposal: branch.map_or(proposal, |branch| branch.head),
         reason: reason.to_owned(),
-        request: ready.unit.view.request.read().ok().cloned().flatten(),
+        keeps_branch: gate::keeps_branch(ready),
         planned_on: ready.planned_on(),
     }))
 }

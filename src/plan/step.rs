@@ -20,6 +20,12 @@ pub enum Step {
     Propose(Propose),
     /// Take the proposal back, and record why.
     Withdraw(Withdraw),
+    /// Open the request about the proposal.
+    Open(Open),
+    /// Close a request that has no purpose any more, saying why.
+    Close(Close),
+    /// Take back what lets a request be merged at any moment: approvals, the queue, auto-merge.
+    Disarm(Disarm),
     /// State what has happened.
     Record(Statements),
     /// Make the cluster run what the head asks for.
@@ -71,8 +77,6 @@ pub struct Propose {
     pub onto: CommitId,
     /// Where the release comes from, for the message.
     pub from: String,
-    /// The request to update; `None`: find or open one.
-    pub request: Option<Request>,
     /// The refs it was planned on.
     pub planned_on: PlannedOn,
 }
@@ -86,16 +90,49 @@ pub struct Withdraw {
     pub proposal: CommitId,
     /// Why it is taken back.
     pub reason: String,
-    /// The request to close.
-    pub request: Option<Request>,
+    /// Whether the branch stays for now: its request is to be closed first, saying why.
+    pub keeps_branch: bool,
     /// The refs it was planned on.
     pub planned_on: PlannedOn,
+}
+
+/// See [`Step::Open`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct Open {
+    /// What is proposed.
+    pub release: Release,
+    /// What runs now.
+    pub instead_of: Option<Release>,
+    /// The proposal branch.
+    pub branch: String,
+    /// Its head.
+    pub head: CommitId,
+    /// The branch that it is to be merged into.
+    pub base: String,
+}
+
+/// See [`Step::Close`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct Close {
+    /// Which.
+    pub request: Request,
+    /// Why.
+    pub reason: String,
+}
+
+/// See [`Step::Disarm`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct Disarm {
+    /// Which.
+    pub request: Request,
+    /// Why.
+    pub reason: String,
 }
 
 /// See [`Step::Record`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct Statements {
-    /// What is stated, in order. All are about `commit`.
+    /// What is stated, in order. All are about `commit`. Nothing: only the proposal branch goes.
     pub statements: Vec<Statement>,
     /// The commit they speak of.
     pub commit: CommitId,
@@ -195,6 +232,14 @@ impl fmt::Display for Step {
                     release, reason, ..
                 } = withdraw;
                 write!(f, "withdraw the proposal of {release}: {reason}")
+            }
+            Self::Open(open) => write!(f, "open a request for {}", open.release),
+            Self::Close(close) => write!(f, "close {}: {}", close.request.name, close.reason),
+            Self::Disarm(disarm) => {
+                write!(f, "disarm {}: {}", disarm.request.name, disarm.reason)
+            }
+            Self::Record(record) if record.statements.is_empty() => {
+                f.write_str("delete the proposal branch")
             }
             Self::Record(record) => {
                 let statements = record.statements.iter().map(ToString::to_string);

@@ -40,10 +40,12 @@ pub enum Reason {
     BrokenManifests(String),
     /// The branch went back behind what was recorded; a second read must confirm it.
     WentBack,
-    /// The cluster runs a commit that the branch was not yet seen to have.
+    /// A commit is known elsewhere that the branch was not yet seen to have.
     Behind {
         /// Which.
         commit: CommitId,
+        /// What told of it, such as `the cluster runs`.
+        seen: String,
     },
     /// A person stopped everything here.
     Held {
@@ -129,6 +131,12 @@ pub enum Reason {
         release: Release,
         /// The request, or the branch.
         request: String,
+        /// Whether it is the branch.
+        is_branch: bool,
+        /// Who or what may merge it at any moment.
+        armed: Option<String>,
+        /// A newer release that is proposed once this one is merged or closed.
+        follows: Option<Release>,
     },
     /// The rollout is on its way.
     Converging {

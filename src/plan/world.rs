@@ -181,6 +181,8 @@ pub struct Proposal {
     pub unopened: Option<Unreadable>,
     /// Whether the base touched a file that it edits.
     pub conflicts: bool,
+    /// Whether its head stands on another commit than the recorded one: on people's.
+    pub by_people: bool,
 }
 
 impl Proposal {
@@ -189,6 +191,21 @@ impl Proposal {
         self.desired
             .as_ref()
             .is_ok_and(|desired| carries(&desired.rendered, &release.digests()).is_ok())
+    }
+
+    /// The branch as what stands in for a request.
+    pub fn as_request(&self, branch: &str, since: Timestamp) -> Request {
+        Request {
+            name: format!("branch {branch}"),
+            number: None,
+            url: None,
+            state: RequestState::Open,
+            head: self.head,
+            armed: None,
+            says: None,
+            labels: BTreeSet::new(),
+            since,
+        }
     }
 
     /// Sets a release in the files of the branch.
@@ -200,15 +217,48 @@ impl Proposal {
     }
 }
 
-/// A pull request, or what stands in for one.
+/// The newest request about a unit's proposals: a pull request, or the branch that stands in for one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
     /// What people call it: `#12`, or the branch.
     pub name: String,
+    /// Its number; `None`: the branch is the request.
+    pub number: Option<u64>,
     /// Where it is seen.
     pub url: Option<String>,
-    /// Whether a person approved it, queued it or armed its merge.
-    pub approved: bool,
+    /// Whether it is open, and how it ended if not.
+    pub state: RequestState,
+    /// The commit it is about; where it is closed, the one it was about last.
+    pub head: CommitId,
+    /// Who or what may merge it at any moment, such as `approved by ann`; `None`: nobody said so.
+    pub armed: Option<String>,
+    /// What its title and our part of its text say; `None`: we said nothing there.
+    pub says: Option<Digest>,
+    /// Its labels.
+    pub labels: BTreeSet<String>,
+    /// Since when it is seen to be open, or to have ended.
+    pub since: Timestamp,
+}
+
+/// Whether a request is open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RequestState {
+    /// It is.
+    Open,
+    /// It was closed unmerged.
+    Closed,
+    /// It was merged.
+    Merged {
+        /// The commit that this made on the base, where the forge tells.
+        commit: Option<CommitId>,
+    },
+}
+
+impl Request {
+    /// Whether it is open.
+    pub fn is_open(&self) -> bool {
+        self.state == RequestState::Open
+    }
 }
 
 /// What a cluster runs of one unit.

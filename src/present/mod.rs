@@ -4,3 +4,4 @@
 //! shown: no I/O, no colours' codes, no clock.
 
 pub mod diff;
+pub mod request;

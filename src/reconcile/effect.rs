@@ -30,6 +30,9 @@ impl Reconciler {
         let outcome = match step {
             Step::Apply(apply) => self.apply(towed, environment, &apply, now).await,
             Step::Smoke(smoke) => self.smoke(towed, environment, &smoke, now).await,
+            step @ (Step::Open(_) | Step::Close(_) | Step::Disarm(_)) => {
+                self.ask(towed, environment, &step, now).await
+            }
             step => self.write(towed, environment, step, now).await,
         };
         let mut memory = towed.memory();
@@ -42,7 +45,10 @@ impl Reconciler {
                 drop(memory);
                 events(towed, environment, happened, now)
             }
-            Outcome::Lost => Vec::new(),
+            Outcome::Lost => {
+                self.pulse.lost_a_race();
+                Vec::new()
+            }
             Outcome::Failed(failure) => {
                 tracing::warn!(
                     application = %towed.pipeline.application.name,

@@ -26,6 +26,8 @@ pub(super) enum Tried {
     Write,
     /// To apply this deployment.
     Apply(u64),
+    /// To open, close or disarm the request.
+    Request,
     /// To ask the smoke tests.
     Smoke,
 }
@@ -35,6 +37,7 @@ impl Tried {
     pub(super) fn by(step: &Step) -> Self {
         match step {
             Step::Write(_) | Step::Propose(_) | Step::Withdraw(_) | Step::Record(_) => Self::Write,
+            Step::Open(_) | Step::Close(_) | Step::Disarm(_) => Self::Request,
             Step::Apply(apply) => Self::Apply(apply.number),
             Step::Smoke(_) => Self::Smoke,
         }

@@ -14,47 +14,16 @@ use super::{Reconciler, Towed};
 use crate::clock;
 use crate::cluster::SharedReadCluster;
 use crate::model::{
-    Application, ApplicationName, Digest, EnvironmentName, ImageRepository, RepositoryUrl,
+    Application, ApplicationName, EnvironmentName, Gate, ImageRepository, RepositoryUrl,
+    proposal_branch,
 };
-use crate::observe::{Concerned, HistorySource, InfraSource, LiveSource, TagSource};
+use crate::observe::{Concerned, HistorySource, InfraSource, LiveSource, RequestSource, TagSource};
 use crate::plan::{Decision, Plan, Reason, World};
 
 /// How soon tags that could not be looked up are tried again.
 const LOOK_UP_AGAIN: Duration = Duration::from_secs(5);
 
 impl Reconciler {
-    /// Says that a git repository may have changed. Gives whether it is one of ours.
-    pub fn git_may_have_changed(&self, url: &RepositoryUrl) -> bool {
-        let infra = self
-            .observatory
-            .infra
-            .get(url)
-            .map(|it| it.source.mark_stale());
-        let history = self
-            .observatory
-            .histories
-            .get(url)
-            .map(|it| it.source.mark_stale());
-        infra.is_some() || history.is_some()
-    }
-
-    /// Says that an image repository may have changed, and which tag of it points to what now. Gives
-    /// whether it is one of ours.
-    pub fn images_may_have_changed(
-        &self,
-        repository: &ImageRepository,
-        tag: Option<(&str, Option<Digest>)>,
-    ) -> bool {
-        let Some(source) = self.observatory.tags.get(repository) else {
-            return false;
-        };
-        if let Some((tag, digest)) = tag {
-            source.reader.tell(tag, digest);
-        }
-        source.source.mark_stale();
-        true
-    }
-
     pub(super) fn keep_sources(self: &Arc<Self>, tasks: &TaskTracker, stop: &CancellationToken) {
         let observatory = &self.observatory;
         // Infra repositories serve many applications: only those whose part changed are woken.
@@ -66,9 +35,11 @@ impl Reconciler {
                 vec![source.clone()],
                 self.intervals.git,
                 news,
+                self.pulse.of(format!("the look at {url}")),
                 stop.clone(),
             ));
         }
+        self.keep_requests(tasks, stop);
         self.keep_tags(tasks, stop);
         for (url, source) in &observatory.histories {
             let users = self.towed(|application| {
@@ -79,10 +50,44 @@ impl Reconciler {
                 vec![source.clone()],
                 self.intervals.git,
                 move |_: &HistorySource, ()| users.iter().for_each(|towed| towed.wake.notify_one()),
+                self.pulse.of(format!("the look at {url}")),
                 stop.clone(),
             ));
         }
         self.keep_clusters(tasks, stop);
+    }
+
+    /// The requests of each infra repository. Of news only those units are woken whose request it is.
+    fn keep_requests(self: &Arc<Self>, tasks: &TaskTracker, stop: &CancellationToken) {
+        for (url, source) in &self.observatory.requests {
+            let pulse = self.pulse.of(format!("the look at the requests of {url}"));
+            let (this, url) = (self.clone(), url.clone());
+            let news = move |source: &RequestSource, before| {
+                let changed = source.changed(&before);
+                if changed.as_ref().is_none_or(|changed| changed.merged) {
+                    this.hear_of_git(&url, None);
+                }
+                this.wake(|towed| {
+                    let application = &towed.pipeline.application.name;
+                    let mut environments = towed.pipeline.environments.iter();
+                    environments.any(|it| {
+                        let branch = || proposal_branch(&it.name, application);
+                        it.repository == url
+                            && it.gate == Gate::PullRequest
+                            && changed
+                                .as_ref()
+                                .is_none_or(|changed| changed.heads.contains(&branch()))
+                    })
+                });
+            };
+            tasks.spawn(keep(
+                vec![source.clone()],
+                self.intervals.forge,
+                news,
+                pulse,
+                stop.clone(),
+            ));
+        }
     }
 
     /// One registry's image repositories together: another one that does not answer delays none.
@@ -100,7 +105,7 @@ impl Reconciler {
             let of = hosts.entry(repository.host()).or_default();
             of.push(source.clone());
         }
-        for sources in hosts.into_values() {
+        for (host, sources) in hosts {
             let users = users.clone();
             let news = move |source: &TagSource, ()| {
                 let users = users.get(source.reader.repository());
@@ -109,7 +114,9 @@ impl Reconciler {
                     .flatten()
                     .for_each(|towed| towed.wake.notify_one());
             };
-            tasks.spawn(keep(sources, self.intervals.registry, news, stop.clone()));
+            let beat = self.pulse.of(format!("the look at {host}"));
+            let interval = self.intervals.registry;
+            tasks.spawn(keep(sources, interval, news, beat, stop.clone()));
         }
     }
 
@@ -141,7 +148,9 @@ impl Reconciler {
                     towed.wake.notify_one();
                 }
             };
-            tasks.spawn(keep(sources, self.intervals.cluster, news, stop.clone()));
+            let beat = self.pulse.of(format!("the look at {}", cluster.name()));
+            let interval = self.intervals.cluster;
+            tasks.spawn(keep(sources, interval, news, beat, stop.clone()));
             tasks.spawn(watch(cluster, units, stop.clone()));
         }
     }
@@ -203,7 +212,7 @@ impl Reconciler {
                 && let Reason::Behind { .. } = waiting.reason
                 && let Some(environment) = towed.pipeline.environment(&unit.environment)
             {
-                self.git_may_have_changed(&environment.repository);
+                self.hear_of_git(&environment.repository, None);
             }
         }
     }

@@ -11,12 +11,19 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::pulse::Beat;
 use crate::clock;
-use crate::observe::{Bell, HistorySource, InfraSource, LiveSource, Snapshot, Stale, TagSource};
+use crate::forge::Requests;
+use crate::observe::{
+    Bell, HistorySource, InfraSource, LiveSource, RequestSource, Snapshot, Stale, TagSource,
+};
 use crate::plan::Observed;
 
 /// Sources of one outside system that are read at a time. It has its own limits besides.
 const AT_A_TIME: usize = 64;
+
+/// How long a read may take: a large repository over a thin line. Whatever sends nothing ends long before.
+const READ_MAX: Duration = Duration::from_secs(30 * 60);
 
 /// A source that is read in the background.
 pub(super) trait Kept: Send + Sync {
@@ -47,6 +54,7 @@ pub(super) async fn keep<S: Kept>(
     sources: Vec<Arc<S>>,
     interval: Duration,
     news: impl Fn(&S, S::News),
+    beat: Beat,
     stop: CancellationToken,
 ) {
     let bell = Arc::new(Bell::default());
@@ -59,6 +67,7 @@ pub(super) async fn keep<S: Kept>(
         source.stale().ring(&bell, index);
     }
     loop {
+        beat.turns();
         let now = Instant::now();
         while let Some((_, index)) = timers.first().copied().filter(|(due, _)| *due <= now) {
             timers.pop_first();
@@ -79,10 +88,15 @@ pub(super) async fn keep<S: Kept>(
         {
             stands[index] = Stand::IsRead;
             let source = sources[index].clone();
-            source.stale().clear();
+            beat.read(source.stale().clear());
             reading.push(async move { (index, source.look(clock::now()).await) });
         }
         let next = timers.first().map(|(due, _)| *due);
+        let rest = next.map(|due| due.saturating_duration_since(now));
+        beat.rests(match rest {
+            Some(rest) => rest,
+            None => READ_MAX,
+        });
         let timer = async {
             match next {
                 Some(due) => tokio::time::sleep_until(due).await,
@@ -106,8 +120,27 @@ pub(super) async fn keep<S: Kept>(
             }
             () = bell.rung() => {}
             () = timer => {}
-            () = stop.cancelled() => return,
+            () = stop.cancelled() => break,
         }
+    }
+    beat.ends();
+}
+
+impl Kept for RequestSource {
+    /// What was known before.
+    type News = Observed<Arc<Requests>>;
+
+    fn stale(&self) -> &Stale {
+        self.source.stale()
+    }
+
+    fn rest(&self, interval: Duration, now: Timestamp) -> Duration {
+        self.source.rest(interval, now)
+    }
+
+    async fn look(&self, now: Timestamp) -> Option<Self::News> {
+        let before = self.source.observed();
+        self.read(now).await.then_some(before)
     }
 }
 
@@ -125,7 +158,9 @@ impl Kept for InfraSource {
 
     async fn look(&self, now: Timestamp) -> Option<Self::News> {
         let before = self.source.observed();
-        self.read(now).await.then_some(before)
+        let news = self.read(now).await;
+        self.source.looked(&before, news, now);
+        news.then_some(before)
     }
 }
 
@@ -142,7 +177,10 @@ impl Kept for TagSource {
     }
 
     async fn look(&self, now: Timestamp) -> Option<()> {
-        self.read(now).await.then_some(())
+        let before = self.source.observed();
+        let news = self.read(now).await;
+        self.source.looked(&before, news, now);
+        news.then_some(())
     }
 }
 
@@ -158,7 +196,10 @@ impl Kept for HistorySource {
     }
 
     async fn look(&self, now: Timestamp) -> Option<()> {
-        self.read(now).await.then_some(())
+        let before = self.source.observed();
+        let news = self.read(now).await;
+        self.source.looked(&before, news, now);
+        news.then_some(())
     }
 }
 

@@ -7,10 +7,13 @@
 mod board;
 mod effect;
 mod failing;
+mod hear;
 mod keep;
 mod keeper;
 mod person;
+mod pulse;
 mod removed;
+mod request;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
@@ -23,11 +26,14 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use board::{Board, Posted};
+pub use hear::Heard;
+pub use pulse::{Counts, Pulse, Stalled};
 
 use crate::act::Writer;
 use crate::clock;
 use crate::cluster::SharedCluster;
 use crate::event::Event;
+use crate::forge::SharedForge;
 use crate::model::catalogue::Catalogue;
 use crate::model::{ApplicationName, Author, EnvironmentName, FlatMap, Pipeline, RepositoryUrl};
 use crate::observe::{Intervals, Observatory, Outside};
@@ -54,10 +60,12 @@ pub struct Reconciler {
     probe: Arc<dyn Probe>,
     writers: BTreeMap<RepositoryUrl, Arc<Writer>>,
     clusters: BTreeMap<EnvironmentName, SharedCluster>,
+    forges: BTreeMap<RepositoryUrl, SharedForge>,
     intervals: Intervals,
     board: Board,
     events: broadcast::Sender<Event>,
     tagging: tokio::sync::Mutex<()>,
+    pulse: Arc<Pulse>,
 }
 
 /// A pipeline and what its rounds remember of each other: all of it may be forgotten at any time.
@@ -102,12 +110,13 @@ struct Asking {
 }
 
 impl Reconciler {
-    /// Tows these pipelines, applying to these clusters. Nothing is read or written before
+    /// Tows these pipelines, applying to these clusters and asking on these forges. Nothing is read or written before
     /// [`Self::run`] or [`Self::round`].
     pub fn new(
         pipelines: Vec<Arc<Pipeline>>,
         outside: &Outside,
         clusters: BTreeMap<EnvironmentName, SharedCluster>,
+        forges: BTreeMap<RepositoryUrl, SharedForge>,
         author: &Author,
         intervals: Intervals,
         now: Timestamp,
@@ -128,10 +137,12 @@ impl Reconciler {
             probe: outside.probe.clone(),
             writers: writers.collect(),
             clusters,
+            forges,
             intervals,
             board: Board::default(),
             events: broadcast::channel(EVENTS).0,
             tagging: tokio::sync::Mutex::default(),
+            pulse: Arc::default(),
         }
     }
 
@@ -155,6 +166,18 @@ impl Reconciler {
         &self.board
     }
 
+    /// Whether its loops turn, and what they counted.
+    pub fn pulse(&self) -> &Pulse {
+        &self.pulse
+    }
+
+    /// The applications of which a source was not tried yet.
+    pub fn untried(&self) -> Vec<&ApplicationName> {
+        let pipelines = self.pipelines.iter().map(|towed| &towed.pipeline);
+        let untried = pipelines.filter(|pipeline| !self.observatory.is_tried(pipeline));
+        untried.map(|pipeline| &pipeline.application.name).collect()
+    }
+
     /// What is observed.
     pub fn observatory(&self) -> &Observatory {
         &self.observatory
@@ -169,14 +192,19 @@ impl Reconciler {
             let (this, towed) = (self.clone(), towed.clone());
             let (stop, effects) = (stop.clone(), tasks.clone());
             tasks.spawn(async move {
+                let name = &towed.pipeline.application.name;
+                let beat = this.pulse.of(format!("the rounds of {name}"));
                 while !stop.is_cancelled() {
+                    beat.turns();
                     let rest = this.tow(&towed, &effects, clock::now());
+                    beat.rests(rest);
                     tokio::select! {
                         () = towed.wake.notified() => {}
                         () = tokio::time::sleep(rest) => {}
                         () = stop.cancelled() => {}
                     }
                 }
+                beat.ends();
                 towed.memory().end_asking();
             });
         }

@@ -13,23 +13,33 @@ use crate::clock;
 /// How often such applications are looked for and at.
 const LOOK: Duration = Duration::from_secs(5);
 
+/// How long one look may take.
+const LOOK_MAX: Duration = Duration::from_secs(30 * 60);
+
 impl Reconciler {
     pub(super) fn keep_removed(self: &Arc<Self>, tasks: &TaskTracker, stop: &CancellationToken) {
         let (this, stop, effects) = (self.clone(), stop.clone(), tasks.clone());
         tasks.spawn(async move {
             let mut rounds = this.board.changes();
+            let beat = this
+                .pulse
+                .of("the look for removed applications".to_owned());
             while !stop.is_cancelled() {
                 let known = this.observatory.knows_removed();
+                // Clusters are asked here, each with a deadline of its own.
+                beat.rests(LOOK_MAX);
                 tokio::select! {
                     () = this.observatory.read_removed(clock::now()) => {}
-                    () = stop.cancelled() => return,
+                    () = stop.cancelled() => break,
                 }
+                beat.turns();
                 for towed in this.removed() {
                     this.tow(&towed, &effects, clock::now());
                 }
                 if known {
                     this.looked_for_removed.store(true, Ordering::Relaxed);
                 }
+                beat.rests(LOOK);
                 tokio::select! {
                     () = tokio::time::sleep(LOOK) => {}
                     // The first look is worth one as soon as the repositories were read.
@@ -37,6 +47,7 @@ impl Reconciler {
                     () = stop.cancelled() => {}
                 }
             }
+            beat.ends();
         });
     }
 

@@ -52,6 +52,33 @@ struct Known {
     digest: Digest,
 }
 
+/// What of an image is read, as the registry keeps it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Stored {
+    /// What its tag names.
+    pub digest: Digest,
+    /// What it says of itself.
+    pub image: ImageConfig,
+    /// The manifest that its tag names, and where that is an index, what it leads to.
+    pub manifests: Vec<Vec<u8>>,
+    /// The image's configuration, where it has one.
+    pub config: Option<Vec<u8>>,
+}
+
+#[derive(Default)]
+struct Documents {
+    manifests: Vec<Vec<u8>>,
+    /// The innermost first.
+    annotations: Vec<Annotations>,
+    config: Option<Vec<u8>>,
+}
+
+impl Documents {
+    fn image(&self) -> Result<ImageConfig, String> {
+        document::config(self.config.as_deref(), &self.annotations)
+    }
+}
+
 impl HttpRegistry {
     /// Takes the one client of [`crate::http`]. Nothing is asked before the first question.
     pub fn new(client: Client, settings: RegistrySettings) -> Self {
@@ -84,6 +111,7 @@ impl HttpRegistry {
         Question {
             client: &self.client,
             environment: &self.settings.environment,
+            meter: &self.settings.meter,
             host,
             repository,
         }
@@ -233,14 +261,51 @@ impl HttpRegistry {
         Ok(Some((digest, image)))
     }
 
+    /// What of an image is read, as the registry keeps it; `None` where the tag does not exist.
+    ///
+    /// # Errors
+    /// As [`Registry::tagged`].
+    pub async fn stored(
+        &self,
+        repository: &ImageRepository,
+        tag: &str,
+    ) -> Result<Option<Stored>, RegistryError> {
+        let Some(digest) = self.resolve(repository, tag).await? else {
+            return Ok(None);
+        };
+        let host = &*self.host(repository)?;
+        let question = self.question(host, repository);
+        let read = self.documents(&question, &digest, None);
+        let documents = self.within(repository, read).await?;
+        let image = documents.image();
+        Ok(Some(Stored {
+            digest,
+            image: image.map_err(|what| question.malformed(what))?,
+            manifests: documents.manifests,
+            config: documents.config,
+        }))
+    }
+
     /// What an image says of itself; its manifest may be here already.
     async fn describe(
         &self,
         question: &Question<'_>,
         digest: &Digest,
-        mut here: Option<Vec<u8>>,
+        here: Option<Vec<u8>>,
     ) -> Result<ImageConfig, RegistryError> {
-        let mut annotations: Vec<Annotations> = Vec::new();
+        let documents = self.documents(question, digest, here).await?;
+        let image = documents.image();
+        image.map_err(|what| question.malformed(what))
+    }
+
+    /// What leads from a manifest to a configuration, each as its digest says.
+    async fn documents(
+        &self,
+        question: &Question<'_>,
+        digest: &Digest,
+        mut here: Option<Vec<u8>>,
+    ) -> Result<Documents, RegistryError> {
+        let mut documents = Documents::default();
         let mut digest = *digest;
         for _ in 0..=DEEPEST_INDEX {
             let body = match here.take() {
@@ -256,33 +321,32 @@ impl HttpRegistry {
                 }
             };
             let malformed = |what| question.malformed(what);
-            let config = match document::document(&body).map_err(malformed)? {
+            let read = document::document(&body).map_err(malformed)?;
+            documents.manifests.push(body);
+            let config = match read {
                 Document::Index {
                     representative,
-                    annotations: around,
+                    annotations,
                 } => {
-                    annotations.insert(0, around);
+                    documents.annotations.insert(0, annotations);
                     digest = representative;
                     continue;
                 }
                 Document::Manifest {
                     config,
-                    annotations: around,
+                    annotations,
                 } => {
-                    annotations.insert(0, around);
+                    documents.annotations.insert(0, annotations);
                     config
                 }
             };
-            let body = match config {
-                Some(config) => {
-                    let what = format!("the image configuration {config}");
-                    let url = question.url(&format!("blobs/{config}"))?;
-                    let ask = Ask::get(&url, "*/*", LARGEST_CONFIG);
-                    Some(question.content(&ask, &config, &what).await?)
-                }
-                None => None,
-            };
-            return document::config(body.as_deref(), &annotations).map_err(malformed);
+            if let Some(config) = config {
+                let what = format!("the image configuration {config}");
+                let url = question.url(&format!("blobs/{config}"))?;
+                let ask = Ask::get(&url, "*/*", LARGEST_CONFIG);
+                documents.config = Some(question.content(&ask, &config, &what).await?);
+            }
+            return Ok(documents);
         }
         Err(question.malformed("its indexes lead to indexes only".to_owned()))
     }

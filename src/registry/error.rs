@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::model::ImageRepository;
+use crate::shown;
 
 /// Why a registry could not be read. Each text names the registry and what to do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -105,26 +106,11 @@ pub enum Outage {
 pub struct Said(String);
 
 impl Said {
-    /// Takes at most 300 characters and escapes control characters, so that a server can neither
+    /// Takes at most 300 bytes on one line and escapes control characters, so that a server can neither
     /// flood a log nor write escape sequences to a terminal.
     pub fn new(words: &str) -> Self {
         const LONGEST: usize = 300;
-        let mut text: String = words
-            .trim()
-            .chars()
-            .take(LONGEST)
-            .flat_map(|c| {
-                let (kept, escaped) = match c.is_control() {
-                    true => (None, Some(c.escape_default())),
-                    false => (Some(c), None),
-                };
-                kept.into_iter().chain(escaped.into_iter().flatten())
-            })
-            .collect();
-        if words.trim().chars().nth(LONGEST).is_some() {
-            text.push('…');
-        }
-        Self(text)
+        Self(shown::on_one_line(words, LONGEST))
     }
 }
 

@@ -33,14 +33,20 @@ impl Host {
             "docker.io" => "registry-1.docker.io",
             name => name,
         };
-        let plain = settings
-            .plain_http
-            .unwrap_or_else(|| is_loopback(without_port(server)));
-        let scheme = if plain { "http" } else { "https" };
+        let base = match &settings.mirror {
+            Some(mirror) => mirror.join("/v2/")?,
+            None => {
+                let plain = settings
+                    .plain_http
+                    .unwrap_or_else(|| is_loopback(without_port(server)));
+                let scheme = if plain { "http" } else { "https" };
+                Url::parse(&format!("{scheme}://{server}/v2/"))?
+            }
+        };
         Ok(Self {
             name: name.to_owned(),
-            base: Url::parse(&format!("{scheme}://{server}/v2/"))?,
-            plain,
+            plain: base.scheme() == "http",
+            base,
             permits: Semaphore::new(settings.concurrency.clamp(1, Semaphore::MAX_PERMITS)),
             session: Session::default(),
             quiet_until: Mutex::new(None),
@@ -143,5 +149,12 @@ mod tests {
             assert_eq!(host.unwrap().base.as_str(), base, "{name}");
         }
         assert!(Host::new("a:99999", HostSettings::default()).is_err());
+        let mirrored = HostSettings {
+            mirror: Some("http://127.0.0.1:5000".parse().unwrap()),
+            ..HostSettings::default()
+        };
+        let host = Host::new("r.example.com", mirrored).unwrap();
+        assert_eq!(host.base.as_str(), "http://127.0.0.1:5000/v2/");
+        assert!(host.plain);
     }
 }

@@ -23,7 +23,7 @@ use jiff::Timestamp;
 
 use crate::model::{Digest, ImageRepository};
 
-pub use client::HttpRegistry;
+pub use client::{HttpRegistry, Stored};
 pub use error::{Outage, RegistryError, Said};
 pub use settings::{CredentialSource, Environment, HostSettings, RegistrySettings};
 

@@ -10,12 +10,14 @@ use super::auth::Grant;
 use super::error::{Outage, RegistryError};
 use super::host::Host;
 use super::settings::Environment;
+use crate::http::Meter;
 use crate::model::{Digest, ImageRepository};
 
 /// What every request of a question shares.
 pub(super) struct Question<'a> {
     pub(super) client: &'a Client,
     pub(super) environment: &'a Environment,
+    pub(super) meter: &'a Meter,
     pub(super) host: &'a Host,
     pub(super) repository: &'a ImageRepository,
 }
@@ -102,6 +104,10 @@ impl Question<'_> {
             request = request.header(AUTHORIZATION, header);
         }
         let answer = read(request, ask.limit).await;
+        match &answer {
+            Ok(answer) => (self.meter).answered(&ask.url, answer.status, &answer.headers),
+            Err(_) => self.meter.failed(&ask.url),
+        }
         answer.map_err(|failure| failure.at(self.repository))
     }
 

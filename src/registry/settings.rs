@@ -6,6 +6,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use url::Url;
+
+use crate::http::Meter;
+
 /// How registries are reached. A registry that is not named here gets [`HostSettings::default`].
 #[derive(Debug, Clone)]
 pub struct RegistrySettings {
@@ -16,6 +20,8 @@ pub struct RegistrySettings {
     pub environment: Environment,
     /// How long one question may take in all, however steadily the answer drips in.
     pub deadline: Duration,
+    /// Counts what is asked.
+    pub meter: Meter,
 }
 
 impl Default for RegistrySettings {
@@ -24,6 +30,7 @@ impl Default for RegistrySettings {
             hosts: BTreeMap::new(),
             environment: Environment::default(),
             deadline: Duration::from_secs(300),
+            meter: Meter::default(),
         }
     }
 }
@@ -36,6 +43,8 @@ pub struct HostSettings {
     /// Whether it speaks plain http. Without an answer only this machine's own addresses
     /// (127.0.0.0/8, `::1`, `localhost`) do; every other registry is asked over https alone.
     pub plain_http: Option<bool>,
+    /// Who is asked in its place, such as a pull-through cache; its credential is the one above.
+    pub mirror: Option<Url>,
     /// How many requests may be under way at once, at least 1.
     pub concurrency: usize,
 }
@@ -45,6 +54,7 @@ impl Default for HostSettings {
         Self {
             credential: CredentialSource::default(),
             plain_http: None,
+            mirror: None,
             concurrency: 8,
         }
     }

@@ -1,152 +1,168 @@
-//! Takes webhooks: they only shorten the wait, and name what may have changed. What they say is
-//! never believed: the source itself is read again.
+//! What is answered to the outside: webhooks, which only shorten the wait; whether the process is well;
+//! what it counted.
+//!
+//! What webhooks say is never believed: the source they name is read again. Owns the listener and its
+//! limits. Decides nothing, and shows no secret.
+
+mod healthy;
+mod keys;
+mod listener;
+pub mod metrics;
+mod payload;
+mod receive;
+mod tls;
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, State};
-use axum::http::StatusCode;
 use axum::routing::{get, post};
-use serde_json::Value;
-use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use crate::model::{ImageRepository, RepositoryUrl};
+pub use keys::{Keys, NoSecret, signature};
+pub use metrics::Metrics;
+pub use tls::NoCertificate;
+
+use crate::clock;
+use crate::http::Meter;
+use crate::model::{Admission, Sender, TlsFiles, Webhooks};
 use crate::reconcile::Reconciler;
+use listener::Listener;
+use tls::Certificate;
 
-/// The largest body that is taken.
-const BODY_MAX: usize = 1 << 20;
+/// Bytes of bodies that are held at a time, of all deliveries together.
+const BODIES_MAX: usize = 8 << 20;
 
-/// Where webhooks go: to the reconciler that runs now.
-#[derive(Clone, Default)]
+/// What answers: for the reconciler that runs now.
+#[derive(Clone)]
 pub struct Hooks {
-    reconciler: Arc<Mutex<Weak<Reconciler>>>,
+    serving: Arc<Serving>,
+}
+
+struct Serving {
+    now: Mutex<Now>,
+    metrics: Arc<Metrics>,
+    /// What bodies may still take.
+    bodies: Arc<Semaphore>,
+}
+
+#[derive(Default)]
+struct Now {
+    reconciler: Weak<Reconciler>,
+    keys: Arc<Keys>,
+    /// Whether every source was ever tried: a changed configuration does not take that back.
+    ready: bool,
+}
+
+/// Where it is answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Door {
+    /// The address; with port 0 the system picks one.
+    pub address: SocketAddr,
+    /// The certificate; `None`: plain HTTP.
+    pub tls: Option<TlsFiles>,
+}
+
+impl From<SocketAddr> for Door {
+    fn from(address: SocketAddr) -> Self {
+        Self { address, tls: None }
+    }
+}
+
+/// Why nothing can be answered.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    /// The address cannot be had.
+    #[error("cannot listen at {address}")]
+    Address {
+        /// Which.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The certificate cannot be used.
+    #[error(transparent)]
+    Certificate(#[from] NoCertificate),
 }
 
 impl Hooks {
-    /// Wakes this reconciler from now on.
-    pub fn serve(&self, reconciler: &Arc<Reconciler>) {
-        *self
-            .reconciler
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(reconciler);
+    /// Takes the webhooks of these senders, and counts from now on. `meter` counts what the process asks
+    /// of others.
+    pub fn new(keys: Keys, meter: Meter) -> Self {
+        let now = Now {
+            keys: Arc::new(keys),
+            ..Now::default()
+        };
+        Self {
+            serving: Arc::new(Serving {
+                now: Mutex::new(now),
+                metrics: Arc::new(Metrics::new(meter, clock::now())),
+                bodies: Arc::new(Semaphore::new(BODIES_MAX)),
+            }),
+        }
     }
 
-    fn reconciler(&self) -> Option<Arc<Reconciler>> {
-        self.reconciler
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .upgrade()
+    /// Takes the webhooks of registries and git hooks of this machine, from anybody who reaches the
+    /// address: for a listener that nobody else reaches.
+    pub fn open() -> Self {
+        let open = [Sender::Registry, Sender::Generic];
+        let open = open.map(|sender| (sender, Admission::Unauthenticated));
+        Self::new(Keys::new(&Webhooks::from(open)), Meter::default())
+    }
+
+    /// Takes those of these senders from now on.
+    pub fn admit(&self, keys: Keys) {
+        self.serving.now().keys = Arc::new(keys);
+    }
+
+    /// Wakes this reconciler, and shows how it is, from now on.
+    pub fn serve(&self, reconciler: &Arc<Reconciler>) {
+        self.serving.now().reconciler = Arc::downgrade(reconciler);
+        self.serving.metrics.show(reconciler);
     }
 }
 
-/// Listens until stopped. Gives the address, with the port where the system picked it.
+impl Serving {
+    fn reconciler(&self) -> Option<Arc<Reconciler>> {
+        self.now().reconciler.upgrade()
+    }
+
+    fn now(&self) -> MutexGuard<'_, Now> {
+        self.now.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Answers until stopped. Gives the address, with the port where the system picked it.
 ///
 /// # Errors
-/// Where the address cannot be listened at.
+/// Where the address cannot be listened at, or the certificate cannot be used.
 pub async fn listen(
-    address: SocketAddr,
+    door: impl Into<Door>,
     hooks: Hooks,
     stop: CancellationToken,
-) -> std::io::Result<SocketAddr> {
-    let listener = TcpListener::bind(address).await?;
-    let bound = listener.local_addr()?;
+) -> Result<SocketAddr, ListenError> {
+    let Door { address, tls } = door.into();
+    let certificate = match tls {
+        Some(files) => Some(Certificate::read(files).await?),
+        None => None,
+    };
+    let at = |source| ListenError::Address { address, source };
+    let listener = tokio::net::TcpListener::bind(address).await.map_err(at)?;
+    let bound = listener.local_addr().map_err(at)?;
     let router = Router::new()
-        .route("/healthz", get(|| async { "ok\n" }))
-        .route("/hooks/registry", post(registry))
-        .route("/hooks/git", post(git))
-        .layer(DefaultBodyLimit::max(BODY_MAX))
-        .with_state(hooks);
-    tokio::spawn(async move {
-        let served = axum::serve(listener, router)
-            .with_graceful_shutdown(async move { stop.cancelled().await });
-        if let Err(error) = served.await {
-            tracing::error!(%error, "no longer listens for webhooks");
-        }
-    });
+        .route("/healthz", get(healthy::healthz))
+        .route("/readyz", get(healthy::readyz))
+        .route("/metrics", get(healthy::metrics))
+        .route("/hooks/{*rest}", post(receive::receive))
+        .with_state(hooks.serving.clone());
+    let listener = Listener {
+        listener,
+        certificate,
+        router,
+        metrics: hooks.serving.metrics.clone(),
+    };
+    tokio::spawn(listener.run(stop));
     Ok(bound)
-}
-
-/// A registry's notification, in the envelope of the distribution registry
-/// (<https://distribution.github.io/distribution/about/notifications/>): pushes wake what they name.
-async fn registry(State(hooks): State<Hooks>, body: String) -> StatusCode {
-    let Some(reconciler) = hooks.reconciler() else {
-        return StatusCode::SERVICE_UNAVAILABLE;
-    };
-    let Ok(envelope) = serde_json::from_str::<Value>(&body) else {
-        return StatusCode::BAD_REQUEST;
-    };
-    let events = envelope
-        .get("events")
-        .and_then(Value::as_array)
-        .map_or(&[][..], Vec::as_slice);
-    let mut known = events.is_empty();
-    for event in events {
-        // Our own reads are told as pulls: they must not wake us.
-        if event.get("action").and_then(Value::as_str) != Some("push") {
-            known = true;
-            continue;
-        }
-        let text = |pointer: &str| event.pointer(pointer).and_then(Value::as_str);
-        let digest = text("/target/digest").and_then(|digest| digest.parse().ok());
-        let tag = text("/target/tag").map(|tag| (tag, digest));
-        known |=
-            image_repository(event).is_some_and(|it| reconciler.images_may_have_changed(&it, tag));
-    }
-    if known {
-        StatusCode::ACCEPTED
-    } else {
-        StatusCode::NOT_FOUND
-    }
-}
-
-fn image_repository(event: &Value) -> Option<ImageRepository> {
-    let path = event.pointer("/target/repository")?.as_str()?;
-    let host = event.pointer("/request/host").and_then(Value::as_str);
-    let from_url = || {
-        let url: url::Url = event.pointer("/target/url")?.as_str()?.parse().ok()?;
-        let host = url.host_str()?;
-        Some(
-            url.port()
-                .map_or_else(|| host.to_owned(), |port| format!("{host}:{port}")),
-        )
-    };
-    let host = host.map(str::to_owned).or_else(from_url)?;
-    format!("{host}/{path}").parse().ok()
-}
-
-/// A push to a git server: any JSON that names the repository by `repository.clone_url`, `.ssh_url`,
-/// `.html_url` or `.url`, as GitHub, Gitea and others send it.
-async fn git(State(hooks): State<Hooks>, body: String) -> StatusCode {
-    let Some(reconciler) = hooks.reconciler() else {
-        return StatusCode::SERVICE_UNAVAILABLE;
-    };
-    let Ok(event) = serde_json::from_str::<Value>(&body) else {
-        return StatusCode::BAD_REQUEST;
-    };
-    let known = ["clone_url", "ssh_url", "html_url", "url"]
-        .iter()
-        .any(|key| {
-            let url = event
-                .pointer(&format!("/repository/{key}"))
-                .and_then(Value::as_str);
-            let spellings = url.into_iter().flat_map(spellings);
-            spellings
-                .filter_map(|url| url.parse::<RepositoryUrl>().ok())
-                .any(|url| reconciler.git_may_have_changed(&url))
-        });
-    if known {
-        StatusCode::ACCEPTED
-    } else {
-        StatusCode::NOT_FOUND
-    }
-}
-
-/// With and without `.git`: people write either.
-fn spellings(url: &str) -> [String; 2] {
-    match url.strip_suffix(".git") {
-        Some(bare) => [url.to_owned(), bare.to_owned()],
-        None => [url.to_owned(), format!("{url}.git")],
-    }
 }

@@ -350,3 +350,37 @@ fn markdown(text: &str) -> String {
     }
     joined
 }
+
+#[test]
+fn a_configuration_in_git_is_read_and_no_link_in_it_followed() {
+    let home = tempfile::tempdir().unwrap();
+    let repository = home.path().join("config");
+    let git = |arguments: &[&str]| {
+        let user = ["-c", "user.name=a", "-c", "user.email=a@example.com"];
+        let mut git = Command::new("git");
+        git.arg("-C").arg(&repository).args(user).args(arguments);
+        assert!(git.output().unwrap().status.success(), "{arguments:?}");
+    };
+    fs::create_dir(&repository).unwrap();
+    let good = root().join("fixtures/cli/good");
+    let mut copy = Command::new("cp");
+    copy.arg("-r").arg(good).arg(&repository);
+    assert!(copy.status().unwrap().success());
+    git(&["init", "-q", "-b", "main"]);
+    git(&["add", "."]);
+    git(&["commit", "-q", "-m", "configuration"]);
+    let at = format!("file://{}?path=good", repository.display());
+    let read = run(home.path(), &["explain", "--config-values", "-c", &at]);
+    assert_eq!(read.status.code(), Some(0), "{read:?}");
+
+    std::os::unix::fs::symlink("/etc/passwd", repository.join("good/other.yaml")).unwrap();
+    git(&["add", "."]);
+    git(&["commit", "-q", "-m", "a link"]);
+    let refused = run(home.path(), &["check", "-c", &at]);
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert_ne!(refused.status.code(), Some(0), "{said}");
+    assert!(
+        said.contains("good/other.yaml` is a symbolic link"),
+        "{said}"
+    );
+}

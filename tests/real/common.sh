@@ -1,8 +1,9 @@
 # Shared by the scripts beside it: a registry, images, infra repositories and a configuration, none
 # of them Towpath's own parts. Sourced with the path of towpath as first argument; works in a
 # temporary folder that goes away. With `kubernetes` as second argument each environment has a real
-# control plane (tests/testbed) instead of a simulated cluster.
+# control plane (tests/testbed) instead of a simulated cluster; `clusters` names those that are started.
 set -euo pipefail
+clusters=${clusters:-staging qa production}
 towpath=$(realpath "$1")
 testbed=$(realpath "$(dirname "$0")/../testbed")
 here=$(mktemp -d)
@@ -23,14 +24,16 @@ trap cleanup EXIT
 planes=
 if [ "${2:-simulated}" = kubernetes ]; then
   planes=$here/planes
-  "$testbed/up" "$planes" staging qa production > "$here/planes.log" 2>&1 &
+  # shellcheck disable=SC2086 # they are words
+  "$testbed/up" "$planes" $clusters > "$here/planes.log" 2>&1 &
   planes_pid=$!
   for _ in $(seq 1200); do
     [ -e "$planes/pids" ] && break
     kill -0 "$planes_pid" 2>/dev/null || { cat "$here/planes.log"; exit 1; }
     sleep 0.5
   done
-  export KUBECONFIG=$planes/staging.kubeconfig:$planes/qa.kubeconfig:$planes/production.kubeconfig
+  KUBECONFIG=$(printf "$planes/%s.kubeconfig:" $clusters)
+  export KUBECONFIG=${KUBECONFIG%:}
 fi
 cd "$here"
 export GIT_CONFIG_GLOBAL=/dev/null GIT_CONFIG_SYSTEM=/dev/null HOME="$here" XDG_CACHE_HOME="$here/cache"

@@ -1,6 +1,8 @@
 //! Planes for shell scripts: `tests/testbed/up DIR NAME...` starts one for each name, with pods that have
 //! fates, and says in DIR how to get at them. Owns nothing that `tests/it/kube` does not.
 
+#[path = "../it/kube/parts.rs"]
+mod parts;
 #[path = "../it/kube/plane.rs"]
 mod plane;
 #[path = "../it/kube/pods.rs"]
@@ -38,23 +40,15 @@ async fn main() -> anyhow::Result<()> {
     std::fs::remove_file(directory.join("pids")).ok();
 
     let starting = names.iter().map(|_| Plane::start(Path::new(&binary)));
-    let planes = tokio::select! {
+    let mut planes = tokio::select! {
         planes = try_join_all(starting) => planes?,
         _ = interrupted.recv() => return Ok(()),
         _ = terminated.recv() => return Ok(()),
     };
-    let mut pids = String::new();
     for (name, plane) in names.iter().zip(&planes) {
         set_up(&directory, name, plane).await?;
-        for (part, pid) in plane.pids() {
-            let pid = pid.context("a part ended")?;
-            pids.push_str(&format!("{name} {part} {pid}\n"));
-        }
     }
-    // The last file: who waits for it finds the others.
-    std::fs::write(directory.join("pids.new"), &pids)?;
-    std::fs::rename(directory.join("pids.new"), directory.join("pids"))?;
-    std::io::stdout().write_all(pids.as_bytes())?;
+    tell(&directory, &names, &planes)?;
 
     // A script that was killed cannot tell us to end.
     let mut look = tokio::time::interval(LOOK);
@@ -66,7 +60,30 @@ async fn main() -> anyhow::Result<()> {
                 return Ok(());
             },
         }
+        for (name, plane) in names.iter().zip(&mut planes) {
+            let gone = plane.apiserver.child.try_wait()?.is_some();
+            if gone && !directory.join(format!("{name}.down")).exists() {
+                plane.restart_apiserver(Path::new(&binary)).await?;
+                tell(&directory, &names, &planes)?;
+                break;
+            }
+        }
     }
+}
+
+/// Writes which processes run, on standard output and in the last file: who waits for it finds the others.
+fn tell(directory: &Path, names: &[String], planes: &[Plane]) -> anyhow::Result<()> {
+    let mut pids = String::new();
+    for (name, plane) in names.iter().zip(planes) {
+        for (part, pid) in plane.pids() {
+            let pid = pid.context("a part ended")?;
+            pids.push_str(&format!("{name} {part} {pid}\n"));
+        }
+    }
+    std::fs::write(directory.join("pids.new"), &pids)?;
+    std::fs::rename(directory.join("pids.new"), directory.join("pids"))?;
+    std::io::stdout().write_all(pids.as_bytes())?;
+    Ok(())
 }
 
 /// Writes how to get at one plane and lets its pods live.

@@ -1,6 +1,6 @@
 //! `towpath check --manifests`: every mistake in directories of manifests, offline.
 //!
-//! Owns finding the files and telling what was found; what is wrong is [`crate::manifest`]'s to say.
+//! Owns finding the files and telling what was found, and what may surprise; what is wrong is [`crate::manifest`]'s to say.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -50,6 +50,7 @@ pub fn run(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<
 struct Answer {
     ok: bool,
     problems: Vec<Wrong>,
+    warnings: Vec<Wrong>,
     files: usize,
     objects: usize,
     notes: Vec<String>,
@@ -89,17 +90,26 @@ impl From<&ManifestError> for Wrong {
     }
 }
 
-fn in_lines(answer: &Answer, out: &mut dyn Write) -> io::Result<()> {
-    for wrong in &answer.problems {
-        write!(out, "{}", wrong.file)?;
-        if let (Some(line), Some(column)) = (wrong.line, wrong.column) {
+impl Wrong {
+    fn write(&self, severity: &str, out: &mut dyn Write) -> io::Result<()> {
+        write!(out, "{}", self.file)?;
+        if let (Some(line), Some(column)) = (self.line, self.column) {
             write!(out, ":{line}:{column}")?;
         }
-        write!(out, ": {}", wrong.what)?;
-        if !wrong.instead.is_empty() {
-            write!(out, " — {}", wrong.instead)?;
+        write!(out, ": {severity}{}", self.what)?;
+        if !self.instead.is_empty() {
+            write!(out, " — {}", self.instead)?;
         }
-        writeln!(out)?;
+        writeln!(out)
+    }
+}
+
+fn in_lines(answer: &Answer, out: &mut dyn Write) -> io::Result<()> {
+    for wrong in &answer.problems {
+        wrong.write("", out)?;
+    }
+    for warning in &answer.warnings {
+        warning.write("warning: ", out)?;
     }
     if !answer.ok {
         writeln!(out, "\n{}", counted(answer.problems.len(), "problem"))?;
@@ -118,6 +128,7 @@ fn in_lines(answer: &Answer, out: &mut dyn Write) -> io::Result<()> {
 struct Looked<'a> {
     fields: &'a ImageFields,
     wrong: Vec<Wrong>,
+    warnings: Vec<Wrong>,
     files: usize,
     /// Files that are encrypted as a whole.
     hidden: Vec<String>,
@@ -147,6 +158,7 @@ fn look(args: &Args, fields: &ImageFields) -> Answer {
     let mut looked = Looked {
         fields,
         wrong: Vec::new(),
+        warnings: Vec::new(),
         files: 0,
         hidden: Vec::new(),
         incomplete: false,
@@ -165,6 +177,7 @@ fn look(args: &Args, fields: &ImageFields) -> Answer {
         files: looked.files,
         objects,
         problems: looked.wrong,
+        warnings: looked.warnings,
     }
 }
 
@@ -234,6 +247,10 @@ impl Looked<'_> {
             && faults.iter().any(may_be_missing)
         {
             judged = manifest::judge(&layers, &[], rendering);
+        }
+        if let Ok(rendered) = &judged {
+            let warnings = manifest::warnings(rendered);
+            self.warnings.extend(warnings.iter().map(Wrong::from));
         }
         let faults = judged.err().unwrap_or_default();
         let faults = faults

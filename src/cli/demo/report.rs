@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::demo::builds::Build;
 use crate::demo::facts::Deployment;
+use crate::demo::ground::Ground;
 use crate::demo::manifests::APPLICATION;
 use crate::demo::story::Played;
 use crate::demo::timeline::{Times, since};
@@ -20,8 +21,13 @@ const INDENT: u16 = 2;
 /// Where a terminal is as wide as this, the table's columns stand further apart.
 const WIDE: u16 = 92;
 
-/// Everything that the demo says of its repositories, for a script to find there again.
-pub(super) fn summary(played: &Played, start: Timestamp, root: &Path) -> Value {
+/// Everything that the demo says of its repositories and of a real cluster, for a script to find there again.
+pub(super) fn summary(
+    played: &Played,
+    start: Timestamp,
+    root: &Path,
+    ground: Option<&Ground>,
+) -> Value {
     let releases = played.builds.iter().map(|build| {
         let environments = deployments(played, build).map(|(environment, deployment)| {
             json!({
@@ -41,7 +47,7 @@ pub(super) fn summary(played: &Played, start: Timestamp, root: &Path) -> Value {
             "environments": environments.collect::<Vec<_>>(),
         })
     });
-    json!({
+    let mut summary = json!({
         "event": "summary",
         "ok": played.found.wrong.is_empty(),
         "at_ms": since(start, played.end),
@@ -53,7 +59,15 @@ pub(super) fn summary(played: &Played, start: Timestamp, root: &Path) -> Value {
         "source": played.found.source,
         "checked": played.found.checked,
         "wrong": played.found.wrong,
-    })
+    });
+    if let Some(ground) = ground {
+        summary["cluster"] = json!({
+            "server": ground.server,
+            "context": ground.chosen.context,
+            "runs": played.found.running,
+        });
+    }
+    summary
 }
 
 /// The deployments of a release, with their environments.
@@ -163,11 +177,15 @@ fn checked(played: &Played, start: Timestamp, out: &mut dyn Write) -> io::Result
     let bold = Style::new().bold();
     let seconds = since(start, played.end) as f64 / 1000.0;
     let checked = played.found.checked;
+    let place = match played.found.running.is_empty() {
+        true => " and the registry",
+        false => ", the registry and the cluster",
+    };
     if played.found.wrong.is_empty() {
         let green = AnsiColor::Green.on_default();
         writeln!(
             out,
-            "  {green}✓{green:#} {bold}all as told{bold:#}: {checked} facts in the repositories and the registry, {seconds:.1} s"
+            "  {green}✓{green:#} {bold}all as told{bold:#}: {checked} facts in the repositories{place}, {seconds:.1} s"
         )?;
         return Ok(());
     }

@@ -5,6 +5,7 @@
 //! nothing.
 
 use std::collections::HashMap;
+use std::num::NonZeroI64;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -46,7 +47,7 @@ pub(super) struct Fights(Mutex<HashMap<(usize, Key), Fight>>);
 struct Fight {
     rounds: u32,
     /// The apply after which it was changed last, by the server's time.
-    applied: Option<Timestamp>,
+    applied: Option<NonZeroI64>,
     last: Timestamp,
     rest_until: Option<Timestamp>,
 }
@@ -111,6 +112,7 @@ async fn ask(
     let version = stated["apiVersion"].as_str().map(str::to_owned);
     let version = version.as_deref().and_then(|it| it.rsplit('/').next());
     let target = Target::new(&question.kind, version, &object.reference);
+    let target = target.discreet(object.is_secret());
     // Where it is gone meanwhile the watch tells.
     let Some(live) = sender.get(&target, View::Whole).await? else {
         return Ok(());
@@ -167,7 +169,7 @@ fn owned(live: &Value) -> Value {
 
 impl Fights {
     /// An object was found changed since this apply of ours.
-    fn another(&self, suspect: &Suspect, applied: Option<Timestamp>, now: Timestamp) -> Fight {
+    fn another(&self, suspect: &Suspect, applied: Option<NonZeroI64>, now: Timestamp) -> Fight {
         let mut fights = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (suspect.kind, suspect.key.clone());
         let at_peace = |fight: &Fight| {

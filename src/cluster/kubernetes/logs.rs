@@ -66,6 +66,16 @@ impl JobLog {
         })
     }
 
+    /// The same, once the Job has failed: before that, what it wrote tells nothing.
+    pub fn of_failed(object: &Value) -> Option<Self> {
+        let conditions = object["status"]["conditions"].as_array();
+        let mut conditions = conditions.into_iter().flatten();
+        let is_over = conditions.any(|it| {
+            it["status"] == "True" && (it["type"] == "Failed" || it["type"] == "FailureTarget")
+        });
+        Self::of(object).filter(|_| is_over)
+    }
+
     /// The last lines that the container wrote which failed in the newest failed pod: at most 5, as one
     /// line of at most 2 KiB, without control characters and terminal escapes. `None` where there are none
     /// or they could not be read within 3 s.

@@ -29,7 +29,7 @@ use crate::plan::{Drifted, LiveObject, Mark};
 const BELIEVED: Duration = Duration::from_secs(10);
 
 /// As many objects of a kind are asked for one by one within that time.
-const SINGLES: u32 = 8;
+const SINGLES: u32 = 4;
 
 /// As many namespaces of a kind are listed one by one within that time.
 const NAMESPACES: usize = 3;
@@ -76,8 +76,9 @@ struct List {
 #[derive(Deserialize)]
 struct Page<'a> {
     metadata: PageMetadata,
-    #[serde(borrow, default)]
-    items: Vec<&'a RawValue>,
+    /// Of nothing, some servers make nothing instead of an empty list.
+    #[serde(borrow)]
+    items: Option<Vec<&'a RawValue>>,
 }
 
 #[derive(Deserialize)]
@@ -204,7 +205,7 @@ impl Looks {
             );
             let text = self.ask(&path, MANY).await?;
             let page: Page<'_> = serde_json::from_str(&text).map_err(kube::Error::SerdeError)?;
-            for item in page.items {
+            for item in page.items.into_iter().flatten() {
                 let head = Head::read(item.get()).map_err(kube::Error::SerdeError)?;
                 let key = Key {
                     namespace: (*head.metadata.namespace).into(),
@@ -312,10 +313,13 @@ impl OfKind {
 
     fn may_ask_singly(&self) -> bool {
         let mut seen = locked(&self.seen);
-        if seen.asked.1.is_none_or(|since| since.elapsed() >= BELIEVED) {
+        let (asked, since) = seen.asked;
+        if since.is_none_or(|since| since.elapsed() >= BELIEVED) {
+            // Where many were asked for a moment ago, many more will be.
+            let goes_on = asked > SINGLES && since.is_some_and(|it| it.elapsed() < 2 * BELIEVED);
             *seen = Seen {
                 by_namespace_only: seen.by_namespace_only,
-                asked: (0, Some(Instant::now())),
+                asked: (if goes_on { SINGLES } else { 0 }, Some(Instant::now())),
                 ..Seen::default()
             };
         }

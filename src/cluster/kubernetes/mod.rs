@@ -29,6 +29,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::future::join_all;
 use jiff::Timestamp;
 use kube::Client;
 use serde_json::Value;
@@ -44,7 +45,7 @@ use self::looks::Looks;
 use self::marks::Set;
 use self::request::Sender;
 use self::set::{ApplySet, Members};
-use self::watch::{Key, Subject, Watch};
+use self::watch::{Key, Subject, Unread, Watch};
 use super::{Applied, Cluster, ClusterError, Member, Preview, ReadCluster, Served, UnitScope};
 use crate::manifest::{Object, Rendered};
 use crate::model::{Access, ApplicationName, Conflicts, EnvironmentName, ObjectRef};
@@ -53,6 +54,9 @@ use crate::plan::{Apply, Live, LiveObject};
 /// A cluster that was not heard of for so long while something is waited for is asked whether it is
 /// still there: an API server whose store hangs goes on holding its watches open.
 const SILENCE: Duration = Duration::from_secs(5);
+
+/// The logs of so many Jobs are asked for in one look at a unit, all at once; the others' in the next.
+const LOGS: usize = 4;
 
 /// What an environment states for one of its applications.
 #[derive(Debug, Clone)]
@@ -172,6 +176,17 @@ impl KubernetesCluster {
         self.looks.find(&kind, &key, since, now).await
     }
 
+    /// Asks what Jobs wrote that failed, of each once. What could not be had is not asked for again: a
+    /// verdict waits for it.
+    async fn read_logs(&self, unread: Vec<Unread>) {
+        let client = self.place.connection.client();
+        let asked = unread.iter().take(LOGS).map(|unread| async {
+            let lines = unread.log.last_lines(&client).await;
+            self.watch.wrote(unread, lines);
+        });
+        join_all(asked).await;
+    }
+
     /// Asks whether the cluster still answers from its store.
     async fn probe(&self) -> Result<(), ClusterError> {
         let parent = self.set.set().parent();
@@ -243,10 +258,13 @@ impl ReadCluster for KubernetesCluster {
         }
         self.watch.know(desired).await?;
         let mut view = self.watch.view(unit, desired);
-        if !view.suspects.is_empty() {
+        if !view.suspects.is_empty() || !view.unread.is_empty() {
             let sender = Sender::new(self.client_of(unit)?, &self.place.permits);
             let suspects = std::mem::take(&mut view.suspects);
-            drift::settle(&self.watch, &self.fights, &sender, suspects, now).await?;
+            let unread = std::mem::take(&mut view.unread);
+            let settled = drift::settle(&self.watch, &self.fights, &sender, suspects, now);
+            let (settled, ()) = tokio::join!(settled, self.read_logs(unread));
+            settled?;
             view = self.watch.view(unit, desired);
         }
         if view.in_progress && self.watch.silence() > SILENCE {
@@ -285,7 +303,10 @@ impl ReadCluster for KubernetesCluster {
         _now: Timestamp,
     ) -> Result<Vec<Preview>, ClusterError> {
         self.watch.know(Some(desired)).await?;
-        let surplus = self.watch.view(unit, Some(desired)).surplus;
+        let view = self.watch.view(unit, Some(desired));
+        let is_kept = |it: &ObjectRef| view.objects.get(it).is_some_and(|it| it.kept.is_some());
+        let surplus = view.surplus.iter().filter(|it| !is_kept(it)).cloned();
+        let surplus = surplus.collect();
         let sender = Sender::new(self.client_of(unit)?, &self.place.permits);
         preview::preview(
             &self.place,

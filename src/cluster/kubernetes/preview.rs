@@ -6,14 +6,17 @@ use futures_util::{StreamExt as _, stream};
 use gix::ObjectId;
 use serde_json::Value;
 
+use super::apply::{Brought, is_made_anew};
+use super::kinds::Kind;
 use super::marks::{self, MANAGER, Set};
 use super::place::Place;
-use super::refusal::Refusal;
+use super::refusal::{Refusal, not_served};
 use super::request::{self, Patch, Sender, Target, View};
 use crate::cluster::{ClusterError, Preview, UnitScope};
 use crate::manifest::{Object, Rendered};
 use crate::model::{CommitId, ObjectRef};
 use crate::plan::Mark;
+use crate::present::diff::Trial;
 
 /// How many objects are asked about at once.
 const IN_FLIGHT: usize = 8;
@@ -37,71 +40,180 @@ pub(super) async fn preview(
     desired: &Rendered,
     surplus: Vec<ObjectRef>,
 ) -> Result<Vec<Preview>, ClusterError> {
+    let trying = Trying {
+        place,
+        set,
+        sender,
+        unit,
+    };
     let wanted = desired.objects.iter().cloned();
     let wanted = wanted.map(|object| (object.reference.clone(), Some(object)));
-    let all = wanted.chain(surplus.into_iter().map(|reference| (reference, None)));
-    let asked = stream::iter(all).map(|(reference, object)| async move {
-        let seen = one(place, set, sender, unit, &reference, object.as_ref()).await;
-        seen.map_err(|refusal| super::apply::error(&place.name, &reference, None, refusal))
-    });
-    let seen: Vec<_> = asked.buffered(IN_FLIGHT).collect().await;
-    seen.into_iter().collect()
+    let surplus = surplus.into_iter().map(|reference| (reference, None));
+    let looked = stream::iter(wanted.chain(surplus))
+        .map(|(reference, object)| trying.look(reference, object))
+        .buffered(IN_FLIGHT)
+        .collect::<Vec<_>>();
+    let found: Vec<Found> = looked.await.into_iter().collect::<Result<_, _>>()?;
+    let mut brought = Brought::default();
+    for found in &found {
+        if let Some(object) = found.object.as_ref().filter(|_| !found.is_applied()) {
+            brought.add(object, found.before.is_none());
+        }
+    }
+    let tried = stream::iter(found)
+        .map(|found| trying.attempt(found, &brought))
+        .buffered(IN_FLIGHT)
+        .collect::<Vec<_>>();
+    tried.await.into_iter().collect()
 }
 
-async fn one(
-    place: &Place,
-    set: &Set,
-    sender: &Sender<'_>,
-    unit: &UnitScope,
-    reference: &ObjectRef,
-    object: Option<&Arc<Object>>,
-) -> Result<Preview, Refusal> {
-    let is_secret = reference.kind == "Secret" && reference.group.is_empty();
-    let secret = is_secret || object.is_some_and(|object| object.is_secret());
-    let preview = |before: Option<Value>, after: Option<Value>, note: Option<String>| Preview {
-        reference: reference.clone(),
-        before: before.map(shown),
-        after: after.map(shown),
-        secret,
-        note,
-    };
-    let found = place.kinds.find(&reference.group, &reference.kind).await;
-    let Some(kind) = found.map_err(request::unanswered)? else {
-        let stated = object.map(|object| object.value());
-        let note = "the cluster does not serve its kind yet".to_owned();
-        return Ok(preview(None, stated, Some(note)));
-    };
-    let stated = object.map(|object| object.value());
-    let version = stated.as_ref().and_then(|it| it["apiVersion"].as_str());
-    let version = version.and_then(|version| version.rsplit('/').next());
-    let target = Target::new(&kind, version, reference);
-    let before = sender.get(&target, View::Whole).await?;
-    let Some(object) = object else {
-        return Ok(preview(before, None, None));
-    };
-    let mark = Mark {
-        application: unit.application.clone(),
-        environment: unit.environment.clone(),
-        hash: object.hash(),
-        commit: CommitId(ObjectId::null(gix::hash::Kind::Sha1)),
-    };
-    let dressed = marks::dressed(object, kind.namespaced, &mark, set);
-    let patch = Patch {
-        manager: MANAGER,
-        dry_run: true,
-        force: true,
-        view: View::Whole,
-    };
-    match sender
-        .apply(&target, patch, dressed.to_string().into_bytes())
-        .await
-    {
-        Ok(reply) => Ok(preview(before, Some(reply.value), None)),
-        Err(refusal @ Refusal::Unavailable { .. }) => Err(refusal),
-        Err(refusal) => {
-            let error = super::apply::error(&place.name, reference, Some(&object.place), refusal);
-            Ok(preview(before, Some(dressed), Some(error.to_string())))
+/// An object as it is, and as it is to be.
+struct Found {
+    reference: ObjectRef,
+    /// `None`: it is no longer asked for.
+    object: Option<Arc<Object>>,
+    /// `None`: the cluster does not serve its kind.
+    kind: Option<Arc<Kind>>,
+    before: Option<Value>,
+}
+
+impl Found {
+    /// Whether what is asked for is what was applied last.
+    fn is_applied(&self) -> bool {
+        let before = self.before.as_ref();
+        let hash = before.and_then(|it| it["metadata"]["annotations"][marks::HASH].as_str());
+        let wanted = self.object.as_ref().map(|object| object.hash().to_string());
+        hash.is_some() && hash == wanted.as_deref()
+    }
+
+    /// The version that its manifest states.
+    fn version(&self) -> Option<String> {
+        let stated = self.object.as_ref()?.value();
+        let version = stated["apiVersion"].as_str()?.rsplit('/').next();
+        version.map(str::to_owned)
+    }
+}
+
+/// Who tries.
+struct Trying<'a> {
+    place: &'a Place,
+    set: &'a Set,
+    sender: &'a Sender<'a>,
+    unit: &'a UnitScope,
+}
+
+impl Trying<'_> {
+    /// Reads an object as it is.
+    async fn look(
+        &self,
+        reference: ObjectRef,
+        object: Option<Arc<Object>>,
+    ) -> Result<Found, ClusterError> {
+        let kind = self
+            .place
+            .kinds
+            .find(&reference.group, &reference.kind)
+            .await;
+        let kind = kind.map_err(|error| self.error(&reference, request::unanswered(error)))?;
+        let mut found = Found {
+            reference,
+            object,
+            kind,
+            before: None,
+        };
+        if let Some(target) = self.target(&found) {
+            let before = self.sender.get(&target, View::Whole).await;
+            found.before = before.map_err(|refusal| self.error(&found.reference, refusal))?;
         }
+        Ok(found)
+    }
+
+    /// Where an object is found: in the version that its manifest states, if that is served.
+    fn target(&self, found: &Found) -> Option<Target> {
+        let kind = found.kind.as_ref()?;
+        let version = found.version().filter(|version| kind.serves(version));
+        let target = Target::new(kind, version.as_deref(), &found.reference);
+        let secret = found.object.as_ref().is_some_and(|it| it.is_secret());
+        Some(target.discreet(secret))
+    }
+
+    /// Has the server try what is asked for of an object.
+    async fn attempt(&self, found: Found, brought: &Brought) -> Result<Preview, ClusterError> {
+        let target = self.target(&found);
+        let version = found.version();
+        let Found {
+            reference,
+            object,
+            kind,
+            before,
+        } = found;
+        let is_secret = reference.kind == "Secret" && reference.group.is_empty();
+        let preview = |after: Option<Value>, trial| Preview {
+            reference: reference.clone(),
+            before: before.map(shown),
+            after: after.map(shown),
+            secret: is_secret || object.as_ref().is_some_and(|object| object.is_secret()),
+            trial,
+        };
+        let Some(object) = &object else {
+            return Ok(preview(None, Trial::Taken));
+        };
+        let is_served = |kind: &Arc<Kind>| version.is_none_or(|version| kind.serves(&version));
+        let namespaced = kind.as_ref().is_none_or(|kind| kind.namespaced);
+        let stated = self.stated(object, namespaced);
+        let tried = match (target, kind.as_ref()) {
+            (Some(target), Some(kind)) if is_served(kind) => self.dry_run(&target, &stated).await,
+            _ => Err(Refusal::Prevented(match &kind {
+                Some(_) => "the cluster does not serve it in this API version".to_owned(),
+                None => not_served(&reference.group_kind()),
+            })),
+        };
+        let refusal = match tried {
+            Ok(value) => return Ok(preview(Some(value), Trial::Taken)),
+            Err(Refusal::Immutable(_)) if is_made_anew(object) => {
+                return Ok(preview(Some(stated), Trial::Anew));
+            }
+            Err(refusal) => refusal,
+        };
+        let unavailable = matches!(refusal, Refusal::Unavailable { .. });
+        let place = Some(&object.place);
+        let error = super::apply::error(&self.place.name, &reference, place, refusal);
+        if unavailable {
+            return Err(error);
+        }
+        let first = brought.brought_for(object);
+        let trial = match first.is_empty() {
+            true => Trial::Refused(error.to_string()),
+            false => Trial::Untried(first),
+        };
+        Ok(preview(Some(stated), trial))
+    }
+
+    /// The object as it would be sent.
+    fn stated(&self, object: &Object, namespaced: bool) -> Value {
+        let mark = Mark {
+            application: self.unit.application.clone(),
+            environment: self.unit.environment.clone(),
+            hash: object.hash(),
+            commit: CommitId(ObjectId::null(gix::hash::Kind::Sha1)),
+        };
+        marks::dressed(object, namespaced, &mark, self.set)
+    }
+
+    async fn dry_run(&self, target: &Target, stated: &Value) -> Result<Value, Refusal> {
+        let patch = Patch {
+            manager: MANAGER,
+            dry_run: true,
+            force: true,
+            view: View::Whole,
+        };
+        let body = stated.to_string().into_bytes();
+        let reply = self.sender.apply(target, patch, body).await?;
+        Ok(reply.value)
+    }
+
+    fn error(&self, reference: &ObjectRef, refusal: Refusal) -> ClusterError {
+        super::apply::error(&self.place.name, reference, None, refusal)
     }
 }
 

@@ -5,6 +5,7 @@
 //! states them, and by its words only where it states nothing else. Values that a manifest holds are
 //! cut out of what is shown: a pod template quoted in full may hold a password.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use kube::core::Status;
@@ -96,7 +97,7 @@ pub(in crate::cluster::kubernetes) fn judge(
         500.. if is_too_large(said) => too_large(said),
         // Fields that the kind does not have, of a kind that is built in.
         500.. if said.contains("failed to create typed patch object") => {
-            Refusal::Refused(short(said))
+            Refusal::Refused(short(&without_found(said, about.secret)))
         }
         _ => {
             let seconds = status
@@ -326,6 +327,19 @@ fn without_value(message: &str, secret: bool) -> String {
         Some(end) => short(&message[end..]),
         None => "its value is not valid".to_owned(),
     }
+}
+
+/// `.data.port: expected string, got &value.valueUnstructured{Value:8080}`, a line for each field,
+/// without what stands there where that is a secret.
+fn without_found(said: &str, secret: bool) -> Cow<'_, str> {
+    if !secret {
+        return said.into();
+    }
+    let lines = said.lines().map(|line| match line.split_once(", got ") {
+        Some((expected, _)) => format!("{expected}, and something else stands there"),
+        None => line.to_owned(),
+    });
+    lines.collect::<Vec<_>>().join("\n").into()
 }
 
 fn is_too_large(said: &str) -> bool {

@@ -3,7 +3,9 @@
 //!
 //! Owns that it names more than there is at any time, never less: what is to come is written before
 //! it is applied, what is gone is taken out after it was deleted. Where it names everything already
-//! that an apply needs, no request is made. A parent that another tool wrote is never touched.
+//! that an apply needs, no request is made; but of what nothing is known to be out there, another
+//! process may just have taken the name out, so that it is read again. A parent that another tool wrote
+//! is never touched.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -89,6 +91,15 @@ struct State {
     taken: BTreeMap<ApplicationName, Vec<Taken>>,
 }
 
+impl State {
+    /// What is known to be out there, or to be on its way by applies that made sure of the parent.
+    fn known(&self, sight: &dyn Sight) -> Option<Members> {
+        let there = sight.members()?;
+        let under_way = self.relied_on.iter();
+        Some(under_way.fold(there, |known, relied_on| known.with(relied_on)))
+    }
+}
+
 /// The parent as it stands in the cluster.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 struct Parent {
@@ -168,40 +179,70 @@ impl ApplySet {
             .unwrap_or_default()
     }
 
-    /// Has the parent name these members, if it does not yet.
+    /// Has the parent name what is wanted and what is to be deleted, if it does not yet.
     ///
     /// # Errors
     /// [`ClusterError`], about the parent.
     pub(super) async fn hold(
         &self,
         keeper: Keeper<'_>,
-        needed: Members,
+        wanted: &Members,
+        surplus: &Members,
     ) -> Result<Holding<'_>, ClusterError> {
-        let members = Arc::new(needed);
-        let holding = {
+        let members = Arc::new(wanted.with(surplus));
+        let (holding, is_first) = {
+            let mut state = locked(&self.state);
+            let known = state.known(keeper.sight);
             // Relied on first and looked up then, so that nobody takes it out in between.
-            locked(&self.state).relied_on.push(members.clone());
-            Holding {
+            state.relied_on.push(members.clone());
+            let holding = Holding {
                 state: &self.state,
                 members: members.clone(),
-            }
+            };
+            (holding, known.is_some_and(|known| !known.hold(wanted)))
         };
-        if self.names(&members) {
-            return Ok(holding);
+        if is_first {
+            let _writing = self.writing.lock().await;
+            locked(&self.state).parent = None;
+            self.name(keeper, &members).await?;
+        } else {
+            self.keep(keeper, &members).await?;
+        }
+        Ok(holding)
+    }
+
+    /// Has the parent go on naming what an apply relies on: while that was under way, somebody may have
+    /// changed the parent.
+    ///
+    /// # Errors
+    /// As [`Self::hold`].
+    pub(super) async fn confirm(
+        &self,
+        keeper: Keeper<'_>,
+        holding: &Holding<'_>,
+    ) -> Result<(), ClusterError> {
+        self.keep(keeper, &holding.members).await
+    }
+
+    async fn keep(&self, keeper: Keeper<'_>, members: &Members) -> Result<(), ClusterError> {
+        if self.names(members) {
+            return Ok(());
         }
         let _writing = self.writing.lock().await;
-        if self.names(&members) {
-            return Ok(holding);
+        match self.names(members) {
+            true => Ok(()),
+            false => self.name(keeper, members).await,
         }
-        let change = |parent: &Parent| match parent.version {
-            Some(_) => parent.members.with(&members),
-            // Somebody deleted it, or it never was: what is out there is named again.
-            None => members.with(&keeper.sight.members().unwrap_or_default()),
-        };
-        let written = self.write(keeper, change).await;
-        written
-            .map_err(|refusal| apply::error(keeper.cluster, &self.set.parent(), None, refusal))?;
-        Ok(holding)
+    }
+
+    /// Has the parent name these, and what else is known to be out there: nobody but us adds it again
+    /// where somebody took it out.
+    async fn name(&self, keeper: Keeper<'_>, members: &Members) -> Result<(), ClusterError> {
+        let there = keeper.sight.members().unwrap_or_default();
+        let wanted = members.with(&there);
+        let written = self.write(keeper, |parent| parent.members.with(&wanted));
+        let written = written.await;
+        written.map_err(|refusal| apply::error(keeper.cluster, &self.set.parent(), None, refusal))
     }
 
     /// Takes out of the parent what was deleted and what nothing else needs. Where that fails, the

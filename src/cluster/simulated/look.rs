@@ -8,6 +8,7 @@ use super::{SimulatedCluster, locked};
 use crate::cluster::{Member, Preview, UnitScope};
 use crate::manifest::Rendered;
 use crate::model::ObjectRef;
+use crate::present::diff::Trial;
 
 impl SimulatedCluster {
     /// What it would make of a desired state: it keeps what it is given as it is.
@@ -72,6 +73,6 @@ fn preview(reference: ObjectRef, before: Option<Value>, after: Option<Value>) ->
         before,
         after,
         secret: false,
-        note: None,
+        trial: Trial::Taken,
     }
 }

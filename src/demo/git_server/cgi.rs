@@ -18,16 +18,18 @@ use tokio::sync::broadcast;
 const HEADER_BYTES_MAX: u64 = 16 << 10;
 
 /// One run of the program.
-pub(super) struct Backend {
-    pub(super) root: PathBuf,
-    pub(super) version_0: bool,
+pub(in crate::demo) struct Backend {
+    pub(in crate::demo) root: PathBuf,
+    pub(in crate::demo) version_0: bool,
     /// Whom to tell that a push to which repository ended.
-    pub(super) pushed: Option<(broadcast::Sender<String>, String)>,
+    pub(in crate::demo) pushed: Option<(broadcast::Sender<String>, String)>,
+    /// More variables, which hooks see too.
+    pub(in crate::demo) environment: Vec<(&'static str, String)>,
 }
 
 impl Backend {
     /// Streams the request in and the response out.
-    pub(super) async fn run(self, request: Request) -> io::Result<Response> {
+    pub(in crate::demo) async fn run(self, request: Request) -> io::Result<Response> {
         let mut child = self.command(&request).spawn()?;
         let (Some(mut stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
             return Err(io::Error::other("no pipes"));
@@ -80,6 +82,7 @@ impl Backend {
         if !length.is_empty() {
             command.env("CONTENT_LENGTH", length);
         }
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         if !self.version_0 {
             command.env("GIT_PROTOCOL", header("git-protocol"));
         }

@@ -27,6 +27,8 @@ pub struct Notify {
     pub client: Client,
     /// The receiver.
     pub url: Url,
+    /// The host that image names have in place of its address, where they do.
+    pub host: Option<String>,
     /// The value of their `Authorization` header.
     pub authorization: Option<Secret>,
 }
@@ -76,7 +78,10 @@ async fn deliver(notify: &Notify, push: &Push) {
     }
     let now = clock::now().to_string();
     let id = Digest::of(format!("{now} {target}").as_bytes());
-    let event = json!({"id": id.short(), "timestamp": now, "action": "push", "target": target});
+    let mut event = json!({"id": id.short(), "timestamp": now, "action": "push", "target": target});
+    if let Some(host) = &notify.host {
+        event["request"] = json!({ "host": host });
+    }
     let body = json!({ "events": [event] }).to_string();
     let mut pause = FIRST_PAUSE;
     for _ in 0..TRIES {

@@ -15,16 +15,18 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::Router;
+use bytes::Bytes;
 use tokio::task::JoinHandle;
 use url::Url;
 
 pub use access::{Access, User};
 pub use events::Notify;
 
-use crate::model::ImageRepository;
+use super::image::Image;
+use crate::model::{Digest, ImageRepository, is_tag};
 use access::Tokens;
 use events::Events;
-use store::Store;
+use store::{Refusal, Store};
 use wire::{Listener, Power};
 
 /// The running registry. Dropping it stops it.
@@ -182,6 +184,45 @@ impl DemoRegistry {
     /// The path is none.
     pub fn repository(&self, path: &str) -> Result<ImageRepository, crate::model::InvalidImage> {
         format!("{}/{path}", self.address).parse()
+    }
+
+    /// Shows an image of another registry under a tag, as a pull-through cache that has read its
+    /// manifests and its configuration. It is told of like a push.
+    ///
+    /// # Errors
+    /// What a push would be answered.
+    pub fn show(&self, repository: &str, tag: &str, image: &Image) -> anyhow::Result<Digest> {
+        let refused = |Refusal(_, code, text): Refusal| anyhow::anyhow!("{code}: {text}");
+        let mut store = lock(&self.shared.store);
+        for blob in image.blobs() {
+            store.keep_blob(blob).map_err(refused)?;
+        }
+        let top = image.digest();
+        for (media_type, body) in image.manifests() {
+            let digest = Digest::of(body);
+            let reference = match digest == top {
+                true => tag.to_owned(),
+                false => digest.to_string(),
+            };
+            let manifest = store::Manifest {
+                media_type: media_type.to_owned(),
+                body: Bytes::copy_from_slice(body),
+            };
+            let size = manifest.body.len();
+            let kept = store.keep_manifest(repository, &reference, manifest);
+            kept.map_err(refused)?;
+            if let Some(events) = &self.shared.events {
+                events.pushed(events::Push {
+                    repository: repository.to_owned(),
+                    tag: is_tag(&reference).then_some(reference),
+                    digest,
+                    media_type: media_type.to_owned(),
+                    size,
+                    url: format!("{}v2/{repository}/manifests/{digest}", self.shared.url()),
+                });
+            }
+        }
+        Ok(top)
     }
 
     /// Requests so far.

@@ -120,6 +120,31 @@ impl Store {
         reference: &str,
         manifest: Manifest,
     ) -> Result<Digest, Refusal> {
+        self.check_parts(repository, &manifest)?;
+        self.keep_manifest(repository, reference, manifest)
+    }
+
+    /// Takes a blob.
+    pub(super) fn keep_blob(&mut self, blob: &[u8]) -> Result<(), Refusal> {
+        let digest = Digest::of(blob);
+        if self.blobs.contains_key(&digest) {
+            return Ok(());
+        }
+        if self.bytes + blob.len() > MOST_BYTES {
+            return Err(full());
+        }
+        self.bytes += blob.len();
+        self.blobs.insert(digest, Bytes::copy_from_slice(blob));
+        Ok(())
+    }
+
+    /// Takes a manifest whose parts may be elsewhere.
+    pub(super) fn keep_manifest(
+        &mut self,
+        repository: &str,
+        reference: &str,
+        manifest: Manifest,
+    ) -> Result<Digest, Refusal> {
         let digest = Digest::of(&manifest.body);
         let named: Option<Digest> = reference.parse().ok();
         if named.is_some_and(|named| named != digest) {
@@ -129,7 +154,6 @@ impl Store {
                 format!("the content is {digest}"),
             ));
         }
-        self.check_parts(repository, &manifest)?;
         if self.bytes + manifest.body.len() > MOST_BYTES {
             return Err(full());
         }

@@ -22,6 +22,7 @@ use super::error::printable;
 use super::remote::{FetchRequest, Fetched, PushReport, PushRequest, Refs, Remote};
 use super::wire::{self, Advertisement, ByteStream, Capabilities, Dialect, Packets};
 use super::{Access, GitError, locked};
+use crate::http::Meter;
 use answer::{header, network, stalled};
 
 /// Redirects followed for one question.
@@ -44,6 +45,7 @@ pub(super) struct HttpRemote {
     address: Arc<str>,
     client: reqwest::Client,
     idle: Duration,
+    meter: Meter,
     source: Source,
     known: Mutex<Known>,
 }
@@ -71,6 +73,7 @@ impl HttpRemote {
             address: address.into(),
             client: access.client.clone(),
             idle: access.idle_timeout,
+            meter: access.meter.clone(),
             source: Source {
                 url: base.to_string(),
                 credential: access.credential.clone(),
@@ -270,9 +273,19 @@ impl HttpRemote {
         loop {
             let before = sent.load(Ordering::Relaxed);
             match tokio::time::timeout(self.idle, &mut answer).await {
-                Ok(answer) => return answer.map_err(|error| network(&self.address, error)),
+                Ok(Ok(answer)) => {
+                    (self.meter).answered(answer.url(), answer.status(), answer.headers());
+                    return Ok(answer);
+                }
+                Ok(Err(error)) => {
+                    self.meter.failed(&locked(&self.known).base);
+                    return Err(network(&self.address, error));
+                }
                 Err(_) if sent.load(Ordering::Relaxed) > before => {}
-                Err(_) => return Err(stalled(&self.address, self.idle)),
+                Err(_) => {
+                    self.meter.failed(&locked(&self.known).base);
+                    return Err(stalled(&self.address, self.idle));
+                }
             }
         }
     }

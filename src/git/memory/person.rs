@@ -187,6 +187,13 @@ impl Person {
             .map(CommitId)
     }
 
+    /// Whether a branch has this commit.
+    pub fn has(&self, branch: &str, commit: CommitId) -> bool {
+        let head = self.head(branch);
+        let behind = head.and_then(|head| self.ancestors(&self.draft(), head).ok());
+        behind.is_some_and(|behind| behind.contains(&commit))
+    }
+
     /// A file's content on a branch.
     pub fn read(&self, branch: &str, path: &str) -> Option<String> {
         let commit = self.remote.objects.commit(self.head(branch)?).ok()?;

@@ -14,8 +14,8 @@ use jiff::Timestamp;
 
 pub use line::InvalidRecord;
 pub use present::{
-    Declined, Deployment, Failure, Hold, Judged, OpenDeployment, Pin, Proposed, Run, Standing,
-    UnitRecords,
+    Declined, Deployment, Failure, Hold, Judged, OpenDeployment, Pin, Proposed, Run, Served,
+    Standing, UnitRecords,
 };
 
 /// Who states what Towpath itself did or saw.
@@ -23,6 +23,15 @@ pub const TOWPATH: &str = "towpath";
 
 /// Who states what a person said on the cluster, with an annotation.
 pub const BRAKE: &str = "kubectl: towpath.dev/hold";
+
+/// Who states what a person said with a label on the request.
+pub const LABEL: &str = "label: towpath/hold";
+
+/// The label that is a hold on the unit whose request carries it.
+pub const HOLD_LABEL: &str = "towpath/hold";
+
+/// Who states that a person opened the request of a declined release again.
+pub const REOPENED: &str = "forge: opened again";
 
 use super::{ApplicationName, CommitId, Digest, EnvironmentName, Release};
 
@@ -35,7 +44,7 @@ pub struct Record {
     pub environment: EnvironmentName,
     /// The application it is about; `None`: the whole environment.
     pub application: Option<ApplicationName>,
-    /// Who stated it: [`TOWPATH`], [`BRAKE`], or a person's git identity.
+    /// Who stated it: [`TOWPATH`], [`BRAKE`], [`LABEL`], [`REOPENED`], or a person's git identity.
     pub by: String,
     /// The infra commit it speaks of; its note holds the record.
     pub commit: CommitId,

@@ -19,6 +19,9 @@ const RUNS: usize = 5;
 /// taken by itself anyway: only what is newer than every one of them is.
 const STOPPED: usize = 10;
 
+/// How many commits of one proposal are remembered, for a request that was closed while it moved.
+const EARLIER: usize = 3;
+
 /// The count of deployments superseded in a row ends here: more of them say nothing new.
 const OUTPACED_MAX: usize = 10;
 
@@ -43,8 +46,8 @@ pub struct UnitRecords {
     pub declined: Vec<Declined>,
     /// The proposal that is open.
     pub proposal: Option<Proposed>,
-    /// The commit of the last proposal that was taken back or merged: its branch has served.
-    pub served: Option<CommitId>,
+    /// The last proposal that was taken back or merged: its branch has served.
+    pub served: Option<Served>,
     /// The pin that holds.
     pub pin: Option<Pin>,
     /// The hold on this unit.
@@ -143,10 +146,21 @@ pub struct Proposed {
     pub release: Release,
     /// The proposal's commit.
     pub commit: CommitId,
+    /// Commits that proposed the same before, newest first: the base moved since.
+    pub earlier: Vec<CommitId>,
     /// The commit of the environment's branch that it was made on.
     pub base: CommitId,
     /// When it was recorded.
     pub at: Timestamp,
+}
+
+/// A proposal that was taken back or merged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Served {
+    /// Its commit.
+    pub commit: CommitId,
+    /// Why it was taken back; `None`: it was merged.
+    pub reason: Option<String>,
 }
 
 /// A release that a person chose.

@@ -71,7 +71,9 @@ async fn a_program_that_does_not_open_it_is_told_of_without_what_it_says() {
         (
             &other_key,
             "fine",
-            Some("has no key for it: Failed to get the data key required to decrypt the [31mfile."),
+            Some(
+                "has no key for it: Failed to get the data key required to decrypt the \\u{1b}[31mfile.",
+            ),
         ),
     ] {
         let found = decrypt(sops, "secret.yaml", &file("qa", mood)).await;

@@ -185,7 +185,6 @@ fn propose(minor: u8) -> Step {
         files: Vec::new(),
         onto: commit(),
         from: "qa".to_owned(),
-        request: None,
         planned_on: planned_on(),
     })
 }

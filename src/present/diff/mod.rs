@@ -9,6 +9,7 @@ mod hunks;
 mod lines;
 mod mask;
 mod text;
+mod tried;
 mod walk;
 
 use serde_json::Value;
@@ -17,6 +18,7 @@ use crate::manifest::drop_cluster_fields;
 use crate::model::ObjectRef;
 pub use hunks::Hunk;
 pub use lines::{Line, Sign};
+pub use tried::{Trial, Tried};
 
 /// An object in two versions.
 #[derive(Debug, Clone, Copy)]

@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
+use crate::shown::is_deceptive;
+
 /// A text longer than this is shown in part.
 const SHOWN_MAX: usize = 240;
 
@@ -115,12 +117,4 @@ fn escaped(text: &str) -> String {
     }
     quoted.push('"');
     quoted
-}
-
-/// Control characters, and those that turn the direction of text or take no room
-/// ([CVE-2021-42574](https://trojansource.codes)).
-fn is_deceptive(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
-        || matches!(c, '\u{e0000}'..='\u{e007f}')
 }

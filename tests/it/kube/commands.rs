@@ -60,7 +60,7 @@ const NARROW: &str = "\
 ";
 
 /// How often these users asked for something to be changed.
-fn writes(bed: &Bed, users: &[User]) -> usize {
+pub(super) fn writes(bed: &Bed, users: &[User]) -> usize {
     let of = |user| {
         let asked = asked(&bed.plane, user).into_iter();
         let changing = ["create", "update", "patch", "delete", "deletecollection"];

@@ -2,7 +2,7 @@
 
 use tokio::process::Command;
 
-use super::plane::{Part, Plane, apiserver_flags, wait_until_ready};
+use super::plane::Plane;
 
 impl Plane {
     /// Kills the API server as `kill -9` does, and returns when it is gone.
@@ -11,15 +11,9 @@ impl Plane {
     }
 
     /// Starts it again on the same port, with the same state, and returns when it serves.
-    pub(crate) async fn restart_apiserver(&mut self) {
-        let at = self.directory.path();
-        let flags = apiserver_flags(at, &self.ports);
+    pub(crate) async fn revive_apiserver(&mut self) {
         let binary = super::binary().unwrap();
-        self.apiserver = Part::start("apiserver", &binary, at, flags).unwrap();
-        let asking = self.client(&Self::faker()).await.unwrap();
-        wait_until_ready(&asking, &mut [&mut self.etcd, &mut self.apiserver])
-            .await
-            .unwrap();
+        self.restart_apiserver(&binary).await.unwrap();
     }
 
     /// Stops etcd in its tracks: connections stay, answers do not come.

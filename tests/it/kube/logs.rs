@@ -15,7 +15,7 @@ use super::bed::{Bed, apply, wait};
 use super::plane::{Plane, User};
 use super::pods::Fate;
 
-const LAST_LINES: &str =
+pub(super) const LAST_LINES: &str =
     "applying migration 41 | applying migration 42 | migration 42 failed: relation exists";
 
 fn job(namespace: &str, name: &str, restart: &str, image: &str) -> Value {

@@ -36,7 +36,8 @@ const LOGS: &str = "logs";
 /// The kubeconfig of the controllers.
 const CONTROLLERS_LOGIN: &str = "controllers.kubeconfig";
 
-/// Who wrote and read what, counted when it arrives: the line is there before the answer is.
+/// Who wrote and read what, counted when it arrives: the line is there before the answer is. What was sent
+/// stands in it where `admin` patches.
 const AUDIT: &str = r#"
 apiVersion: audit.k8s.io/v1
 kind: Policy
@@ -44,6 +45,7 @@ omitStages: [ResponseStarted]
 rules:
   - { level: None, users: [pods, controllers, "system:apiserver"] }
   - { level: None, nonResourceURLs: ["/readyz*"] }
+  - { level: Request, users: [admin], verbs: [patch] }
   - { level: Metadata }
 "#;
 
@@ -51,8 +53,8 @@ rules:
 pub(crate) struct Plane {
     pub(super) etcd: Part,
     pub(super) apiserver: Part,
-    controllers: Part,
-    kubelet: Part,
+    pub(super) controllers: Part,
+    pub(super) kubelet: Part,
     pub(super) ports: Ports,
     pub(super) directory: tempfile::TempDir,
     authority: String,
@@ -79,7 +81,7 @@ pub(crate) struct Node {
 /// One process of a plane. It ends when its standard input does.
 pub(super) struct Part {
     pub(super) child: Child,
-    name: &'static str,
+    pub(super) name: &'static str,
     log: PathBuf,
 }
 
@@ -192,17 +194,6 @@ impl Plane {
             port: self.ports.kubelet.number,
             logs: self.directory.path().join(LOGS),
         }
-    }
-
-    /// What runs, for those who want to kill it from outside.
-    pub(crate) fn pids(&self) -> [(&'static str, Option<u32>); 4] {
-        [
-            &self.etcd,
-            &self.apiserver,
-            &self.controllers,
-            &self.kubelet,
-        ]
-        .map(|part| (part.name, part.child.id()))
     }
 }
 

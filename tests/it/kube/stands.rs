@@ -184,7 +184,7 @@ async fn a_plane_outlives_its_parts() {
     bed.plane.kill_apiserver().await;
     let deployments = Api::<Deployment>::namespaced(client.clone(), &namespace);
     assert!(deployments.get("shop").await.is_err(), "it is gone");
-    bed.plane.restart_apiserver().await;
+    bed.plane.revive_apiserver().await;
     let kept = deployments.get("shop").await.unwrap();
     assert_eq!(kept.status.unwrap().available_replicas, Some(1));
     let object = workload("Deployment", &namespace, "fine", json!({ "replicas": 3 }));

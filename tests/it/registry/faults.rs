@@ -402,6 +402,26 @@ async fn plain_http_is_for_this_machine_or_where_it_is_named() {
 }
 
 #[tokio::test]
+async fn a_mirror_is_asked_in_the_registrys_place() {
+    let (registry, repository, digest) = stocked().await;
+    let settings = HostSettings {
+        mirror: Some(registry.url()),
+        ..anonymous()
+    };
+    let url = "http://registry.example.com/".parse().unwrap();
+    let http = client(&HttpSettings::default()).unwrap();
+    let reader = HttpRegistry::new(http, settings_for(&url, settings));
+    let named = format!("registry.example.com/{}", repository.path());
+    let named = named.parse().unwrap();
+    assert_eq!(reader.resolve(&named, "v1").await, Ok(Some(digest)));
+    let stored = reader.stored(&named, "v1").await.unwrap().unwrap();
+    assert_eq!(stored.digest, digest);
+    assert_eq!(Digest::of(&stored.manifests[0]), digest);
+    assert_eq!(reader.image(&named, &digest).await, Ok(stored.image));
+    assert_eq!(reader.stored(&named, "v2").await, Ok(None));
+}
+
+#[tokio::test]
 async fn a_proxy_is_asked_for_other_machines_only() {
     let (registry, repository, digest) = stocked().await;
     let proxied = |proxy: &str| {

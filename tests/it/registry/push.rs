@@ -148,6 +148,7 @@ async fn pushes_are_announced_until_the_receiver_takes_them() {
     let notify = Notify {
         client: http(),
         url: hook.parse().unwrap(),
+        host: None,
         authorization: Some(Secret::new("Bearer knock")),
     };
     let registry = DemoRegistry::start(Access::Open, Some(notify))

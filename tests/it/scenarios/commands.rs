@@ -13,6 +13,7 @@ use towpath::model::{CommitId, Digest, EnvironmentName, Pipeline, proposal_branc
 use towpath::plan::{Decision, Plan, Step, UnitPlan, World, approve_adoption, approve_prune};
 
 use super::cluster;
+use super::forge;
 use super::registry::Mood;
 use super::show;
 use super::site::Site;
@@ -115,7 +116,7 @@ impl Teller {
     /// Servers and clusters.
     fn outside(&mut self, words: &[&str]) -> bool {
         let site = &mut self.site;
-        if cluster::run(site, words) {
+        if cluster::run(site, words) || forge::run(site, words) {
             return true;
         }
         match words {
@@ -231,6 +232,13 @@ impl Teller {
             }
             ["edit-proposal", environment, path, old, new] => {
                 let branch = self.proposal(environment, "shop");
+                edit(&self.site, environment, &branch, path, old, new);
+            }
+            ["rewrite-proposal", environment, path, old, new] => {
+                let branch = self.proposal(environment, "shop");
+                let person = self.site.person(environment);
+                let base = person.head(&self.branch(environment)).unwrap();
+                person.force(&branch, base);
                 edit(&self.site, environment, &branch, path, old, new);
             }
             ["merge", environment, how @ ..] => {
@@ -714,6 +722,11 @@ impl Teller {
                 });
                 names.collect()
             }
+            ["requests", environment] => forge::requests(&self.site, environment, "shop"),
+            ["requests", environment, application] => {
+                forge::requests(&self.site, environment, application)
+            }
+            ["text", environment] => forge::text(&self.site, environment, "shop"),
             ["tags", environment] => show::tags(self.site.remote(environment)).await,
             ["show", environment, path] => {
                 let branch = self.branch(environment);

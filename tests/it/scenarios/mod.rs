@@ -9,6 +9,7 @@ mod cluster;
 mod commands;
 mod ending;
 mod endpoints;
+mod forge;
 mod link;
 mod preempt;
 mod registry;

@@ -49,7 +49,7 @@ async fn a_newer_release_does_not_wait_for_an_answer() {
             panic!("one command");
         };
         teller.run(push).await;
-        reconciler.images_may_have_changed(&repository, None);
+        reconciler.hear_of_images(&repository, None);
         if older.is_some() {
             settles(&mut hanging, 0).await;
         }

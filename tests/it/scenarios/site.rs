@@ -11,9 +11,13 @@ use towpath::cluster::simulated::SimulatedCluster;
 use towpath::cluster::{SharedCluster, reading};
 use towpath::config::Config;
 use towpath::event::Event;
+use towpath::forge::SharedForge;
+use towpath::forge::simulated::SimulatedForge;
 use towpath::git::Repository;
 use towpath::git::memory::{Call, MemoryRemote, Person};
-use towpath::model::{Author, ClusterSpec, Environment, EnvironmentName, Pipeline, RepositoryUrl};
+use towpath::model::{
+    Author, ClusterSpec, Environment, EnvironmentName, Gate, Pipeline, RepositoryUrl,
+};
 use towpath::observe::{Intervals, Outside};
 use towpath::plan::{Decision, check, plan};
 use towpath::reconcile::Reconciler;
@@ -47,6 +51,7 @@ pub(super) struct Site {
     pub(super) endpoints: Endpoints,
     pub(super) remotes: BTreeMap<RepositoryUrl, MemoryRemote>,
     pub(super) clusters: BTreeMap<EnvironmentName, Arc<SimulatedCluster>>,
+    pub(super) forges: BTreeMap<RepositoryUrl, SimulatedForge>,
     pub(super) pipelines: Vec<Arc<Pipeline>>,
     pub(super) towpaths: Vec<Towpath>,
     pub(super) only: Vec<EnvironmentName>,
@@ -84,6 +89,7 @@ impl Site {
             endpoints: Endpoints::default(),
             remotes: BTreeMap::new(),
             clusters: BTreeMap::new(),
+            forges: BTreeMap::new(),
             pipelines: Vec::new(),
             towpaths: Vec::new(),
             only: Vec::new(),
@@ -128,7 +134,14 @@ impl Site {
                 remote(&mut self.remotes, &source.url);
             }
             for environment in &pipeline.environments {
-                remote(&mut self.remotes, &environment.repository);
+                let remote = remote(&mut self.remotes, &environment.repository).clone();
+                if environment.gate == Gate::PullRequest {
+                    let name = environment.repository.as_str();
+                    let name = name.trim_start_matches("https://");
+                    self.forges
+                        .entry(environment.repository.clone())
+                        .or_insert_with(|| SimulatedForge::new(name, remote));
+                }
                 let ClusterSpec::Simulated(simulated) = &environment.cluster else {
                     panic!("scenarios simulate their clusters");
                 };
@@ -156,10 +169,16 @@ impl Site {
             .filter(|(name, _)| acted_for(name))
             .map(|(name, cluster)| (name.clone(), cluster.clone() as SharedCluster))
             .collect();
+        let forges: BTreeMap<_, _> = self
+            .forges
+            .iter()
+            .map(|(url, forge)| (url.clone(), Arc::new(forge.clone()) as SharedForge))
+            .collect();
         let outside = Outside {
             registry: Arc::new(self.registry.clone()),
             repositories: repositories.collect(),
             clusters: reading(&clusters),
+            forges: towpath::forge::reading(&forges),
             probe: Arc::new(self.endpoints.clone()),
         };
         let author = Author {
@@ -168,8 +187,9 @@ impl Site {
         };
         let pipelines = self.pipelines.clone();
         let intervals = Intervals::default();
-        let reconciler =
-            Reconciler::new(pipelines, &outside, clusters, &author, intervals, self.now);
+        let reconciler = Reconciler::new(
+            pipelines, &outside, clusters, forges, &author, intervals, self.now,
+        );
         let reconciler = Arc::new(reconciler);
         let events = reconciler.events();
         self.towpaths.push(Towpath { reconciler, events });
@@ -193,6 +213,9 @@ impl Site {
             let now = moment(self.now, index);
             if self.slow_git && index + 1 == self.towpaths.len() {
                 for source in observatory.live.values() {
+                    source.read(now).await;
+                }
+                for source in observatory.requests.values() {
                     source.read(now).await;
                 }
                 continue;
@@ -249,12 +272,13 @@ impl Site {
     }
 
     /// How often servers were written to, or asked to take something, or what was deployed was asked.
-    pub(super) fn writes(&self) -> (usize, u64, u64, usize) {
+    pub(super) fn writes(&self) -> (usize, u64, u64, usize, usize) {
         let pushes = self.remotes.values().map(|it| it.calls(Call::Push)).sum();
         let clusters = || self.clusters.values();
         let applied = clusters().map(|cluster| cluster.writes()).sum();
         let attempted = clusters().map(|cluster| cluster.attempts()).sum();
-        (pushes, applied, attempted, self.endpoints.asked())
+        let told = self.forges.values().map(SimulatedForge::writes).sum();
+        (pushes, applied, attempted, self.endpoints.asked(), told)
     }
 
     pub(super) fn environment(&self, name: &str) -> &Environment {
@@ -265,6 +289,12 @@ impl Site {
 
     pub(super) fn remote(&self, environment: &str) -> &MemoryRemote {
         &self.remotes[&self.environment(environment).repository]
+    }
+
+    pub(super) fn forge(&self, environment: &str) -> &SimulatedForge {
+        let url = &self.environment(environment).repository;
+        let forge = self.forges.get(url);
+        forge.unwrap_or_else(|| panic!("{url} has no forge"))
     }
 
     pub(super) fn person(&self, environment: &str) -> Person {

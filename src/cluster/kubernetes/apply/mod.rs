@@ -36,8 +36,8 @@ use self::dry_run::Looked;
 use self::item::Item;
 use self::outcome::Failures;
 pub(super) use self::outcome::{error, worst};
-use self::stages::Brought;
-pub(super) use self::stages::{STAGES, Stage, place};
+pub(super) use self::recreate::is_made_anew;
+pub(super) use self::stages::{Brought, STAGES, Stage, place};
 use self::takeover::Heirs;
 use super::kinds::{Kind, Kinds};
 use super::marks;
@@ -149,8 +149,7 @@ pub async fn apply(
     let home = &context.set.set().namespace;
     hand.carry_out(&mut work, |item| item.is_new_namespace(home))
         .await?;
-    let named = wanted.with(&surplus);
-    let holding = context.set.hold(hand.keeper(), named).await?;
+    let holding = context.set.hold(hand.keeper(), &wanted, &surplus).await?;
     for stage in STAGES {
         hand.carry_out(&mut work, |item| item.place.0 == stage)
             .await?;
@@ -159,6 +158,7 @@ pub async fn apply(
         }
         hand.judge(&mut work, Some(stage)).await?;
     }
+    context.set.confirm(hand.keeper(), &holding).await?;
     prune::prune(&hand, &apply.prune).await?;
     drop(holding);
     context.set.release(hand.keeper(), surplus, &wanted).await;

@@ -12,7 +12,7 @@ use super::Hand;
 use super::item::Item;
 use crate::cluster::kubernetes::refusal::Refusal;
 use crate::cluster::kubernetes::request::{Deletion, View};
-use crate::manifest::RECREATE;
+use crate::manifest::{Object, RECREATE};
 use crate::model::{Identity, ObjectRef};
 
 /// Kinds that hold data or take much else along: here the annotation's value must be the kind's own
@@ -38,6 +38,15 @@ impl Item<'_> {
         let allowed = head.as_ref().and_then(|head| head.annotation(RECREATE));
         self.anew || allows(&self.reference.kind, &self.reference.group, allowed)
     }
+}
+
+/// Whether an object is made anew where it cannot be changed: it says so, or runs once for each desired
+/// state.
+pub(in crate::cluster::kubernetes) fn is_made_anew(object: &Object) -> bool {
+    let value = object.value();
+    let allowed = value["metadata"]["annotations"][RECREATE].as_str();
+    let Identity { kind, group, .. } = &*object.reference;
+    object.run.is_some() || allows(kind, group, allowed)
 }
 
 /// What to write on an object so that it may be made anew.

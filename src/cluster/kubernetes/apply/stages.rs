@@ -4,7 +4,7 @@
 //! Owns the stages and the order within one. A stage begins when the one before it is applied;
 //! within a stage all travel together. Stages that nothing of an apply belongs to cost nothing.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::manifest::Object;
 use crate::model::{Identity, ObjectRef};
@@ -126,26 +126,28 @@ pub(in crate::cluster::kubernetes) fn place(object: &ObjectRef) -> (Stage, usize
 /// What an apply brings that was not there before, or is there in another form: the reason why the
 /// server cannot judge some objects yet.
 #[derive(Debug, Default)]
-pub(super) struct Brought {
+pub(in crate::cluster::kubernetes) struct Brought {
     /// Group and kind of what its CRDs define, whether new or changed: a field that only the new
     /// schema knows is unknown to the old one.
-    kinds: BTreeSet<(String, String)>,
-    /// Namespaces that are not there yet.
-    namespaces: BTreeSet<String>,
+    kinds: BTreeMap<(String, String), ObjectRef>,
+    /// Namespaces that are not there yet, by name.
+    namespaces: BTreeMap<String, ObjectRef>,
     /// Other objects that are not there yet and that the server looks up: kind, namespace, name.
-    others: BTreeSet<(String, Option<String>, String)>,
+    others: BTreeMap<(String, Option<String>, String), ObjectRef>,
 }
 
 impl Brought {
     /// Adds an object of the apply.
-    pub(super) fn add(&mut self, object: &Object, is_new: bool) {
-        self.kinds.extend(defined_by(object));
+    pub(in crate::cluster::kubernetes) fn add(&mut self, object: &Object, is_new: bool) {
+        let defined = defined_by(object);
         let object = &object.reference;
+        self.kinds
+            .extend(defined.map(|kind| (kind, object.clone())));
         if !is_new {
             return;
         }
         if object.kind == "Namespace" && object.group == CORE {
-            self.namespaces.insert(object.name.clone());
+            self.namespaces.insert(object.name.clone(), object.clone());
         }
         let Identity {
             kind,
@@ -153,14 +155,14 @@ impl Brought {
             name,
             ..
         } = Identity::clone(object);
-        self.others.insert((kind, namespace, name));
+        self.others.insert((kind, namespace, name), object.clone());
     }
 
     /// The stage after which the server can judge an object; `None`: at once.
     pub(super) fn needed_by(&self, object: &Object) -> Option<Stage> {
         let reference = &object.reference;
         let namespace = reference.namespace.as_ref();
-        let in_new_namespace = namespace.is_some_and(|it| self.namespaces.contains(it));
+        let in_new_namespace = namespace.is_some_and(|it| self.namespaces.contains_key(it));
         let first = in_new_namespace || self.defines(reference);
         let looked_up = self.looked_up(object);
         let first = first.then_some(Stage::Definitions);
@@ -184,7 +186,7 @@ impl Brought {
                 name: String::new(),
             }));
             let looked_up = (kind.to_owned(), namespace, name);
-            self.others.contains(&looked_up).then_some(stage)
+            self.others.contains_key(&looked_up).then_some(stage)
         });
         brought.collect()
     }
@@ -192,7 +194,27 @@ impl Brought {
     /// Whether a CRD of the apply defines this object's kind.
     pub(super) fn defines(&self, object: &ObjectRef) -> bool {
         let defined = (object.group.clone(), object.kind.clone());
-        self.kinds.contains(&defined)
+        self.kinds.contains_key(&defined)
+    }
+
+    /// What must be there before the server can judge an object: each once, in their order.
+    pub(in crate::cluster::kubernetes) fn brought_for(&self, object: &Object) -> Vec<ObjectRef> {
+        let Identity {
+            group,
+            kind,
+            namespace,
+            ..
+        } = &*object.reference;
+        let definition = self.kinds.get(&(group.clone(), kind.clone()));
+        let namespace = namespace.as_ref().and_then(|it| self.namespaces.get(it));
+        let looked_up = lookups(object).into_iter();
+        let looked_up = looked_up.filter_map(|(kind, namespace, name)| {
+            let looked_up = (kind.to_owned(), namespace, name);
+            self.others.get(&looked_up)
+        });
+        let all = definition.into_iter().chain(namespace).chain(looked_up);
+        let all: BTreeSet<&ObjectRef> = all.collect();
+        all.into_iter().cloned().collect()
     }
 }
 

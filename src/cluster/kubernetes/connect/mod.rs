@@ -102,6 +102,15 @@ impl Connection {
         &self.access
     }
 
+    /// The address of its API, as the kubeconfig or the pod says it.
+    ///
+    /// # Errors
+    /// Why that cannot be read, in one sentence.
+    pub async fn server(&self) -> Result<String, String> {
+        let config = self.read().await?;
+        Ok(config.cluster_url.to_string())
+    }
+
     /// A client that acts as whom the kubeconfig names. To be called within the async runtime.
     pub fn client(self: &Arc<Self>) -> Client {
         let make = || Client::new(door::Door::new(self.clone(), None), "default");

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::Moment;
-use super::facts::Key;
+use super::facts::{Key, Uid};
 use super::store::Store;
 use crate::cluster::kubernetes::health::{
     Around, EventFacts, Evidence, PodFacts, RevisionFacts, evidence,
@@ -192,12 +192,12 @@ impl Store {
         self.look_again_at(namespace, &concerns, now);
     }
 
-    /// Looks again at the namespace's objects of these uids; all of them where none is named.
-    pub(super) fn look_again_at(&mut self, namespace: &str, uids: &[Box<str>], now: Moment) {
+    /// Looks again at the namespace's objects of these uids.
+    fn look_again_at(&mut self, namespace: &str, uids: &[Box<str>], now: Moment) {
+        let uids: Vec<Uid> = uids.iter().map(|uid| Uid::new(uid)).collect();
         let is_meant = |(kind, key): &&(usize, Key)| {
             let facts = self.facts(*kind, key);
-            *key.namespace == *namespace
-                && (uids.is_empty() || facts.is_some_and(|facts| uids.contains(&facts.uid)))
+            *key.namespace == *namespace && facts.is_some_and(|facts| uids.contains(&facts.uid))
         };
         let meant: Vec<(usize, Key)> = self.unsettled.iter().filter(is_meant).cloned().collect();
         for (kind, key) in meant {
@@ -208,7 +208,7 @@ impl Store {
     /// Looks again at everything whose time has come.
     pub(super) fn look_again_by_time(&mut self, now: Moment) {
         let is_due = |(kind, key): &&(usize, Key)| {
-            let next = self.facts(*kind, key).and_then(|facts| facts.next_look);
+            let next = self.facts(*kind, key).and_then(|facts| facts.next_look());
             next.is_some_and(|next| next <= now.there)
         };
         let due: Vec<(usize, Key)> = self.unsettled.iter().filter(is_due).cloned().collect();
@@ -230,7 +230,7 @@ impl Store {
 
     /// When the next object may change by time alone.
     pub(super) fn next_look(&self) -> Option<Timestamp> {
-        let next = |(kind, key): &(usize, Key)| self.facts(*kind, key)?.next_look;
+        let next = |(kind, key): &(usize, Key)| self.facts(*kind, key)?.next_look();
         self.unsettled.iter().filter_map(next).min()
     }
 }

@@ -1,14 +1,14 @@
 //! What others ask of the watch: about one object, and about all of them.
 
+use std::num::NonZeroI64;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::facts::{Finding, OwnedState, Suspicion};
-use super::view::{Suspect, asked_for};
+use super::facts::{Finding, OwnedState, Suspicion, Version};
+use super::view::{Suspect, Unread, asked_for};
 use super::{Watch, progress};
 use crate::cluster::Member;
 use crate::cluster::kubernetes::apply::Seen;
@@ -22,8 +22,8 @@ use crate::plan::{Drifted, Mark};
 pub(in crate::cluster::kubernetes) struct Question {
     pub(in crate::cluster::kubernetes) kind: Arc<Kind>,
     pub(in crate::cluster::kubernetes) mark: Mark,
-    /// When it was last applied, by the server's time.
-    pub(in crate::cluster::kubernetes) applied: Option<Timestamp>,
+    /// When it was last applied, by the server's time, in seconds.
+    pub(in crate::cluster::kubernetes) applied: Option<NonZeroI64>,
 }
 
 impl Watch {
@@ -57,7 +57,7 @@ impl Watch {
         Some(Question {
             kind: store.kinds.get(suspect.kind)?.kind.clone(),
             mark: facts.mark.as_ref()?.mark(),
-            applied: facts.applied.0,
+            applied: facts.applied,
         })
     }
 
@@ -105,6 +105,15 @@ impl Watch {
         }
     }
 
+    /// Takes what a failed Job wrote.
+    pub(in crate::cluster::kubernetes) fn wrote(&self, unread: &Unread, lines: Option<String>) {
+        let mut store = self.shared.store();
+        let kind = store.kinds.get_mut(unread.kind);
+        if let Some(facts) = kind.and_then(|kind| kind.objects.get_mut(&unread.key)) {
+            facts.wrote(&unread.log, lines);
+        }
+    }
+
     /// When an object of a kind last left what is followed.
     pub(in crate::cluster::kubernetes) fn departed(&self, kind: &Kind) -> Option<Instant> {
         let store = self.shared.store();
@@ -120,7 +129,7 @@ impl Watch {
         Some(Seen {
             uid: facts.uid.to_string(),
             version: facts.version.to_string(),
-            generation: facts.generation,
+            generation: facts.generation.map(NonZeroI64::get),
             mark: facts.mark.as_ref().map(|mark| mark.mark()),
         })
     }
@@ -134,9 +143,9 @@ impl Watch {
         let mut store = self.shared.store();
         let (kind, key) = store.place(reference)?;
         let facts = store.facts(kind, &key)?;
-        let is_within = !super::facts::is_older(version, &facts.steady_since)
-            && super::facts::is_older(version, &facts.version);
-        is_within.then(|| facts.version.to_string())
+        let version = Version::new(version).number();
+        let is_within = version >= facts.steady_since && version < facts.version.number();
+        (facts.steady_since > 0 && is_within).then(|| facts.version.to_string())
     }
 
     /// Takes an object that the server answered.
@@ -196,9 +205,9 @@ impl Watch {
             all.extend(watched.objects.iter().map(|(key, facts)| Member {
                 reference: store.reference(index, key),
                 mark: facts.mark.as_ref().map(|mark| mark.mark()),
-                health: facts.health.clone(),
-                applied_at: facts.applied.1,
-                kept: facts.kept.as_deref().map(str::to_owned),
+                health: facts.told_health(),
+                applied_at: facts.applied_at,
+                kept: facts.kept().map(str::to_owned),
             }));
         }
         all

@@ -42,7 +42,7 @@ use crate::model::{ApplicationName, EnvironmentName};
 
 pub(super) use self::ask::Question;
 pub(super) use self::facts::Key;
-pub(super) use self::view::{Suspect, View};
+pub(super) use self::view::{Suspect, Unread, View};
 
 /// The server ends a stream after so many seconds, give or take a few: not all at once.
 const LASTS: std::ops::Range<u32> = 240..300;

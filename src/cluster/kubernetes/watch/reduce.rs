@@ -1,16 +1,20 @@
 //! An object, reduced to what is kept of it.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::num::NonZeroI64;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::Moment;
-use super::facts::{Facts, Key, Marked, Owned, OwnedState, Suspicion};
+use super::facts::{
+    Facts, Key, Log, Marked, Owned, OwnedState, Rare, Suspicion, Uid, Version, seconds,
+};
 use super::object::Head;
 use super::store::Store;
 use crate::cluster::kubernetes::compare;
 use crate::cluster::kubernetes::health::{Rules, health, next_look};
+use crate::cluster::kubernetes::logs::JobLog;
 use crate::cluster::kubernetes::marks;
 use crate::model::{Health, Identity, ObjectRef};
 
@@ -38,40 +42,43 @@ impl Store {
     ) -> Facts {
         let metadata = &head.metadata;
         let mark = self.marked(head);
-        let same = before.filter(|before| *before.uid == *metadata.uid);
+        let uid = Uid::new(&metadata.uid);
+        let same = before.filter(|before| before.uid == uid);
         let mut value = Lazy::new(text);
         let rules = self.rules_of(mark.as_ref());
         let (health, next_look, content) = self.assess(kind, head, &mut value, &rules, now);
         let owned = self.owned(kind, head, &mut value, mark.as_ref(), same);
         let server_time = metadata.applied().and_then(|(_, time)| time);
         let server_time = server_time.or(metadata.creation_timestamp);
+        let applied = seconds(server_time);
         let applied_at = match same {
-            Some(same) if same.applied.0 == server_time => same.applied.1,
+            Some(same) if same.applied == applied => same.applied_at,
             // A clock that is ahead of ours must not put off a deadline.
             _ => server_time.map_or(now.here, |time| now.here_at(time).min(now.here)),
         };
-        let version: Box<str> = (*metadata.resource_version).into();
+        let version = Version::new(&metadata.resource_version);
         let is_service = self.kinds[kind].kind.kind == "Service";
-        let service_type = is_service.then(|| head.service_type()).flatten();
-        Facts {
-            uid: (*metadata.uid).into(),
-            steady_since: version.clone(),
-            version,
-            generation: metadata.generation,
-            managers: match mark {
-                Some(_) => Box::default(),
-                None => metadata.managers().into(),
-            },
-            mark,
-            applied: (server_time, applied_at),
-            health,
+        let log = self.log(kind, &health, &mut value, same);
+        let rare = Rare {
             next_look,
             content,
-            owned,
-            kept: metadata.kept().map(Into::into),
-            service_type: service_type.map(Into::into),
-            epoch: 0,
-        }
+            kept: metadata.kept(),
+            managers: match mark {
+                Some(_) => Vec::new(),
+                None => metadata.managers(),
+            },
+            service_type: is_service.then(|| head.service_type()).flatten(),
+            log,
+        };
+        let steady_since = version.number();
+        let mut facts = Facts::new(uid, version, applied_at, owned);
+        facts.steady_since = steady_since;
+        facts.generation = metadata.generation.and_then(NonZeroI64::new);
+        facts.rare = (rare != Rare::default()).then(|| Box::new(rare));
+        facts.mark = mark;
+        facts.applied = applied;
+        facts.set_health(health);
+        facts
     }
 
     /// How the object does, when that may change by time alone, and what of it is kept for looking
@@ -92,9 +99,27 @@ impl Store {
         }
         let value = value.of(&watched.kind.api_resource(None));
         let (health, next) = self.judge(kind, value, rules, now);
-        let is_settled = matches!(health, Health::Current | Health::NotExercised(_));
-        let content = (!is_settled || next.is_some()).then(|| slim(value));
+        let is_kept = !is_settled(&health) || next.is_some();
+        let content = is_kept.then(|| slim(value));
         (health, next, content)
+    }
+
+    /// What a Job wrote that failed; of one that was asked for before, what was answered.
+    fn log(
+        &self,
+        kind: usize,
+        health: &Health,
+        value: &mut Lazy<'_>,
+        same: Option<&Facts>,
+    ) -> Option<Log> {
+        let watched = &self.kinds[kind].kind;
+        let is_job = watched.kind == "Job" && watched.group == "batch";
+        if !is_job || !matches!(health, Health::Failed(_)) {
+            return None;
+        }
+        let before = same.and_then(|same| same.rare.as_ref()?.log.clone());
+        let object = value.of(&watched.api_resource(None));
+        before.or_else(|| JobLog::of_failed(object).map(Log::Open))
     }
 
     /// The rules by which the health of an application's objects is read. Cheap to clone.
@@ -121,7 +146,7 @@ impl Store {
         let Some(facts) = self.facts(kind, key) else {
             return false;
         };
-        let value = facts.content.as_deref().map(serde_json::from_str);
+        let value = facts.content().map(serde_json::from_str);
         let Some(Ok(value)) = value else {
             return false;
         };
@@ -130,11 +155,18 @@ impl Store {
         let Some(facts) = self.kinds[kind].objects.get_mut(key) else {
             return false;
         };
-        let changed = facts.health != health;
-        facts.health = health;
-        facts.next_look = next;
+        let changed = *facts.health() != health;
+        let is_settled = is_settled(&health) && next.is_none();
+        facts.set_health(health);
+        if let Some(rare) = &mut facts.rare {
+            rare.next_look = next;
+            rare.content.take_if(|_| is_settled);
+        }
         if changed {
-            facts.steady_since.clone_from(&facts.version);
+            facts.steady_since = facts.version.number();
+        }
+        if is_settled {
+            self.unsettled.remove(&(kind, key.clone()));
         }
         changed
     }
@@ -234,6 +266,11 @@ impl Store {
             name: key.name.to_string(),
         })
     }
+}
+
+/// Whether only the object itself tells of a change.
+fn is_settled(health: &Health) -> bool {
+    matches!(health, Health::Current | Health::NotExercised(_))
 }
 
 /// An object's text, read as a value once somebody needs that.

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::Moment;
 use super::around::Surroundings;
-use super::facts::{Facts, Key, Marked, is_older};
+use super::facts::{Facts, Key, Marked, Uid, Version};
 use super::object::Head;
 use crate::cluster::kubernetes::health::{Definition, Rules};
 use crate::cluster::kubernetes::kinds::Kind;
@@ -206,7 +206,8 @@ impl Store {
         let epoch = watched.scopes[at.scope].epoch;
         let before = watched.objects.remove(&key);
         if let Some(mut before) = before {
-            if is_older(&version, &before.version) || *before.version == *version {
+            let this = Version::new(&version);
+            if this.is_older(&before.version) || this == before.version {
                 before.epoch = epoch;
                 watched.objects.insert(key, before);
                 return Ok(version);
@@ -227,7 +228,7 @@ impl Store {
         let key = self.key(&head.metadata.namespace, &head.metadata.name);
         let known = self.kinds[at.kind].objects.get(&key);
         // An object that was made anew since is another one.
-        if known.is_some_and(|known| !is_older(&version, &known.version)) {
+        if known.is_some_and(|known| !Version::new(&version).is_older(&known.version)) {
             self.remove(at.kind, &key);
         }
         Ok(version)
@@ -245,7 +246,7 @@ impl Store {
             return;
         };
         let known = self.kinds[kind].objects.get(&key);
-        if known.is_some_and(|known| *known.uid == *uid) {
+        if known.is_some_and(|known| known.uid == Uid::new(uid)) {
             self.remove(kind, &key);
         }
     }
@@ -317,14 +318,14 @@ impl Store {
             .as_ref()
             .is_some_and(|before| before.looks_like(&facts));
         match &before {
-            Some(before) if is_same => facts.steady_since.clone_from(&before.steady_since),
+            Some(before) if is_same => facts.steady_since = before.steady_since,
             _ => {
                 self.tell(at.kind, &key, before.as_ref());
                 self.tell(at.kind, &key, Some(&facts));
             }
         }
         self.count(before.as_ref(), Some(&facts));
-        match facts.content.is_some() || facts.next_look.is_some() {
+        match facts.content().is_some() {
             true => self.unsettled.insert((at.kind, key.clone())),
             false => self.unsettled.remove(&(at.kind, key.clone())),
         };

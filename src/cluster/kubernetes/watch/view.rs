@@ -7,6 +7,7 @@ use super::facts::{Facts, Finding, Key, OwnedState};
 use super::store::Store;
 use crate::cluster::UnitScope;
 use crate::cluster::kubernetes::kinds::Kind;
+use crate::cluster::kubernetes::logs::JobLog;
 use crate::manifest::{Object, Rendered};
 use crate::model::{Health, ObjectRef};
 use crate::plan::LiveObject;
@@ -20,6 +21,8 @@ pub(in crate::cluster::kubernetes) struct View {
     pub(in crate::cluster::kubernetes) unknown: Vec<Arc<Object>>,
     /// Objects that somebody touched, about which the server was not asked yet.
     pub(in crate::cluster::kubernetes) suspects: Vec<Suspect>,
+    /// Jobs of the unit that failed, and of which nobody asked yet what they wrote.
+    pub(in crate::cluster::kubernetes) unread: Vec<Unread>,
     /// Ours, and not asked for by this unit.
     pub(in crate::cluster::kubernetes) surplus: Vec<ObjectRef>,
     /// Whether the unit waits for something of it.
@@ -32,6 +35,14 @@ pub(in crate::cluster::kubernetes) struct Suspect {
     pub(in crate::cluster::kubernetes) kind: usize,
     pub(in crate::cluster::kubernetes) key: Key,
     pub(in crate::cluster::kubernetes) object: Arc<Object>,
+}
+
+/// A Job that failed, and its log.
+#[derive(Debug, Clone)]
+pub(in crate::cluster::kubernetes) struct Unread {
+    pub(super) kind: usize,
+    pub(super) key: Key,
+    pub(in crate::cluster::kubernetes) log: JobLog,
 }
 
 /// The object that a desired state has at a place, if it has one there. What lives in no namespace is
@@ -77,6 +88,11 @@ impl Store {
                 && *mark.application == unit.application
             {
                 ours += 1;
+                view.unread.extend(facts.unread().map(|log| Unread {
+                    kind,
+                    key: key.clone(),
+                    log: log.clone(),
+                }));
             }
             // What is applied anew anyway is not compared.
             let same = facts
@@ -129,17 +145,18 @@ fn is_open(facts: &Facts) -> bool {
 }
 
 fn live(facts: &Facts) -> LiveObject {
+    let rare = facts.rare.as_deref();
     LiveObject {
         uid: facts.uid.to_string(),
         version: facts.version.to_string(),
         mark: facts.mark.as_ref().map(|mark| mark.mark()),
         engine: None,
-        managers: facts.managers.to_vec(),
-        service_type: facts.service_type.as_deref().map(str::to_owned),
-        health: facts.health.clone(),
-        applied_at: facts.applied.1,
+        managers: rare.map(|rare| rare.managers.clone()).unwrap_or_default(),
+        service_type: rare.and_then(|rare| rare.service_type.clone()),
+        health: facts.told_health(),
+        applied_at: facts.applied_at,
         drift: facts.drift().cloned(),
-        kept: facts.kept.as_deref().map(str::to_owned),
+        kept: facts.kept().map(str::to_owned),
         claimed: None,
     }
 }

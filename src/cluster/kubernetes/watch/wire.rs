@@ -101,8 +101,9 @@ struct Line<'a> {
 #[derive(Deserialize)]
 struct Page<'a> {
     metadata: PageMetadata,
-    #[serde(borrow, default)]
-    items: Vec<&'a RawValue>,
+    /// Of nothing, some servers make nothing instead of an empty list.
+    #[serde(borrow)]
+    items: Option<Vec<&'a RawValue>>,
 }
 
 #[derive(Deserialize)]
@@ -240,7 +241,7 @@ impl<'a> Follower<'a> {
             let request = self.page(next.as_deref())?;
             let text = self.client.request_text(request).await?;
             let page: Page<'_> = serde_json::from_str(&text)?;
-            for object in page.items {
+            for object in page.items.into_iter().flatten() {
                 sink.put(object)?;
             }
             next = page.metadata.next.filter(|next| !next.is_empty());

@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 
 use super::{
-    Declined, Deployment, Failure, Hold, Judged, OUTPACED_MAX, Pin, Proposed, RUNS, Run, STOPPED,
-    TAKEN, UnitRecords,
+    Declined, Deployment, EARLIER, Failure, Hold, Judged, OUTPACED_MAX, Pin, Proposed, RUNS, Run,
+    STOPPED, Served, TAKEN, UnitRecords,
 };
 use crate::model::record::{Record, Statement, Taken, Verdict};
 use crate::model::{CommitId, Digest, Release};
@@ -47,9 +47,17 @@ impl UnitRecords {
             }
             Statement::Proposed { release, proposal } => {
                 self.served = None;
+                let before = self.proposal.take();
+                let same = before.filter(|it| it.release.is(&release.digests()));
+                let mut earlier: Vec<_> = same
+                    .into_iter()
+                    .flat_map(|same| [vec![same.commit], same.earlier].concat())
+                    .collect();
+                earlier.truncate(EARLIER);
                 self.proposal = Some(Proposed {
                     release: release.clone(),
                     commit: *proposal,
+                    earlier,
                     base: record.commit,
                     at,
                 });
@@ -59,9 +67,12 @@ impl UnitRecords {
             Statement::Withdrawn {
                 release,
                 proposal: Some(proposal),
-                ..
+                reason,
             } => {
-                self.served = Some(*proposal);
+                self.served = Some(Served {
+                    commit: *proposal,
+                    reason: Some(reason.clone()),
+                });
                 self.close_proposal(release);
             }
             Statement::Withdrawn {
@@ -151,7 +162,10 @@ impl UnitRecords {
         if let (Some(open), Some(release)) = (&self.proposal, &deployment.release)
             && open.release.is(&release.digests())
         {
-            self.served = Some(open.commit);
+            self.served = Some(Served {
+                commit: open.commit,
+                reason: None,
+            });
             self.proposal = None;
         }
         // A yes is about what was seen when it was said.

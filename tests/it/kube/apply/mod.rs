@@ -2,6 +2,7 @@
 
 mod anew;
 mod between;
+mod judged;
 mod killed;
 mod owners;
 mod plain;
@@ -10,3 +11,4 @@ mod races;
 mod refused;
 mod site;
 mod staged;
+mod two;

@@ -36,7 +36,7 @@ pub(super) async fn policy(site: &Site, holds: &str, is_in_force: impl AsyncFn()
 }
 
 /// Asks until it is so. The server tells nobody when it begins to heed a policy.
-async fn comes(is_so: impl AsyncFn() -> bool) {
+pub(super) async fn comes(is_so: impl AsyncFn() -> bool) {
     let asking = async {
         while !is_so().await {
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
@@ -48,7 +48,7 @@ async fn comes(is_so: impl AsyncFn() -> bool) {
         .expect("it comes");
 }
 
-async fn dry(site: &Site, object: &Value) -> bool {
+pub(super) async fn dry(site: &Site, object: &Value) -> bool {
     let api = site.api("ConfigMap x").await;
     let object = serde_json::from_value(object.clone()).unwrap();
     let parameters = kube::api::PostParams {
@@ -59,13 +59,13 @@ async fn dry(site: &Site, object: &Value) -> bool {
 }
 
 #[derive(Debug, PartialEq, Eq)]
-enum Helps {
+pub(super) enum Helps {
     Manifest,
     Somebody,
     Patience,
 }
 
-async fn check(site: &Site, manifests: &str, helps: Helps, expected: &str) {
+pub(super) async fn check(site: &Site, manifests: &str, helps: Helps, expected: &str) {
     let error = site.refuses(manifests, expected).await;
     let found = match error {
         ClusterError::Refused { .. } => Helps::Manifest,

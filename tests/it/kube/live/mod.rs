@@ -3,6 +3,7 @@
 mod access;
 mod custom;
 mod drifted;
+mod hooks;
 mod known;
 mod others;
 mod site;

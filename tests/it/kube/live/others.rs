@@ -3,6 +3,7 @@
 use serde_json::json;
 use towpath::clock;
 use towpath::cluster::{ReadCluster as _, UnitScope};
+use towpath::present::diff::Trial;
 
 use super::super::bed::apply;
 use super::site::{BLOG, SHOP, Site, only, rendered};
@@ -17,7 +18,7 @@ async fn whose_an_object_is_is_told() {
         return;
     };
     let site = Site::new(bed, "whose").await;
-    for (number, (metadata, engine)) in [
+    let cases = [
         (json!({}), None),
         (
             json!({ "labels": { "kustomize.toolkit.fluxcd.io/name": "apps" } }),
@@ -39,14 +40,16 @@ async fn whose_an_object_is_is_told() {
             json!({ "labels": { "applyset.kubernetes.io/part-of": "applyset-x-v1" } }),
             Some("applyset"),
         ),
-    ]
-    .into_iter()
-    .enumerate()
-    {
+    ];
+    // What is not ours is not followed: what was listed is believed for a while.
+    for (number, (metadata, _)) in cases.iter().enumerate() {
         let name = format!("c{number}");
         let mut object = json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": name, "namespace": site.namespace }, "data": { "a": "b" } });
-        json_patch::merge(&mut object["metadata"], &metadata);
+        json_patch::merge(&mut object["metadata"], metadata);
         drop(apply(&site.admin, &object).await.unwrap());
+    }
+    for (number, (metadata, engine)) in cases.into_iter().enumerate() {
+        let name = format!("c{number}");
         let live = site.live(&site.rendered(&config_map(&name))).await;
         let found = only(&live, "ConfigMap");
         assert_eq!(
@@ -179,7 +182,11 @@ async fn what_would_change_is_shown_and_nothing_is() {
                 Some(value) => value["data"].to_string(),
                 None => "-".to_owned(),
             };
-            let note = it.note.as_deref().unwrap_or_default();
+            let note = match &it.trial {
+                Trial::Taken => String::new(),
+                Trial::Refused(why) => why.clone(),
+                other => format!("{other:?}"),
+            };
             let note = note.replace(&site.namespace, "NS");
             format!(
                 "{} {} -> {} {} {note}",
@@ -204,9 +211,59 @@ async fn what_would_change_is_shown_and_nothing_is() {
     );
     assert_eq!(
         lines[4],
-        "Unknown.example.com - -> null false the cluster does not serve its kind yet"
+        "Unknown.example.com - -> null false Unknown.example.com NS/u cannot be applied now: the cluster does not serve `Unknown.example.com`: its CRD is not installed"
     );
     assert_eq!(lines[5], "ConfigMap null -> - false ");
     let before = site.read("ConfigMap a").await.unwrap();
     assert_eq!(before["data"], serde_json::Value::Null);
+}
+
+#[tokio::test]
+async fn what_comes_in_the_same_commit_is_told_as_not_tried() {
+    let Some(bed) = super::super::shared() else {
+        return;
+    };
+    let site = Site::new(bed, "untried").await;
+    let manifests = "
+{ apiVersion: v1, kind: Namespace, metadata: { name: new-NS } }
+---
+{ apiVersion: v1, kind: Secret, metadata: { name: inside, namespace: new-NS } }
+---
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: { name: things.NS.example.com }
+spec:
+  group: NS.example.com
+  scope: Namespaced
+  names: { plural: things, singular: thing, kind: Thing }
+  versions: [{ name: v1, served: true, storage: true, schema: { openAPIV3Schema: { type: object } } }]
+---
+{ apiVersion: NS.example.com/v1, kind: Thing, metadata: { name: one } }
+---
+{ apiVersion: v1, kind: Secret, metadata: { name: s }, stringData: { port: 8080 } }
+";
+    let desired = site.rendered(manifests);
+    let unit = site.unit(SHOP);
+    let shown = site.cluster.preview(&unit, &desired, clock::now()).await;
+    let lines = shown.unwrap().into_iter().map(|it| {
+        let trial = match it.trial {
+            Trial::Taken => "taken".to_owned(),
+            Trial::Anew => "anew".to_owned(),
+            Trial::Refused(why) => why,
+            Trial::Untried(first) => format!("after {}", first[0]),
+        };
+        format!("{}: {trial}", it.reference).replace(&site.namespace, "NS")
+    });
+    let mut lines: Vec<String> = lines.collect();
+    lines.sort();
+    assert_eq!(
+        lines,
+        [
+            "CustomResourceDefinition.apiextensions.k8s.io things.NS.example.com: taken",
+            "Namespace new-NS: taken",
+            "Secret NS/s: Secret NS/s is refused: failed to create typed patch object (NS/s; /v1, Kind=Secret): .data.port: expected string, and something else stands there (kubernetes/shop.yaml:17)",
+            "Secret new-NS/inside: after Namespace new-NS",
+            "Thing.NS.example.com NS/one: after CustomResourceDefinition.apiextensions.k8s.io things.NS.example.com",
+        ]
+    );
 }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use kube::Client;
@@ -38,7 +38,7 @@ pub(crate) struct Site {
     pub(crate) cluster: KubernetesCluster,
     kubeconfig: tempfile::NamedTempFile,
     timeout: Duration,
-    commits: AtomicU8,
+    commits: AtomicU32,
 }
 
 /// An environment's applications in these tests.
@@ -70,7 +70,7 @@ impl Site {
             cluster,
             kubeconfig,
             timeout,
-            commits: AtomicU8::new(0),
+            commits: AtomicU32::new(0),
         }
     }
 
@@ -293,6 +293,7 @@ impl Site {
         let (kind, name) = text.split_once(' ').unwrap();
         let (group, plural) = match kind {
             "Deployment" => ("apps", "deployments"),
+            "Job" => ("batch", "jobs"),
             "ConfigMap" => ("", "configmaps"),
             "Secret" => ("", "secrets"),
             "Service" => ("", "services"),
@@ -301,7 +302,10 @@ impl Site {
         let resource = kube::api::ApiResource {
             group: group.to_owned(),
             version: "v1".to_owned(),
-            api_version: if group.is_empty() { "v1" } else { "apps/v1" }.to_owned(),
+            api_version: match group {
+                "" => "v1".to_owned(),
+                group => format!("{group}/v1"),
+            },
             kind: kind.to_owned(),
             plural: plural.to_owned(),
         };

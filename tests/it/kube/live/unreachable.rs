@@ -89,7 +89,7 @@ async fn a_cluster_that_was_away_is_told_and_followed_again() {
         matches!(error, ClusterError::Unavailable { .. }),
         "{error:?}"
     );
-    bed.plane.restart_apiserver().await;
+    bed.plane.revive_apiserver().await;
     let again = async {
         while site.try_live(&desired).await.is_err() {
             site.told().await;

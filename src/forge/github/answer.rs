@@ -1,0 +1,202 @@
+//! What GitHub answers, as far as it is read. Everything else in an answer is left alone, so that a field
+//! which changes its form breaks nothing.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::Deserialize;
+
+use crate::forge::{Found, text};
+use crate::plan::{Request, RequestState};
+
+/// A [pull request](https://docs.github.com/en/rest/pulls/pulls).
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Pull {
+    pub(super) number: u64,
+    pub(super) node_id: String,
+    pub(super) state: String,
+    pub(super) title: String,
+    pub(super) body: Option<String>,
+    html_url: String,
+    pub(super) updated_at: Timestamp,
+    merged_at: Option<Timestamp>,
+    merge_commit_sha: Option<String>,
+    #[serde(default)]
+    labels: Vec<Label>,
+    pub(super) head: End,
+    pub(super) base: End,
+    pub(super) auto_merge: Option<AutoMerge>,
+}
+
+/// The same, as the issue that it is too.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Issue {
+    #[serde(default)]
+    labels: Vec<Label>,
+    updated_at: Timestamp,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+struct Label {
+    name: String,
+}
+
+/// One side of a pull request.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct End {
+    #[serde(rename = "ref")]
+    pub(super) branch: String,
+    sha: String,
+    /// Nothing, where a fork is gone.
+    repo: Option<Repository>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+struct Repository {
+    id: u64,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct AutoMerge {
+    enabled_by: Option<User>,
+}
+
+/// An account; nothing, where it is gone.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct User {
+    login: String,
+}
+
+/// A [review](https://docs.github.com/en/rest/pulls/reviews).
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Review {
+    pub(super) id: u64,
+    user: Option<User>,
+    state: String,
+}
+
+/// A comment below a pull request.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Comment {
+    pub(super) body: Option<String>,
+}
+
+/// The [combined status](https://docs.github.com/en/rest/commits/statuses) of a commit.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Combined {
+    pub(super) statuses: Vec<CommitStatus>,
+}
+
+/// A status of a commit, or of a deployment.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct CommitStatus {
+    #[serde(default)]
+    pub(super) context: String,
+    pub(super) state: String,
+    pub(super) description: Option<String>,
+    pub(super) target_url: Option<String>,
+}
+
+/// A [deployment](https://docs.github.com/en/rest/deployments/deployments).
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Deployment {
+    pub(super) id: u64,
+}
+
+/// A rule that holds for a branch.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Rule {
+    #[serde(rename = "type")]
+    pub(super) kind: String,
+}
+
+impl Pull {
+    /// Whether it comes from a branch of this very repository: anybody may name a branch of a fork so.
+    pub(super) fn is_from_here(&self) -> bool {
+        let id = |end: &End| end.repo.as_ref().map(|repository| repository.id);
+        id(&self.head).is_some() && id(&self.head) == id(&self.base)
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        self.state == "open"
+    }
+
+    pub(super) fn is_at(&self, commit: &str) -> bool {
+        self.head.sha == commit
+    }
+
+    /// Takes in what a change of its labels answered.
+    pub(super) fn take_issue(&mut self, issue: Issue) {
+        self.labels = issue.labels;
+        self.updated_at = issue.updated_at;
+    }
+
+    /// The request; `None` where its commit's id is none.
+    pub(super) fn found(&self, armed: Option<String>, now: Timestamp) -> Option<Found> {
+        let state = match (&self.merged_at, self.is_open()) {
+            (Some(_), _) => RequestState::Merged {
+                commit: self
+                    .merge_commit_sha
+                    .as_ref()
+                    .and_then(|it| it.parse().ok()),
+            },
+            (None, true) => RequestState::Open,
+            (None, false) => RequestState::Closed,
+        };
+        let request = Request {
+            name: format!("#{}", self.number),
+            number: Some(self.number),
+            url: Some(self.html_url.clone()),
+            state,
+            head: self.head.sha.parse().ok()?,
+            armed: armed.filter(|_| self.is_open()),
+            says: self.body.as_deref().and_then(text::says),
+            labels: self.labels.iter().map(|label| label.name.clone()).collect(),
+            since: now,
+        };
+        Some(Found {
+            head: self.head.branch.clone(),
+            base: self.base.branch.clone(),
+            changed: self.updated_at,
+            request,
+        })
+    }
+}
+
+impl AutoMerge {
+    pub(super) fn told(&self) -> String {
+        let by = self.enabled_by.as_ref().map_or("somebody", |by| &by.login);
+        format!("armed to merge by itself by {by}")
+    }
+}
+
+impl Review {
+    pub(super) fn approves(&self) -> bool {
+        self.state == "APPROVED"
+    }
+}
+
+/// Who approves: of each reviewer the last word counts, and a mere comment is none.
+pub(super) fn approvals(reviews: &[Review]) -> Vec<&Review> {
+    let mut last: BTreeMap<&str, &Review> = BTreeMap::new();
+    for review in reviews {
+        if let Some(user) = &review.user
+            && matches!(
+                review.state.as_str(),
+                "APPROVED" | "CHANGES_REQUESTED" | "DISMISSED"
+            )
+        {
+            last.insert(&user.login, review);
+        }
+    }
+    last.into_values().filter(|it| it.approves()).collect()
+}
+
+/// `approved by ann, bob`.
+pub(super) fn told(approvals: &[&Review]) -> Option<String> {
+    let names = approvals
+        .iter()
+        .filter_map(|review| Some(review.user.as_ref()?.login.as_str()));
+    let names: Vec<&str> = names.collect();
+    (!names.is_empty()).then(|| format!("approved by {}", names.join(", ")))
+}

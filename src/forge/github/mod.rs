@@ -1,0 +1,300 @@
+//! GitHub, and GitHub Enterprise: requests, statuses and deployments through its REST API, the merge queue and
+//! auto-merge through GraphQL, which alone has them.
+//!
+//! Owns what is asked and how answers are read. How requests travel is the [`door`]'s; octocrab makes them
+//! and reads errors. A `towpath/` branch of a fork is never taken for ours.
+
+mod access;
+mod answer;
+mod door;
+mod graph;
+mod shown;
+mod write;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use octocrab::{AuthState, FromResponse, Octocrab, OctocrabBuilder};
+use serde::Serialize;
+use url::Url;
+
+pub use access::{Access, Identity};
+pub use door::{Budget, Trouble};
+
+use self::shown::QueueSeen;
+use super::{ForgeError, Found, ReadForge, Requests, Status};
+use crate::model::{CommitId, RepositoryUrl};
+use crate::shown::on_one_line;
+use answer::{Pull, Review};
+use door::Door;
+
+/// Branches of proposals begin so.
+const OURS: &str = "towpath/";
+
+/// A page of a first look, of which GitHub gives no larger ones; and of later ones, which find little.
+const PAGE: usize = 100;
+const PAGE_OF_NEWS: usize = 30;
+
+/// A first look reads so many pages of requests of any state, then open ones alone.
+const PAGES: usize = 10;
+const PAGES_OPEN: usize = 50;
+
+/// What is shown of an answer.
+const WORDS: usize = 400;
+
+/// A repository on GitHub.
+pub struct GitHub {
+    name: String,
+    path: String,
+    octocrab: Octocrab,
+    /// Whether all of its requests were seen: then one that is not known does not exist.
+    complete: AtomicBool,
+    queue: QueueSeen,
+}
+
+/// How a repository on GitHub is reached.
+pub struct Connection {
+    /// The one HTTP client.
+    pub client: reqwest::Client,
+    /// Where the API is: `https://api.github.com`, or `https://HOST/api/v3`.
+    pub api: Url,
+    /// The repository.
+    pub repository: RepositoryUrl,
+    /// Who we are.
+    pub access: Arc<Access>,
+    /// What may be asked: one for all repositories of a host and a credential.
+    pub budget: Arc<Budget>,
+}
+
+/// Where the API of a host is.
+pub fn api(host: &str) -> String {
+    match host {
+        "github.com" => "https://api.github.com".to_owned(),
+        host if host.ends_with(".ghe.com") => format!("https://api.{host}"),
+        host => format!("https://{host}/api/v3"),
+    }
+}
+
+impl GitHub {
+    /// The repository. Asks nothing. Must be called within a runtime.
+    pub fn new(connection: Connection) -> Self {
+        let Connection {
+            client,
+            api,
+            repository,
+            access,
+            budget,
+        } = connection;
+        let (host, path) = repository.parts().unwrap_or_default();
+        let door = Door::new(client, api, access, budget);
+        let built = OctocrabBuilder::new_empty()
+            .with_service(door)
+            .with_auth(AuthState::None)
+            .build();
+        let octocrab = match built {
+            Ok(octocrab) => octocrab,
+            Err(never) => match never {},
+        };
+        Self {
+            name: format!("{host}/{path}"),
+            path: path.to_owned(),
+            octocrab,
+            complete: AtomicBool::new(false),
+            queue: QueueSeen::default(),
+        }
+    }
+
+    /// `/repos/acme/infra/…`.
+    fn route(&self, rest: &str) -> String {
+        format!("/repos/{}/{rest}", self.path)
+    }
+
+    async fn get<T: FromResponse>(
+        &self,
+        rest: &str,
+        query: &impl Serialize,
+    ) -> Result<T, ForgeError> {
+        let got = self.octocrab.get(self.route(rest), Some(query)).await;
+        got.map_err(|error| self.told(&error))
+    }
+
+    /// A page of requests, those that changed last first.
+    async fn page(&self, state: &str, size: usize, page: usize) -> Result<Vec<Pull>, ForgeError> {
+        let query = [
+            ("state", state),
+            ("sort", "updated"),
+            ("direction", "desc"),
+            ("per_page", &size.to_string()),
+            ("page", &page.to_string()),
+        ];
+        self.get("pulls", &query).await
+    }
+
+    /// What changed since; where nothing was known, everything that may still matter.
+    async fn news(&self, before: &Requests) -> Result<(Vec<Pull>, Option<Timestamp>), ForgeError> {
+        let (mut news, mut until) = (Vec::new(), before.until);
+        let size = match before.until {
+            Some(_) => PAGE_OF_NEWS,
+            None => PAGE,
+        };
+        let mut ended = false;
+        for page in 1..=PAGES {
+            let pulls = self.page("all", size, page).await?;
+            ended = pulls.len() < size;
+            for pull in pulls {
+                if before.until.is_some_and(|until| pull.updated_at < until) {
+                    return Ok((news, until));
+                }
+                until = until.max(Some(pull.updated_at));
+                news.push(pull);
+            }
+            if ended {
+                break;
+            }
+        }
+        if before.until.is_none() {
+            self.complete.store(ended, Ordering::Relaxed);
+            for page in 1..=PAGES_OPEN {
+                if ended {
+                    break;
+                }
+                let pulls = self.page("open", PAGE, page).await?;
+                ended = pulls.len() < PAGE;
+                news.extend(pulls);
+            }
+        }
+        // An empty repository, too, was read until now.
+        Ok((news, until.or(Some(Timestamp::UNIX_EPOCH))))
+    }
+
+    async fn reviews(&self, number: u64) -> Result<Vec<Review>, ForgeError> {
+        let query = [("per_page", PAGE.to_string())];
+        self.get(&format!("pulls/{number}/reviews"), &query).await
+    }
+
+    /// What is known only beside the list: who approved, and whether it is queued.
+    async fn looked_into(&self, pull: &Pull, now: Timestamp) -> Result<Option<Found>, ForgeError> {
+        if !pull.is_open() {
+            return Ok(pull.found(None, now));
+        }
+        let reviews = self.reviews(pull.number).await?;
+        let approved = answer::told(&answer::approvals(&reviews));
+        let queued = match self.has_queue(&pull.base.branch).await {
+            true => self.is_queued(pull).await?,
+            false => false,
+        };
+        let queued = queued.then(|| "in the merge queue".to_owned());
+        let armed = pull.auto_merge.as_ref().map(answer::AutoMerge::told);
+        let all: Vec<String> = [approved, queued, armed].into_iter().flatten().collect();
+        let armed = (!all.is_empty()).then(|| all.join(", "));
+        Ok(pull.found(armed, now))
+    }
+
+    /// An error of octocrab's, as callers tell them apart.
+    fn told(&self, error: &octocrab::Error) -> ForgeError {
+        let forge = self.name.clone();
+        let later = |detail: String, retry_after: Option<Duration>| ForgeError::Unavailable {
+            forge: self.name.clone(),
+            detail: on_one_line(&detail, WORDS),
+            retry_after,
+        };
+        match error {
+            octocrab::Error::GitHub { source, .. } => {
+                let status = source.status_code.as_u16();
+                let mut reason = source.message.clone();
+                for error in source.errors.iter().flatten() {
+                    reason.push_str("; ");
+                    reason.push_str(&field(error));
+                }
+                let reason = on_one_line(&reason, WORDS);
+                match status {
+                    403 => ForgeError::Denied {
+                        forge,
+                        reason: format!(
+                            "{reason} (403): the credential lacks a right, see docs/github.md"
+                        ),
+                    },
+                    404 => ForgeError::Denied {
+                        forge,
+                        reason: format!(
+                            "{reason} (404): it is not there, or the credential may not see it, see docs/github.md"
+                        ),
+                    },
+                    _ => ForgeError::Refused {
+                        forge,
+                        reason: format!("{reason} ({status})"),
+                    },
+                }
+            }
+            octocrab::Error::Service { source, .. } => match trouble(source.as_ref()) {
+                Some(Trouble::Later {
+                    detail,
+                    retry_after,
+                }) => later(detail.clone(), *retry_after),
+                Some(Trouble::Credential(reason)) => ForgeError::Denied {
+                    forge,
+                    reason: reason.clone(),
+                },
+                None => later(source.to_string(), None),
+            },
+            octocrab::Error::Graphql { source, .. } => ForgeError::Refused {
+                forge,
+                reason: on_one_line(&source.to_string(), WORDS),
+            },
+            octocrab::Error::Json { .. } | octocrab::Error::Serde { .. } => {
+                later(format!("its answer cannot be read: {error}"), None)
+            }
+            other => later(other.to_string(), None),
+        }
+    }
+}
+
+/// What a validation error says of one field.
+fn field(error: &serde_json::Value) -> String {
+    match error.get("message").and_then(serde_json::Value::as_str) {
+        Some(message) => message.to_owned(),
+        None => error.to_string(),
+    }
+}
+
+fn trouble<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a Trouble> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(trouble) = error.downcast_ref::<Trouble>() {
+            return Some(trouble);
+        }
+        next = error.source();
+    }
+    None
+}
+
+#[async_trait]
+impl ReadForge for GitHub {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    async fn requests(&self, before: &Requests, now: Timestamp) -> Result<Requests, ForgeError> {
+        let (news, until) = self.news(before).await?;
+        let mut requests = before.clone();
+        requests.until = until;
+        for pull in &news {
+            let (head, base) = (&pull.head.branch, &pull.base.branch);
+            let ours = head.starts_with(OURS) && pull.is_from_here();
+            if !ours || requests.knows(head, base, pull.number, pull.updated_at) {
+                continue;
+            }
+            if let Some(found) = self.looked_into(pull, now).await? {
+                requests.take(found);
+            }
+        }
+        Ok(requests)
+    }
+
+    async fn statuses(&self, commit: CommitId) -> Result<Vec<Status>, ForgeError> {
+        self.statuses_of(commit).await
+    }
+}

@@ -1,0 +1,136 @@
+//! What people do on the simulated forge, and what they see there.
+
+use jiff::Timestamp;
+
+use super::{Kept, SimulatedForge, State};
+use crate::git::memory::Merge;
+use crate::model::CommitId;
+use crate::plan::RequestState;
+
+/// A request as a person sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen {
+    /// Its number.
+    pub number: u64,
+    /// Its title.
+    pub title: String,
+    /// Its text.
+    pub body: String,
+    /// `open`, `draft`, `closed` or `merged`.
+    pub state: &'static str,
+    /// Its commit.
+    pub commit: CommitId,
+    /// Its labels.
+    pub labels: Vec<String>,
+    /// Who is asked to review it.
+    pub reviewers: Vec<String>,
+    /// Who or what may merge it at any moment.
+    pub armed: Option<String>,
+    /// What was said below it.
+    pub comments: Vec<String>,
+    /// The statuses of its commit: context, progress and description.
+    pub statuses: Vec<String>,
+}
+
+impl SimulatedForge {
+    /// Every request from a branch, oldest first.
+    pub fn see(&self, head: &str) -> Vec<Seen> {
+        let state = self.state();
+        let of = state.requests.iter().filter(|it| it.head == head);
+        of.map(|kept| kept.seen(&state)).collect()
+    }
+
+    /// Somebody approves the newest request from a branch.
+    pub fn approve(&self, head: &str, by: &str) {
+        self.at_newest(head, |kept| {
+            kept.approved_by.insert(by.to_owned());
+        });
+    }
+
+    /// Somebody arms it to merge by itself.
+    pub fn arm(&self, head: &str, by: &str) {
+        self.at_newest(head, |kept| kept.auto_merge = Some(by.to_owned()));
+    }
+
+    /// Somebody puts it into the merge queue.
+    pub fn enqueue(&self, head: &str) {
+        self.at_newest(head, |kept| kept.queued = true);
+    }
+
+    /// Somebody closes it unmerged.
+    pub fn decline(&self, head: &str) {
+        self.at_newest(head, |kept| kept.state = RequestState::Closed);
+    }
+
+    /// Somebody opens it again.
+    pub fn reopen(&self, head: &str) {
+        self.at_newest(head, |kept| kept.state = RequestState::Open);
+    }
+
+    /// Somebody puts a label on it, or takes it away.
+    pub fn label(&self, head: &str, label: &str, on: bool) {
+        self.at_newest(head, |kept| {
+            kept.labels.remove(label);
+            kept.labels.extend(on.then(|| label.to_owned()));
+        });
+    }
+
+    /// Somebody edits its title and its text.
+    pub fn edit(&self, head: &str, edit: impl FnOnce(&mut String, &mut String)) {
+        self.at_newest(head, |kept| edit(&mut kept.text.title, &mut kept.text.body));
+    }
+
+    /// Somebody merges it; the branch goes where they tick that. Nothing, where it is not open.
+    pub fn merge(&self, head: &str, how: Merge, deletes: bool, now: Timestamp) {
+        let person = self.remote.person("Ann");
+        self.at_newest(head, |kept| {
+            if !kept.is_open() {
+                return;
+            }
+            let commit = person.merge(&kept.head, &kept.base, how, now).ok();
+            kept.state = RequestState::Merged { commit };
+            kept.queued = false;
+            if deletes {
+                person.delete(&kept.head);
+            }
+        });
+    }
+
+    fn at_newest(&self, head: &str, change: impl FnOnce(&mut Kept)) {
+        let mut state = self.state();
+        state.moved += 1;
+        let moved = state.moved;
+        let newest = state.requests.iter_mut().rev().find(|it| it.head == head);
+        if let Some(kept) = newest {
+            change(kept);
+            kept.changed = moved;
+        }
+    }
+}
+
+impl Kept {
+    fn seen(&self, state: &State) -> Seen {
+        let statuses = state.statuses.iter();
+        let statuses = statuses.filter(|((commit, _), _)| *commit == self.commit);
+        let statuses = statuses.map(|((_, context), status)| {
+            format!("{context} {:?}: {}", status.progress, status.description)
+        });
+        Seen {
+            number: self.number,
+            title: self.text.title.clone(),
+            body: self.text.body.clone(),
+            state: match self.state {
+                RequestState::Open if self.draft => "draft",
+                RequestState::Open => "open",
+                RequestState::Closed => "closed",
+                RequestState::Merged { .. } => "merged",
+            },
+            commit: self.commit,
+            labels: self.labels.iter().cloned().collect(),
+            reviewers: self.reviewers.clone(),
+            armed: self.armed().filter(|_| self.is_open()),
+            comments: self.comments.clone(),
+            statuses: statuses.collect(),
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! Forges: one contract for all of them.
+
+mod contract;
+mod simulated;
