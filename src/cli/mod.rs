@@ -11,6 +11,7 @@ pub mod demo;
 pub mod diff;
 pub mod explain;
 mod files;
+mod forges;
 pub mod inventory;
 mod names;
 mod person;

@@ -8,9 +8,11 @@ use anyhow::{Context as _, Result, bail};
 use jiff::Timestamp;
 
 use super::clusters::Clusters;
+use super::forges;
 use super::names;
 use crate::cluster::{self, SharedCluster, SharedReadCluster};
 use crate::config::{Config, Location, Problems, default_cache, files};
+use crate::forge::{self, SharedForge};
 use crate::git::{self, Access, Mode, Reach, Repository};
 use crate::http::{self, HttpSettings, Meter};
 use crate::model::{CommitId, Credential, Digest, EnvironmentName, Pipeline, RepositoryUrl};
@@ -82,6 +84,7 @@ impl Setup {
         Intervals {
             git: poll.git,
             registry: poll.registry,
+            forge: poll.forge,
             ..Intervals::default()
         }
     }
@@ -97,12 +100,13 @@ impl Setup {
     /// As [`Self::outside`].
     pub fn reconciler(&self, only: &[EnvironmentName], now: Timestamp) -> Result<Arc<Reconciler>> {
         let clusters = self.clusters(only)?;
-        let outside = self.outside_with(cluster::reading(&clusters))?;
+        let forges = self.forges()?;
+        let outside = self.outside_with(cluster::reading(&clusters), &forges)?;
         Ok(Arc::new(Reconciler::new(
             self.pipelines(),
             &outside,
             clusters,
-            BTreeMap::new(),
+            forges,
             &self.config.settings.author,
             self.intervals(),
             now,
@@ -116,7 +120,8 @@ impl Setup {
     /// Where the HTTP client, a mirror or a cluster's file cannot be made, or an environment that is
     /// named does not exist.
     pub fn outside(&self, only: &[EnvironmentName]) -> Result<Outside> {
-        self.outside_with(cluster::reading(&self.clusters(only)?))
+        let clusters = cluster::reading(&self.clusters(only)?);
+        self.outside_with(clusters, &self.forges()?)
     }
 
     fn clusters(
@@ -138,16 +143,25 @@ impl Setup {
         Ok(clusters)
     }
 
-    fn outside_with(
-        &self,
-        clusters: BTreeMap<EnvironmentName, SharedReadCluster>,
-    ) -> Result<Outside> {
+    fn forges(&self) -> Result<BTreeMap<RepositoryUrl, SharedForge>> {
+        forges::all(&self.config, &http::client(&self.connections())?)
+    }
+
+    fn connections(&self) -> HttpSettings {
         let settings = &self.config.settings;
-        let connections = HttpSettings {
+        HttpSettings {
             ca_file: settings.ca_file.clone(),
             proxy: settings.proxy.clone(),
             ..HttpSettings::default()
-        };
+        }
+    }
+
+    fn outside_with(
+        &self,
+        clusters: BTreeMap<EnvironmentName, SharedReadCluster>,
+        forges: &BTreeMap<RepositoryUrl, SharedForge>,
+    ) -> Result<Outside> {
+        let connections = self.connections();
         let client = http::client(&connections)?;
         let probing = http::client(&HttpSettings {
             follow_redirects: false,
@@ -171,7 +185,7 @@ impl Setup {
             registry: Arc::new(registry),
             repositories,
             clusters,
-            forges: BTreeMap::new(),
+            forges: forge::reading(forges),
             probe: Arc::new(HttpProbe::new(probing)),
         })
     }

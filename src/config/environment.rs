@@ -194,7 +194,7 @@ pub(super) fn credential(section: &mut Section<'_>) -> Credential {
         .map_or(Credential::Default, |credential| credential.value)
 }
 
-fn named_secret(section: &mut Section<'_>) -> Option<Credential> {
+pub(super) fn named_secret(section: &mut Section<'_>) -> Option<Credential> {
     let variable = section.optional(
         "env",
         "The environment variable that holds the token or password.",

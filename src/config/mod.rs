@@ -41,7 +41,7 @@ pub use duration::in_words;
 pub use form::Effective;
 pub use location::{InvalidLocation, Location};
 pub use problem::{Place, Problem, Problems, Severity};
-pub use settings::{Poll, RegistrySettings, Settings, default_cache};
+pub use settings::{AppSettings, ForgeSettings, Poll, RegistrySettings, Settings, default_cache};
 
 use crate::model::{ApplicationName, EnvironmentName, Pipeline};
 use form::Reading;

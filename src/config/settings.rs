@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use url::Url;
 
-use super::environment::credential;
-use super::form::{At, Flag, a_second_or_more};
+use super::environment::{credential, named_secret};
+use super::form::{At, Flag, a_second_or_more, count};
 use super::list::Table;
 use super::section::{Fields, Section};
 use super::terms;
@@ -22,6 +22,8 @@ pub struct Settings {
     ///
     /// [`ImageRepository::host`]: crate::model::ImageRepository::host
     pub registries: BTreeMap<String, RegistrySettings>,
+    /// How forges are reached, by host.
+    pub forges: BTreeMap<String, ForgeSettings>,
     /// PEM certificates to trust in addition to the system's.
     pub ca_file: Option<PathBuf>,
     /// The proxy for HTTP; `None`: as `HTTPS_PROXY` and its relatives say.
@@ -52,6 +54,30 @@ pub struct RegistrySettings {
     pub mirror: Option<Url>,
 }
 
+/// How one forge is reached, and what is shown there beside requests.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ForgeSettings {
+    /// The token; [`Credential::Default`]: that of the repository, else git's credential helper's.
+    pub credential: Credential,
+    /// The App that Towpath is there, instead of a token.
+    pub app: Option<AppSettings>,
+    /// Where its API is; `None`: as the host's name says.
+    pub api: Option<Url>,
+    /// Whether infra commits get statuses also where the gate needs no request.
+    pub statuses: bool,
+    /// Whether application commits get deployments.
+    pub deployments: bool,
+}
+
+/// A GitHub App.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AppSettings {
+    /// Its id.
+    pub id: u64,
+    /// Its private key, in PEM.
+    pub key: Credential,
+}
+
 /// How often sources are looked at. At least a second each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Poll {
@@ -59,6 +85,8 @@ pub struct Poll {
     pub git: Duration,
     /// Registries.
     pub registry: Duration,
+    /// Forges.
+    pub forge: Duration,
 }
 
 /// The cache directory where none is configured: `towpath` in `XDG_CACHE_HOME`, else in `.cache` of
@@ -88,6 +116,12 @@ impl Settings {
         }
         for registry in self.registries.values_mut() {
             root_credential(&mut registry.credential, root);
+        }
+        for forge in self.forges.values_mut() {
+            root_credential(&mut forge.credential, root);
+            if let Some(app) = &mut forge.app {
+                root_credential(&mut app.key, root);
+            }
         }
         if let Some(files) = &mut self.tls {
             files.certificate = root.join(&files.certificate);
@@ -119,6 +153,15 @@ fn settings(section: &mut Section<'_>) -> Option<Settings> {
         },
         "{}",
     );
+    let forges = section.or(
+        "forges",
+        "How forges are reached, by host. One that is not named here is reached with the repository's own credential.",
+        Table {
+            key: terms::forge_host(),
+            value: Fields { sample: "{ credential: { env: FORGE_TOKEN } }", read: forge },
+        },
+        "{}",
+    );
     let ca_file = section.optional(
         "ca-file",
         "PEM certificates to trust in addition to the system's, for git, registries and forges. A relative path starts at this folder.",
@@ -142,7 +185,7 @@ fn settings(section: &mut Section<'_>) -> Option<Settings> {
         "poll",
         "How often sources are looked at when nothing wakes Towpath.",
         Fields {
-            sample: "{ git: 30s, registry: 30s }",
+            sample: "{ git: 30s, registry: 30s, forge: 30s }",
             read: poll,
         },
         "{}",
@@ -171,19 +214,9 @@ fn settings(section: &mut Section<'_>) -> Option<Settings> {
         "The directory of mirrors and observations, all of which may be deleted. Left out: `towpath` in the user's cache directory. A relative path starts at this folder.",
         terms::path(),
     );
-    let mut by_host = BTreeMap::new();
-    for (host, registry) in registries?.value {
-        let At { place, value: host } = host;
-        if by_host.insert(host.clone(), registry).is_some() {
-            let what = format!("the registry `{host}` stands here twice");
-            section
-                .reading
-                .problems
-                .error(&place, what, "keep one of them");
-        }
-    }
     Some(Settings {
-        registries: by_host,
+        registries: by_host(section, "registry", registries?.value),
+        forges: by_host(section, "forge", forges?.value),
         ca_file: ca_file.map(|at| at.value),
         proxy: proxy.map(|at| at.value),
         author: author?.value,
@@ -196,6 +229,75 @@ fn settings(section: &mut Section<'_>) -> Option<Settings> {
             .map(|(at, it)| (at.value, it))
             .collect(),
         cache: cache.map(|at| at.value),
+    })
+}
+
+fn by_host<T>(
+    section: &mut Section<'_>,
+    kind: &str,
+    stated: Vec<(At<String>, T)>,
+) -> BTreeMap<String, T> {
+    let mut by_host = BTreeMap::new();
+    for (At { place, value: host }, settings) in stated {
+        if by_host.insert(host.clone(), settings).is_some() {
+            let what = format!("the {kind} `{host}` stands here twice");
+            let problems = &mut section.reading.problems;
+            problems.error(&place, what, "keep one of them");
+        }
+    }
+    by_host
+}
+
+fn forge(section: &mut Section<'_>) -> Option<ForgeSettings> {
+    let credential = credential(section);
+    let app = section.optional(
+        "app",
+        "The GitHub App that Towpath is there, instead of a token.",
+        Fields {
+            sample: "{ id: 12345, key: { file: towpath.pem } }",
+            read: app,
+        },
+    );
+    section.not_with("app", "credential", "keep one of them");
+    let api = section.optional(
+        "api",
+        "Where its API is. Left out: https://api.github.com for github.com, https://HOST/api/v3 for GitHub Enterprise, https://HOST/api/v1 for Gitea.",
+        terms::api(),
+    );
+    let statuses = section.or(
+        "statuses",
+        "Whether infra commits get statuses also where the gate needs no request.",
+        Flag,
+        "false",
+    );
+    let deployments = section.or(
+        "deployments",
+        "Whether application commits get deployments, which needs the right to write them in the source repositories.",
+        Flag,
+        "false",
+    );
+    Some(ForgeSettings {
+        credential,
+        app: app.map(|app| app.value),
+        api: api.map(|api| api.value),
+        statuses: statuses?.value,
+        deployments: deployments?.value,
+    })
+}
+
+fn app(section: &mut Section<'_>) -> Option<AppSettings> {
+    let id = section.required("id", "The App's id.", count());
+    let key = section.required(
+        "key",
+        "The name of the App's private key, in PEM.",
+        Fields {
+            sample: "{ file: towpath.pem }",
+            read: named_secret,
+        },
+    );
+    Some(AppSettings {
+        id: id?.value as u64,
+        key: key?.value,
     })
 }
 
@@ -241,8 +343,10 @@ fn author(section: &mut Section<'_>) -> Option<Author> {
 fn poll(section: &mut Section<'_>) -> Option<Poll> {
     let git = section.or("git", "Git repositories.", a_second_or_more(), "30s");
     let registry = section.or("registry", "Registries.", a_second_or_more(), "30s");
+    let forge = section.or("forge", "Forges.", a_second_or_more(), "30s");
     Some(Poll {
         git: git?.value,
         registry: registry?.value,
+        forge: forge?.value,
     })
 }

@@ -10,6 +10,7 @@
 //! What another forge must offer to stand behind [`Forge`] is written down in
 //! `docs/decisions/0011-what-a-forge-must-offer.md`.
 
+pub mod gitea;
 pub mod github;
 mod requests;
 pub mod simulated;
@@ -24,7 +25,7 @@ use jiff::Timestamp;
 
 pub use requests::{Found, Requests};
 
-use crate::model::{CommitId, RequestPolicy};
+use crate::model::{CommitId, Digest, RequestPolicy};
 use crate::plan::Request;
 
 /// A forge that is written to.
@@ -86,6 +87,8 @@ pub struct Content {
     pub title: String,
     /// Markdown, from our first mark to our last (see [`text`]).
     pub block: String,
+    /// What it was made from: as long as that is the same, it need not be written again.
+    pub facts: Digest,
 }
 
 /// A request to open.

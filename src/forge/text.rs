@@ -1,5 +1,6 @@
 //! What is ours in the text of a request, and what is people's: our block stands between two comments, which
-//! no forge shows. A third one tells which title we gave it last, so that a person's title is told from ours.
+//! no forge shows. A third one seals it: it tells what the block was made from, which title we gave last, and what the
+//! block said, so that what people changed is told from what we wrote.
 
 use std::ops::Range;
 
@@ -8,7 +9,7 @@ use crate::model::Digest;
 
 const BEGIN: &str = "<!-- towpath:begin";
 const END: &str = "<!-- towpath:end -->";
-const TITLE: &str = "<!-- towpath:title ";
+const SEAL: &str = "<!-- towpath:of ";
 
 /// A title and a body.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,16 +20,11 @@ pub struct Text {
     pub body: String,
 }
 
-/// What a content says, to be compared with [`says`].
-pub fn fingerprint(content: &Content) -> Digest {
-    Digest::of(sealed(content).as_bytes())
-}
-
-/// What our block in a body says; `None`: there is none.
+/// What our block in a body was made from, if it is as we wrote it; `None`: it is not, or there is none.
 pub fn says(body: &str) -> Option<Digest> {
     let body = plain(body);
-    let block = block(&body)?;
-    Some(Digest::of(body[block].trim_end().as_bytes()))
+    let (seal, text) = opened(&body[block(&body)?])?;
+    (seal.text == mark(&text)).then(|| seal.facts.parse().ok())?
 }
 
 /// What the request's text is to be: our block in place of the former one, else above people's words. A title
@@ -37,9 +33,11 @@ pub fn merged(now: &Text, content: &Content) -> Text {
     let body = plain(&now.body);
     let ours = sealed(content);
     let before = block(&body);
-    let given = before.clone().and_then(|block| given_title(&body[block]));
+    let given = before
+        .clone()
+        .and_then(|block| Some(opened(&body[block])?.0.title));
     // Ours would be what it was, so whatever stands there now is to stay.
-    let stays = given == Some(mark(&content.title).as_str());
+    let stays = given == Some(mark(&content.title));
     let title = match stays {
         true => now.title.clone(),
         false => content.title.clone(),
@@ -52,17 +50,37 @@ pub fn merged(now: &Text, content: &Content) -> Text {
     Text { title, body }
 }
 
-/// The block with the mark of its title.
-fn sealed(content: &Content) -> String {
-    let block = plain(&content.block);
-    let (first, rest) = block.trim_end().split_once('\n').unwrap_or((&block, ""));
-    let title = mark(&content.title);
-    format!("{first}\n{TITLE}{title} -->\n{rest}")
+/// What the third comment tells.
+struct Seal {
+    facts: String,
+    title: String,
+    text: String,
 }
 
-fn given_title(block: &str) -> Option<&str> {
-    let line = block.lines().find_map(|line| line.strip_prefix(TITLE))?;
-    line.strip_suffix(" -->")
+/// The block with its seal, in its second line.
+fn sealed(content: &Content) -> String {
+    let block = plain(&content.block);
+    let block = block.trim_end();
+    let (first, rest) = block.split_once('\n').unwrap_or((block, ""));
+    let (title, text) = (mark(&content.title), mark(&format!("{first}\n{rest}")));
+    format!(
+        "{first}\n{SEAL}{} {title} {text} -->\n{rest}",
+        content.facts
+    )
+}
+
+/// The seal of a block, and the block without it.
+fn opened(block: &str) -> Option<(Seal, String)> {
+    let (first, rest) = block.split_once('\n')?;
+    let (line, rest) = rest.split_once('\n')?;
+    let mut told = line.strip_prefix(SEAL)?.strip_suffix(" -->")?.split(' ');
+    let mut next = || told.next().map(str::to_owned);
+    let seal = Seal {
+        facts: next()?,
+        title: next()?,
+        text: next()?,
+    };
+    Some((seal, format!("{first}\n{rest}")))
 }
 
 fn block(body: &str) -> Option<Range<usize>> {
@@ -77,9 +95,9 @@ fn plain(text: &str) -> String {
     text.replace("\r\n", "\n")
 }
 
-/// What stands for a title.
-fn mark(title: &str) -> String {
-    Digest::of(title.trim().as_bytes()).short()
+/// What stands for a text.
+fn mark(text: &str) -> String {
+    Digest::of(text.trim().as_bytes()).short()
 }
 
 #[cfg(test)]
@@ -90,7 +108,12 @@ mod tests {
         Content {
             title: title.to_owned(),
             block: format!("{BEGIN} production/shop -->\n\n{words}\n\n{END}"),
+            facts: facts(words),
         }
+    }
+
+    fn facts(words: &str) -> Digest {
+        Digest::of(words.as_bytes())
     }
 
     fn text(title: &str, body: &str) -> Text {
@@ -105,9 +128,9 @@ mod tests {
         let content = content("shop v1", "words");
         let written = merged(&text("", ""), &content);
         assert_eq!(written.title, "shop v1");
-        assert_eq!(says(&written.body), Some(fingerprint(&content)));
+        assert_eq!(says(&written.body), Some(facts("words")));
         let by_editor = written.body.replace('\n', "\r\n");
-        assert_eq!(says(&by_editor), Some(fingerprint(&content)));
+        assert_eq!(says(&by_editor), Some(facts("words")));
         assert_eq!(merged(&written, &content), written);
         assert_eq!(says("no block"), None);
         assert_eq!(says(&format!("{BEGIN} never ends -->")), None);
@@ -126,10 +149,7 @@ mod tests {
         );
         assert!(again.body.starts_with("Mind the\nqueue.\n\n<!--"));
         assert!(again.body.ends_with("-->\n\nLater."));
-        assert_eq!(
-            says(&again.body),
-            Some(fingerprint(&content("shop v1", "other")))
-        );
+        assert_eq!(says(&again.body), Some(facts("other")));
         let newer = merged(&again, &content("shop v2", "other"));
         assert_eq!(newer.title, "shop v2", "a newer release has its own title");
         let without = merged(&text("t", "\nJust words."), &content("shop v1", "one"));
@@ -141,7 +161,7 @@ mod tests {
         let content = content("shop v1", "one");
         let written = merged(&text("", ""), &content);
         let scribbled = written.body.replace("one", "none");
-        assert_ne!(says(&scribbled), Some(fingerprint(&content)));
+        assert_eq!(says(&scribbled), None);
         let mended = merged(&text("shop v1", &scribbled), &content);
         assert_eq!(mended, written);
     }

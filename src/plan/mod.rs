@@ -15,6 +15,7 @@ mod hooks;
 mod next;
 mod notes;
 mod person;
+mod proof;
 mod release;
 mod removed;
 mod rollout;
@@ -32,6 +33,7 @@ use jiff::Timestamp;
 pub use person::{
     Adoption, Allowed, ForeignObject, adoption, approve_adoption, approve_prune, deletions,
 };
+pub use proof::{Proof, proof};
 pub use step::{
     Apply, Change, Close, Disarm, Open, PlannedOn, Propose, Prune, Scope, Smoke, Statements, Step,
     Withdraw, Write,

@@ -163,16 +163,16 @@ fn promoted(
 }
 
 /// A followed environment as its records tell it.
-struct Upstream<'a> {
+pub(super) struct Upstream<'a> {
     name: &'a EnvironmentName,
-    records: &'a UnitRecords,
+    pub(super) records: &'a UnitRecords,
     failing: Option<&'a str>,
     /// Whether what none of its workloads ran counts as proven there.
     unexercised_counts: bool,
 }
 
 impl<'a> Upstream<'a> {
-    fn read(unit: &'a Unit<'_>, name: &'a EnvironmentName) -> Result<Self, Waiting> {
+    pub(super) fn read(unit: &'a Unit<'_>, name: &'a EnvironmentName) -> Result<Self, Waiting> {
         let nothing = || {
             Waiting::on(Reason::Upstream {
                 environment: name.clone(),
@@ -204,7 +204,7 @@ impl<'a> Upstream<'a> {
         })
     }
 
-    fn is_proven(&self, run: &Run, soak: std::time::Duration, now: Timestamp) -> bool {
+    pub(super) fn is_proven(&self, run: &Run, soak: std::time::Duration, now: Timestamp) -> bool {
         let ran_until = run.ended.map_or(now, |(ended, _)| ended);
         let current = run.ended.is_none();
         run.spoiled.is_none()
@@ -220,7 +220,7 @@ impl<'a> Upstream<'a> {
     }
 
     /// No later failure of the same release counts against it less than the success counts for it.
-    fn failed_since(&self, run: &Run) -> bool {
+    pub(super) fn failed_since(&self, run: &Run) -> bool {
         let digests = run.release.digests();
         self.records
             .failures

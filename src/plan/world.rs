@@ -232,7 +232,7 @@ pub struct Request {
     pub head: CommitId,
     /// Who or what may merge it at any moment, such as `approved by ann`; `None`: nobody said so.
     pub armed: Option<String>,
-    /// What its title and our part of its text say; `None`: we said nothing there.
+    /// What our part of its text was made from; `None`: we said nothing there, or a person changed it.
     pub says: Option<Digest>,
     /// Its labels.
     pub labels: BTreeSet<String>,

@@ -14,6 +14,8 @@ mod person;
 mod pulse;
 mod removed;
 mod request;
+mod show;
+mod words;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
@@ -40,6 +42,7 @@ use crate::observe::{Intervals, Observatory, Outside};
 use crate::plan::{self, Decision, Learned, Plan, Reason, Step, Waiting, World};
 use crate::smoke::Probe;
 use failing::Failing;
+use show::Show;
 
 /// Events kept for a watcher that is slow to take them.
 const EVENTS: usize = 4096;
@@ -81,6 +84,12 @@ struct Memory {
     in_flight: FlatMap<EnvironmentName, InFlight>,
     /// Whether deployment tags are being made.
     tagging: bool,
+    /// Whether something is being shown on a forge.
+    showing: bool,
+    /// When what could not be shown may be tried again.
+    show_again: Option<Timestamp>,
+    /// What is shown of each unit on forges.
+    shown: FlatMap<EnvironmentName, Vec<Show>>,
     /// When tags that could not be made may be tried again.
     tags_again: Option<Timestamp>,
     /// Units whose last effect failed, and when it may be tried again.
@@ -240,6 +249,15 @@ impl Reconciler {
                 towed.wake.notify_one();
             });
         }
+        let shows = self.to_show(towed, &world, &plan, now);
+        if !shows.is_empty() && towed.memory().begin_showing(now) {
+            let (this, towed) = (self.clone(), towed.clone());
+            effects.spawn(async move {
+                let again = this.show(&towed, shows, clock::now()).await;
+                towed.memory().end_showing(again);
+                towed.wake.notify_one();
+            });
+        }
         self.look_again(towed, &plan);
         let look_up = self.look_up(towed, &world, effects, now);
         let rest = rest(&plan, now).min(look_up);
@@ -271,6 +289,11 @@ impl Reconciler {
             if self.has_tags_to_make(towed, &world, &plan) {
                 let (happened, _) = self.make_tags(towed, now).await;
                 self.tell_all(happened, now);
+            }
+            let shows = self.to_show(towed, &world, &plan, now);
+            if !shows.is_empty() && towed.memory().begin_showing(now) {
+                let again = self.show(towed, shows, now).await;
+                towed.memory().end_showing(again);
             }
             self.post(towed, &world, plan);
         }
@@ -404,7 +427,7 @@ impl Memory {
     }
 
     fn is_busy(&self) -> bool {
-        self.tagging || !self.in_flight.is_empty()
+        self.tagging || self.showing || !self.in_flight.is_empty()
     }
 
     /// Whether nobody makes tags yet, and none just failed; somebody does from here on.
@@ -413,6 +436,19 @@ impl Memory {
             return false;
         }
         !std::mem::replace(&mut self.tagging, true)
+    }
+
+    /// Whether nobody shows anything yet, and nothing just failed; somebody does from here on.
+    fn begin_showing(&mut self, now: Timestamp) -> bool {
+        if self.show_again.is_some_and(|again| now < again) {
+            return false;
+        }
+        !std::mem::replace(&mut self.showing, true)
+    }
+
+    fn end_showing(&mut self, again: Option<Timestamp>) {
+        self.showing = false;
+        self.show_again = again;
     }
 
     fn end_tagging(&mut self, made: bool, now: Timestamp) {

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::{Reconciler, Towed};
 use crate::act::{Failure, Happened, Outcome};
 use crate::event::EventKind;
-use crate::forge::{Content, ForgeError, Opening};
+use crate::forge::{ForgeError, Opening};
 use crate::model::Environment;
 use crate::plan::{Open, Step};
 
@@ -28,7 +28,9 @@ impl Reconciler {
         };
         let done = match step {
             Step::Open(open) => {
-                let opening = opening(towed, environment, open);
+                let Some(opening) = self.opening(towed, environment, open, now).await else {
+                    return Outcome::Lost;
+                };
                 forge.open(&opening, now).await
             }
             Step::Close(close) => forge.close(&close.request, &close.reason, now).await,
@@ -51,27 +53,26 @@ impl Reconciler {
             }
         }
     }
-}
 
-fn opening(towed: &Towed, environment: &Environment, open: &Open) -> Opening {
-    let application = towed.pipeline.application.name.as_str();
-    let from = open.instead_of.as_ref();
-    let title = environment.request.title.render(|field| match field {
-        "application" => application,
-        "environment" => environment.name.as_str(),
-        "release" => &open.release.name,
-        _ => from.map_or("an unknown image", |from| &from.name),
-    });
-    let block = format!(
-        "<!-- towpath:begin {}/{application} -->\n\n{title}\n\n<!-- towpath:end -->",
-        environment.name
-    );
-    Opening {
-        head: open.branch.clone(),
-        commit: open.head,
-        base: open.base.clone(),
-        content: Content { title, block },
-        policy: environment.request.clone(),
+    async fn opening(
+        &self,
+        towed: &Towed,
+        environment: &Environment,
+        open: &Open,
+        now: Timestamp,
+    ) -> Option<Opening> {
+        let pipeline = &towed.pipeline;
+        let world = self.world(&pipeline.application.name, now)?;
+        let content = self
+            .content(pipeline, environment, &world, None, now)
+            .await?;
+        Some(Opening {
+            head: open.branch.clone(),
+            commit: open.head,
+            base: open.base.clone(),
+            content,
+            policy: environment.request.clone(),
+        })
     }
 }
 

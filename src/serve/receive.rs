@@ -175,7 +175,7 @@ async fn take(
     if let Some(outcome) = disbelieve(&keys, sender, &head.headers, address, &body).await {
         return ("other", outcome);
     }
-    if !is_json(&head.headers) {
+    if !is_json(sender, &head.headers) {
         return ("other", Outcome::NotJson);
     }
     let said = match payload::read(sender, event_of(sender, &head.headers), &body) {
@@ -251,16 +251,18 @@ async fn disbelieve(
     }
 }
 
-/// Registries name types of their own, which end in `+json`; who names none sends JSON.
-fn is_json(headers: &HeaderMap) -> bool {
-    let Some(value) = headers.get(CONTENT_TYPE) else {
+/// Forges can send forms as well, which is said in so many words. Of others the body tells enough:
+/// registries name types of their own, and `curl` calls everything a form.
+fn is_json(sender: Sender, headers: &HeaderMap) -> bool {
+    let chosen = matches!(sender, Sender::GitHub | Sender::Gitea);
+    let Some(value) = headers.get(CONTENT_TYPE).filter(|_| chosen) else {
         return true;
     };
     let Ok(text) = value.to_str() else {
         return false;
     };
     let kind = text.split(';').next().unwrap_or_default().trim();
-    kind.eq_ignore_ascii_case("application/json") || kind.ends_with("+json")
+    kind.eq_ignore_ascii_case("application/json")
 }
 
 /// The kind of event, of senders that tell it in a header.

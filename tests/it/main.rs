@@ -12,6 +12,7 @@ mod demo;
 mod docs;
 mod forge;
 mod git;
+mod gitea;
 mod github;
 mod health;
 mod kube;

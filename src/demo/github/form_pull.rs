@@ -126,6 +126,54 @@ impl Form<'_> {
         })
     }
 
+    /// A pull request as the issue that it is too.
+    pub(super) fn issue(&self, repository: &Repository, pull: &Pull) -> Value {
+        let simple = self.simple_pull(repository, pull);
+        let url = format!("{}/issues/{}", self.url(repository), pull.number);
+        let about = |it: &&Comment| it.issue == pull.number;
+        let mut form = json!({
+            "id": pull.id,
+            "url": url,
+            "repository_url": self.url(repository),
+            "labels_url": format!("{url}/labels{{/name}}"),
+            "comments_url": format!("{url}/comments"),
+            "events_url": format!("{url}/events"),
+            "html_url": simple["html_url"],
+            "comments": repository.comments.values().filter(about).count(),
+            "state_reason": null,
+            "pull_request": {
+                "url": simple["url"],
+                "html_url": simple["html_url"],
+                "diff_url": simple["diff_url"],
+                "patch_url": simple["patch_url"],
+                "merged_at": simple["merged_at"],
+            },
+        });
+        let same = [
+            "node_id",
+            "number",
+            "state",
+            "title",
+            "body",
+            "user",
+            "labels",
+            "milestone",
+            "locked",
+            "assignee",
+            "assignees",
+            "closed_at",
+            "created_at",
+            "updated_at",
+            "author_association",
+            "draft",
+            "active_lock_reason",
+        ];
+        for name in same {
+            form[name] = simple[name].clone();
+        }
+        form
+    }
+
     pub(super) fn review(&self, repository: &Repository, pull: &Pull, review: &Review) -> Value {
         let url = format!("{}/pulls/{}", self.url(repository), pull.number);
         let html = format!(

@@ -1,20 +1,42 @@
 //! What pull requests share with issues: comments, labels and what happened
 //! ([comments](https://docs.github.com/en/rest/issues/comments), [labels](https://docs.github.com/en/rest/issues/labels)).
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::answer::{Answer, Refusal, Reply};
 use super::call::Call;
+use super::pulls;
 use super::state::{Comment, IssueEvent, Label};
 
 /// The colour of a label that is made by being used.
 const COLOR: &str = "ededed";
 
+/// A pull request as an issue.
+pub(super) fn get(call: &Call<'_>) -> Answer {
+    let (repository, pull) = (call.repository()?, call.pull()?);
+    Ok(Reply::ok(call.form().issue(repository, pull)))
+}
+
+/// The same, edited: labels are replaced, the rest is as with pull requests.
+pub(super) async fn update(call: &mut Call<'_>) -> Answer {
+    if call.body["labels"].is_array() {
+        set_labels(call)?;
+    }
+    let edits = ["title", "body", "state"];
+    if edits.iter().any(|name| call.body.get(*name).is_some()) {
+        pulls::update(call).await?;
+    }
+    get(call)
+}
+
 pub(super) fn comments(call: &Call<'_>) -> Answer {
     let number = call.pull()?.number;
+    let since: Option<Timestamp> = call.asked("since").and_then(|it| it.parse().ok());
     let repository = call.repository()?;
-    let all = repository.comments.values();
-    let all: Vec<&Comment> = all.filter(|it| it.issue == number).collect();
+    let all = repository.comments.values().filter(|it| it.issue == number);
+    let recent = |it: &&Comment| since.is_none_or(|since| it.updated_at >= since);
+    let all: Vec<&Comment> = all.filter(recent).collect();
     call.listed(all, |it| call.form().comment(repository, it))
 }
 
@@ -61,15 +83,7 @@ fn shown(call: &Call<'_>, id: u64) -> Result<Value, Refusal> {
 
 fn tell(call: &mut Call<'_>, action: &str, comment: &Value) -> Result<(), Refusal> {
     let (repository, pull) = (call.repository()?, call.pull()?);
-    let form = call.form().simple_pull(repository, pull);
-    let issue = json!({
-        "number": pull.number,
-        "title": pull.title,
-        "user": form["user"],
-        "labels": form["labels"],
-        "state": form["state"],
-        "pull_request": { "url": form["url"], "html_url": form["html_url"] },
-    });
+    let issue = call.form().issue(repository, pull);
     let payload = json!({ "issue": issue, "comment": comment });
     call.tell("issue_comment", Some(action), payload);
     Ok(())

@@ -71,6 +71,8 @@ pub struct RequiredReviews {
     pub require_last_push_approval: bool,
     /// Who need not obey.
     pub bypass_pull_request_allowances: Actors,
+    /// Who alone may dismiss reviews.
+    pub dismissal_restrictions: Option<Actors>,
 }
 
 impl Default for RequiredReviews {
@@ -81,6 +83,7 @@ impl Default for RequiredReviews {
             require_code_owner_reviews: false,
             require_last_push_approval: false,
             bypass_pull_request_allowances: Actors::default(),
+            dismissal_restrictions: None,
         }
     }
 }
@@ -358,25 +361,35 @@ fn shown(call: &Call<'_>, branch: &str, protection: &Protection) -> Value {
     }
     if let Some(reviews) = &protection.required_pull_request_reviews {
         let may = &reviews.bypass_pull_request_allowances;
-        form["required_pull_request_reviews"] = json!({
-            "url": format!("{url}/required_pull_request_reviews"),
+        let own = format!("{url}/required_pull_request_reviews");
+        let mut shown = json!({
+            "url": own,
             "dismiss_stale_reviews": reviews.dismiss_stale_reviews,
             "require_code_owner_reviews": reviews.require_code_owner_reviews,
             "require_last_push_approval": reviews.require_last_push_approval,
             "required_approving_review_count": reviews.required_approving_review_count,
             "bypass_pull_request_allowances": actors(call, may),
         });
+        if let Some(only) = &reviews.dismissal_restrictions {
+            let own = format!("{url}/dismissal_restrictions");
+            shown["dismissal_restrictions"] = restricted(call, only, &own);
+        }
+        form["required_pull_request_reviews"] = shown;
     }
     if let Some(only) = &protection.restrictions {
-        let mut who = actors(call, only);
         let own = format!("{url}/restrictions");
-        for name in ["users", "teams", "apps"] {
-            who[format!("{name}_url")] = json!(format!("{own}/{name}"));
-        }
-        who["url"] = json!(own);
-        form["restrictions"] = who;
+        form["restrictions"] = restricted(call, only, &own);
     }
     form
+}
+
+fn restricted(call: &Call<'_>, only: &Actors, url: &str) -> Value {
+    let mut who = actors(call, only);
+    for name in ["users", "teams", "apps"] {
+        who[format!("{name}_url")] = json!(format!("{url}/{name}"));
+    }
+    who["url"] = json!(url);
+    who
 }
 
 fn actors(call: &Call<'_>, actors: &Actors) -> Value {
@@ -386,7 +399,7 @@ fn actors(call: &Call<'_>, actors: &Actors) -> Value {
         found.map(|app| form.app(app.id))
     };
     json!({
-        "users": actors.users.iter().map(|login| form.user(login)).collect::<Value>(),
+        "users": actors.users.iter().map(|login| form.user(login)).filter(|it| !it.is_null()).collect::<Value>(),
         "teams": [],
         "apps": actors.apps.iter().filter_map(app).collect::<Value>(),
     })

@@ -44,7 +44,7 @@ const fn needs(
     }
 }
 
-const OPERATIONS: [Operation; 64] = [
+const OPERATIONS: [Operation; 66] = [
     open("GET", "/app"),
     open("POST", "/app/installations/{installation_id}/access_tokens"),
     open("GET", "/installation/repositories"),
@@ -270,6 +270,18 @@ const OPERATIONS: [Operation; 64] = [
     ),
     needs(
         "GET",
+        "/repos/{owner}/{repo}/issues/{issue_number}",
+        &[(Issues, Read), (PullRequests, Read)],
+        Role::Read,
+    ),
+    needs(
+        "PATCH",
+        "/repos/{owner}/{repo}/issues/{issue_number}",
+        &[(Issues, Write), (PullRequests, Write)],
+        Role::Triage,
+    ),
+    needs(
+        "GET",
         "/repos/{owner}/{repo}/issues/{issue_number}/comments",
         &[(Issues, Read), (PullRequests, Read)],
         Role::Read,
@@ -419,6 +431,10 @@ fn matched(pattern: &[&str], parts: &[&str]) -> Option<Vec<String>> {
         let (part, parts) = parts.split_first()?;
         return (part == first).then(|| matched(pattern, parts))?;
     }
+    // The root folder has no name.
+    if parts.is_empty() && *first == "{path}" {
+        return pattern.is_empty().then(|| vec![String::new()]);
+    }
     let most = match DEEP.contains(first) {
         true => parts.len(),
         false => 1.min(parts.len()),
@@ -495,6 +511,8 @@ pub(super) async fn run(operation: &Operation, call: &mut Call<'_>) -> Answer {
         ("POST", "/hooks/{hook_id}/deliveries/{delivery_id}/attempts") => hooks::redeliver(call),
         ("PATCH", "/issues/comments/{comment_id}") => issues::edit_comment(call),
         ("DELETE", "/issues/comments/{comment_id}") => issues::delete_comment(call),
+        ("GET", "/issues/{issue_number}") => issues::get(call),
+        ("PATCH", "/issues/{issue_number}") => issues::update(call).await,
         ("GET", "/issues/{issue_number}/comments") => issues::comments(call),
         ("POST", "/issues/{issue_number}/comments") => issues::comment(call),
         ("GET", "/issues/{issue_number}/events") => issues::events(call),

@@ -151,6 +151,13 @@ impl Access {
         Ok(Secret::new(text.strip_prefix("Bearer ").unwrap_or(text)))
     }
 
+    /// The token of the moment is not accepted: it is read again the next time.
+    pub(in crate::forge) async fn forget(&self) {
+        if let Some(token) = self.token.lock().await.as_mut() {
+            token.expires = Some(Timestamp::MIN);
+        }
+    }
+
     async fn get(&self) -> Result<(Secret, Option<Timestamp>), Trouble> {
         match &self.identity {
             Identity::Token(credential) => Ok((self.read(credential).await?, None)),

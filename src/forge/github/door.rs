@@ -114,13 +114,26 @@ impl Door {
             }
             asking.send()
         };
-        let mut answer = send(&token).await.map_err(|error| cut(&error))?;
+        let meter = self.budget.meter();
+        let send = |token: HeaderValue| {
+            let sent = send(&token);
+            let url = &url;
+            async move {
+                let answer = sent.await;
+                match &answer {
+                    Ok(answer) => meter.answered(url, answer.status(), answer.headers()),
+                    Err(_) => meter.failed(url),
+                }
+                answer.map_err(|error| cut(&error))
+            }
+        };
+        let mut answer = send(token).await?;
         // A token that expired a moment early, or was rotated: what was not let in changed nothing.
         if answer.status() == StatusCode::UNAUTHORIZED
             && let Some((token, newer)) = self.access.another(number).await?
         {
             number = newer;
-            answer = send(&token).await.map_err(|error| cut(&error))?;
+            answer = send(token).await?;
         }
         let (status, headers) = (answer.status(), answer.headers().clone());
         self.budget.hear(&headers);

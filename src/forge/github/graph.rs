@@ -27,7 +27,7 @@ impl GitHub {
         variables: Value,
     ) -> Result<T, ForgeError> {
         let asked = json!({ "query": query, "variables": variables });
-        let answered = self.octocrab.graphql(&asked).await;
+        let answered = self.octocrab().graphql(&asked).await;
         answered.map_err(|error| self.told(&error))
     }
 

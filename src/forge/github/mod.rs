@@ -11,8 +11,8 @@ mod graph;
 mod shown;
 mod write;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -49,7 +49,8 @@ const WORDS: usize = 400;
 pub struct GitHub {
     name: String,
     path: String,
-    octocrab: Octocrab,
+    door: Door,
+    made: OnceLock<Octocrab>,
     /// Whether all of its requests were seen: then one that is not known does not exist.
     complete: AtomicBool,
     queue: QueueSeen,
@@ -79,7 +80,7 @@ pub fn api(host: &str) -> String {
 }
 
 impl GitHub {
-    /// The repository. Asks nothing. Must be called within a runtime.
+    /// The repository. Asks nothing.
     pub fn new(connection: Connection) -> Self {
         let Connection {
             client,
@@ -90,21 +91,28 @@ impl GitHub {
         } = connection;
         let (host, path) = repository.parts().unwrap_or_default();
         let door = Door::new(client, api, access, budget);
-        let built = OctocrabBuilder::new_empty()
-            .with_service(door)
-            .with_auth(AuthState::None)
-            .build();
-        let octocrab = match built {
-            Ok(octocrab) => octocrab,
-            Err(never) => match never {},
-        };
         Self {
             name: format!("{host}/{path}"),
             path: path.to_owned(),
-            octocrab,
+            door,
+            made: OnceLock::new(),
             complete: AtomicBool::new(false),
             queue: QueueSeen::default(),
         }
+    }
+
+    /// Made when it is first used: it starts a task of its own, for which there must be a runtime.
+    fn octocrab(&self) -> &Octocrab {
+        self.made.get_or_init(|| {
+            let built = OctocrabBuilder::new_empty()
+                .with_service(self.door.clone())
+                .with_auth(AuthState::None)
+                .build();
+            match built {
+                Ok(octocrab) => octocrab,
+                Err(never) => match never {},
+            }
+        })
     }
 
     /// `/repos/acme/infra/…`.
@@ -117,7 +125,7 @@ impl GitHub {
         rest: &str,
         query: &impl Serialize,
     ) -> Result<T, ForgeError> {
-        let got = self.octocrab.get(self.route(rest), Some(query)).await;
+        let got = self.octocrab().get(self.route(rest), Some(query)).await;
         got.map_err(|error| self.told(&error))
     }
 

@@ -65,7 +65,7 @@ impl GitHub {
         });
         let route = self.route(&format!("statuses/{commit}"));
         let posted = self
-            .octocrab
+            .octocrab()
             .post::<_, serde_json::Value>(route, Some(&body));
         posted.await.map(drop).map_err(|error| self.told(&error))
     }
@@ -103,7 +103,7 @@ impl GitHub {
             "auto_inactive": true,
         });
         let posted = self
-            .octocrab
+            .octocrab()
             .post::<_, serde_json::Value>(self.route(&route), Some(&body));
         posted.await.map(drop).map_err(|error| self.told(&error))
     }
@@ -118,7 +118,7 @@ impl GitHub {
             "required_contexts": [],
         });
         let made = self
-            .octocrab
+            .octocrab()
             .post(self.route("deployments"), Some(&body))
             .await;
         let made: Deployment = made.map_err(|error| self.told(&error))?;

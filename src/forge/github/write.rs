@@ -25,12 +25,12 @@ impl GitHub {
 
     async fn change(&self, number: u64, change: &Value) -> Result<Pull, ForgeError> {
         let route = self.route(&format!("pulls/{number}"));
-        let changed = self.octocrab.patch(route, Some(change)).await;
+        let changed = self.octocrab().patch(route, Some(change)).await;
         changed.map_err(|error| self.told(&error))
     }
 
     async fn post(&self, rest: &str, body: &Value) -> Result<Value, ForgeError> {
-        let posted = self.octocrab.post(self.route(rest), Some(body)).await;
+        let posted = self.octocrab().post(self.route(rest), Some(body)).await;
         posted.map_err(|error| self.told(&error))
     }
 
@@ -64,7 +64,7 @@ impl GitHub {
             "draft": opening.policy.draft,
             "maintainer_can_modify": false,
         });
-        let posted = self.octocrab.post(self.route("pulls"), Some(&body)).await;
+        let posted = self.octocrab().post(self.route("pulls"), Some(&body)).await;
         let refused = match posted {
             Ok(pull) => return Ok((pull, true)),
             Err(error) => self.told(&error),
@@ -94,7 +94,7 @@ impl GitHub {
         if !policy.reviewers.is_empty() {
             let rest = format!("pulls/{}/requested_reviewers", pull.number);
             let body = json!({ "reviewers": users, "team_reviewers": teams });
-            let asked = self.octocrab.post(self.route(&rest), Some(&body)).await;
+            let asked = self.octocrab().post(self.route(&rest), Some(&body)).await;
             match asked {
                 Ok(after) => pull = after,
                 Err(error) => self.lacks(&pull, "reviewers", &self.told(&error)),
@@ -108,7 +108,7 @@ impl GitHub {
         if !policy.labels.is_empty() {
             let rest = format!("issues/{}", pull.number);
             let body = json!({ "labels": policy.labels });
-            let labelled = self.octocrab.patch(self.route(&rest), Some(&body)).await;
+            let labelled = self.octocrab().patch(self.route(&rest), Some(&body)).await;
             match labelled {
                 Ok(after) => pull.take_issue(after),
                 Err(error) => self.lacks(&pull, "labels", &self.told(&error)),
@@ -226,7 +226,7 @@ impl Forge for GitHub {
             let rest = format!("pulls/{}/reviews/{}/dismissals", pull.number, review.id);
             let body = json!({ "message": format!("Towpath: {reason}."), "event": "DISMISS" });
             let route = self.route(&rest);
-            let dismissed = self.octocrab.put::<Value, _, _>(route, Some(&body)).await;
+            let dismissed = self.octocrab().put::<Value, _, _>(route, Some(&body)).await;
             dismissed.map_err(|error| self.told(&error))?;
         }
         let pull = self.pull(request).await?;

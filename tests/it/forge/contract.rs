@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use towpath::forge::{Content, Forge, Opening, Progress, Requests, Status, text};
-use towpath::model::{CommitId, OnNewer, RequestPolicy, TitleTemplate};
+use towpath::forge::{Content, Forge, Opening, Progress, Requests, Status};
+use towpath::model::{CommitId, Digest, OnNewer, RequestPolicy, TitleTemplate};
 use towpath::plan::{Request, RequestState};
 
 /// The branch that requests go to.
@@ -87,7 +87,8 @@ pub(super) async fn check(bed: &dyn Bed) {
     statuses_are_read_as_they_were_set(bed).await;
 }
 
-fn head(case: &str) -> String {
+/// The branch of a case's proposal.
+pub(super) fn head(case: &str) -> String {
     format!("towpath/production/{case}")
 }
 
@@ -95,6 +96,7 @@ fn content(title: &str, words: &str) -> Content {
     Content {
         title: title.to_owned(),
         block: format!("<!-- towpath:begin production/shop -->\n\n{words}\n\n<!-- towpath:end -->"),
+        facts: Digest::of(words.as_bytes()),
     }
 }
 
@@ -111,7 +113,7 @@ fn policy(labels: &[&str]) -> Arc<RequestPolicy> {
 }
 
 /// A branch of its own, and what opens its request.
-async fn proposed(bed: &dyn Bed, case: &str) -> Opening {
+pub(super) async fn proposed(bed: &dyn Bed, case: &str) -> Opening {
     let commit = bed
         .commit(&head(case), &format!("{case}.yaml"), "one\n")
         .await;
@@ -125,7 +127,7 @@ async fn proposed(bed: &dyn Bed, case: &str) -> Opening {
 }
 
 /// The request that was just opened.
-async fn open(bed: &dyn Bed, case: &str) -> Request {
+pub(super) async fn opened(bed: &dyn Bed, case: &str) -> Request {
     let opening = proposed(bed, case).await;
     let now = bed.now().await;
     bed.forge().open(&opening, now).await.unwrap().request
@@ -161,7 +163,7 @@ async fn opened_once(bed: &dyn Bed) {
     assert!(request.is_open());
     assert_eq!(request.head, opening.commit);
     assert_eq!(request.armed, None);
-    assert_eq!(request.says, Some(text::fingerprint(&opening.content)));
+    assert_eq!(request.says, Some(opening.content.facts));
     // Another process, whose answer was lost, or who raced.
     let again = bed.forge().open(&opening, bed.now().await).await.unwrap();
     assert_eq!(again.request.number, request.number, "there are never two");
@@ -179,7 +181,7 @@ async fn read_anew_and_read_on(bed: &dyn Bed) {
         before,
         "nothing changed"
     );
-    let request = open(bed, "news").await;
+    let request = opened(bed, "news").await;
     let after = forge.requests(&before, bed.now().await).await.unwrap();
     let changed: Vec<&str> = after.changed(&before).into_iter().collect();
     assert_eq!(changed, [head("news")]);
@@ -190,7 +192,7 @@ async fn read_anew_and_read_on(bed: &dyn Bed) {
 }
 
 async fn follows_its_branch(bed: &dyn Bed) {
-    let request = open(bed, "moves").await;
+    let request = opened(bed, "moves").await;
     let commit = bed.commit(&head("moves"), "moves.yaml", "two\n").await;
     let after = look(bed, "moves").await;
     assert_eq!((after.number, after.head), (request.number, commit));
@@ -198,7 +200,7 @@ async fn follows_its_branch(bed: &dyn Bed) {
 }
 
 async fn peoples_words_stay(bed: &dyn Bed) {
-    let request = open(bed, "words").await;
+    let request = opened(bed, "words").await;
     bed.edits(&request, "Look at this", "Mind the queue.").await;
     let edited = look(bed, "words").await;
     assert_eq!(edited.says, request.says, "our part is as it was");
@@ -208,7 +210,7 @@ async fn peoples_words_stay(bed: &dyn Bed) {
         .rewrite(&edited, &same_title, bed.now().await)
         .await
         .unwrap();
-    assert_eq!(written.request.says, Some(text::fingerprint(&same_title)));
+    assert_eq!(written.request.says, Some(same_title.facts));
     let page = bed.page(&request).await;
     assert_eq!(page.title, "Look at this");
     assert!(page.body.contains("Mind the queue.") && page.body.contains("other words"));
@@ -223,7 +225,7 @@ async fn peoples_words_stay(bed: &dyn Bed) {
 }
 
 async fn closed_and_opened_again(bed: &dyn Bed) {
-    let request = open(bed, "closed").await;
+    let request = opened(bed, "closed").await;
     bed.sets_open(&request, false).await;
     let closed = look(bed, "closed").await;
     assert_eq!(
@@ -258,7 +260,7 @@ async fn merged(bed: &dyn Bed) {
         ("by-squash", How::Squash),
         ("by-rebase", How::Rebase),
     ] {
-        let request = open(bed, case).await;
+        let request = opened(bed, case).await;
         bed.merges(&request, how).await;
         let merged = look(bed, case).await;
         let RequestState::Merged { commit } = merged.state else {
@@ -270,7 +272,7 @@ async fn merged(bed: &dyn Bed) {
 }
 
 async fn its_branch_is_deleted(bed: &dyn Bed) {
-    let request = open(bed, "gone").await;
+    let request = opened(bed, "gone").await;
     bed.delete(&head("gone")).await;
     let gone = look(bed, "gone").await;
     assert_eq!(
@@ -280,7 +282,7 @@ async fn its_branch_is_deleted(bed: &dyn Bed) {
 }
 
 async fn closed_with_words_once(bed: &dyn Bed) {
-    let request = open(bed, "served").await;
+    let request = opened(bed, "served").await;
     for _ in 0..2 {
         let now = bed.now().await;
         let closed = bed
@@ -297,7 +299,7 @@ async fn closed_with_words_once(bed: &dyn Bed) {
         .filter(|it| it.contains("it already runs"));
     assert_eq!(said.count(), 1, "{:?}", page.comments);
     // One that was merged meanwhile is left as it is.
-    let request = open(bed, "merged-meanwhile").await;
+    let request = opened(bed, "merged-meanwhile").await;
     bed.merges(&request, How::Commit).await;
     let now = bed.now().await;
     let left = bed
@@ -310,7 +312,7 @@ async fn closed_with_words_once(bed: &dyn Bed) {
 }
 
 async fn disarmed(bed: &dyn Bed) {
-    let request = open(bed, "armed").await;
+    let request = opened(bed, "armed").await;
     bed.approves(&request).await;
     let armed = look(bed, "armed").await;
     let by = armed.armed.clone().unwrap_or_default();

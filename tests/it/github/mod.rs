@@ -7,3 +7,6 @@ mod hooks;
 mod openapi;
 mod recorded;
 mod site;
+
+pub(crate) use openapi::check as check_exchanges;
+pub(crate) use site::{APP_KEY, Site};

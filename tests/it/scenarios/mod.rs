@@ -15,6 +15,7 @@ mod preempt;
 mod registry;
 mod show;
 mod site;
+mod storm;
 mod story;
 
 use std::path::{Path, PathBuf};

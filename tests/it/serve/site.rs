@@ -65,6 +65,7 @@ impl Site {
         setup.config.settings.poll = Poll {
             git: poll,
             registry: poll,
+            forge: poll,
         };
         let reconciler = setup.reconciler(&[], clock::now()).unwrap();
         let keys = Keys::new(&webhooks(&[secret, older]));

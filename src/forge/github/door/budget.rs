@@ -13,6 +13,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::Trouble;
 use crate::clock;
+use crate::http::Meter;
 use crate::shown::on_one_line;
 
 /// Where a secondary limit names no time, GitHub asks for at least a minute.
@@ -31,6 +32,7 @@ const WORDS: usize = 300;
 pub struct Budget {
     state: Mutex<State>,
     writing: Semaphore,
+    meter: Meter,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -57,11 +59,25 @@ impl Default for Budget {
         Self {
             state: Mutex::default(),
             writing: Semaphore::new(1),
+            meter: Meter::default(),
         }
     }
 }
 
 impl Budget {
+    /// Counts what is asked with this.
+    pub fn metered(meter: Meter) -> Self {
+        Self {
+            meter,
+            ..Self::default()
+        }
+    }
+
+    /// What counts.
+    pub(super) fn meter(&self) -> &Meter {
+        &self.meter
+    }
+
     /// How much may still be asked, as far as is known.
     pub fn left(&self) -> Option<Left> {
         let state = self.state();

@@ -1,0 +1,97 @@
+//! Many open requests in one repository when its base moves: only what the commit touches is rebuilt.
+
+use std::fmt::Write as _;
+
+use towpath::git::memory::Call;
+
+use super::commands::Teller;
+use super::story;
+
+/// How many applications have an open request.
+const COUNT: usize = 100;
+
+async fn tell(teller: &mut Teller, text: &str) {
+    for line in story::read(text) {
+        if let story::Line::Command(command) = line {
+            teller.run(&command).await;
+        }
+    }
+}
+
+fn beginning() -> String {
+    let mut text = String::from("applications\n    applications:\n");
+    for index in 0..COUNT {
+        writeln!(
+            text,
+            "      - {{ name: a{index}, images: [{{ repository: registry.example.com/acme/a{index}, release-tag: '{{tag}}' }}], environments: [qa, production] }}"
+        )
+        .unwrap();
+    }
+    for (environment, more) in [
+        ("qa", ""),
+        (
+            "production",
+            "    gate: pull-request\n    follow: { environment: qa, soak: 0s }\n",
+        ),
+    ] {
+        write!(
+            text,
+            "config {environment}\n    manifests: ['kubernetes/{{application}}']\n    cluster: {{ simulated: {{ ready-after: 0s }} }}\n{more}    \
+             repository: {{ url: 'https://github.com/acme/infra-{environment}', branch: master }}\n"
+        )
+        .unwrap();
+    }
+    text.push_str("begin\n");
+    (0..COUNT).for_each(|index| writeln!(text, "push a{index} v1.1.0").unwrap());
+    text.push_str("rounds\n");
+    text
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_base_that_moves_rebuilds_only_what_it_touches() {
+    let mut teller = Teller::new();
+    tell(&mut teller, &beginning()).await;
+    let open = |teller: &Teller| {
+        let of = |index| format!("towpath/production/a{index}");
+        let forge = teller.site.forge("production");
+        let seen = (0..COUNT).map(|index| forge.see(&of(index)));
+        let seen: Vec<_> = seen
+            .map(|seen| (seen.len(), seen[0].state, seen[0].commit))
+            .collect();
+        seen
+    };
+    let before = open(&teller);
+    assert!(
+        before
+            .iter()
+            .all(|(count, state, _)| (*count, *state) == (1, "open"))
+    );
+    let written = |teller: &Teller| {
+        let pushes = teller.site.remote("production").calls(Call::Push);
+        (pushes, teller.site.forge("production").writes())
+    };
+    let (pushes, writes) = written(&teller);
+    tell(
+        &mut teller,
+        "edit production kubernetes/a7/a7.yaml \"replicas: 1\" \"replicas: 2\"\nwait 1m\n",
+    )
+    .await;
+    let after = open(&teller);
+    let moved: Vec<usize> = (0..COUNT)
+        .filter(|index| before[*index] != after[*index])
+        .collect();
+    assert_eq!(moved, [7]);
+    let (pushes_after, writes_after) = written(&teller);
+    // The hand-made deployment and its verdict, its tag, and the proposal.
+    assert!(
+        pushes_after - pushes <= 4,
+        "{} pushes",
+        pushes_after - pushes
+    );
+    // What that request says, and the check on its new commit; the deployment's status, twice.
+    assert!(
+        writes_after - writes <= 5,
+        "{} writes",
+        writes_after - writes
+    );
+}
