@@ -3,18 +3,21 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use url::Url;
 
 use crate::config::{Config, ForgeSettings};
 use crate::forge::SharedForge;
-use crate::forge::github::{self, Access, Budget, Connection, GitHub, Identity};
+use crate::forge::gitea::{self, Gitea};
+use crate::forge::github::{self, Access, Budget, GitHub, Identity};
+use crate::http::Meter;
 use crate::model::{Credential, Environment, ForgeKind, Gate, Pipeline, RepositoryUrl};
 
 /// Makes them. Asks nothing.
 pub(super) struct Forges<'a> {
     config: &'a Config,
     client: &'a reqwest::Client,
+    meter: &'a Meter,
     /// By API and identity: what is asked of one counts for all its repositories.
     budgets: Vec<(Url, Identity, Arc<Budget>)>,
     made: BTreeMap<RepositoryUrl, SharedForge>,
@@ -27,10 +30,12 @@ pub(super) struct Forges<'a> {
 pub(super) fn all(
     config: &Config,
     client: &reqwest::Client,
+    meter: &Meter,
 ) -> Result<BTreeMap<RepositoryUrl, SharedForge>> {
     let mut forges = Forges {
         config,
         client,
+        meter,
         budgets: Vec::new(),
         made: BTreeMap::new(),
     };
@@ -89,8 +94,7 @@ impl Forges<'_> {
         let settings = self.settings(url);
         let forge: SharedForge = match kind {
             ForgeKind::GitHub => Arc::new(self.github(url, &settings, credential)?),
-            // Its requests are told to be unreadable.
-            ForgeKind::Gitea => return Ok(()),
+            ForgeKind::Gitea => Arc::new(self.gitea(url, &settings, credential)?),
         };
         self.made.insert(url.clone(), forge);
         Ok(())
@@ -102,30 +106,45 @@ impl Forges<'_> {
         settings: &ForgeSettings,
         credential: &Credential,
     ) -> Result<GitHub> {
-        let api = match &settings.api {
-            Some(api) => api.clone(),
-            None => {
-                let address = github::api(url.host().unwrap_or_default());
-                let api = address.parse();
-                api.with_context(|| format!("{address} is no address of an API"))?
-            }
-        };
-        let identity = match (&settings.app, &settings.credential) {
-            (Some(app), _) => Identity::App {
+        let api = api(url, settings, github::api)?;
+        let identity = match &settings.app {
+            Some(app) => Identity::App {
                 id: app.id,
                 key: app.key.clone(),
             },
-            (None, Credential::Default) => Identity::Token(credential.clone()),
-            (None, named) => Identity::Token(named.clone()),
+            None => token(settings, credential),
         };
         let budget = self.budget(&api, &identity);
         let access = Access::new(self.client.clone(), api.clone(), url.clone(), identity);
-        Ok(GitHub::new(Connection {
+        Ok(GitHub::new(github::Connection {
             client: self.client.clone(),
             api,
             repository: url.clone(),
             access: Arc::new(access),
             budget,
+        }))
+    }
+
+    fn gitea(
+        &self,
+        url: &RepositoryUrl,
+        settings: &ForgeSettings,
+        credential: &Credential,
+    ) -> Result<Gitea> {
+        let host = url.host().unwrap_or_default();
+        if settings.app.is_some() {
+            bail!(
+                "Gitea has no Apps: write `credential` instead of `app` in `forges: {{ {host}: … }}`"
+            );
+        }
+        let api = api(url, settings, gitea::api)?;
+        let identity = token(settings, credential);
+        let access = Access::new(self.client.clone(), api.clone(), url.clone(), identity);
+        Ok(Gitea::new(gitea::Connection {
+            client: self.client.clone(),
+            api,
+            repository: url.clone(),
+            access: Arc::new(access),
         }))
     }
 
@@ -135,9 +154,27 @@ impl Forges<'_> {
         if let Some((_, _, budget)) = same {
             return budget.clone();
         }
-        let budget = Arc::new(Budget::default());
+        let budget = Arc::new(Budget::metered(self.meter.clone()));
         let kept = (api.clone(), identity.clone(), budget.clone());
         self.budgets.push(kept);
         budget
     }
+}
+
+/// Where the API is: as configured, or as is usual on the host.
+fn api(url: &RepositoryUrl, settings: &ForgeSettings, usual: fn(&str) -> String) -> Result<Url> {
+    if let Some(api) = &settings.api {
+        return Ok(api.clone());
+    }
+    let address = usual(url.host().unwrap_or_default());
+    let api = address.parse();
+    api.with_context(|| format!("{address} is no address of an API"))
+}
+
+/// The forge's own token, or else that of the repository.
+fn token(settings: &ForgeSettings, of_repository: &Credential) -> Identity {
+    Identity::Token(match &settings.credential {
+        Credential::Default => of_repository.clone(),
+        named => named.clone(),
+    })
 }

@@ -144,7 +144,8 @@ impl Setup {
     }
 
     fn forges(&self) -> Result<BTreeMap<RepositoryUrl, SharedForge>> {
-        forges::all(&self.config, &http::client(&self.connections())?)
+        let client = http::client(&self.connections())?;
+        forges::all(&self.config, &client, &self.meter)
     }
 
     fn connections(&self) -> HttpSettings {

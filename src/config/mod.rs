@@ -15,6 +15,7 @@ mod collide;
 mod duration;
 mod environment;
 pub mod files;
+mod forge;
 mod form;
 mod health_rule;
 mod judging;
@@ -38,10 +39,11 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 pub use duration::in_words;
+pub use forge::{AppSettings, ForgeSettings};
 pub use form::Effective;
 pub use location::{InvalidLocation, Location};
 pub use problem::{Place, Problem, Problems, Severity};
-pub use settings::{AppSettings, ForgeSettings, Poll, RegistrySettings, Settings, default_cache};
+pub use settings::{Poll, RegistrySettings, Settings, default_cache};
 
 use crate::model::{ApplicationName, EnvironmentName, Pipeline};
 use form::Reading;

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use url::Url;
 
-use super::environment::{credential, named_secret};
-use super::form::{At, Flag, a_second_or_more, count};
+use super::environment::credential;
+use super::forge::{self, ForgeSettings};
+use super::form::{At, Flag, a_second_or_more};
 use super::list::Table;
 use super::section::{Fields, Section};
 use super::terms;
@@ -52,30 +53,6 @@ pub struct RegistrySettings {
     pub plain_http: bool,
     /// Who is asked in its place.
     pub mirror: Option<Url>,
-}
-
-/// How one forge is reached, and what is shown there beside requests.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct ForgeSettings {
-    /// The token; [`Credential::Default`]: that of the repository, else git's credential helper's.
-    pub credential: Credential,
-    /// The App that Towpath is there, instead of a token.
-    pub app: Option<AppSettings>,
-    /// Where its API is; `None`: as the host's name says.
-    pub api: Option<Url>,
-    /// Whether infra commits get statuses also where the gate needs no request.
-    pub statuses: bool,
-    /// Whether application commits get deployments.
-    pub deployments: bool,
-}
-
-/// A GitHub App.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AppSettings {
-    /// Its id.
-    pub id: u64,
-    /// Its private key, in PEM.
-    pub key: Credential,
 }
 
 /// How often sources are looked at. At least a second each.
@@ -157,8 +134,8 @@ fn settings(section: &mut Section<'_>) -> Option<Settings> {
         "forges",
         "How forges are reached, by host. One that is not named here is reached with the repository's own credential.",
         Table {
-            key: terms::forge_host(),
-            value: Fields { sample: "{ credential: { env: FORGE_TOKEN } }", read: forge },
+            key: forge::host(),
+            value: Fields { sample: "{ credential: { env: FORGE_TOKEN } }", read: forge::forge },
         },
         "{}",
     );
@@ -246,59 +223,6 @@ fn by_host<T>(
         }
     }
     by_host
-}
-
-fn forge(section: &mut Section<'_>) -> Option<ForgeSettings> {
-    let credential = credential(section);
-    let app = section.optional(
-        "app",
-        "The GitHub App that Towpath is there, instead of a token.",
-        Fields {
-            sample: "{ id: 12345, key: { file: towpath.pem } }",
-            read: app,
-        },
-    );
-    section.not_with("app", "credential", "keep one of them");
-    let api = section.optional(
-        "api",
-        "Where its API is. Left out: https://api.github.com for github.com, https://HOST/api/v3 for GitHub Enterprise, https://HOST/api/v1 for Gitea.",
-        terms::api(),
-    );
-    let statuses = section.or(
-        "statuses",
-        "Whether infra commits get statuses also where the gate needs no request.",
-        Flag,
-        "false",
-    );
-    let deployments = section.or(
-        "deployments",
-        "Whether application commits get deployments, which needs the right to write them in the source repositories.",
-        Flag,
-        "false",
-    );
-    Some(ForgeSettings {
-        credential,
-        app: app.map(|app| app.value),
-        api: api.map(|api| api.value),
-        statuses: statuses?.value,
-        deployments: deployments?.value,
-    })
-}
-
-fn app(section: &mut Section<'_>) -> Option<AppSettings> {
-    let id = section.required("id", "The App's id.", count());
-    let key = section.required(
-        "key",
-        "The name of the App's private key, in PEM.",
-        Fields {
-            sample: "{ file: towpath.pem }",
-            read: named_secret,
-        },
-    );
-    Some(AppSettings {
-        id: id?.value as u64,
-        key: key?.value,
-    })
 }
 
 fn registry(section: &mut Section<'_>) -> Option<RegistrySettings> {

@@ -368,47 +368,6 @@ pub(super) fn registry_host() -> Text<String> {
     }
 }
 
-/// A forge's host, with its port where it has one.
-pub(super) fn forge_host() -> Text<String> {
-    Text {
-        wanted: "a forge's host",
-        sample: "github.com",
-        parse: |text| {
-            let address = format!("https://{text}/acme/infra").parse::<RepositoryUrl>();
-            match address.as_ref().map(RepositoryUrl::parts) {
-                Ok(Some((host, "acme/infra"))) if host == text => Ok(text.to_owned()),
-                _ => Err(Wrong::new(
-                    format!("{} is not a forge's host", quote(text)),
-                    "write the host as it stands in repositories' addresses, such as `github.com`",
-                )),
-            }
-        },
-        schema: || json!({ "minLength": 1 }),
-    }
-}
-
-/// Where a forge's API is.
-pub(super) fn api() -> Text<Url> {
-    Text {
-        wanted: "the address of an API",
-        sample: "https://github.example.com/api/v3",
-        parse: |text| match text.parse::<Url>() {
-            Ok(url)
-                if matches!(url.scheme(), "http" | "https")
-                    && url.has_host()
-                    && url.password().is_none() =>
-            {
-                Ok(url)
-            }
-            _ => Err(Wrong::new(
-                "this is not the address of an API",
-                "write something like `https://github.example.com/api/v3`, without a user or a password",
-            )),
-        },
-        schema: || json!({ "pattern": "^https?://" }),
-    }
-}
-
 /// A proxy's address.
 pub(super) fn proxy() -> Text<Url> {
     Text {

@@ -46,7 +46,9 @@ impl Reconciler {
                 events(towed, environment, happened, now)
             }
             Outcome::Lost => {
-                self.pulse.lost_a_race();
+                if tried == Tried::Write {
+                    self.pulse.lost_a_race();
+                }
                 Vec::new()
             }
             Outcome::Failed(failure) => {

@@ -65,6 +65,8 @@ pub struct Reconciler {
     clusters: BTreeMap<EnvironmentName, SharedCluster>,
     forges: BTreeMap<RepositoryUrl, SharedForge>,
     intervals: Intervals,
+    /// When this process began.
+    begun: Timestamp,
     board: Board,
     events: broadcast::Sender<Event>,
     tagging: tokio::sync::Mutex<()>,
@@ -148,6 +150,7 @@ impl Reconciler {
             clusters,
             forges,
             intervals,
+            begun: now,
             board: Board::default(),
             events: broadcast::channel(EVENTS).0,
             tagging: tokio::sync::Mutex::default(),

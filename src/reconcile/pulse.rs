@@ -33,7 +33,7 @@ struct Beating {
 /// What was counted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Steps that somebody else was faster than.
+    /// Pushes that somebody else was faster than.
     pub races_lost: u64,
     /// Sources read because something was heard of them.
     pub heard: u64,

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use super::{Reconciler, Towed, words};
 use crate::forge::{Deployed, ForgeError, Progress, Status};
-use crate::model::record::{Deployment, Verdict};
+use crate::model::record::{Cause, Deployment, Verdict};
 use crate::model::{
     CommitId, Environment, EnvironmentName, Gate, KeepTags, Pipeline, RepositoryUrl, Scheme,
 };
@@ -29,8 +29,8 @@ const DESCRIPTION: usize = 136;
 pub(super) enum Show {
     /// What a request says.
     Words(Request),
-    /// A status of a commit of this repository.
-    Status(RepositoryUrl, CommitId, Status),
+    /// A status of a commit of this repository, which came about at that moment.
+    Status(RepositoryUrl, CommitId, Timestamp, Status),
     /// A deployment of a commit of this repository.
     Deployed(RepositoryUrl, Deployed),
 }
@@ -114,7 +114,9 @@ impl Reconciler {
             description: on_one_line(&description, DESCRIPTION),
             url: None,
         };
-        Some(Show::Status(url.clone(), request.head, status))
+        let infra = view.infra.read().ok()?;
+        let at = infra.records.as_ref().ok()?.proposal.as_ref()?.at;
+        Some(Show::Status(url.clone(), request.head, at, status))
     }
 
     /// The newest deployment, on its infra commit and on the application's commit.
@@ -127,7 +129,9 @@ impl Reconciler {
         let mut shows = Vec::new();
         let infra = view.infra.read().ok();
         let records = infra.and_then(|infra| infra.records.as_ref().ok());
-        let Some(deployment) = records.and_then(|records| records.deployment.as_ref()) else {
+        let deployment = records.and_then(|records| records.deployment.as_ref());
+        // What was there before Towpath is not its deployment.
+        let Some(deployment) = deployment.filter(|it| it.cause != Cause::Baseline) else {
             return shows;
         };
         let (progress, description) = standing(deployment);
@@ -141,7 +145,8 @@ impl Reconciler {
                 url: url.clone(),
             };
             let repository = environment.repository.clone();
-            shows.push(Show::Status(repository, deployment.commit, status));
+            let (commit, at) = (deployment.commit, deployment.at);
+            shows.push(Show::Status(repository, commit, at, status));
         }
         let source = pipeline.application.source.as_ref();
         let source = source.filter(|source| self.forges.contains_key(&source.url));
@@ -204,12 +209,16 @@ impl Reconciler {
     ) -> Result<bool, ForgeError> {
         match show {
             Show::Words(request) => self.rewrite(towed, environment, request, now).await,
-            Show::Status(url, commit, status) => {
+            Show::Status(url, commit, at, status) => {
                 let Some(forge) = self.forges.get(url) else {
                     return Ok(true);
                 };
-                let mut shown = forge.statuses(*commit).await?.into_iter();
-                if !shown.any(|it| it == *status) {
+                // On what came about since this process began, it would be known.
+                let is_shown = match *at < self.begun {
+                    true => forge.statuses(*commit).await?.contains(status),
+                    false => false,
+                };
+                if !is_shown {
                     forge.set_status(*commit, status).await?;
                 }
                 Ok(true)
@@ -276,11 +285,11 @@ impl super::Memory {
 impl Show {
     /// What ends the status of a commit before, which is not looked at any more.
     fn ends(&self, known: &[Self]) -> Option<Self> {
-        let Self::Status(_, commit, newer) = self else {
+        let Self::Status(_, commit, _, newer) = self else {
             return None;
         };
         known.iter().find_map(|it| match it {
-            Self::Status(url, before, status)
+            Self::Status(url, before, at, status)
                 if before != commit
                     && status.context == newer.context
                     && status.context != PROVEN
@@ -291,7 +300,7 @@ impl Show {
                     description: "a newer deployment took its place".to_owned(),
                     ..status.clone()
                 };
-                Some(Self::Status(url.clone(), *before, status))
+                Some(Self::Status(url.clone(), *before, *at, status))
             }
             _ => None,
         })
@@ -299,7 +308,7 @@ impl Show {
 
     fn is_replaced_by(&self, newer: &Self) -> bool {
         match (self, newer) {
-            (Self::Status(_, _, one), Self::Status(_, _, other)) => one.context == other.context,
+            (Self::Status(.., one), Self::Status(.., other)) => one.context == other.context,
             (Self::Deployed(..), Self::Deployed(..)) => true,
             _ => false,
         }

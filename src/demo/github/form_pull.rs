@@ -122,7 +122,8 @@ impl Form<'_> {
             "name": label.name,
             "color": label.color,
             "default": false,
-            "description": null,
+            // In requests of a list it must be a text.
+            "description": "",
         })
     }
 

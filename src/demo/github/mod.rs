@@ -21,6 +21,7 @@ mod issues;
 mod limits;
 mod merge;
 mod moved;
+mod operations;
 mod owner;
 mod protection;
 mod pulls;

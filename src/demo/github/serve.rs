@@ -16,9 +16,9 @@ use super::access::{self, Grant};
 use super::answer::{Refusal, Reply, respond};
 use super::call::Call;
 use super::limits::Budget;
-use super::routes::{self, Operation};
+use super::operations::Operation;
 use super::state::State;
-use super::{Exchange, Shared, push};
+use super::{Exchange, Shared, push, routes};
 
 /// The largest request, and the largest answer that is spoilt on demand.
 const BODY: usize = 25 << 20;

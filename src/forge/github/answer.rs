@@ -28,16 +28,9 @@ pub(super) struct Pull {
     pub(super) auto_merge: Option<AutoMerge>,
 }
 
-/// The same, as the issue that it is too.
+/// A label.
 #[derive(Debug, Clone, Deserialize)]
-pub(super) struct Issue {
-    #[serde(default)]
-    labels: Vec<Label>,
-    updated_at: Timestamp,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-struct Label {
+pub(super) struct Label {
     name: String,
 }
 
@@ -125,10 +118,10 @@ impl Pull {
         self.head.sha == commit
     }
 
-    /// Takes in what a change of its labels answered.
-    pub(super) fn take_issue(&mut self, issue: Issue) {
-        self.labels = issue.labels;
-        self.updated_at = issue.updated_at;
+    /// Takes in its labels after they were changed. When that was, is not told: it is looked into again.
+    pub(super) fn take_labels(&mut self, labels: Vec<Label>) {
+        self.labels = labels;
+        self.updated_at = Timestamp::MIN;
     }
 
     /// The request; `None` where its commit's id is none.

@@ -16,7 +16,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use octocrab::{AuthState, FromResponse, Octocrab, OctocrabBuilder};
 use serde::Serialize;
 use url::Url;
@@ -41,6 +41,10 @@ const PAGE_OF_NEWS: usize = 30;
 /// A first look reads so many pages of requests of any state, then open ones alone.
 const PAGES: usize = 10;
 const PAGES_OPEN: usize = 50;
+
+/// Moments have whole seconds: what changed a moment ago may change again within the same one, and is looked
+/// into once more.
+const FRESH: SignedDuration = SignedDuration::from_secs(10);
 
 /// What is shown of an answer.
 const WORDS: usize = 400;
@@ -295,7 +299,10 @@ impl ReadForge for GitHub {
             if !ours || requests.knows(head, base, pull.number, pull.updated_at) {
                 continue;
             }
-            if let Some(found) = self.looked_into(pull, now).await? {
+            if let Some(mut found) = self.looked_into(pull, now).await? {
+                if now.duration_since(found.changed) < FRESH {
+                    found.changed = Timestamp::MIN;
+                }
                 requests.take(found);
             }
         }

@@ -106,11 +106,11 @@ impl GitHub {
             self.lacks(&pull, "auto-merge", &error);
         }
         if !policy.labels.is_empty() {
-            let rest = format!("issues/{}", pull.number);
+            let rest = format!("issues/{}/labels", pull.number);
             let body = json!({ "labels": policy.labels });
-            let labelled = self.octocrab().patch(self.route(&rest), Some(&body)).await;
+            let labelled = self.octocrab().post(self.route(&rest), Some(&body)).await;
             match labelled {
-                Ok(after) => pull.take_issue(after),
+                Ok(labels) => pull.take_labels(labels),
                 Err(error) => self.lacks(&pull, "labels", &self.told(&error)),
             }
         }

@@ -126,7 +126,7 @@ const RACES: Described = Described {
     name: "towpath_push_races_lost_total",
     kind: "counter",
     labels: &[],
-    help: "Steps that changed nothing because somebody else was faster; each is planned again.",
+    help: "Pushes that changed nothing because somebody else was faster; each is planned again.",
 };
 const DELIVERIES: Described = Described {
     name: "towpath_webhook_deliveries_total",

@@ -92,7 +92,7 @@ pub(super) fn head(case: &str) -> String {
     format!("towpath/production/{case}")
 }
 
-fn content(title: &str, words: &str) -> Content {
+pub(super) fn content(title: &str, words: &str) -> Content {
     Content {
         title: title.to_owned(),
         block: format!("<!-- towpath:begin production/shop -->\n\n{words}\n\n<!-- towpath:end -->"),
@@ -100,7 +100,7 @@ fn content(title: &str, words: &str) -> Content {
     }
 }
 
-fn policy(labels: &[&str]) -> Arc<RequestPolicy> {
+pub(super) fn policy(labels: &[&str]) -> Arc<RequestPolicy> {
     Arc::new(RequestPolicy {
         title: TitleTemplate::default(),
         labels: labels.iter().map(|&it| it.to_owned()).collect(),
@@ -112,8 +112,29 @@ fn policy(labels: &[&str]) -> Arc<RequestPolicy> {
     })
 }
 
+/// What opens a request from this branch.
+pub(super) fn opening(head: &str, commit: CommitId, labels: &[&str]) -> Opening {
+    Opening {
+        head: head.to_owned(),
+        commit,
+        base: BASE.to_owned(),
+        content: content(head, "words"),
+        policy: policy(labels),
+    }
+}
+
+/// A status of its own.
+pub(super) fn status(description: &str) -> Status {
+    Status {
+        context: "towpath/proven".to_owned(),
+        progress: Progress::Success,
+        description: description.to_owned(),
+        url: None,
+    }
+}
+
 /// A branch of its own, and what opens its request.
-pub(super) async fn proposed(bed: &dyn Bed, case: &str) -> Opening {
+async fn proposed(bed: &dyn Bed, case: &str) -> Opening {
     let commit = bed
         .commit(&head(case), &format!("{case}.yaml"), "one\n")
         .await;

@@ -97,9 +97,9 @@ impl Bed for Simulated {
 
     async fn commit(&self, branch: &str, file: &str, text: &str) -> CommitId {
         self.site.wait(SignedDuration::from_secs(2));
-        let matching = format!("git/matching-refs/heads/{branch}");
-        let refs = self.ask("ann", Method::GET, &matching, None);
-        let there = !refs.await.as_array().unwrap().is_empty();
+        let rest = format!("git/matching-refs/heads/{branch}");
+        let refs = self.ask("ann", Method::GET, &rest, None).await;
+        let there = !refs.as_array().unwrap().is_empty();
         let from = (!there).then_some(BASE);
         // No two commits are the same.
         let count = self.commits.fetch_add(1, Ordering::Relaxed);
@@ -262,4 +262,50 @@ async fn a_credential_that_is_refused_is_named_and_not_shown() {
         .requests(&Requests::default(), clock::now())
         .await
         .unwrap();
+}
+
+/// What a thousand applications ask until they are settled stays within the 5,000 requests of an hour:
+/// counted for a part of them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_applications_settle_within_the_limit() {
+    const COUNT: usize = 40;
+    const ALL: usize = 1_000;
+    let bed = Simulated::start().await;
+    let forge = bed.adapter(Identity::Token(bed.named("towpath")));
+    let commit = bed
+        .commit("towpath/production/a0", "a0.yaml", "one\n")
+        .await;
+    let branches = (1..COUNT).map(|it| format!("{commit}:refs/heads/towpath/production/a{it}"));
+    let branches: Vec<String> = branches.collect();
+    let refs: Vec<&str> = branches.iter().map(String::as_str).collect();
+    bed.site
+        .push(bed.site.token("towpath").expose(), &refs)
+        .await
+        .unwrap();
+    bed.site.github.take_exchanges();
+    let mut known = forge
+        .requests(&Requests::default(), bed.now().await)
+        .await
+        .unwrap();
+    for index in 0..COUNT {
+        let head = format!("towpath/production/a{index}");
+        let opening = contract::opening(&head, commit, &["deployment"]);
+        let found = forge.open(&opening, clock::now()).await.unwrap();
+        known.take(found);
+        forge
+            .set_status(commit, &contract::status(&head))
+            .await
+            .unwrap();
+    }
+    let settled = forge.requests(&known, bed.now().await).await.unwrap();
+    assert_eq!(settled.len(), COUNT);
+    let exchanges = bed.site.github.take_exchanges();
+    let counted = exchanges
+        .iter()
+        .filter(|it| it.login == "towpath" && it.status != 304);
+    let counted = counted.count() * ALL / COUNT;
+    assert!(
+        counted <= 5_000,
+        "{counted} requests for {ALL} applications"
+    );
 }

@@ -3,6 +3,7 @@
 mod contract;
 mod gitea;
 mod github;
+mod rights;
 mod simulated;
 
 use contract::Page;

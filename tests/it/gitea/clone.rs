@@ -43,7 +43,9 @@ impl Clone {
         self.git(&["checkout", "-q", "-B", branch]).await.unwrap();
         std::fs::write(self.directory.path().join(file), "x\n").unwrap();
         self.git(&["add", file]).await.unwrap();
-        self.git(&["commit", "-q", "-m", file]).await.unwrap();
+        self.git(&["commit", "-q", "--allow-empty", "-m", file])
+            .await
+            .unwrap();
         self.git(&["rev-parse", "HEAD"]).await.unwrap()
     }
 
@@ -64,7 +66,9 @@ impl Clone {
             .unwrap();
         std::fs::write(self.directory.path().join(file), text).unwrap();
         self.git(&["add", file]).await.unwrap();
-        self.git(&["commit", "-q", "-m", file]).await.unwrap();
+        self.git(&["commit", "-q", "--allow-empty", "-m", file])
+            .await
+            .unwrap();
         let target = format!("HEAD:refs/heads/{branch}");
         self.git(&["push", "-q", "origin", &target]).await.unwrap();
         self.git(&["rev-parse", "HEAD"]).await.unwrap()

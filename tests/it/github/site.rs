@@ -210,7 +210,8 @@ impl Site {
         std::fs::write(self.work().join(path), content).unwrap();
         self.git(&["add", path]).await?;
         let message = format!("{path}: {}", content.trim());
-        self.git(&["commit", "-q", "-m", &message]).await?;
+        self.git(&["commit", "-q", "--allow-empty", "-m", &message])
+            .await?;
         let target = match branch.strip_prefix('+') {
             Some(branch) => format!("+HEAD:refs/heads/{branch}"),
             None => format!("HEAD:refs/heads/{branch}"),

@@ -8,7 +8,7 @@ use super::commands::Teller;
 use super::story;
 
 /// How many applications have an open request.
-const COUNT: usize = 100;
+const COUNT: usize = 20;
 
 async fn tell(teller: &mut Teller, text: &str) {
     for line in story::read(text) {

@@ -14,6 +14,8 @@ def schema:
     | if has("items") then .items |= schema else . end
     | if (.additionalProperties | type) == "object" then .additionalProperties |= schema else . end
     | reduce ("allOf", "anyOf", "oneOf") as $of (.; if has($of) then .[$of] |= map(schema) else . end)
+    # Alternatives of GitHub's overlap: of its errors every one fits more than one.
+    | if has("oneOf") then .anyOf = .oneOf | del(.oneOf) else . end
     | if .nullable != true then del(.nullable)
       else
         del(.nullable)
