@@ -1,7 +1,7 @@
 //! What must be fast, measured side by side in one run: see `benches/README.md` for how to read it.
 //!
-//! `cargo bench` measures everything; `cargo bench -- push scale` only these parts. Nothing is
-//! asserted.
+//! `cargo bench` measures everything; `cargo bench -- push scale` only these parts, and
+//! `cargo bench -- process 5000` one of them with so many applications. Nothing is asserted.
 
 #![allow(clippy::print_stdout, reason = "the tables are the product")]
 
@@ -20,10 +20,15 @@ mod table;
 use anyhow::Result;
 
 fn main() -> Result<()> {
-    let wanted: Vec<String> = std::env::args()
-        .skip(1)
-        .filter(|argument| !argument.starts_with('-'))
-        .collect();
+    let arguments = std::env::args().skip(1);
+    let arguments = arguments.filter(|argument| !argument.starts_with('-'));
+    let (mut wanted, mut sizes) = (Vec::new(), Vec::new());
+    for argument in arguments {
+        match argument.parse::<usize>() {
+            Ok(size) => sizes.push(size),
+            Err(_) => wanted.push(argument),
+        }
+    }
     let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|it| it == name);
     if std::env::var_os("RUST_LOG").is_some() {
         tracing_subscriber::fmt()
@@ -53,7 +58,7 @@ fn main() -> Result<()> {
             outside::measure().await?;
         }
         if is_wanted("process") {
-            process::measure().await?;
+            process::measure(&sizes).await?;
         }
         let halves = ["kube", "thousand"].map(is_wanted);
         if halves.contains(&true) {

@@ -13,7 +13,7 @@ use crate::table;
 
 /// Longer than the interval at which every source is read without being told to.
 const IDLE: Duration = Duration::from_secs(35);
-const SETTLES_WITHIN: Duration = Duration::from_secs(180);
+const SETTLES_WITHIN: Duration = Duration::from_secs(600);
 const ENVIRONMENTS: [(&str, &str); 3] = [
     ("staging", "follow: { branches: ['*', '!master'] }"),
     ("qa", "follow: { tags: '>=1.0.0' }"),
@@ -23,28 +23,42 @@ const ENVIRONMENTS: [(&str, &str); 3] = [
     ),
 ];
 
-pub(crate) async fn measure() -> Result<()> {
+/// `sizes` are numbers of applications; none: those of the growth curve.
+pub(crate) async fn measure(sizes: &[usize]) -> Result<()> {
+    let sizes = if sizes.is_empty() {
+        &[1, 10, 100, 1000]
+    } else {
+        sizes
+    };
     let mut running = Vec::new();
-    for count in [1, 1000] {
-        running.push(Running::start(count).await?);
+    for count in sizes {
+        running.push(Running::start(*count).await?);
     }
-    let idle_from: Vec<_> = running.iter().map(Running::ticks).collect::<Result<_>>()?;
+    let before: Vec<_> = running.iter().map(Running::used).collect::<Result<_>>()?;
     let start = Instant::now();
     tokio::time::sleep(IDLE).await;
+    let seconds = start.elapsed().as_secs_f64();
     let per_second: f64 = run(Path::new("/"), "getconf", &["CLK_TCK"])
         .await?
         .parse()?;
     let mut rows = Vec::new();
-    for (it, before) in running.iter().zip(idle_from) {
-        let used = (it.ticks()? - before) as f64 / per_second;
+    for (it, before) in running.iter().zip(before) {
+        let after = it.used()?;
+        let cpu = (after.ticks - before.ticks) as f64 / per_second;
         rows.push(vec![
             it.name.clone(),
             format!("{:.1}", it.settled_after.as_secs_f64()),
-            format!("{:.1}", it.ticks_to_settle as f64 / per_second),
+            format!("{:.1}", it.to_settle.ticks as f64 / per_second),
+            it.to_settle.registry.to_string(),
+            it.to_settle.git.to_string(),
             it.pushes.to_string(),
             format!("{:.1}", mebibytes(&it.child, "VmRSS")?),
             format!("{:.1}", mebibytes(&it.child, "VmHWM")?),
-            format!("{:.2} %", 100.0 * used / start.elapsed().as_secs_f64()),
+            format!("{:.2} %", 100.0 * cpu / seconds),
+            format!(
+                "{:.1}",
+                (after.requests() - before.requests()) as f64 / seconds
+            ),
         ]);
     }
     table::print(
@@ -53,10 +67,13 @@ pub(crate) async fn measure() -> Result<()> {
             "",
             "first settled, s",
             "CPU until then, s",
-            "pushes",
+            "requests to the registry",
+            "to git",
+            "of these pushes",
             "resident, MiB",
             "peak, MiB",
             "of a core",
+            "requests each second",
         ],
         rows,
     );
@@ -67,9 +84,26 @@ struct Running {
     name: String,
     child: Child,
     settled_after: Duration,
-    ticks_to_settle: u64,
+    to_settle: Used,
     pushes: usize,
-    _fixture: Fixture,
+    fixture: Fixture,
+}
+
+/// What a process took so far.
+#[derive(Default)]
+struct Used {
+    /// User and system time, in clock ticks (proc(5)).
+    ticks: u64,
+    /// Requests to the registry.
+    registry: usize,
+    /// Requests to the git server.
+    git: usize,
+}
+
+impl Used {
+    fn requests(&self) -> usize {
+        self.registry + self.git
+    }
 }
 
 impl Running {
@@ -112,12 +146,13 @@ impl Running {
             name: format!("{count} × {} environments", ENVIRONMENTS.len()),
             child,
             settled_after: Duration::ZERO,
-            ticks_to_settle: 0,
+            to_settle: Used::default(),
             pushes: 0,
-            _fixture: fixture,
+            fixture,
         };
+        let pushed = running.fixture.registry.counts().all();
         for (name, _) in ENVIRONMENTS {
-            let repository = running._fixture.git.path(name);
+            let repository = running.fixture.git.path(name);
             while !is_settled(&repository, name, count).await? {
                 if start.elapsed() > SETTLES_WITHIN {
                     bail!("{} in {name}: not settled in time", running.name);
@@ -129,20 +164,32 @@ impl Running {
             }
         }
         running.settled_after = start.elapsed();
-        running.ticks_to_settle = running.ticks()?;
-        let git = &running._fixture.git;
-        let pushes = ENVIRONMENTS.map(|(name, _)| git.count(name, Endpoint::Receive));
-        running.pushes = pushes.iter().sum();
+        running.to_settle = running.used()?;
+        running.to_settle.registry -= pushed;
+        running.pushes = running.asked_git(&[Endpoint::Receive]);
         Ok(running)
     }
 
-    /// User and system time so far, in clock ticks (proc(5)).
-    fn ticks(&self) -> Result<u64> {
+    fn used(&self) -> Result<Used> {
         let stat = std::fs::read_to_string(process(&self.child)?.join("stat"))?;
         let (_, after_name) = stat.rsplit_once(')').context("no name in /proc")?;
         let fields: Vec<&str> = after_name.split_whitespace().collect();
         let [user, system] = [fields.get(11), fields.get(12)].map(|it| it.copied().unwrap_or("0"));
-        Ok(user.parse::<u64>()? + system.parse::<u64>()?)
+        let all = [Endpoint::Discover, Endpoint::Upload, Endpoint::Receive];
+        Ok(Used {
+            ticks: user.parse::<u64>()? + system.parse::<u64>()?,
+            registry: self.fixture.registry.counts().all(),
+            git: self.asked_git(&all),
+        })
+    }
+
+    fn asked_git(&self, endpoints: &[Endpoint]) -> usize {
+        let names = ENVIRONMENTS.iter().map(|(name, _)| name);
+        let counts = names.flat_map(|name| {
+            let git = &self.fixture.git;
+            endpoints.iter().map(move |it| git.count(name, *it))
+        });
+        counts.sum()
     }
 }
 

@@ -20,10 +20,10 @@ pub use temper::Contest;
 
 use super::{Applied, Cluster, ClusterError, Member, Preview, ReadCluster, Served, UnitScope};
 use crate::manifest::Rendered;
-use crate::model::{ApplicationName, EnvironmentName, ObjectRef, Simulated};
+use crate::model::{ApplicationName, EnvironmentName, FlatMap, ObjectRef, Simulated};
 use crate::plan::{Apply, Change, Live, LiveObject};
 use journal::Journal;
-use state::State;
+use state::{State, Stored};
 use temper::Temper;
 
 /// See the module.
@@ -208,15 +208,18 @@ impl ReadCluster for SimulatedCluster {
         let behaviour = locked(&self.behaviour).clone();
         let named = desired.map_or(&[][..], |desired| &desired.objects);
         let state = locked(&self.state);
-        let named = named
+        let live = |(reference, stored): (&ObjectRef, &Stored)| {
+            (reference.clone(), stored.live(reference, &behaviour, now))
+        };
+        let mut objects: FlatMap<_, _> = state.of(unit).map(live).collect();
+        // Nearly all that is named carries the mark.
+        let others: Vec<_> = named
             .iter()
-            .filter_map(|it| state.objects.get_key_value(&it.reference));
-        let shown = named.chain(state.of(unit));
-        let objects = shown.map(|(reference, stored)| {
-            let live = stored.live(reference, &behaviour, now);
-            (reference.clone(), live)
-        });
-        let objects = objects.collect();
+            .filter(|it| !objects.contains_key(&it.reference))
+            .filter_map(|it| state.objects.get_key_value(&it.reference))
+            .map(live)
+            .collect();
+        objects.extend(others);
         Ok(Live {
             objects,
             brake: state.counts.brake.clone(),

@@ -285,7 +285,9 @@ impl NotesDraft {
             .collect();
         for (commit, note) in self.notes {
             if commits.contains(&commit) {
-                edits.push((note_path(commit), Some(note.text.into())));
+                // Without the room to grow: it is kept for a while.
+                let text = note.text.into_boxed_slice();
+                edits.push((note_path(commit), Some(text.into())));
             }
         }
         for (application, present) in self.units {

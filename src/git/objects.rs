@@ -24,6 +24,10 @@ const TREE_CACHE_BYTES: usize = 4 << 20;
 /// Own objects kept in memory before they go to the mirror's disk, in bytes.
 const OWN_BYTES_MAX: usize = 4 << 20;
 
+/// The same of a repository in which nothing happens.
+const TREE_CACHE_BYTES_AT_REST: usize = 256 << 10;
+const OWN_BYTES_AT_REST: usize = 64 << 10;
+
 /// A path whose blob differs between two directories.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
@@ -226,6 +230,25 @@ impl Objects {
         self.mirror.is_some() && read(&self.own).bytes > OWN_BYTES_MAX
     }
 
+    /// Whether [`Self::rest`] would let go of something.
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.mirror.is_none()
+            || (read(&self.own).bytes <= OWN_BYTES_AT_REST
+                && locked(&self.trees).is_within(TREE_CACHE_BYTES_AT_REST))
+    }
+
+    /// Lets go of what a mirror's disk can give again: own objects go there, directories are parsed
+    /// anew. Blocking.
+    pub(super) fn rest(&self) -> Result<(), GitError> {
+        if read(&self.own).bytes > OWN_BYTES_AT_REST {
+            self.settle()?;
+        }
+        if self.mirror.is_some() {
+            locked(&self.trees).keep_within(TREE_CACHE_BYTES_AT_REST);
+        }
+        Ok(())
+    }
+
     /// Takes in what a server sent. Blocking: reads and writes files.
     ///
     /// Own objects are put to disk first, so that nothing on disk ever leads to an object that is only
@@ -268,6 +291,7 @@ impl Objects {
                 own.bytes -= object.data.len();
             }
         }
+        own.objects.shrink_to_fit();
         Ok(())
     }
 
@@ -346,8 +370,16 @@ impl TreeCache {
         self.bytes += tree.weight();
         self.order.insert(self.tick, tree.id());
         self.trees.insert(tree.id(), (self.tick, Arc::clone(tree)));
-        // One directory stays, however large: to parse it again for each question would cost more.
-        while self.bytes > TREE_CACHE_BYTES && self.trees.len() > 1 {
+        self.drop_oldest(TREE_CACHE_BYTES);
+    }
+
+    fn is_within(&self, bytes: usize) -> bool {
+        self.bytes <= bytes || self.trees.len() <= 1
+    }
+
+    /// One directory stays, however large: to parse it again for each question would cost more.
+    fn drop_oldest(&mut self, bytes: usize) {
+        while !self.is_within(bytes) {
             let Some((_, oldest)) = self.order.pop_first() else {
                 return;
             };
@@ -355,5 +387,10 @@ impl TreeCache {
                 self.bytes -= tree.weight();
             }
         }
+    }
+
+    fn keep_within(&mut self, bytes: usize) {
+        self.drop_oldest(bytes);
+        self.trees.shrink_to_fit();
     }
 }

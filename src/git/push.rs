@@ -299,9 +299,13 @@ impl Repository {
         };
         tokio::task::spawn_blocking(move || {
             let _alone = alone;
-            if let Err(error) = inner.objects.settle() {
-                // What could not be kept is fetched when it is needed.
-                tracing::warn!(repository = inner.remote.address(), %error, "own objects stay in memory");
+            // Others may push meanwhile.
+            while inner.objects.is_full() {
+                if let Err(error) = inner.objects.settle() {
+                    // What could not be kept is fetched when it is needed.
+                    tracing::warn!(repository = inner.remote.address(), %error, "own objects stay in memory");
+                    return;
+                }
             }
         });
     }

@@ -143,6 +143,20 @@ impl Repository {
         self.request(wants, depth, filter).await
     }
 
+    /// Lets go of what the mirror's disk can give again. For a repository in which nothing happens.
+    pub async fn rest(&self) {
+        if self.inner.objects.is_at_rest() {
+            return;
+        }
+        // Where something is fetched it does not rest.
+        let Ok(_alone) = self.inner.fetching.try_lock() else {
+            return;
+        };
+        if let Err(error) = self.blocking(|inner| inner.objects.rest()).await {
+            tracing::warn!(repository = self.address(), %error, "own objects stay in memory");
+        }
+    }
+
     /// Moves the shallow boundary: at least that many commits of the tip's history are here afterwards,
     /// or all of it.
     pub(super) async fn deepen(&self, tip: CommitId, depth: u32) -> Result<(), GitError> {

@@ -99,6 +99,8 @@ pub fn parse(
     for document in documents {
         objects_of(document, fields, &mut objects)?;
     }
+    // Most files hold one object, and thousands of files are kept.
+    objects.shrink_to_fit();
     Ok(ManifestFile {
         path,
         text: text.into(),

@@ -61,7 +61,8 @@ pub struct Place {
 pub struct InfraReader {
     pub(super) repository: Repository,
     pub(super) places: BTreeMap<EnvironmentName, Place>,
-    pub(super) cache: Mutex<HashMap<(EnvironmentName, ApplicationName), Cached>>,
+    /// Boxed: about half of a table's places are empty.
+    pub(super) cache: Mutex<HashMap<(EnvironmentName, ApplicationName), Box<Cached>>>,
     /// By what the configuration adds to the known ones.
     pub(super) fields: Mutex<BTreeMap<Vec<ImageField>, Arc<ImageFields>>>,
     pub(super) sealed: Sealed,
@@ -92,6 +93,12 @@ impl InfraReader {
     /// The mirror.
     pub fn repository(&self) -> &Repository {
         &self.repository
+    }
+
+    /// Lets go of what the mirror's disk can give again. For a repository in which nothing happens.
+    pub async fn rest(&self) {
+        self.rest_units();
+        self.repository.rest().await;
     }
 
     /// Returns once an encrypted file is asked for that is not open.

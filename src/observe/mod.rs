@@ -22,7 +22,7 @@ mod source;
 mod told;
 mod unit;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -136,6 +136,8 @@ pub struct Observatory {
     live_removed: Mutex<BTreeMap<(EnvironmentName, ApplicationName), Arc<LiveSource>>>,
     /// All that the configuration has: these and those that are not observed.
     configured: Vec<Arc<Pipeline>>,
+    /// The applications that it takes to each environment.
+    taken: BTreeMap<EnvironmentName, BTreeSet<ApplicationName>>,
     clusters: BTreeMap<EnvironmentName, SharedReadCluster>,
     registry: Arc<dyn Registry>,
     catalogues: Mutex<BTreeMap<ApplicationName, CatalogueKept>>,
@@ -216,7 +218,15 @@ impl Observatory {
             let reader = TagReader::new(registry, repository.clone(), templates);
             (repository, Arc::new(TagSource { reader, source }))
         });
+        let mut taken: BTreeMap<EnvironmentName, BTreeSet<ApplicationName>> = BTreeMap::new();
+        for pipeline in configured {
+            for environment in &pipeline.environments {
+                let of = taken.entry(environment.name.clone()).or_default();
+                of.insert(pipeline.application.name.clone());
+            }
+        }
         Self {
+            taken,
             infra: infra.collect(),
             tags: tags.collect(),
             histories,
@@ -411,7 +421,11 @@ impl InfraSource {
         let before = self.source.observed();
         let before = before.read().ok().map(Arc::as_ref);
         let read = self.reader.look(before, now).await;
-        self.source.keep(read.map(Arc::new), now)
+        let news = self.source.keep(read.map(Arc::new), now);
+        if !news {
+            self.reader.rest().await;
+        }
+        news
     }
 
     /// Takes in what a push of ours that landed changed. No request.

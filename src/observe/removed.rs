@@ -1,7 +1,7 @@
 //! Applications that the configuration no longer takes somewhere: the records of an environment still
 //! tell of them, and maybe its cluster runs them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
 
 use futures_util::future::join_all;
@@ -90,30 +90,27 @@ impl Observatory {
                 let Some(recorded) = snapshot.recorded(name) else {
                     continue;
                 };
-                let configured: BTreeSet<&ApplicationName> = self
-                    .taken_to(name)
-                    .map(|(application, _)| application)
-                    .collect();
-                let mut there = self.taken_to(name).map(|(_, environment)| environment);
+                // Asked every few seconds, and nearly always there is none.
+                let mut gone = match self.taken.get(name) {
+                    Some(taken) => recorded.difference(taken).peekable(),
+                    None => continue,
+                };
+                if gone.peek().is_none() {
+                    continue;
+                }
+                let mut there = self.taken_to(name);
                 let Some(environment) = there.find(|it| it.repository == *url) else {
                     continue;
                 };
-                let gone = recorded.iter().filter(|it| !configured.contains(it));
                 alone.extend(gone.map(|application| (environment, application.clone())));
             }
         }
         alone
     }
 
-    /// The applications that the configuration takes to an environment.
-    fn taken_to<'a>(
-        &'a self,
-        name: &'a EnvironmentName,
-    ) -> impl Iterator<Item = (&'a ApplicationName, &'a Environment)> {
+    /// An environment as each application that the configuration takes to it has it.
+    fn taken_to<'a>(&'a self, name: &'a EnvironmentName) -> impl Iterator<Item = &'a Environment> {
         let pipelines = self.configured.iter();
-        pipelines.filter_map(|pipeline| {
-            let environment = pipeline.environment(name)?;
-            Some((&pipeline.application.name, environment))
-        })
+        pipelines.filter_map(|pipeline| pipeline.environment(name))
     }
 }

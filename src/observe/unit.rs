@@ -12,6 +12,7 @@ use super::desired::{Inputs, Unknown};
 use super::infra::{InfraReader, PROPOSAL_MAX, Snapshot};
 use crate::git::notes;
 use crate::git::{Commit, GitError};
+use crate::manifest::Rendered;
 use crate::model::record::{Standing, UnitRecords};
 use crate::model::{ApplicationName, CommitId, Environment, Pipeline, proposal_branch};
 use crate::plan::{ChangedBy, Desired, Infra, Observed, Proposal, Unreadable};
@@ -24,11 +25,32 @@ const REMOVED: &str = "the configuration no longer takes it there";
 pub(super) struct Cached {
     pub(super) inputs: Inputs,
     pub(super) desired: Option<Result<Desired, String>>,
+    /// What it was rendered to, while its files are not kept.
+    pub(super) rested: Option<Arc<Rendered>>,
+    /// Whether somebody asked for it since it was last let rest.
+    used: bool,
     records_blob: Option<ObjectId>,
     records: Option<Result<Arc<UnitRecords>, String>>,
     /// The directories of the branch and of the records that all this was read from.
     trees: Option<(ObjectId, Option<ObjectId>)>,
-    proposal: Option<ProposalCached>,
+    proposal: Option<Box<ProposalCached>>,
+}
+
+impl Cached {
+    fn rest(&mut self) {
+        let Some(Ok(desired)) = &self.desired else {
+            return;
+        };
+        // To open an encrypted file again takes a program of its own.
+        let sealed = desired.rendered.objects.iter().any(|it| it.is_encrypted());
+        if sealed || !desired.layers.are_quickly_read() {
+            return;
+        }
+        self.rested = Some(desired.rendered.clone());
+        self.desired = None;
+        // So that the next one who asks has them read.
+        self.trees = None;
+    }
 }
 
 /// What was made of a proposal branch: for this head of it, on that head of the base.
@@ -95,6 +117,7 @@ impl InfraReader {
         let key = (environment.name.clone(), application.clone());
         let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
         let cached = cache.entry(key).or_default();
+        cached.used = true;
         let trees = Some((seen.tree, seen.records_tree));
         if cached.trees != trees {
             cached.trees = None;
@@ -160,6 +183,17 @@ impl InfraReader {
             proposal,
             behind: seen.behind.clone(),
         })
+    }
+
+    /// Lets go of the files of units that nobody asked for since this was last called. What they are
+    /// rendered to stays; where they are needed again, they are read from the mirror.
+    pub(super) fn rest_units(&self) {
+        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        for cached in cache.values_mut() {
+            if !std::mem::take(&mut cached.used) {
+                cached.rest();
+            }
+        }
     }
 
     /// Reads the unit's records, unless they are the ones it was read from.
@@ -240,12 +274,12 @@ impl InfraReader {
         if proposal.unopened.is_some() {
             return Ok(proposal);
         }
-        cached.proposal = Some(ProposalCached {
+        cached.proposal = Some(Box::new(ProposalCached {
             head,
             base: seen.head,
             made_on,
             proposal: proposal.clone(),
-        });
+        }));
         Ok(proposal)
     }
 

@@ -15,6 +15,9 @@ use crate::manifest::{
 };
 use crate::model::{Access, ImageRepository, Images, Release};
 
+/// Reading and parsing so many files takes about a millisecond.
+const QUICKLY_READ: usize = 16;
+
 /// The files that a unit is rendered from.
 #[derive(Debug, Clone)]
 pub struct Layers {
@@ -79,6 +82,15 @@ impl Layers {
     pub fn is_plain(&self) -> bool {
         let images = |directory: &Directory| directory.images.is_some();
         self.patches.is_empty() && !self.directories.iter().any(images)
+    }
+
+    /// Whether the files are so few that reading them again costs nothing to speak of.
+    pub fn are_quickly_read(&self) -> bool {
+        let files = self
+            .directories
+            .iter()
+            .map(|directory| directory.files.len());
+        files.sum::<usize>() + self.patches.len() <= QUICKLY_READ
     }
 
     /// The desired state with other versions of some files of the last directory. Given what these

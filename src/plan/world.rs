@@ -10,7 +10,8 @@ use crate::manifest::{Rendered, carries};
 use crate::model::catalogue::Catalogue;
 use crate::model::record::{Standing, Taken, UnitRecords};
 use crate::model::{
-    ApplicationName, CommitId, Digest, EnvironmentName, Health, ImageReference, ObjectRef, Release,
+    ApplicationName, CommitId, Digest, EnvironmentName, FlatMap, Health, ImageReference, ObjectRef,
+    Release,
 };
 
 /// Something of the outside world, or why it could not be read.
@@ -264,7 +265,7 @@ impl Request {
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Live {
     /// The unit's objects, and those that its manifests name.
-    pub objects: BTreeMap<ObjectRef, LiveObject>,
+    pub objects: FlatMap<ObjectRef, LiveObject>,
     /// Since when the cluster answers again, if it did not for a while.
     pub answering_since: Option<Timestamp>,
     /// Why a person holds the environment, said on the cluster itself.

@@ -286,7 +286,7 @@ impl ReadCluster for KubernetesCluster {
             found.claimed = self.place.claimed(unit, reference, asks);
         }
         Ok(Live {
-            objects,
+            objects: objects.into_iter().collect(),
             brake: self.watch.hold(),
             ..Live::default()
         })

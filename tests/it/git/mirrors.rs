@@ -168,6 +168,30 @@ async fn a_mirror_stays_bounded() {
     git(&mirror, &["fsck", "--no-dangling", "--connectivity-only"]);
 }
 
+#[tokio::test]
+async fn what_a_repository_lets_go_of_at_rest_is_read_from_its_mirror() {
+    let site = Site::http().await.unwrap();
+    let repository = site.repository("rests");
+    let mirror = site.directory.path().join("rests");
+    let head = large(&repository, 5_000).await;
+    assert_eq!(packs(&mirror), 0, "a push writes no file");
+    let tree = repository.commit(head).unwrap().tree;
+    let before = repository.changed(None, Some(tree)).unwrap();
+    for _ in 0..2 {
+        repository.rest().await;
+        assert_eq!(packs(&mirror), 1, "what is on disk is not written again");
+        assert_eq!(repository.changed(None, Some(tree)).unwrap(), before);
+        for change in &before {
+            repository.blob(change.new.unwrap().1).unwrap();
+        }
+    }
+    let (next, pushed) = commit(&repository, "web", "1", 1).await.unwrap();
+    assert_eq!(pushed, Pushed::Landed);
+    repository.rest().await;
+    assert_eq!(packs(&mirror), 1, "little is kept in memory");
+    assert_eq!(repository.commit(next).unwrap().parents, [head]);
+}
+
 /// Fills one directory.
 async fn large(repository: &Repository, count: usize) -> CommitId {
     let mut draft = repository.draft();
