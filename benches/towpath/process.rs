@@ -38,9 +38,7 @@ pub(crate) async fn measure(sizes: &[usize]) -> Result<()> {
     let start = Instant::now();
     tokio::time::sleep(IDLE).await;
     let seconds = start.elapsed().as_secs_f64();
-    let per_second: f64 = run(Path::new("/"), "getconf", &["CLK_TCK"])
-        .await?
-        .parse()?;
+    let per_second = ticks_per_second().await?;
     let mut rows = Vec::new();
     for (it, before) in running.iter().zip(before) {
         let after = it.used()?;
@@ -171,13 +169,9 @@ impl Running {
     }
 
     fn used(&self) -> Result<Used> {
-        let stat = std::fs::read_to_string(process(&self.child)?.join("stat"))?;
-        let (_, after_name) = stat.rsplit_once(')').context("no name in /proc")?;
-        let fields: Vec<&str> = after_name.split_whitespace().collect();
-        let [user, system] = [fields.get(11), fields.get(12)].map(|it| it.copied().unwrap_or("0"));
         let all = [Endpoint::Discover, Endpoint::Upload, Endpoint::Receive];
         Ok(Used {
-            ticks: user.parse::<u64>()? + system.parse::<u64>()?,
+            ticks: ticks(&self.child)?,
             registry: self.fixture.registry.counts().all(),
             git: self.asked_git(&all),
         })
@@ -232,6 +226,21 @@ pub(crate) fn mebibytes(child: &Child, field: &str) -> Result<f64> {
     let line = line.with_context(|| format!("no {field} in /proc"))?;
     let number = line.trim_start_matches(':').trim().trim_end_matches(" kB");
     Ok(number.parse::<f64>()? / 1024.0)
+}
+
+/// User and system time of a process so far, in clock ticks (proc(5)).
+pub(crate) fn ticks(child: &Child) -> Result<u64> {
+    let stat = std::fs::read_to_string(process(child)?.join("stat"))?;
+    let (_, after_name) = stat.rsplit_once(')').context("no name in /proc")?;
+    let fields: Vec<&str> = after_name.split_whitespace().collect();
+    let [user, system] = [fields.get(11), fields.get(12)].map(|it| it.copied().unwrap_or("0"));
+    Ok(user.parse::<u64>()? + system.parse::<u64>()?)
+}
+
+/// How many clock ticks a second has.
+pub(crate) async fn ticks_per_second() -> Result<f64> {
+    let told = run(Path::new("/"), "getconf", &["CLK_TCK"]).await?;
+    Ok(told.parse()?)
 }
 
 fn process(child: &Child) -> Result<PathBuf> {

@@ -317,7 +317,7 @@ fn files(name: &str, objects: &[Value]) -> Vec<(String, Vec<u8>)> {
 }
 
 /// Applies the objects without Towpath, as it does: all at once, each with one request.
-async fn bare(client: &Client, objects: &[Value], dry_run: bool) -> Result<Duration> {
+pub(super) async fn bare(client: &Client, objects: &[Value], dry_run: bool) -> Result<Duration> {
     let mut params = PatchParams::apply("bare").force();
     params.dry_run = dry_run;
     let params = &params;

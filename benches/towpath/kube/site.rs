@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use towpath::clock;
 
 use super::audit::{Answered, Count, Log};
-use super::plane::Plane;
+use super::plane::{Plane, User};
 use super::pods;
 use crate::fixture::{Fixture, run_with};
 use crate::outside::free_port;
@@ -41,9 +41,32 @@ pub(super) struct Site {
     configuration: PathBuf,
     hooks: u16,
     towpath: Option<Child>,
+    user: User,
     _rules: watch::Sender<Vec<pods::Rule>>,
     _faker: JoinSet<()>,
-    _plane: Plane,
+    plane: Plane,
+}
+
+/// User and system time that each took, in seconds.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Cpu {
+    pub(super) towpath: f64,
+    pub(super) apiserver: f64,
+    pub(super) etcd: f64,
+    pub(super) controllers: f64,
+}
+
+impl std::ops::Sub for Cpu {
+    type Output = Self;
+
+    fn sub(self, before: Self) -> Self {
+        Self {
+            towpath: self.towpath - before.towpath,
+            apiserver: self.apiserver - before.apiserver,
+            etcd: self.etcd - before.etcd,
+            controllers: self.controllers - before.controllers,
+        }
+    }
 }
 
 impl Site {
@@ -82,7 +105,7 @@ impl Site {
         }
         let kubeconfig = fixture.folder.path().join("kubeconfig");
         std::fs::write(&kubeconfig, plane.kubeconfig("bench", &user)?)?;
-        let log = Log::new(plane.audit_log(), user);
+        let log = Log::new(plane.audit_log(), user.clone());
 
         let mut made = Vec::new();
         let mut images = Vec::new();
@@ -120,9 +143,10 @@ impl Site {
             configuration,
             hooks: free_port()?,
             towpath: None,
+            user,
             _rules: rules,
             _faker: faker,
-            _plane: plane,
+            plane,
         })
     }
 
@@ -160,6 +184,24 @@ impl Site {
         crate::fixture::run(Path::new("/"), "kill", &["-TERM", &id]).await?;
         child.wait().await?;
         Ok(())
+    }
+
+    /// A client that is the same user as Towpath.
+    pub(super) async fn as_towpath(&self) -> Result<Client> {
+        self.plane.client(&self.user).await
+    }
+
+    /// What everybody took so far; what does not run took nothing.
+    pub(super) async fn cpu(&self) -> Result<Cpu> {
+        let per_second = process::ticks_per_second().await?;
+        let seconds =
+            |child: &Child| -> Result<f64> { Ok(process::ticks(child)? as f64 / per_second) };
+        Ok(Cpu {
+            towpath: self.towpath.as_ref().map_or(Ok(0.0), seconds)?,
+            apiserver: seconds(&self.plane.apiserver.child)?,
+            etcd: seconds(&self.plane.etcd.child)?,
+            controllers: seconds(&self.plane.controllers.child)?,
+        })
     }
 
     /// Its memory; see [`process::mebibytes`].

@@ -5,9 +5,10 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use serde_json::Value;
 
 use super::audit::Count;
-use super::site::{ENVIRONMENT, Site, TOWED, between};
+use super::site::{Cpu, ENVIRONMENT, Site, TOWED, between};
 use crate::recorder::Asked;
 use crate::table::{self, Samples, milliseconds};
 
@@ -22,14 +23,19 @@ pub(super) async fn measure(binary: &Path) -> Result<()> {
     let mut site = Site::start(binary, &names, |name, image| files(name, image, 0)).await?;
 
     let began = towpath::clock::now();
+    let before = site.cpu().await?;
+    site.fixture.recorder.take_answers();
     site.tow()?;
     let mut first = site
         .applied(APPLICATIONS * OBJECTS_EACH, |it| {
             it.object.0 == TOWED && it.object.1.starts_with("app-")
         })
         .await?;
+    let first_cpu = site.cpu().await? - before;
+    let pushes = pushes(&site);
     site.settle(APPLICATIONS).await?;
     let settled = between(began, Some(towpath::clock::now()));
+    let pushes_after = self::pushes(&site);
     first.count += site.log.news()?.1;
     let [first_resident, first_peak] = [site.mebibytes("VmRSS")?, site.mebibytes("VmHWM")?];
     site.stop().await?;
@@ -90,6 +96,7 @@ pub(super) async fn measure(binary: &Path) -> Result<()> {
         site.settle(APPLICATIONS).await?;
     }
     site.stop().await?;
+    let bare = bare(&site, &names).await?;
 
     let seconds = |it: Duration| format!("{:.2} s", it.as_secs_f64());
     let row = |what: &str, budget: &str, time: String, count: &Count, memory: String| {
@@ -167,7 +174,78 @@ pub(super) async fn measure(binary: &Path) -> Result<()> {
         ],
         vec![steps.iter().chain([&changed]).map(Samples::show).collect()],
     );
+    println!(
+        "Pushes to git: {pushes} until all was applied, then {pushes_after} until all was settled."
+    );
+    print_bare(between(began, first.at), first_cpu, &bare);
     Ok(())
+}
+
+/// How often git was pushed to since this was last asked, or its answers taken.
+fn pushes(site: &Site) -> usize {
+    let answers = site.fixture.recorder.take_answers();
+    answers.iter().filter(|it| it.1 != Asked::Look).count()
+}
+
+/// The same objects applied without Towpath.
+struct Bare {
+    judged: Duration,
+    applied: Duration,
+    cpu: Cpu,
+}
+
+/// Sends what a first sync cannot do without, by the same user and as many at a time: a dry run of each
+/// object, then each applied.
+async fn bare(site: &Site, names: &[String]) -> Result<Bare> {
+    let client = site.as_towpath().await?;
+    let files = names
+        .iter()
+        .flat_map(|name| files(name, "registry.example.com/app:1", 0));
+    let objects: Vec<Value> = files
+        .map(|(_, text)| serde_yaml::from_slice(&text))
+        .collect::<Result<_, _>>()?;
+    let before = site.cpu().await?;
+    let judged = super::apply::bare(&client, &objects, true).await?;
+    let applied = super::apply::bare(&client, &objects, false).await?;
+    Ok(Bare {
+        judged,
+        applied,
+        cpu: site.cpu().await? - before,
+    })
+}
+
+fn print_bare(first: Duration, first_cpu: Cpu, bare: &Bare) {
+    let both = bare.judged + bare.applied;
+    let row = |what: &str, time: Duration, cpu: Cpu| {
+        let parts = [cpu.towpath, cpu.apiserver, cpu.etcd, cpu.controllers];
+        let mut cells = vec![
+            what.to_owned(),
+            format!("{:.2}", time.as_secs_f64()),
+            format!("{:.2} ×", time.as_secs_f64() / both.as_secs_f64()),
+        ];
+        cells.extend(parts.map(|it| format!("{it:.1}")));
+        cells
+    };
+    table::print(
+        &format!(
+            "The first sync beside its requests made bare: dry runs {:.2} s, applies {:.2} s",
+            bare.judged.as_secs_f64(),
+            bare.applied.as_secs_f64()
+        ),
+        &[
+            "",
+            "s",
+            "against bare",
+            "CPU of Towpath, s",
+            "API server",
+            "etcd",
+            "controllers",
+        ],
+        vec![
+            row("first sync", first, first_cpu),
+            row("a dry run of each, then each applied, bare", both, bare.cpu),
+        ],
+    );
 }
 
 /// The digest that an application's Deployment names in git.
