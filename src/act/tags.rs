@@ -1,7 +1,8 @@
 //! Deployment tags, made from the records once a deployment's last verdict is in. Nothing waits for
 //! them; one that is missing is made by a later round.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
+use std::sync::{MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 
@@ -11,10 +12,13 @@ use crate::event::EventKind;
 use crate::git::notes::{NotesDraft, NotesError, read_note, read_standing, records_ref};
 use crate::git::{GitError, Push, TagDraft};
 use crate::model::record::{OpenDeployment, Record, Statement};
-use crate::model::{CommitId, Environment, KeepTags};
+use crate::model::{CommitId, Environment, EnvironmentName, KeepTags};
 
 /// Deployments and the notes of their commits.
 type Ended = Vec<(OpenDeployment, Vec<Record>)>;
+
+/// Per environment the head of its records, and whether a tag was due there.
+pub(super) type TagsDue = BTreeMap<EnvironmentName, (CommitId, bool)>;
 
 impl Writer {
     /// Makes the tags of all deployments of the environment whose verdicts are in. `None`: there are
@@ -38,9 +42,27 @@ impl Writer {
     }
 
     /// Whether any deployment of the environment waits for nothing but its tag. No request.
+    ///
+    /// Asked in each round, and told from notes that a thousand units may share: they are read once for
+    /// each head of the records.
     pub fn has_tags_to_make(&self, environment: &Environment) -> bool {
-        self.ended(environment)
-            .is_ok_and(|(_, ended)| !ended.is_empty())
+        let shown = self.repository.seen_at(&records_ref(&environment.name));
+        let shown = shown.map(|shown| CommitId(shown.id));
+        let known = self.tags_due().get(&environment.name).copied();
+        if let Some((_, any)) = known.filter(|(head, _)| Some(*head) == shown) {
+            return any;
+        }
+        let Ok((Some(head), ended)) = self.ended(environment) else {
+            return false;
+        };
+        let any = !ended.is_empty();
+        self.tags_due()
+            .insert(environment.name.clone(), (head, any));
+        any
+    }
+
+    fn tags_due(&self) -> MutexGuard<'_, TagsDue> {
+        self.tags_due.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn try_tag(
@@ -59,8 +81,8 @@ impl Writer {
 
     /// The head of the records, and the deployments without a tag whose verdicts are all in.
     fn ended(&self, environment: &Environment) -> Result<(Option<CommitId>, Ended), NotesError> {
-        let seen = self.repository.seen();
-        let Some(shown) = seen.get(&records_ref(&environment.name)) else {
+        let shown = self.repository.seen_at(&records_ref(&environment.name));
+        let Some(shown) = shown else {
             return Ok((None, Vec::new()));
         };
         let head = CommitId(shown.id);

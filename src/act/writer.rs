@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use super::batch::{Batch, Heads, heads};
 use super::moves::{Moves, UnitKey};
+use super::tags::TagsDue;
 use super::{Failure, Outcome};
 use crate::git::notes::records_ref;
 use crate::git::{GitError, Pushed, Repository};
@@ -93,6 +94,7 @@ pub struct Writer {
     queue: Mutex<Vec<Waiting>>,
     /// Somebody does wait for what was queued.
     urgent: Notify,
+    pub(super) tags_due: Mutex<TagsDue>,
     /// Held by whoever pushes.
     turn: tokio::sync::Mutex<Turn>,
 }
@@ -122,6 +124,7 @@ impl Writer {
             author,
             queue: Mutex::default(),
             urgent: Notify::new(),
+            tags_due: Mutex::default(),
             turn: tokio::sync::Mutex::default(),
         }
     }

@@ -23,6 +23,12 @@ use crate::serve;
 /// How long effects on their way may take to end once the program is told to stop.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How soon it is looked again whether all is settled: rounds come in thousands, and each may be the last.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// The same where no round ended meanwhile: a deadline may have passed.
+const LOOK_ANYWAY: Duration = Duration::from_millis(200);
+
 /// How often a configuration that lives in git is read again.
 const CONFIG_POLL: Duration = Duration::from_secs(30);
 
@@ -235,24 +241,26 @@ async fn tow_once(
     let towing = tokio::spawn(reconciler.clone().run(ending.clone()));
     let start = clock::now();
     let deadline = start.checked_add(args.wait).unwrap_or(Timestamp::MAX);
+    let mut look = tokio::time::interval(LOOK);
+    let mut looked = None;
     let code = loop {
-        let now = clock::now();
-        let posted = reconciler.board().all();
-        let configured = posted.iter().filter(|posted| !posted.pipeline.removed);
-        if configured.count() == reconciler.len()
-            && reconciler.has_looked_for_removed()
-            && let Some(code) = settled(&posted, now, deadline)
-        {
-            break code;
-        }
         tokio::select! {
             event = events.recv() => {
                 if let Ok(event) = event {
                     tell(args.output, &event, start, out)?;
                 }
             }
-            _ = changes.changed() => {}
-            () = tokio::time::sleep(Duration::from_millis(200)) => {}
+            now = look.tick() => {
+                let is_news = changes.has_changed().unwrap_or(true);
+                changes.mark_unchanged();
+                let is_due = looked.is_none_or(|looked| now.duration_since(looked) >= LOOK_ANYWAY);
+                if is_news || is_due {
+                    looked = Some(now);
+                    if let Some(code) = left(reconciler, deadline) {
+                        break code;
+                    }
+                }
+            }
             () = stop.cancelled() => break exit::PENDING,
         }
     };
@@ -273,6 +281,16 @@ async fn tow_once(
         }
     }
     Ok(End::Code(code))
+}
+
+/// The exit code, if all pipelines were looked at and nothing is left but for a person or a later moment.
+fn left(reconciler: &Reconciler, deadline: Timestamp) -> Option<u8> {
+    let posted = reconciler.board().all();
+    let configured = posted.iter().filter(|posted| !posted.pipeline.removed);
+    if configured.count() != reconciler.len() || !reconciler.has_looked_for_removed() {
+        return None;
+    }
+    settled(&posted, clock::now(), deadline)
 }
 
 /// The exit code, if all that is left is a person's or a later moment's.

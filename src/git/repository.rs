@@ -112,6 +112,11 @@ impl Repository {
         locked(&self.inner.seen).clone()
     }
 
+    /// One of [`Self::seen`].
+    pub fn seen_at(&self, name: &str) -> Option<Ref> {
+        locked(&self.inner.seen).get(name).copied()
+    }
+
     /// Sees to it that these objects are here, with as much of what they lead to as `reach` says. No
     /// request when they are.
     ///

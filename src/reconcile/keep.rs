@@ -1,7 +1,7 @@
 //! Keeps the sources: reads each in the background when it is stale or its time has come, and wakes
 //! the pipelines that may be concerned by news.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,11 +14,11 @@ use super::{Reconciler, Towed};
 use crate::clock;
 use crate::cluster::SharedReadCluster;
 use crate::model::{
-    Application, ApplicationName, EnvironmentName, Gate, ImageRepository, RepositoryUrl,
-    proposal_branch,
+    Application, ApplicationName, EnvironmentName, Gate, ImageReference, ImageRepository,
+    RepositoryUrl, proposal_branch,
 };
 use crate::observe::{Concerned, HistorySource, InfraSource, LiveSource, RequestSource, TagSource};
-use crate::plan::{Decision, Plan, Reason, World};
+use crate::plan::{Decision, Plan, Reason};
 
 /// How soon tags that could not be looked up are tried again.
 const LOOK_UP_AGAIN: Duration = Duration::from_secs(5);
@@ -217,16 +217,15 @@ impl Reconciler {
         }
     }
 
-    /// Has the tags looked up that only manifests name; a round follows. Gives how long the pipeline
+    /// Has these tags looked up, which only manifests name; a round follows. Gives how long the pipeline
     /// may rest for that.
     pub(super) fn look_up(
         self: &Arc<Self>,
         towed: &Arc<Towed>,
-        world: &World,
+        open: BTreeSet<ImageReference>,
         tasks: &TaskTracker,
         now: Timestamp,
     ) -> Duration {
-        let open = self.observatory.unresolved(&towed.pipeline, world);
         if open.is_empty() {
             return Duration::MAX;
         }
@@ -243,12 +242,6 @@ impl Reconciler {
         LOOK_UP_AGAIN
     }
 
-    /// Whether the tags that only manifests name were looked up at least once.
-    pub(super) fn is_looked_up(&self, towed: &Towed, world: &World) -> bool {
-        let open = self.observatory.unresolved(&towed.pipeline, world);
-        open.is_empty() || towed.memory().looked_up
-    }
-
     /// Wakes the pipelines that may be concerned.
     fn wake(&self, concerned: impl Fn(&Towed) -> bool) {
         for towed in self.pipelines.iter().filter(|towed| concerned(towed)) {
@@ -256,10 +249,11 @@ impl Reconciler {
         }
     }
 
-    /// Whether any unit of the environment has something going on.
+    /// Whether no unit of the environment has something going on: asked in each round, so that nobody
+    /// is looked at for it.
     pub(super) fn is_quiet(&self, environment: &EnvironmentName) -> bool {
-        let busy = |towed: &Arc<Towed>| towed.memory().in_flight.contains_key(environment);
-        !self.pipelines.iter().any(busy)
+        let acting = self.acting.get(environment);
+        acting.is_none_or(|acting| Arc::strong_count(acting) == 1)
     }
 }
 

@@ -14,6 +14,7 @@ mod person;
 mod pulse;
 mod removed;
 mod request;
+mod rest;
 mod show;
 mod words;
 
@@ -42,6 +43,7 @@ use crate::observe::{Intervals, Observatory, Outside};
 use crate::plan::{self, Decision, Learned, Plan, Reason, Step, Waiting, World};
 use crate::smoke::Probe;
 use failing::Failing;
+use rest::rest;
 use show::Show;
 
 /// Events kept for a watcher that is slow to take them.
@@ -49,9 +51,6 @@ const EVENTS: usize = 4096;
 
 /// Nothing waits for tags: those that could not be made are left alone for a while.
 const TAGS_AGAIN: Duration = Duration::from_secs(60);
-
-/// The longest a pipeline rests: a timer that cannot be represented still ends.
-const REST_MAX: Duration = Duration::from_secs(3600);
 
 /// Tows the releases of a set of pipelines.
 pub struct Reconciler {
@@ -70,6 +69,8 @@ pub struct Reconciler {
     board: Board,
     events: broadcast::Sender<Event>,
     tagging: tokio::sync::Mutex<()>,
+    /// Per environment something that each effect on its way there holds a share of.
+    acting: BTreeMap<EnvironmentName, Arc<()>>,
     pulse: Arc<Pulse>,
 }
 
@@ -109,9 +110,9 @@ struct Memory {
 }
 
 /// An effect on its way. Only one that merely asks may be ended before it is done.
-#[derive(Default)]
 struct InFlight {
     asking: Option<Asking>,
+    _acting: Option<Arc<()>>,
 }
 
 /// Smoke tests on their way.
@@ -139,6 +140,9 @@ impl Reconciler {
                 Arc::new(Writer::new(repository.clone(), author.clone())),
             )
         });
+        let environments = pipelines.iter().flat_map(|it| &it.environments);
+        let acting = environments.map(|it| (it.name.clone(), Arc::default()));
+        let acting = acting.collect();
         let towed = pipelines.into_iter().map(Towed::new).map(Arc::new);
         Self {
             pipelines: towed.collect(),
@@ -154,6 +158,7 @@ impl Reconciler {
             board: Board::default(),
             events: broadcast::channel(EVENTS).0,
             tagging: tokio::sync::Mutex::default(),
+            acting,
             pulse: Arc::default(),
         }
     }
@@ -262,9 +267,11 @@ impl Reconciler {
             });
         }
         self.look_again(towed, &plan);
-        let look_up = self.look_up(towed, &world, effects, now);
+        let open = self.observatory.unresolved(&towed.pipeline, &world);
+        let is_looked_up = open.is_empty() || towed.memory().looked_up;
+        let look_up = self.look_up(towed, open, effects, now);
         let rest = rest(&plan, now).min(look_up);
-        self.post(towed, &world, plan);
+        self.post(towed, &world, plan, is_looked_up);
         rest
     }
 
@@ -298,7 +305,9 @@ impl Reconciler {
                 let again = self.show(towed, shows, now).await;
                 towed.memory().end_showing(again);
             }
-            self.post(towed, &world, plan);
+            let open = self.observatory.unresolved(&towed.pipeline, &world);
+            let is_looked_up = open.is_empty() || towed.memory().looked_up;
+            self.post(towed, &world, plan, is_looked_up);
         }
         steps
     }
@@ -364,19 +373,20 @@ impl Reconciler {
                     }),
                     _ => None,
                 };
-                memory
-                    .in_flight
-                    .insert(unit.environment.clone(), InFlight { asking });
+                let in_flight = InFlight {
+                    asking,
+                    _acting: self.acting.get(&unit.environment).cloned(),
+                };
+                memory.in_flight.insert(unit.environment.clone(), in_flight);
                 due.push((unit.environment.clone(), Step::clone(step), end));
             }
         }
         due
     }
 
-    fn post(&self, towed: &Towed, world: &World, plan: Plan) {
+    fn post(&self, towed: &Towed, world: &World, plan: Plan, is_looked_up: bool) {
         let busy = towed.memory().is_busy();
-        let tried = self.observatory.is_tried(&towed.pipeline);
-        let tried = tried && self.is_looked_up(towed, world);
+        let tried = self.observatory.is_tried(&towed.pipeline) && is_looked_up;
         let records = world.units.iter().filter_map(|(environment, view)| {
             let records = view.infra.read().ok()?.records.as_ref().ok()?;
             Some((environment.clone(), records.clone()))
@@ -474,17 +484,4 @@ impl Asking {
             Decision::Waiting(_) => false,
         }
     }
-}
-
-/// Until the first moment at which time alone changes something.
-fn rest(plan: &Plan, now: Timestamp) -> Duration {
-    let next = plan.units.iter().filter_map(|unit| match &unit.decision {
-        Decision::Waiting(waiting) => waiting.next,
-        Decision::Step(_) => None,
-    });
-    let left = next.min().map(|next| next.duration_since(now));
-    left.map_or(REST_MAX, |left| {
-        Duration::try_from(left).unwrap_or_default()
-    })
-    .min(REST_MAX)
 }
