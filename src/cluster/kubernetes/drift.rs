@@ -135,7 +135,7 @@ async fn ask(
     stated["metadata"]["resourceVersion"] = live["metadata"]["resourceVersion"].clone();
     let body = stated.to_string().into_bytes();
     let fields = match sender.apply(&target, patch, body).await {
-        Ok(reply) => compare::differences(&live, &reply.value),
+        Ok(reply) => compare::differences(&live, &reply.value()?),
         Err(refusal @ (Refusal::Unavailable { .. } | Refusal::Stale | Refusal::Replaced)) => {
             return Err(refusal);
         }

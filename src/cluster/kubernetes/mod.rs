@@ -32,7 +32,6 @@ use async_trait::async_trait;
 use futures_util::future::join_all;
 use jiff::Timestamp;
 use kube::Client;
-use serde_json::Value;
 
 pub use self::place::Place;
 
@@ -371,8 +370,8 @@ impl Sight for KubernetesCluster {
         self.watch.seen(object)
     }
 
-    fn returned(&self, object: Value) {
-        self.watch.learn(&object);
+    fn returned(&self, object: &str) {
+        self.watch.learn(object);
     }
 
     fn deleted(&self, object: &ObjectRef, uid: &str) {

@@ -2,6 +2,7 @@
 //! and who asks for what there.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -77,11 +78,13 @@ impl Place {
         }
         let mut asked = self.asked();
         for reference in &gone {
-            if let Some(count) = asked.counts.get_mut(&hashed(reference)) {
-                *count = count.saturating_sub(1);
+            if let Entry::Occupied(mut count) = asked.counts.entry(hashed(reference)) {
+                *count.get_mut() -= 1;
+                if *count.get() == 0 {
+                    count.remove();
+                }
             }
         }
-        asked.counts.retain(|_, count| *count > 0);
         for reference in &new {
             *asked.counts.entry(hashed(reference)).or_default() += 1;
         }

@@ -209,7 +209,7 @@ impl Trying<'_> {
         };
         let body = stated.to_string().into_bytes();
         let reply = self.sender.apply(target, patch, body).await?;
-        Ok(reply.value)
+        reply.value()
     }
 
     fn error(&self, reference: &ObjectRef, refusal: Refusal) -> ClusterError {

@@ -10,9 +10,12 @@ use std::sync::Arc;
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{Method, Request, StatusCode};
 use http_body::Body as _;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Client;
 use kube::client::Body;
 use kube::core::Status;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::Value;
 use tokio::sync::Semaphore;
 
@@ -123,8 +126,29 @@ pub(super) struct Deletion<'a> {
 pub(super) struct Reply {
     /// Whether it was made by the request.
     pub(super) created: bool,
-    /// What was asked for: the object, or its metadata.
-    pub(super) value: Value,
+    /// What was asked for: the object, or its metadata. It is JSON.
+    pub(super) text: String,
+}
+
+impl Reply {
+    /// What was asked for.
+    pub(super) fn value(&self) -> Result<Value, Refusal> {
+        serde_json::from_str(&self.text).map_err(not_json)
+    }
+
+    /// The metadata of what was asked for: the rest is not looked at.
+    pub(super) fn metadata(&self) -> Result<ObjectMeta, Refusal> {
+        #[derive(Deserialize)]
+        struct Head {
+            metadata: ObjectMeta,
+        }
+        let head = serde_json::from_str::<Head>(&self.text);
+        head.map(|head| head.metadata)
+            .map_err(|error| Refusal::Unavailable {
+                detail: format!("its answer has no metadata that can be read: {error}"),
+                retry_after: None,
+            })
+    }
 }
 
 /// Who sends requests, and how many at once.
@@ -169,9 +193,20 @@ impl<'a> Sender<'a> {
 
     /// Reads an object, if it is there.
     pub(super) async fn get(&self, target: &Target, view: View) -> Result<Option<Value>, Refusal> {
+        let found = self.find(target, view).await?;
+        found.map(|reply| reply.value()).transpose()
+    }
+
+    /// Reads an object's metadata, if it is there.
+    pub(super) async fn metadata(&self, target: &Target) -> Result<Option<ObjectMeta>, Refusal> {
+        let found = self.find(target, View::Metadata).await?;
+        found.map(|reply| reply.metadata()).transpose()
+    }
+
+    async fn find(&self, target: &Target, view: View) -> Result<Option<Reply>, Refusal> {
         let request = Request::get(target.path());
         match self.send(target, request, view, Vec::new()).await {
-            Ok(reply) => Ok(Some(reply.value)),
+            Ok(reply) => Ok(Some(reply)),
             Err(Refusal::Missing) => Ok(None),
             Err(refusal) => Err(refusal),
         }
@@ -197,7 +232,7 @@ impl<'a> Sender<'a> {
         let body = options.to_string().into_bytes();
         match self.send(target, request, View::Whole, body).await {
             // What still has something to finish is answered as the object it is.
-            Ok(reply) => Ok(reply.value["metadata"]["deletionTimestamp"].is_null()),
+            Ok(reply) => Ok(reply.value()?["metadata"]["deletionTimestamp"].is_null()),
             Err(Refusal::Missing) => Ok(true),
             Err(refusal) => Err(refusal),
         }
@@ -226,13 +261,12 @@ impl<'a> Sender<'a> {
         let status = answer.status();
         let body = read(answer.into_body()).await?;
         if status.is_success() {
-            let value = serde_json::from_slice(&body).map_err(|error| Refusal::Unavailable {
-                detail: format!("its answer is not JSON: {error}"),
-                retry_after: None,
-            })?;
+            // Whether it is what an API server answers: few read all that is in it.
+            serde_json::from_slice::<IgnoredAny>(&body).map_err(not_json)?;
+            let text = String::from_utf8(body).map_err(not_json)?;
             return Ok(Reply {
                 created: status == StatusCode::CREATED,
-                value,
+                text,
             });
         }
         let said = serde_json::from_slice::<Status>(&body)
@@ -246,6 +280,13 @@ impl<'a> Sender<'a> {
             secret: target.secret,
         };
         Err(judge(status.as_u16(), &said, about))
+    }
+}
+
+fn not_json(error: impl std::fmt::Display) -> Refusal {
+    Refusal::Unavailable {
+        detail: format!("its answer is not JSON: {error}"),
+        retry_after: None,
     }
 }
 

@@ -92,11 +92,22 @@ struct State {
 }
 
 impl State {
-    /// What is known to be out there, or to be on its way by applies that made sure of the parent.
-    fn known(&self, sight: &dyn Sight) -> Option<Members> {
-        let there = sight.members()?;
-        let under_way = self.relied_on.iter();
-        Some(under_way.fold(there, |known, relied_on| known.with(relied_on)))
+    /// Whether some of these are not known to be out there, nor to be on their way by applies that made
+    /// sure of the parent: as far as that is known.
+    fn are_news(&self, wanted: &Members, sight: &dyn Sight) -> bool {
+        let Some(there) = sight.members() else {
+            return false;
+        };
+        let mut left = wanted.without(&there);
+        // A thousand applies may rely on the same: the first of them tells.
+        let mut under_way = self.relied_on.iter();
+        while left != Members::default() {
+            match under_way.next() {
+                Some(relied_on) => left = left.without(relied_on),
+                None => return true,
+            }
+        }
+        false
     }
 }
 
@@ -192,14 +203,14 @@ impl ApplySet {
         let members = Arc::new(wanted.with(surplus));
         let (holding, is_first) = {
             let mut state = locked(&self.state);
-            let known = state.known(keeper.sight);
+            let are_news = state.are_news(wanted, keeper.sight);
             // Relied on first and looked up then, so that nobody takes it out in between.
             state.relied_on.push(members.clone());
             let holding = Holding {
                 state: &self.state,
                 members: members.clone(),
             };
-            (holding, known.is_some_and(|known| !known.hold(wanted)))
+            (holding, are_news)
         };
         if is_first {
             let _writing = self.writing.lock().await;
@@ -325,7 +336,7 @@ impl ApplySet {
             let body = self.body(&parent, &members).to_string().into_bytes();
             match sender.apply(&target, patch, body).await {
                 Ok(reply) => {
-                    locked(&self.state).parent = Some(self.read(&reply.value)?);
+                    locked(&self.state).parent = Some(self.read(&reply.value()?)?);
                     return Ok(());
                 }
                 Err(Refusal::Stale) => {}

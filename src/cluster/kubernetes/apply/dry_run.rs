@@ -8,7 +8,6 @@
 use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use serde_json::Value;
 use tokio::time::Instant;
 
 use super::conflicts;
@@ -99,7 +98,7 @@ impl Hand<'_> {
                 match self.sender.edit(target, &takeover.patch).await {
                     Err(Refusal::Stale) => continue,
                     Err(refusal) => return Err(refusal),
-                    Ok(reply) => item.written(metadata_of(&reply.value)?),
+                    Ok(reply) => item.written(reply.metadata()?),
                 }
                 let taken = takeover.taken.into_iter().map(|(manager, fields)| Taken {
                     object: item.object.reference.clone(),
@@ -168,7 +167,7 @@ impl Hand<'_> {
         }
         let mut way = Way::Apply { force: false };
         if !reply.created {
-            let metadata = metadata_of(&reply.value)?;
+            let metadata = reply.metadata()?;
             if may_inherit && self.heirs().any(&metadata) {
                 return Ok(Looked::Inherits);
             }
@@ -253,8 +252,8 @@ impl Hand<'_> {
     /// Reads the live object's metadata, and has the item stand on its version, if it is still what the
     /// plan saw but for its status and what managers noted of it.
     pub(super) async fn moved(&self, item: &mut Item<'_>) -> Result<ObjectMeta, Refusal> {
-        let found = self.sender.get(item.target()?, View::Metadata).await?;
-        let metadata = metadata_of(&found.ok_or(Refusal::Replaced)?)?;
+        let found = self.sender.metadata(item.target()?).await?;
+        let metadata = found.ok_or(Refusal::Replaced)?;
         item.stand_on(&metadata)?;
         Ok(metadata)
     }
@@ -288,12 +287,4 @@ impl Item<'_> {
         self.uid.clone_from(&metadata.uid);
         Ok(())
     }
-}
-
-fn metadata_of(value: &Value) -> Result<ObjectMeta, Refusal> {
-    use serde::Deserialize as _;
-    ObjectMeta::deserialize(&value["metadata"]).map_err(|error| Refusal::Unavailable {
-        detail: format!("its answer has no metadata that can be read: {error}"),
-        retry_after: None,
-    })
 }

@@ -29,7 +29,6 @@ use futures_util::stream;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Client;
-use serde_json::Value;
 use tokio::sync::Semaphore;
 
 use self::dry_run::Looked;
@@ -109,8 +108,8 @@ pub trait Sight: Send + Sync {
     /// An object as it was last seen.
     fn seen(&self, object: &ObjectRef) -> Option<Seen>;
 
-    /// The server answered with this object, whole.
-    fn returned(&self, object: Value);
+    /// The server answered with this object, whole: its JSON.
+    fn returned(&self, object: &str);
 
     /// The server deleted this object.
     fn deleted(&self, object: &ObjectRef, uid: &str);

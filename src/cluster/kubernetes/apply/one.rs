@@ -49,7 +49,7 @@ impl Hand<'_> {
         };
         let body = item.body(self)?;
         let reply = self.sender.apply(item.target()?, patch, body).await?;
-        self.context.sight.returned(reply.value);
+        self.context.sight.returned(&reply.text);
         Ok(())
     }
 

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::Moment;
 use super::facts::{Key, Uid};
-use super::store::Store;
+use super::store::{Store, Unsettled};
 use crate::cluster::kubernetes::health::{
     Around, EventFacts, Evidence, PodFacts, RevisionFacts, evidence,
 };
@@ -123,7 +123,7 @@ impl Store {
     /// The namespaces in which something is not settled that pods or events may explain.
     pub(super) fn unexplained(&self) -> Vec<Arc<str>> {
         let mut namespaces: Vec<Arc<str>> = Vec::new();
-        for (kind, key) in &self.unsettled {
+        for (kind, key) in self.unsettled.keys() {
             let watched = &self.kinds[*kind].kind;
             let named = (watched.group.as_str(), watched.kind.as_str());
             if EXPLAINED.contains(&named) && !namespaces.contains(&key.namespace) {
@@ -195,11 +195,11 @@ impl Store {
     /// Looks again at the namespace's objects of these uids.
     fn look_again_at(&mut self, namespace: &str, uids: &[Box<str>], now: Moment) {
         let uids: Vec<Uid> = uids.iter().map(|uid| Uid::new(uid)).collect();
-        let is_meant = |(kind, key): &&(usize, Key)| {
-            let facts = self.facts(*kind, key);
-            *key.namespace == *namespace && facts.is_some_and(|facts| uids.contains(&facts.uid))
+        let is_meant = |((_, key), unsettled): &(&(usize, Key), &Unsettled)| {
+            uids.contains(&unsettled.uid) && *key.namespace == *namespace
         };
-        let meant: Vec<(usize, Key)> = self.unsettled.iter().filter(is_meant).cloned().collect();
+        let meant = self.unsettled.iter().filter(is_meant);
+        let meant: Vec<(usize, Key)> = meant.map(|(at, _)| at.clone()).collect();
         for (kind, key) in meant {
             self.look_again_and_tell(kind, &key, now);
         }
@@ -207,11 +207,12 @@ impl Store {
 
     /// Looks again at everything whose time has come.
     pub(super) fn look_again_by_time(&mut self, now: Moment) {
-        let is_due = |(kind, key): &&(usize, Key)| {
-            let next = self.facts(*kind, key).and_then(|facts| facts.next_look());
+        let is_due = |(_, unsettled): &(&(usize, Key), &Unsettled)| {
+            let next = unsettled.next_look;
             next.is_some_and(|next| next <= now.there)
         };
-        let due: Vec<(usize, Key)> = self.unsettled.iter().filter(is_due).cloned().collect();
+        let due = self.unsettled.iter().filter(is_due);
+        let due: Vec<(usize, Key)> = due.map(|(at, _)| at.clone()).collect();
         for (kind, key) in due {
             self.look_again_and_tell(kind, &key, now);
         }
@@ -230,7 +231,7 @@ impl Store {
 
     /// When the next object may change by time alone.
     pub(super) fn next_look(&self) -> Option<Timestamp> {
-        let next = |(kind, key): &(usize, Key)| self.facts(*kind, key)?.next_look();
-        self.unsettled.iter().filter_map(next).min()
+        let unsettled = self.unsettled.values();
+        unsettled.filter_map(|it| it.next_look).min()
     }
 }

@@ -4,10 +4,9 @@ use std::num::NonZeroI64;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::Value;
 use tokio::time::Instant;
 
-use super::facts::{Finding, OwnedState, Suspicion, Version};
+use super::facts::{Finding, Key, OwnedState, Suspicion, Version};
 use super::view::{Suspect, Unread, asked_for};
 use super::{Watch, progress};
 use crate::cluster::Member;
@@ -149,7 +148,7 @@ impl Watch {
     }
 
     /// Takes an object that the server answered.
-    pub(in crate::cluster::kubernetes) fn learn(&self, object: &Value) {
+    pub(in crate::cluster::kubernetes) fn learn(&self, object: &str) {
         let now = self.shared.moment();
         self.shared.store().learn(object, now);
         self.shared.spread();
@@ -187,10 +186,15 @@ impl Watch {
                 "" => watched.kind.kind.clone(),
                 group => format!("{}.{group}", watched.kind.kind),
             };
-            for key in watched.objects.keys() {
-                members.kinds.insert(name.clone());
-                if !key.namespace.is_empty() {
-                    members.namespaces.insert(key.namespace.to_string());
+            if !watched.objects.is_empty() {
+                members.kinds.insert(name);
+            }
+            // Asked by each apply: in their order the keys of a namespace follow one another.
+            let mut last = "";
+            for Key { namespace, .. } in watched.objects.keys() {
+                if **namespace != *last {
+                    members.namespaces.insert(namespace.to_string());
+                    last = namespace;
                 }
             }
         }

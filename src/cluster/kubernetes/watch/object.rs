@@ -18,6 +18,17 @@ pub(in crate::cluster::kubernetes) struct Head<'a> {
     spec: Option<&'a RawValue>,
 }
 
+/// The same of an object that says what kind it is.
+#[derive(Debug, Deserialize)]
+pub(super) struct Named<'a> {
+    #[serde(borrow, rename = "apiVersion")]
+    api_version: Cow<'a, str>,
+    #[serde(borrow)]
+    pub(super) kind: Cow<'a, str>,
+    #[serde(borrow)]
+    pub(super) metadata: Metadata<'a>,
+}
+
 /// See [`Head`].
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -112,6 +123,18 @@ impl<'a> Head<'a> {
     pub(in crate::cluster::kubernetes) fn service_type(&self) -> Option<String> {
         let spec: ServiceSpec = serde_json::from_str(self.spec?.get()).ok()?;
         spec.kind
+    }
+}
+
+impl<'a> Named<'a> {
+    pub(super) fn read(text: &'a str) -> serde_json::Result<Self> {
+        serde_json::from_str(text)
+    }
+
+    /// The group of its kind.
+    pub(super) fn group(&self) -> &str {
+        let group = self.api_version.split_once('/');
+        group.map_or("", |(group, _)| group)
     }
 }
 

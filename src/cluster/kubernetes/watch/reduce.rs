@@ -165,8 +165,11 @@ impl Store {
         if changed {
             facts.steady_since = facts.version.number();
         }
+        let at = (kind, key.clone());
         if is_settled {
-            self.unsettled.remove(&(kind, key.clone()));
+            self.unsettled.remove(&at);
+        } else if let Some(unsettled) = self.unsettled.get_mut(&at) {
+            unsettled.next_look = next;
         }
         changed
     }

@@ -6,13 +6,13 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use serde_json::Value;
+use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::Moment;
 use super::around::Surroundings;
 use super::facts::{Facts, Key, Marked, Uid, Version};
-use super::object::Head;
+use super::object::{Head, Named};
 use crate::cluster::kubernetes::health::{Definition, Rules};
 use crate::cluster::kubernetes::kinds::Kind;
 use crate::cluster::kubernetes::marks::Set;
@@ -32,7 +32,7 @@ pub(super) struct Store {
     /// How many objects carry an application's mark.
     pub(super) counts: HashMap<Arc<ApplicationName>, usize>,
     /// Objects whose health may change without them.
-    pub(super) unsettled: BTreeSet<(usize, Key)>,
+    pub(super) unsettled: BTreeMap<(usize, Key), Unsettled>,
     /// What pods, revisions and events tell, by namespace.
     pub(super) around: HashMap<Arc<str>, Surroundings>,
     pub(super) parent: Parent,
@@ -75,6 +75,15 @@ pub(super) struct Scope {
     epoch: u32,
 }
 
+/// What is asked of each object that is not settled when anything around it changes: a thousand of them
+/// are not looked up for it.
+#[derive(Debug)]
+pub(super) struct Unsettled {
+    pub(super) uid: Uid,
+    /// When time alone may change its health.
+    pub(super) next_look: Option<Timestamp>,
+}
+
 /// How far a listing is.
 #[derive(Debug, Clone, Default)]
 pub(super) enum Progress {
@@ -109,7 +118,7 @@ impl Store {
             kinds: Vec::new(),
             desired: HashMap::new(),
             counts: HashMap::new(),
-            unsettled: BTreeSet::new(),
+            unsettled: BTreeMap::new(),
             around: HashMap::new(),
             parent: Parent::default(),
             changed: BTreeSet::new(),
@@ -252,25 +261,30 @@ impl Store {
     }
 
     /// Takes an object that the server answered, if it is of the set and its kind is followed.
-    pub(super) fn learn(&mut self, object: &Value, now: Moment) {
-        let group = object["apiVersion"].as_str().unwrap_or_default();
-        let group = group.split_once('/').map_or("", |(group, _)| group);
-        let kind = object["kind"].as_str().unwrap_or_default();
-        let set = &object["metadata"]["labels"][crate::cluster::kubernetes::marks::PART_OF];
-        let Some(kind) = self.kind(group, kind).filter(|_| *set == self.set.id) else {
-            return;
-        };
-        let namespace = object["metadata"]["namespace"].as_str();
-        let scopes = &self.kinds[kind].scopes;
-        let scope = scopes
-            .iter()
-            .position(|it| it.namespace.is_none() || it.namespace.as_deref() == namespace);
-        if let Some(scope) = scope {
-            let put = self.put(At { kind, scope }, &object.to_string(), now);
-            if let Err(error) = put {
-                tracing::warn!(%error, "an object that was answered cannot be read");
-            }
+    pub(super) fn learn(&mut self, object: &str, now: Moment) {
+        if let Err(error) = self.try_learn(object, now) {
+            tracing::warn!(%error, "an object that was answered cannot be read");
         }
+    }
+
+    fn try_learn(&mut self, object: &str, now: Moment) -> serde_json::Result<()> {
+        let named = Named::read(object)?;
+        let Some(kind) = self.kind(named.group(), &named.kind) else {
+            return Ok(());
+        };
+        if named.metadata.labels.part_of.as_ref() != Some(&self.set.id) {
+            return Ok(());
+        }
+        let namespace = &named.metadata.namespace;
+        let scopes = &self.kinds[kind].scopes;
+        let scope = scopes.iter().position(|it| {
+            let followed = it.namespace.as_deref();
+            followed.is_none_or(|followed| followed == namespace)
+        });
+        if let Some(scope) = scope {
+            self.put(At { kind, scope }, object, now)?;
+        }
+        Ok(())
     }
 
     /// Where an object would be, if its kind is followed.
@@ -325,10 +339,16 @@ impl Store {
             }
         }
         self.count(before.as_ref(), Some(&facts));
-        match facts.content().is_some() {
-            true => self.unsettled.insert((at.kind, key.clone())),
-            false => self.unsettled.remove(&(at.kind, key.clone())),
-        };
+        match facts.content() {
+            Some(_) => drop(self.unsettled.insert(
+                (at.kind, key.clone()),
+                Unsettled {
+                    uid: facts.uid.clone(),
+                    next_look: facts.next_look(),
+                },
+            )),
+            None => drop(self.unsettled.remove(&(at.kind, key.clone()))),
+        }
         self.kinds[at.kind].objects.insert(key, facts);
     }
 

@@ -62,7 +62,8 @@ impl Sight for Known {
         self.seen.lock().unwrap().get(object).cloned()
     }
 
-    fn returned(&self, object: Value) {
+    fn returned(&self, object: &str) {
+        let object = serde_json::from_str(object).unwrap();
         self.returned.lock().unwrap().push(object);
     }
 
