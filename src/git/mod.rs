@@ -28,7 +28,7 @@ mod wire;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
-pub use credential::{Credential, secret_of};
+pub use credential::{Credential, Given, NoToken, Tokens, secret_of};
 pub use delta::Delta;
 pub use draft::{Draft, Edit};
 pub use error::{GitError, MESSAGE_BYTES_MAX, printable};

@@ -71,7 +71,7 @@ pub struct Outside {
     pub probe: Arc<dyn Probe>,
 }
 
-/// How often sources are read without being told to.
+/// How often sources are read without being told to, and how long doing anything about it may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Intervals {
     /// Git repositories.
@@ -82,6 +82,8 @@ pub struct Intervals {
     pub cluster: Duration,
     /// Forges.
     pub forge: Duration,
+    /// How long a turn of a loop may take: rounds and looks do not wait for anything within one.
+    pub turn: Duration,
 }
 
 impl Default for Intervals {
@@ -92,6 +94,7 @@ impl Default for Intervals {
             registry: half_a_minute,
             cluster: half_a_minute,
             forge: half_a_minute,
+            turn: Duration::from_secs(60),
         }
     }
 }

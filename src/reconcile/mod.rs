@@ -15,6 +15,7 @@ mod pulse;
 mod removed;
 mod request;
 mod show;
+mod timetable;
 mod words;
 
 use std::collections::BTreeMap;
@@ -154,7 +155,7 @@ impl Reconciler {
             board: Board::default(),
             events: broadcast::channel(EVENTS).0,
             tagging: tokio::sync::Mutex::default(),
-            pulse: Arc::default(),
+            pulse: Arc::new(Pulse::new(intervals.turn)),
         }
     }
 
