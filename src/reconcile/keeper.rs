@@ -14,10 +14,12 @@ use super::pulse::Beat;
 use super::timetable::Timetable;
 use crate::clock;
 use crate::forge::Requests;
+use crate::model::catalogue::Tags;
 use crate::observe::{
-    Bell, HistorySource, InfraSource, LiveSource, RequestSource, Snapshot, Stale, TagSource,
+    Bell, History, HistorySource, InfraSource, LiveSource, RequestSource, Snapshot, Source,
+    TagSource,
 };
-use crate::plan::Observed;
+use crate::plan::{Live, Observed};
 
 /// How long none of the looks that are on their way may end: a large repository over a thin line. Whatever
 /// sends nothing ends long before.
@@ -25,24 +27,29 @@ const READ_MAX: Duration = Duration::from_secs(30 * 60);
 
 /// A source that is read in the background.
 pub(super) trait Kept: Send + Sync {
-    /// What is known of news, beside that there are some.
-    type News: Send;
+    /// What it holds.
+    type Value: Clone + PartialEq + Send + Sync;
 
-    /// Whether it may have changed.
-    fn stale(&self) -> &Stale;
+    /// Whether nobody may tell when it changes: one that did so unheard is then read more often for a while.
+    const PACED: bool;
 
-    /// How long it may be left alone, if nothing is heard of it.
-    fn rest(&self, interval: Duration, now: Timestamp) -> Duration;
+    /// Where it is kept.
+    fn source(&self) -> &Source<Self::Value>;
 
-    /// Reads it; gives something where there is news.
-    fn look(&self, now: Timestamp) -> impl Future<Output = Option<Self::News>> + Send;
+    /// Reads it; says whether there is news.
+    fn read(&self, now: Timestamp) -> impl Future<Output = bool> + Send;
+
+    /// How often it is read, where it has its own limits.
+    fn interval(&self, configured: Duration) -> Duration {
+        configured
+    }
 }
 
-/// Keeps these sources until stopped. `news` is called for each that has some.
+/// Keeps these sources until stopped. `news` is called for each that has some, with what was known before.
 pub(super) async fn keep<S: Kept>(
     sources: Vec<Arc<S>>,
     interval: Duration,
-    news: impl Fn(&S, S::News),
+    news: impl Fn(&S, Observed<S::Value>),
     beat: Beat,
     stop: CancellationToken,
 ) {
@@ -51,7 +58,7 @@ pub(super) async fn keep<S: Kept>(
     let mut ended = Instant::now();
     let mut table = Timetable::new(sources.len(), ended);
     for (index, source) in sources.iter().enumerate() {
-        source.stale().ring(&bell, index);
+        source.source().stale().ring(&bell, index);
     }
     loop {
         let now = Instant::now();
@@ -65,8 +72,8 @@ pub(super) async fn keep<S: Kept>(
         bell.take().into_iter().for_each(|index| table.hear(index));
         while let Some(index) = table.next(now) {
             let source = sources[index].clone();
-            beat.read(source.stale().clear());
-            reading.push(async move { (index, source.look(clock::now()).await) });
+            beat.read(source.source().stale().clear());
+            reading.push(async move { (index, look(&*source, clock::now()).await) });
         }
         let due = table.due();
         let rest = due.map(|due| due.saturating_duration_since(now));
@@ -86,10 +93,11 @@ pub(super) async fn keep<S: Kept>(
             Some((index, found)) = reading.next() => {
                 ended = Instant::now();
                 let source = &sources[index];
-                if let Some(found) = found {
-                    news(source, found);
+                if let Some(before) = found {
+                    news(source, before);
                 }
-                let rest = || source.rest(interval, clock::now());
+                let source = source.source();
+                let rest = || source.rest(sources[index].interval(interval), clock::now());
                 let rest = (!source.stale().is()).then(rest);
                 table.read(index, rest, ended);
             }
@@ -101,96 +109,82 @@ pub(super) async fn keep<S: Kept>(
     beat.ends();
 }
 
+/// Reads one; gives what was known before, where there is news.
+async fn look<S: Kept>(it: &S, now: Timestamp) -> Option<Observed<S::Value>> {
+    let before = it.source().observed();
+    let news = it.read(now).await;
+    if S::PACED {
+        it.source().looked(&before, news, now);
+    }
+    news.then_some(before)
+}
+
 impl Kept for RequestSource {
-    /// What was known before.
-    type News = Observed<Arc<Requests>>;
+    type Value = Arc<Requests>;
+    const PACED: bool = false;
 
-    fn stale(&self) -> &Stale {
-        self.source.stale()
+    fn source(&self) -> &Source<Self::Value> {
+        &self.source
     }
 
-    fn rest(&self, interval: Duration, now: Timestamp) -> Duration {
-        self.source.rest(interval, now)
-    }
-
-    async fn look(&self, now: Timestamp) -> Option<Self::News> {
-        let before = self.source.observed();
-        self.read(now).await.then_some(before)
+    async fn read(&self, now: Timestamp) -> bool {
+        Self::read(self, now).await
     }
 }
 
 impl Kept for InfraSource {
-    /// What was known before.
-    type News = Observed<Arc<Snapshot>>;
+    type Value = Arc<Snapshot>;
+    const PACED: bool = true;
 
-    fn stale(&self) -> &Stale {
-        self.source.stale()
+    fn source(&self) -> &Source<Self::Value> {
+        &self.source
     }
 
-    fn rest(&self, interval: Duration, now: Timestamp) -> Duration {
-        self.source.rest(interval, now)
-    }
-
-    async fn look(&self, now: Timestamp) -> Option<Self::News> {
-        let before = self.source.observed();
-        let news = self.read(now).await;
-        self.source.looked(&before, news, now);
-        news.then_some(before)
+    async fn read(&self, now: Timestamp) -> bool {
+        Self::read(self, now).await
     }
 }
 
 impl Kept for TagSource {
-    type News = ();
+    type Value = Arc<Tags>;
+    const PACED: bool = true;
 
-    fn stale(&self) -> &Stale {
-        self.source.stale()
+    fn source(&self) -> &Source<Self::Value> {
+        &self.source
     }
 
-    fn rest(&self, interval: Duration, now: Timestamp) -> Duration {
-        let interval = self.reader.again_after().unwrap_or(interval);
-        self.source.rest(interval, now)
+    async fn read(&self, now: Timestamp) -> bool {
+        Self::read(self, now).await
     }
 
-    async fn look(&self, now: Timestamp) -> Option<()> {
-        let before = self.source.observed();
-        let news = self.read(now).await;
-        self.source.looked(&before, news, now);
-        news.then_some(())
+    fn interval(&self, configured: Duration) -> Duration {
+        self.reader.again_after().unwrap_or(configured)
     }
 }
 
 impl Kept for HistorySource {
-    type News = ();
+    type Value = Arc<History>;
+    const PACED: bool = true;
 
-    fn stale(&self) -> &Stale {
-        self.source.stale()
+    fn source(&self) -> &Source<Self::Value> {
+        &self.source
     }
 
-    fn rest(&self, interval: Duration, now: Timestamp) -> Duration {
-        self.source.rest(interval, now)
-    }
-
-    async fn look(&self, now: Timestamp) -> Option<()> {
-        let before = self.source.observed();
-        let news = self.read(now).await;
-        self.source.looked(&before, news, now);
-        news.then_some(())
+    async fn read(&self, now: Timestamp) -> bool {
+        Self::read(self, now).await
     }
 }
 
 impl Kept for LiveSource {
-    type News = ();
+    type Value = Arc<Live>;
+    const PACED: bool = false;
 
-    fn stale(&self) -> &Stale {
-        self.source.stale()
+    fn source(&self) -> &Source<Self::Value> {
+        &self.source
     }
 
-    fn rest(&self, interval: Duration, now: Timestamp) -> Duration {
-        self.source.rest(interval, now)
-    }
-
-    async fn look(&self, now: Timestamp) -> Option<()> {
-        self.read(now).await.then_some(())
+    async fn read(&self, now: Timestamp) -> bool {
+        Self::read(self, now).await
     }
 }
 

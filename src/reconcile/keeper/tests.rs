@@ -119,16 +119,20 @@ impl<S: Kept> Group<S> {
     /// Reads what is due, as [`keep`] does. Whether there was news.
     async fn go(&mut self, at: Instant, now: Timestamp) -> bool {
         for (index, source) in self.sources.iter().enumerate() {
-            if source.stale().is() {
+            if source.source().stale().is() {
                 self.table.hear(index);
             }
         }
         let mut news = false;
         while let Some(index) = self.table.next(at) {
             let source = &self.sources[index];
-            source.stale().clear();
-            news |= source.look(now).await.is_some();
-            self.table.read(index, Some(source.rest(POLL, now)), at);
+            source.source().stale().clear();
+            news |= look(&**source, now).await.is_some();
+            self.table.read(
+                index,
+                Some(source.source().rest(source.interval(POLL), now)),
+                at,
+            );
         }
         news
     }
