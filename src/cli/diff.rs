@@ -61,7 +61,11 @@ pub async fn run(args: &Args, setup: &Setup, out: &mut dyn Write) -> Result<u8> 
         Output::Table => table(&objects, out)?,
         form => form.write(&objects.iter().map(ObjectView::of).collect::<Vec<_>>(), out)?,
     }
-    let differs = !objects.iter().all(Tried::is_unchanged);
+    let stays = |it: &Tried| {
+        let simply = matches!(it.trial, Trial::Taken | Trial::Left(_));
+        it.diff.change == Change::Unchanged && simply
+    };
+    let differs = !objects.iter().all(stays);
     Ok(match args.exit_code && differs {
         true => exit::DIFFERS,
         false => exit::OK,

@@ -24,7 +24,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-pub use requests::{Found, Requests};
+pub use requests::{Found, Other, Requests};
 
 use crate::model::{CommitId, Digest, RequestPolicy};
 use crate::plan::Request;
@@ -152,8 +152,8 @@ pub trait ReadForge: Send + Sync {
     /// What people call it: host and repository.
     fn name(&self) -> &str;
 
-    /// The newest request from each branch whose name begins with `towpath/`: what was known before, and
-    /// what changed since. Costs one request, that servers answer from what they know, where nothing did.
+    /// The newest request from each branch whose name begins with `towpath/`, and every open one from
+    /// others: what was known before, and what changed since. Costs one request, that servers answer from what they know, where nothing did.
     ///
     /// # Errors
     /// [`ForgeError`].

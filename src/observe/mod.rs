@@ -13,6 +13,7 @@ mod history;
 mod infra;
 mod live;
 mod lookup;
+mod merging;
 mod moved;
 mod releases;
 mod removed;
@@ -34,6 +35,7 @@ pub use concerned::Concerned;
 pub use history::{History, HistoryReader};
 pub use infra::{InfraReader, Place, Snapshot};
 pub use live::LiveSource;
+pub use merging::WouldBe;
 pub use releases::TagReader;
 pub use requests::{Changed, RequestSource};
 pub use source::{Bell, Failed, Source, Stale};
@@ -186,6 +188,7 @@ impl Observatory {
                 let place = Place {
                     branch: environment.branch.clone(),
                     tags: environment.tags.clone(),
+                    queued: environment.gate == Gate::PullRequest,
                 };
                 of.insert(environment.name.clone(), place);
                 let url = &environment.repository;

@@ -33,7 +33,7 @@ use jiff::Timestamp;
 pub use person::{
     Adoption, Allowed, ForeignObject, adoption, approve_adoption, approve_prune, deletions,
 };
-pub use proof::{Proof, proof};
+pub use proof::{Proof, proof, proof_of};
 pub use step::{
     Apply, Change, Close, Disarm, Open, PlannedOn, Propose, Prune, Scope, Smoke, Statements, Step,
     Withdraw, Write,

@@ -10,6 +10,7 @@ mod failing;
 mod hear;
 mod keep;
 mod keeper;
+mod merging;
 mod person;
 mod pulse;
 mod removed;
@@ -43,6 +44,7 @@ use crate::observe::{Intervals, Observatory, Outside};
 use crate::plan::{self, Decision, Learned, Plan, Reason, Step, Waiting, World};
 use crate::smoke::Probe;
 use failing::Failing;
+use merging::Merging;
 use show::Show;
 
 /// Events kept for a watcher that is slow to take them.
@@ -65,6 +67,8 @@ pub struct Reconciler {
     writers: BTreeMap<RepositoryUrl, Arc<Writer>>,
     clusters: BTreeMap<EnvironmentName, SharedCluster>,
     forges: BTreeMap<RepositoryUrl, SharedForge>,
+    /// Of repositories with a gated branch, what others are about to merge.
+    merging: BTreeMap<RepositoryUrl, Arc<Merging>>,
     intervals: Intervals,
     /// When this process began.
     begun: Timestamp,
@@ -141,7 +145,10 @@ impl Reconciler {
             )
         });
         let towed = pipelines.into_iter().map(Towed::new).map(Arc::new);
+        let gated = observatory.requests.keys();
+        let merging = gated.map(|url| (url.clone(), Arc::default()));
         Self {
+            merging: merging.collect(),
             pipelines: towed.collect(),
             removed: Mutex::default(),
             looked_for_removed: AtomicBool::new(false),
@@ -201,6 +208,7 @@ impl Reconciler {
         let tasks = TaskTracker::new();
         self.keep_sources(&tasks, &stop);
         self.keep_removed(&tasks, &stop);
+        self.keep_merging(&tasks, &stop);
         for towed in &self.pipelines {
             let (this, towed) = (self.clone(), towed.clone());
             let (stop, effects) = (stop.clone(), tasks.clone());
@@ -300,6 +308,9 @@ impl Reconciler {
                 towed.memory().end_showing(again);
             }
             self.post(towed, &world, plan);
+        }
+        for url in self.merging.keys() {
+            self.judge(url, now).await;
         }
         steps
     }

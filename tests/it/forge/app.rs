@@ -1,8 +1,6 @@
 //! A GitHub App: the same tokens let its requests and git in, are replaced before they expire and once they
 //! are not accepted, and are shown nowhere.
 
-use std::io;
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use jiff::SignedDuration;
@@ -15,6 +13,7 @@ use towpath::git::{GitError, Push, Pushed, Repository};
 use towpath::model::RepositoryUrl;
 use towpath::observe::Outside;
 
+use crate::cli::towpath;
 use crate::github::{APP_KEY, Site};
 
 /// The repository that the App is installed for.
@@ -164,42 +163,28 @@ async fn an_app_that_is_shut_out_is_named_and_comes_back_by_itself() {
     bed.look().await.unwrap();
 }
 
-/// Everything that this thread logs.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-#[tokio::test]
+/// What the program logs and prints while an App is let in, shut out and told wrong things.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_log_shows_a_token_or_the_key() {
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::TRACE)
-        .with_writer(move || writer.clone())
-        .finish();
-    let guard = tracing::subscriber::set_default(subscriber);
     let bed = Bed::start().await;
-    bed.push("one").await.unwrap();
-    bed.ask().await.unwrap();
-    bed.site.github.set_token_lifetime(HOUR).await;
-    bed.push("two").await.unwrap();
-    bed.site
-        .github
-        .set_suspended(bed.site.installation, true)
-        .await;
-    drop((bed.look().await, bed.ask().await));
-    drop(guard);
-    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
-    assert!(!text.is_empty());
-    is_discreet(&text);
+    let (github, installation) = (&bed.site.github, bed.site.installation);
+    for suspended in [false, true] {
+        github.set_suspended(installation, suspended).await;
+        let mut program = tokio::process::Command::from(towpath(bed.folder.path()));
+        program
+            .args(["--config", ".", "run", "--once", "-o", "json"])
+            .current_dir(bed.folder.path())
+            .env("TOWPATH_LOG", "trace")
+            .kill_on_drop(true);
+        let output = program.output().await.unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!said.is_empty());
+        is_discreet(&said);
+        is_discreet(&String::from_utf8_lossy(&output.stdout));
+        assert_eq!(
+            said.contains(&format!("App {}", bed.site.app)),
+            suspended,
+            "{said}"
+        );
+    }
 }
