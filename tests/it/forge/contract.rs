@@ -3,6 +3,7 @@
 //! A [`Bed`] is a forge with people on it. Where forges differ, the bed says so, in words that
 //! `docs/github.md` and its like repeat.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
