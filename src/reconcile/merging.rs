@@ -21,7 +21,7 @@ use crate::git::{GitError, Merged};
 use crate::model::{
     ApplicationName, CommitId, Environment, EnvironmentName, Gate, Pipeline, RepositoryUrl,
 };
-use crate::observe::{InfraSource, Snapshot, WouldBe};
+use crate::observe::{InfraSource, Observatory, Snapshot, WouldBe};
 use crate::plan::{Proof, proof_of};
 use crate::shown::on_one_line;
 
@@ -68,6 +68,12 @@ enum Outcome {
     Unclear(String),
 }
 
+/// Of each repository whose gate has requests.
+pub(super) fn of(observatory: &Observatory) -> BTreeMap<RepositoryUrl, Arc<Merging>> {
+    let gated = observatory.requests.keys();
+    gated.map(|url| (url.clone(), Arc::default())).collect()
+}
+
 impl Reconciler {
     pub(super) fn keep_merging(self: &Arc<Self>, tasks: &TaskTracker, stop: &CancellationToken) {
         for (url, merging) in &self.merging {
@@ -96,6 +102,13 @@ impl Reconciler {
                 }
                 beat.ends();
             });
+        }
+    }
+
+    /// Judges all that is about to be merged anywhere.
+    pub(super) async fn judge_all(&self, now: Timestamp) {
+        for url in self.merging.keys() {
+            self.judge(url, now).await;
         }
     }
 

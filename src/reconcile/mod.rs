@@ -145,10 +145,8 @@ impl Reconciler {
             )
         });
         let towed = pipelines.into_iter().map(Towed::new).map(Arc::new);
-        let gated = observatory.requests.keys();
-        let merging = gated.map(|url| (url.clone(), Arc::default()));
         Self {
-            merging: merging.collect(),
+            merging: merging::of(&observatory),
             pipelines: towed.collect(),
             removed: Mutex::default(),
             looked_for_removed: AtomicBool::new(false),
@@ -309,9 +307,7 @@ impl Reconciler {
             }
             self.post(towed, &world, plan);
         }
-        for url in self.merging.keys() {
-            self.judge(url, now).await;
-        }
+        self.judge_all(now).await;
         steps
     }
 
