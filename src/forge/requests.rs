@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
+use super::Visibility;
 use crate::model::CommitId;
 use crate::plan::Request;
 
@@ -16,6 +17,8 @@ pub struct Requests {
     others: BTreeMap<u64, Other>,
     /// The forge's own moment of the last change that is known; `None`: nothing was read yet.
     pub until: Option<Timestamp>,
+    /// Who may read the repository, where that is known.
+    pub visibility: Option<Visibility>,
 }
 
 /// An open request that is not about a proposal: people's own.
