@@ -14,6 +14,7 @@ pub mod gitea;
 pub mod github;
 mod requests;
 pub mod simulated;
+mod standing;
 pub mod text;
 
 use std::collections::BTreeMap;
@@ -24,6 +25,9 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 pub use requests::{Found, Requests};
+pub use standing::{
+    Binds, Check, Hook, May, PROVEN, Protection, Reported, Rights, Rule, RuleKind, Work,
+};
 
 use crate::model::{CommitId, Digest, RequestPolicy};
 use crate::plan::Request;
@@ -163,6 +167,30 @@ pub trait ReadForge: Send + Sync {
     /// # Errors
     /// [`ForgeError`].
     async fn statuses(&self, commit: CommitId) -> Result<Vec<Status>, ForgeError>;
+
+    /// Who we are there, and what we may do in the repository, as far as it tells.
+    ///
+    /// # Errors
+    /// [`ForgeError`].
+    async fn rights(&self) -> Result<Rights, ForgeError>;
+
+    /// What protects a branch (`refs/heads/…`) or a tag (`refs/tags/…`), which need not exist.
+    ///
+    /// # Errors
+    /// [`ForgeError`].
+    async fn protection(&self, reference: &str) -> Result<Protection, ForgeError>;
+
+    /// Which checks were reported on the newest requests to a branch.
+    ///
+    /// # Errors
+    /// [`ForgeError`].
+    async fn reported(&self, base: &str) -> Result<Reported, ForgeError>;
+
+    /// Where it tells of news of the repository.
+    ///
+    /// # Errors
+    /// [`ForgeError::Denied`] where it does not tell us; any other [`ForgeError`].
+    async fn hooks(&self) -> Result<Vec<Hook>, ForgeError>;
 }
 
 /// The half that changes. Gives requests as they are afterwards.

@@ -91,6 +91,14 @@ impl Repository {
         self.inner.remote.address()
     }
 
+    /// Asks whether we may push. Nothing is sent.
+    ///
+    /// # Errors
+    /// Any [`GitError`] of the way there; [`GitError::Forbidden`] and its like where we may not.
+    pub async fn receives(&self) -> Result<(), GitError> {
+        self.inner.remote.receives().await
+    }
+
     /// Asks the server for the refs under these prefixes, and remembers them.
     ///
     /// # Errors

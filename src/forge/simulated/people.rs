@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{Kept, SimulatedForge, State};
+use super::{Hook, Kept, Protection, SimulatedForge, State};
 use crate::git::memory::Merge;
 use crate::model::CommitId;
 use crate::plan::RequestState;
@@ -33,6 +33,17 @@ pub struct Seen {
 }
 
 impl SimulatedForge {
+    /// Somebody protects a ref, by its full name.
+    pub fn protect(&self, reference: &str, protection: Protection) {
+        let mut state = self.state();
+        state.protections.insert(reference.to_owned(), protection);
+    }
+
+    /// Somebody has it tell of news.
+    pub fn add_hook(&self, hook: Hook) {
+        self.state().hooks.push(hook);
+    }
+
     /// Every request from a branch, oldest first.
     pub fn see(&self, head: &str) -> Vec<Seen> {
         let state = self.state();
