@@ -198,6 +198,11 @@ async fn dispatch(cli: Cli) -> anyhow::Result<u8> {
         }
         Command::Check(args) => {
             let config = match Setup::load(location).await {
+                Ok(setup) if args.online => {
+                    let code = check::online::run(&args, &setup, &mut out, &mut err).await?;
+                    out.flush()?;
+                    return Ok(code);
+                }
                 Ok(setup) => Ok(setup.config),
                 Err(SetupError::Problems(problems)) => Err(problems),
                 Err(error) => return Err(error.into()),
@@ -209,8 +214,11 @@ async fn dispatch(cli: Cli) -> anyhow::Result<u8> {
         Command::Demo(args) => demo::run(&args, &mut out, &mut err).await?,
         Command::Completions(args) => completions::run(&args, &mut Cli::command(), &mut out)?,
     };
-    out.flush()?;
-    Ok(code)
+    match out.flush() {
+        // What was found out stands, also where nobody reads the rest of it.
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(code),
+    }
 }
 
 /// Status and hints go to stderr: only `run` tells what it does unasked.

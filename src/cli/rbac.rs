@@ -145,10 +145,7 @@ pub(super) async fn roles(
 ///
 /// # Errors
 /// All of them are.
-pub(super) fn followed(
-    environment: &EnvironmentName,
-    units: &[&Unit],
-) -> Result<BTreeSet<String>> {
+pub(super) fn followed(environment: &EnvironmentName, units: &[&Unit]) -> Result<BTreeSet<String>> {
     let mut all = BTreeSet::new();
     for (unit, _) in units {
         let access = unit.access.as_ref();

@@ -21,6 +21,7 @@ mod pipe;
 mod push;
 pub mod remote;
 mod repository;
+mod sign;
 mod tree;
 mod walk;
 mod wire;
@@ -37,6 +38,7 @@ pub use objects::{Change, Found};
 pub use push::{Push, Pushed};
 pub use remote::{Ref, RefUpdate, Refs, Remote};
 pub use repository::{Reach, Repository};
+pub use sign::Signer;
 pub use tree::{Entry, Mode, Tree};
 pub use walk::{End, Walk};
 

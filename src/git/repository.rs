@@ -15,7 +15,7 @@ use super::object::{Commit, Kind, Object, Tag};
 use super::objects::{Change, Found, Objects};
 use super::remote::{Depth, FetchRequest, Filter, Ref, Refs, Remote};
 use super::tree::Tree;
-use super::{GitError, locked};
+use super::{GitError, Signer, locked};
 use crate::model::CommitId;
 
 /// Commits named to the server as "already here". More would cost more than they save.
@@ -42,6 +42,8 @@ pub enum Reach {
 #[derive(Clone)]
 pub struct Repository {
     pub(super) inner: Arc<Inner>,
+    /// Who signs its new commits.
+    pub(super) signer: Option<Arc<Signer>>,
 }
 
 pub(super) struct Inner {
@@ -83,6 +85,7 @@ impl Repository {
                 fetching: Arc::default(),
                 not_atomic: std::sync::atomic::AtomicBool::new(false),
             }),
+            signer: None,
         }
     }
 

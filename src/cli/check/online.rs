@@ -23,7 +23,7 @@ use super::{Args, counted};
 use crate::cli::Output;
 use crate::cli::setup::Setup;
 use crate::clock;
-use crate::model::{Environment, ForgeKind, Gate, RepositoryUrl};
+use crate::model::{ApplicationName, Environment, ForgeKind, Gate, RepositoryUrl};
 use crate::observe::Outside;
 
 /// A question may take as long.
@@ -56,7 +56,7 @@ pub(super) enum Level {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct Finding {
     pub(super) level: Level,
-    /// `repository`, `forge`, `registry`, `cluster` or `webhook`.
+    /// `repository`, `forge`, `registry`, `cluster`, `webhook` or `signature`.
     pub(super) kind: &'static str,
     pub(super) about: String,
     pub(super) what: String,
@@ -89,11 +89,14 @@ impl Said {
     }
 
     fn of(self, kind: &'static str, about: &str) -> Finding {
+        // Errors name what they are about, which stands in front already.
+        let rest = self.what.strip_prefix(about);
+        let rest = rest.map(|it| it.trim_start_matches([':', ' ']).to_owned());
         Finding {
             level: self.level,
             kind,
             about: about.to_owned(),
-            what: self.what,
+            what: rest.unwrap_or(self.what),
             instead: self.instead,
         }
     }
@@ -144,8 +147,8 @@ impl<'a> Question<'a> {
 /// What is asked about one infra repository.
 struct Infra<'a> {
     url: &'a RepositoryUrl,
-    /// Its environments, each once, as its first application has it, with that application's name.
-    environments: Vec<(&'a Environment, &'a str)>,
+    /// Its environments, each once, as its first application has it, and that application.
+    environments: Vec<(&'a Environment, &'a ApplicationName)>,
 }
 
 /// Asks, and writes what came of it. The exit code is 1 where something does not work or a gate does not hold.
@@ -177,6 +180,7 @@ pub async fn run(
         questions.extend(registries(setup, &outside));
         questions.extend(cluster::all(setup, &outside));
         questions.extend(webhook::secrets(setup));
+        questions.extend(signing(setup));
         ask(questions, err).await?
     };
     let failed = findings.iter().any(|it| it.level == Level::Error);
@@ -224,7 +228,9 @@ async fn ask(questions: Vec<Question<'_>>, err: &mut dyn Write) -> io::Result<Ve
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    mutex
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 fn in_lines(setup: &Setup, findings: &[Finding], out: &mut dyn Write) -> io::Result<()> {
@@ -232,7 +238,11 @@ fn in_lines(setup: &Setup, findings: &[Finding], out: &mut dyn Write) -> io::Res
     writeln!(out)?;
     for finding in findings {
         let Finding {
-            level, kind, about, what, ..
+            level,
+            kind,
+            about,
+            what,
+            ..
         } = finding;
         let level = match level {
             Level::Ok => "ok",
@@ -262,7 +272,7 @@ fn in_lines(setup: &Setup, findings: &[Finding], out: &mut dyn Write) -> io::Res
 fn infra(setup: &Setup) -> Vec<Infra<'_>> {
     let mut all: Vec<Infra<'_>> = Vec::new();
     for pipeline in &setup.config.pipelines {
-        let application = pipeline.application.name.as_str();
+        let application = &pipeline.application.name;
         for environment in &pipeline.environments {
             let url = &environment.repository;
             let index = all.iter().position(|it| it.url == url);
@@ -303,6 +313,17 @@ fn registries<'a>(setup: &'a Setup, outside: &'a Outside) -> Vec<Question<'a>> {
         })
     };
     images.into_iter().map(ask).collect()
+}
+
+/// Whether commits can be signed: something is, and thrown away.
+fn signing(setup: &Setup) -> Option<Question<'static>> {
+    let signer = setup.signer()?;
+    Some(Question::new("signature", "commits", async move {
+        vec![match signer.sign(b"towpath check --online\n").await {
+            Ok(_) => Said::new(Level::Ok, "can be signed"),
+            Err(error) => Said::new(Level::Error, error.to_string()),
+        }]
+    }))
 }
 
 /// Whether the environment cannot do without its forge.

@@ -41,15 +41,18 @@ pub(super) async fn lacks(
             clients.insert(&right.holder, client(place, &right.holder)?);
         }
     }
-    let (place, clients) = (&**place, &clients);
-    let asked = stream::iter(rights).map(|right| async move {
-        let Some(client) = clients.get(&right.holder) else {
-            return Ok(None);
-        };
-        let allowed = is_allowed(place, client, right).await?;
-        Ok((!allowed).then(|| right.clone()))
+    // Owned, so that each question is a future of its own.
+    let asked = rights.iter().cloned().map(|right| {
+        let (place, client) = (place.clone(), clients.get(&right.holder).cloned());
+        async move {
+            let Some(client) = client else {
+                return Ok(None);
+            };
+            let allowed = is_allowed(&place, &client, &right).await?;
+            Ok::<_, ClusterError>((!allowed).then_some(right))
+        }
     });
-    let asked: Vec<Option<Right>> = asked.buffered(AT_ONCE).try_collect().await?;
+    let asked: Vec<Option<Right>> = stream::iter(asked).buffered(AT_ONCE).try_collect().await?;
     Ok(asked.into_iter().flatten().collect())
 }
 

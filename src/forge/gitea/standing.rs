@@ -218,7 +218,7 @@ impl Gitea {
         let rules = found.map(|it| {
             let binds = named(&it.whitelist_usernames, &it.whitelist_teams, us);
             Rule {
-                kind: RuleKind::Few,
+                kind: RuleKind::NoCreation,
                 source: format!("tag protection `{}`", it.name_pattern),
                 binds,
             }

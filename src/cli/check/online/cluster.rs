@@ -64,7 +64,11 @@ async fn one(
 }
 
 fn is_simulated(setup: &Setup, name: &EnvironmentName) -> bool {
-    let environments = setup.config.pipelines.iter().flat_map(|it| &it.environments);
+    let environments = setup
+        .config
+        .pipelines
+        .iter()
+        .flat_map(|it| &it.environments);
     let mut of_name = environments.filter(|it| it.name == *name);
     of_name.any(|it| matches!(it.cluster, ClusterSpec::Simulated(_)))
 }
@@ -92,15 +96,23 @@ fn lines(lacking: &[Right]) -> Vec<String> {
     }
     let mut by_verbs: BTreeMap<(&Holder, &Scope, Vec<&str>), BTreeSet<String>> = BTreeMap::new();
     for ((holder, scope, what), verbs) in verbs {
-        by_verbs.entry((holder, scope, verbs)).or_default().insert(what);
+        by_verbs
+            .entry((holder, scope, verbs))
+            .or_default()
+            .insert(what);
     }
-    let line = |((holder, scope, verbs), what): ((&Holder, &Scope, Vec<&str>), BTreeSet<String>)| {
-        let who = match holder {
-            Holder::Towpath => "Towpath".to_owned(),
-            Holder::Account(account) => format!("`{}`", account.user()),
+    let line =
+        |((holder, scope, verbs), what): ((&Holder, &Scope, Vec<&str>), BTreeSet<String>)| {
+            let who = match holder {
+                Holder::Towpath => "Towpath".to_owned(),
+                Holder::Account(account) => format!("`{}`", account.user()),
+            };
+            let what: Vec<String> = what.into_iter().collect();
+            format!(
+                "{who} may not {} {} {scope}",
+                verbs.join(", "),
+                what.join(", ")
+            )
         };
-        let what: Vec<String> = what.into_iter().collect();
-        format!("{who} may not {} {} {scope}", verbs.join(", "), what.join(", "))
-    };
     by_verbs.into_iter().map(line).collect()
 }

@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::gate::{self, Branch};
 use super::{Infra, Level, Question, Said, needs_forge};
 use crate::cli::setup::Setup;
-use crate::forge::{ForgeError, May, Protection, RuleKind, Rights, SharedReadForge, Work};
+use crate::forge::{ForgeError, May, Protection, Rights, RuleKind, SharedReadForge, Work};
 use crate::model::{
-    Environment, ForgeKind, Gate, KeepTags, RepositoryUrl, Rollback, proposal_branch,
+    ApplicationName, Environment, ForgeKind, Gate, KeepTags, RepositoryUrl, Rollback,
+    proposal_branch,
 };
 
 /// What is asked of the forge of an infra repository.
@@ -29,10 +30,10 @@ pub(super) fn infra<'a>(
             Err(error) => return vec![Said::new(Level::Error, error.to_string())],
         };
         let mut said = may(&rights, &works(setup, infra));
-        let branches = infra
-            .environments
-            .iter()
-            .map(|(environment, application)| branch(forge, &rights, environment, application));
+        let branches = infra.environments.iter().map(|(environment, application)| {
+            let signs = setup.config.settings.commit.sign.is_some();
+            branch(forge, &rights, (environment, application), signs)
+        });
         let branches = futures_util::future::join_all(branches).await;
         let mut known = BTreeSet::new();
         for one in branches.into_iter().flatten() {
@@ -81,7 +82,10 @@ fn works(setup: &Setup, infra: &Infra<'_>) -> Vec<Work> {
 fn may(us: &Rights, works: &[Work]) -> Vec<Said> {
     let mut said = Vec::new();
     if us.archived {
-        said.push(Said::new(Level::Error, "it is archived: nothing can be written"));
+        said.push(Said::new(
+            Level::Error,
+            "it is archived: nothing can be written",
+        ));
     }
     let who = us.login.as_deref().unwrap_or("somebody it does not name");
     let mut allowed = Vec::new();
@@ -89,11 +93,17 @@ fn may(us: &Rights, works: &[Work]) -> Vec<Said> {
         match us.may.get(work) {
             Some(May::Yes) => allowed.push(name(*work)),
             Some(May::No(lacking)) => {
-                let what = format!("Towpath may not write {} there as {who}: it lacks {lacking}", name(*work));
+                let what = format!(
+                    "Towpath may not write {} there as {who}: it lacks {lacking}",
+                    name(*work)
+                );
                 said.push(Said::new(Level::Error, what));
             }
             Some(May::Untold(why)) => {
-                let what = format!("whether Towpath may write {} there as {who} is not known: {why}", name(*work));
+                let what = format!(
+                    "whether Towpath may write {} there as {who} is not known: {why}",
+                    name(*work)
+                );
                 said.push(Said::new(Level::Unknown, what));
             }
             None => {}
@@ -119,10 +129,9 @@ fn name(work: Work) -> &'static str {
 async fn branch(
     forge: &SharedReadForge,
     us: &Rights,
-    environment: &Environment,
-    application: &str,
+    (environment, application): (&Environment, &ApplicationName),
+    signs: bool,
 ) -> Vec<Said> {
-    let signs = false;
     let is_gated = environment.gate != Gate::None;
     let mut said = Vec::new();
     let branch = format!("refs/heads/{}", environment.branch);
@@ -150,9 +159,12 @@ async fn branch(
         }
         Err(error) => said.push(Said::new(Level::Unknown, error.to_string())),
     }
-    let mut said: Vec<Said> = said.into_iter().map(|it| of(&environment.branch, it)).collect();
+    let mut said: Vec<Said> = said
+        .into_iter()
+        .map(|it| of(&environment.branch, it))
+        .collect();
     if is_gated {
-        let proposal = proposal_of(environment, application);
+        let proposal = proposal_branch(&environment.name, application);
         let found = forge.protection(&format!("refs/heads/{proposal}")).await;
         let found = found.map(|it| gate::proposal(signs, &it));
         said.extend(told(found).map(|it| of(&proposal, it)));
@@ -166,14 +178,6 @@ async fn branch(
         said.extend(told(found).map(|it| of(&tag, it)));
     }
     said
-}
-
-fn proposal_of(environment: &Environment, application: &str) -> String {
-    match application.parse() {
-        Ok(application) => proposal_branch(&environment.name, &application),
-        // Every configured name is one.
-        Err(_) => format!("towpath/{}/{application}", environment.name),
-    }
 }
 
 fn told(found: Result<Vec<Said>, ForgeError>) -> impl Iterator<Item = Said> {

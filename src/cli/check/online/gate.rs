@@ -69,7 +69,9 @@ impl Branch {
                     said.push(Said::new(Level::Error, what).or(SIGN));
                 }
                 RuleKind::Linear if self.auto_merge == Some(MergeMethod::Merge) => {
-                    let what = format!("{source} allows no merge commits, and requests are to merge by one");
+                    let what = format!(
+                        "{source} allows no merge commits, and requests are to merge by one"
+                    );
                     let instead = "write `auto-merge: squash` or `rebase`";
                     said.push(Said::new(Level::Error, what).or(instead));
                 }
@@ -81,7 +83,11 @@ impl Branch {
 
     /// Whether the gate holds against ourselves: one rule that binds us is enough.
     fn door(&self, protection: &Protection) -> Said {
-        let doors: Vec<&Rule> = protection.rules.iter().filter(|it| is_door(&it.kind)).collect();
+        let doors: Vec<&Rule> = protection
+            .rules
+            .iter()
+            .filter(|it| is_door(&it.kind))
+            .collect();
         let instead = match self.gate {
             Gate::PullRequest => "let its protection ask for pull requests, of everybody",
             _ => "let its protection say who may push to it, without Towpath",
@@ -136,7 +142,8 @@ impl Branch {
     }
 }
 
-const SIGN: &str = "let Towpath sign them, or let the rule leave it out";
+const SIGN: &str =
+    "write `commit: { sign: … }` in towpath.yaml, with a key that the forge knows as Towpath's";
 
 /// The branch of a proposal: it is made, rewritten in place, and deleted in the end.
 pub(super) fn proposal(signs: bool, protection: &Protection) -> Vec<Said> {
@@ -189,7 +196,8 @@ pub(super) fn checks(
 fn ours(gate: Gate, us: &Rights, rule: &Rule, check: &Check) -> Option<Said> {
     let source = &rule.source;
     if gate != Gate::PullRequest {
-        let what = format!("{source} requires `{PROVEN}`, which Towpath sets on pull requests alone");
+        let what =
+            format!("{source} requires `{PROVEN}`, which Towpath sets on pull requests alone");
         let instead = "require it where `gate: pull-request` is set, and nowhere else";
         return Some(Said::new(Level::Error, what).or(instead));
     }
@@ -215,7 +223,9 @@ fn others_check(rule: &Rule, check: &Check, reported: &Reported) -> Option<Said>
     let source = &rule.source;
     Some(match (&reported.untold, reported.requests) {
         (Some(why), _) => {
-            let what = format!("whether anybody reports the required check `{context}` is not known: {why}");
+            let what = format!(
+                "whether anybody reports the required check `{context}` is not known: {why}"
+            );
             Said::new(Level::Unknown, what)
         }
         (None, 0) => {
@@ -277,7 +287,10 @@ fn refusals(
 fn others(protection: &Protection) -> Vec<Said> {
     let say = |rule: &Rule| match &rule.kind {
         RuleKind::Other(what) => {
-            let what = format!("whether our commits pass {} ({what}) is not known", rule.source);
+            let what = format!(
+                "whether our commits pass {} ({what}) is not known",
+                rule.source
+            );
             Some(Said::new(Level::Unknown, what))
         }
         _ => None,
@@ -295,7 +308,10 @@ fn asked(kind: &RuleKind) -> String {
         RuleKind::Requests { .. } => "pull requests".to_owned(),
         RuleKind::Queue => "a merge queue".to_owned(),
         RuleKind::Checks { checks, .. } => {
-            let names: Vec<String> = checks.iter().map(|it| format!("`{}`", it.context)).collect();
+            let names: Vec<String> = checks
+                .iter()
+                .map(|it| format!("`{}`", it.context))
+                .collect();
             format!("the checks {}", names.join(", "))
         }
         RuleKind::Few => "pushes by some alone".to_owned(),

@@ -30,7 +30,10 @@ pub(super) fn infra<'a>(outside: &'a Outside, infra: &'a Infra<'_>) -> Question<
             .iter()
             .map(|(it, _)| it.branch.as_str())
             .collect();
-        let names: Vec<String> = branches.iter().map(|it| format!("refs/heads/{it}")).collect();
+        let names: Vec<String> = branches
+            .iter()
+            .map(|it| format!("refs/heads/{it}"))
+            .collect();
         let (shown, receives) = tokio::join!(repository.look(&names), repository.receives());
         let mut said = Vec::new();
         let mut works = Vec::new();

@@ -60,11 +60,14 @@ fn told(hooks: &[Hook], sender: &str, gated: bool) -> Said {
     let path = format!("/hooks/{sender}");
     let ours = |hook: &&Hook| hook.active && hook.url.trim_end_matches('/').ends_with(&path);
     let Some(hook) = hooks.iter().find(ours) else {
-        let what = format!("no active webhook of it goes to `{path}`: news are seen by polling alone");
+        let what =
+            format!("no active webhook of it goes to `{path}`: news are seen by polling alone");
         return Said::new(Level::Warning, what)
             .or("add one (docs/webhooks.md), unless an App or the organisation has it");
     };
-    let needed = ["push", "pull_request"].into_iter().take(1 + usize::from(gated));
+    let needed = ["push", "pull_request"]
+        .into_iter()
+        .take(1 + usize::from(gated));
     let missing: Vec<&str> = needed.filter(|event| !hook.hears(event)).collect();
     match (missing.is_empty(), hook.answered) {
         (false, _) => {
@@ -100,14 +103,35 @@ mod tests {
         let ours = "https://t.example.com/hooks/github";
         for (hooks, gated, level) in [
             (vec![], false, Level::Warning),
-            (vec![hook(ours, true, &["push"], Some(202))], false, Level::Ok),
-            (vec![hook(ours, true, &["push"], Some(202))], true, Level::Warning),
+            (
+                vec![hook(ours, true, &["push"], Some(202))],
+                false,
+                Level::Ok,
+            ),
+            (
+                vec![hook(ours, true, &["push"], Some(202))],
+                true,
+                Level::Warning,
+            ),
             (vec![hook(ours, true, &["*"], None)], true, Level::Ok),
             (vec![hook(ours, false, &["*"], None)], true, Level::Warning),
-            (vec![hook(ours, true, &["*"], Some(401))], true, Level::Warning),
-            (vec![hook(ours, true, &["*"], Some(0))], true, Level::Warning),
             (
-                vec![hook("https://ci.example.com/hooks/gitea", true, &["*"], None)],
+                vec![hook(ours, true, &["*"], Some(401))],
+                true,
+                Level::Warning,
+            ),
+            (
+                vec![hook(ours, true, &["*"], Some(0))],
+                true,
+                Level::Warning,
+            ),
+            (
+                vec![hook(
+                    "https://ci.example.com/hooks/gitea",
+                    true,
+                    &["*"],
+                    None,
+                )],
                 false,
                 Level::Warning,
             ),
