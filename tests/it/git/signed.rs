@@ -75,10 +75,11 @@ async fn an_ssh_key_signs_as_git_verifies() {
         std::fs::set_permissions(keys.path().join("key"), Permissions::from_mode(mode)).unwrap();
         let commit = pushed(&site, SigningKey::Ssh(key)).await.unwrap();
         let allowed = format!("gpg.ssh.allowedSignersFile={}", signers.display());
-        let verified = ran(git(&site)
+        let mut verify = git(&site);
+        verify
             .args(["-c", &allowed, "verify-commit"])
-            .arg(commit.to_string()));
-        let verified = verified.await.unwrap();
+            .arg(commit.to_string());
+        let verified = ran(&mut verify).await.unwrap();
         assert!(
             verified.contains("Good \"git\" signature for towpath@example.com"),
             "{verified}"
