@@ -16,7 +16,7 @@ use jiff::Timestamp;
 use super::text::{self, Text};
 use super::{
     Content, Deployed, Forge, ForgeError, Found, Hook, May, Opening, Protection, ReadForge,
-    Reported, Requests, Rights, Status, Work,
+    Reported, Requests, Rights, Status, Visibility, Work,
 };
 use crate::git::memory::{MemoryRemote, Strike};
 use crate::model::CommitId;
@@ -54,6 +54,8 @@ struct State {
     /// By full name of the ref.
     protections: BTreeMap<String, Protection>,
     hooks: Vec<Hook>,
+    /// Nothing: everybody sees it.
+    visibility: Option<Visibility>,
     mood: Mood,
     faults: Vec<Strike>,
     moved: i64,
@@ -93,6 +95,11 @@ impl SimulatedForge {
     /// How it answers from now on.
     pub fn set(&self, mood: Mood) {
         self.state().mood = mood;
+    }
+
+    /// Who may read it from now on. In the beginning everybody.
+    pub fn show_to(&self, visibility: Visibility) {
+        self.state().visibility = Some(visibility);
     }
 
     /// Has the next write break off before it takes effect, or after.
@@ -283,6 +290,11 @@ fn at(moved: i64) -> Timestamp {
 impl ReadForge for SimulatedForge {
     fn name(&self) -> &str {
         &self.name
+    }
+
+    async fn visibility(&self) -> Result<Visibility, ForgeError> {
+        let state = self.read()?;
+        Ok(state.visibility.unwrap_or(Visibility::Public))
     }
 
     async fn requests(&self, before: &Requests, now: Timestamp) -> Result<Requests, ForgeError> {

@@ -308,7 +308,7 @@ impl Reconciler {
         let mut world = self.observatory.world(&towed.pipeline, now);
         towed.memory().teach(&mut world);
         let mut plan = plan::plan(&towed.pipeline, &world, now);
-        let findings = plan::check::check(&towed.pipeline, &world, &plan);
+        let findings = plan::check::check(&towed.pipeline, &world, &plan, now);
         let memory = towed.memory();
         for unit in &mut plan.units {
             let Decision::Step(step) = &unit.decision else {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{Reconciler, Towed, words};
+use super::{Reconciler, Towed};
 use crate::forge::{Deployed, ForgeError, PROVEN, Progress, Status};
 use crate::model::record::{Cause, Deployment, Verdict};
 use crate::model::{
@@ -83,8 +83,9 @@ impl Reconciler {
         let request = open_request(environment, view)?;
         let mut units = plan.units.iter();
         let unit = units.find(|unit| unit.environment == environment.name);
-        let about = words::about(pipeline, environment, world, unit)?;
-        let facts = words::facts(&about, environment, world);
+        let facts = self
+            .known(pipeline, environment, world, unit)?
+            .facts(environment);
         (request.says != Some(facts)).then(|| Show::Words(request.clone()))
     }
 
@@ -260,8 +261,8 @@ impl Reconciler {
             let found = forge.rewrite(request, &content, now).await?;
             source.take_own(found, now);
         }
-        let about = words::about(pipeline, environment, &world, unit);
-        let facts = about.map(|about| words::facts(&about, environment, &world));
+        let known = self.known(pipeline, environment, &world, unit);
+        let facts = known.map(|known| known.facts(environment));
         Ok(facts == Some(content.facts))
     }
 }

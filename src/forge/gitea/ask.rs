@@ -56,7 +56,7 @@ impl Answer {
 }
 
 impl Gitea {
-    /// Asks for something of the repository.
+    /// Asks for something of the repository; for itself where `rest` is empty.
     ///
     /// # Errors
     /// [`ForgeError`].

@@ -19,9 +19,10 @@ use url::Url;
 use super::github::Access;
 use super::{
     ForgeError, Found, Hook, Progress, Protection, ReadForge, Reported, Requests, Rights, Status,
+    Visibility,
 };
 use crate::model::{CommitId, RepositoryUrl};
-use answer::{Combined, Event, Pull, Review};
+use answer::{Combined, Event, Pull, RepositoryPage, Review};
 
 /// Branches of proposals begin so.
 const OURS: &str = "towpath/";
@@ -209,6 +210,12 @@ struct News {
 impl ReadForge for Gitea {
     fn name(&self) -> &str {
         &self.name
+    }
+
+    async fn visibility(&self) -> Result<Visibility, ForgeError> {
+        let answer = self.ask(Method::GET, "", None).await?;
+        let page: RepositoryPage = answer.read()?;
+        Ok(page.visibility())
     }
 
     async fn requests(&self, before: &Requests, now: Timestamp) -> Result<Requests, ForgeError> {

@@ -27,10 +27,12 @@ pub use door::{Budget, Trouble};
 
 use self::shown::QueueSeen;
 use super::rest::{self, WORDS};
-use super::{ForgeError, Found, Hook, Protection, ReadForge, Reported, Requests, Rights, Status};
+use super::{
+    ForgeError, Found, Hook, Protection, ReadForge, Reported, Requests, Rights, Status, Visibility,
+};
 use crate::model::{CommitId, RepositoryUrl};
 use crate::shown::on_one_line;
-use answer::{Pull, Review};
+use answer::{Pull, RepositoryPage, Review};
 use door::Door;
 
 /// Branches of proposals begin so.
@@ -294,6 +296,13 @@ fn trouble<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a Troub
 impl ReadForge for GitHub {
     fn name(&self) -> &str {
         &self.name
+    }
+
+    async fn visibility(&self) -> Result<Visibility, ForgeError> {
+        let path = format!("/repos/{}", self.path);
+        let got = self.octocrab().get(path, None::<&()>).await;
+        let page: RepositoryPage = got.map_err(|error| self.told(&error))?;
+        Ok(page.visibility())
     }
 
     async fn requests(&self, before: &Requests, now: Timestamp) -> Result<Requests, ForgeError> {

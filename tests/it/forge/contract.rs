@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use towpath::forge::{
     Binds, Content, Forge, May, Opening, PROVEN, Progress, Protection, Requests, RuleKind, Status,
-    Work,
+    Visibility, Work,
 };
 use towpath::model::{CommitId, Digest, OnNewer, RequestPolicy, TitleTemplate};
 use towpath::plan::{Request, RequestState};
@@ -76,6 +76,9 @@ pub(super) trait Bed: Send + Sync {
 
     /// Whether the base branch has this commit.
     async fn has(&self, commit: CommitId) -> bool;
+
+    /// Its owner says who may read the repository.
+    async fn shows_to(&self, visibility: Visibility);
 }
 
 /// Runs every case, each with branches of its own.
@@ -95,6 +98,7 @@ pub(super) async fn check(bed: &dyn Bed) {
     rights_are_told(bed).await;
     protection_is_told(bed).await;
     what_is_reported_is_told(bed).await;
+    who_may_read_it_is_told(bed).await;
 }
 
 /// The branch of a case's proposal.
@@ -180,6 +184,19 @@ fn timeless(request: &Request) -> Request {
     Request {
         since: Timestamp::UNIX_EPOCH,
         ..request.clone()
+    }
+}
+
+async fn who_may_read_it_is_told(bed: &dyn Bed) {
+    let forge = bed.forge();
+    for visibility in [
+        Visibility::Public,
+        Visibility::Internal,
+        Visibility::Private,
+    ] {
+        bed.shows_to(visibility).await;
+        assert_eq!(forge.visibility().await, Ok(visibility));
+        assert_eq!(bed.forge().visibility().await, Ok(visibility), "anew");
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use async_trait::async_trait;
 use jiff::Timestamp;
 use towpath::forge::simulated::SimulatedForge;
-use towpath::forge::{Binds, Check, Forge, PROVEN, Protection, Rule, RuleKind};
+use towpath::forge::{Binds, Check, Forge, PROVEN, Protection, Rule, RuleKind, Visibility};
 use towpath::git::memory::{MemoryRemote, Merge};
 use towpath::model::CommitId;
 use towpath::plan::Request;
@@ -139,6 +139,10 @@ impl Bed for Simulated {
 
     async fn has(&self, commit: CommitId) -> bool {
         self.remote.person("Ann").has(BASE, commit)
+    }
+
+    async fn shows_to(&self, visibility: Visibility) {
+        self.forge.show_to(visibility);
     }
 }
 

@@ -240,7 +240,7 @@ impl Site {
                 // One that was removed is gone from there with the last of its objects.
                 if let Some(world) = towpath.reconciler.world(name, now) {
                     let planned = plan(&posted.pipeline, &world, now);
-                    let findings = check::check(&posted.pipeline, &world, &planned);
+                    let findings = check::check(&posted.pipeline, &world, &planned, now);
                     assert!(findings.is_empty(), "the plan breaks {findings:?}");
                 }
                 for unit in &posted.plan.units {
