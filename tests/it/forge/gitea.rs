@@ -323,7 +323,6 @@ async fn what_protects_a_repository_is_told_as_far_as_gitea_tells_us() {
         "enable_push": true,
         "require_signed_commits": true,
     });
-    let tags = json!({ "name_pattern": "deployment-*", "whitelist_usernames": [] });
     for (permission, hooks, wanted) in [
         (
             "write",
@@ -338,6 +337,8 @@ async fn what_protects_a_repository_is_told_as_far_as_gitea_tells_us() {
     ] {
         let bed = OnGitea::start(server, permission).await;
         server.protect(&bed.repository, &protection).await;
+        let others = [bed.ann.login.as_str()];
+        let tags = json!({ "name_pattern": "deployment-*", "whitelist_usernames": others });
         let path = format!("repos/{}/tag_protections", bed.repository);
         server.ask(Method::POST, &path, &tags).await.unwrap();
         server
