@@ -25,7 +25,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-pub use requests::{Found, Requests};
+pub use requests::{Found, Other, Requests};
 pub use standing::{
     Binds, Check, Hook, May, PROVEN, Protection, Reported, Rights, Rule, RuleKind, Work,
 };
@@ -173,8 +173,9 @@ pub trait ReadForge: Send + Sync {
     /// [`ForgeError`].
     async fn visibility(&self) -> Result<Visibility, ForgeError>;
 
-    /// The newest request from each branch whose name begins with `towpath/`: what was known before, and
-    /// what changed since. Costs one request, that servers answer from what they know, where nothing did.
+    /// The newest request from each branch whose name begins with `towpath/`, and every open one from
+    /// others: what was known before, and what changed since. Costs one request, that servers answer from
+    /// what they know, where nothing did.
     ///
     /// # Errors
     /// [`ForgeError`].

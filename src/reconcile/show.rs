@@ -16,10 +16,10 @@ use crate::plan::{Plan, Proof, Request, UnitView, World, proof};
 use crate::shown::on_one_line;
 
 /// What could not be shown is left alone for so long, unless the forge asks for more.
-const AGAIN: Duration = Duration::from_secs(60);
+pub(super) const AGAIN: Duration = Duration::from_secs(60);
 
 /// Forges take no longer description.
-const DESCRIPTION: usize = 136;
+pub(super) const DESCRIPTION: usize = 136;
 
 /// Something to show.
 #[derive(Debug, Clone, PartialEq)]
