@@ -15,6 +15,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use serde_json::Value;
 
+use self::rbac::Right;
 use crate::manifest::Rendered;
 use crate::model::{ApplicationName, EnvironmentName, Health, ObjectRef};
 use crate::plan::{Apply, Live, Mark};
@@ -113,6 +114,12 @@ pub trait ReadCluster: Send + Sync {
     /// [`ClusterError::Unavailable`] where it does not answer within its deadline.
     async fn served(&self, group: &str, kind: &str) -> Result<Option<Served>, ClusterError>;
 
+    /// Which of these rights it does not grant, in their order. It is asked, and nothing is tried.
+    ///
+    /// # Errors
+    /// [`ClusterError::Unavailable`] where it does not answer within its deadline.
+    async fn lacks(&self, rights: &[Right]) -> Result<Vec<Right>, ClusterError>;
+
     /// Returns when something may have changed, and for which applications. Carries no data: whoever
     /// waits looks again.
     async fn changed(&self, now: Timestamp) -> BTreeSet<ApplicationName>;
@@ -160,6 +167,17 @@ pub struct Preview {
 }
 
 impl Preview {
+    /// Whether it would be deleted.
+    pub fn is_deletion(&self) -> bool {
+        self.after.is_none() && matches!(self.trial, Trial::Taken)
+    }
+
+    /// It stays as it is, though it is no longer asked for.
+    pub fn leave(&mut self, why: String) {
+        self.after.clone_from(&self.before);
+        self.trial = Trial::Left(why);
+    }
+
     /// How it would differ, fit to be shown.
     pub fn tried(self) -> Tried {
         let diff = diff::compare(Versions {

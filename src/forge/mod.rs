@@ -13,7 +13,9 @@
 pub mod gitea;
 pub mod github;
 mod requests;
+mod rest;
 pub mod simulated;
+mod standing;
 pub mod text;
 
 use std::collections::BTreeMap;
@@ -23,7 +25,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-pub use requests::{Found, Requests};
+pub use requests::{Found, Other, Requests};
+pub use standing::{
+    Binds, Check, Hook, May, PROVEN, Protection, Reported, Rights, Rule, RuleKind, Work,
+};
 
 use crate::model::{CommitId, Digest, RequestPolicy};
 use crate::plan::Request;
@@ -91,6 +96,17 @@ pub struct Content {
     pub facts: Digest,
 }
 
+/// Who may read a repository.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Visibility {
+    /// Everybody.
+    Public,
+    /// Everybody who has an account there, or is of the company.
+    Internal,
+    /// Those whom its owner lets.
+    Private,
+}
+
 /// A request to open.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Opening {
@@ -151,8 +167,15 @@ pub trait ReadForge: Send + Sync {
     /// What people call it: host and repository.
     fn name(&self) -> &str;
 
-    /// The newest request from each branch whose name begins with `towpath/`: what was known before, and
-    /// what changed since. Costs one request, that servers answer from what they know, where nothing did.
+    /// Who may read the repository. Asked for now and then, not in every look.
+    ///
+    /// # Errors
+    /// [`ForgeError`].
+    async fn visibility(&self) -> Result<Visibility, ForgeError>;
+
+    /// The newest request from each branch whose name begins with `towpath/`, and every open one from
+    /// others: what was known before, and what changed since. Costs one request, that servers answer from
+    /// what they know, where nothing did.
     ///
     /// # Errors
     /// [`ForgeError`].
@@ -163,6 +186,30 @@ pub trait ReadForge: Send + Sync {
     /// # Errors
     /// [`ForgeError`].
     async fn statuses(&self, commit: CommitId) -> Result<Vec<Status>, ForgeError>;
+
+    /// Who we are there, and what we may do in the repository, as far as it tells.
+    ///
+    /// # Errors
+    /// [`ForgeError`].
+    async fn rights(&self) -> Result<Rights, ForgeError>;
+
+    /// What protects a branch (`refs/heads/…`) or a tag (`refs/tags/…`), which need not exist.
+    ///
+    /// # Errors
+    /// [`ForgeError`].
+    async fn protection(&self, reference: &str) -> Result<Protection, ForgeError>;
+
+    /// Which checks were reported on the newest requests to a branch.
+    ///
+    /// # Errors
+    /// [`ForgeError`].
+    async fn reported(&self, base: &str) -> Result<Reported, ForgeError>;
+
+    /// Where it tells of news of the repository.
+    ///
+    /// # Errors
+    /// [`ForgeError::Denied`] where it does not tell us; any other [`ForgeError`].
+    async fn hooks(&self) -> Result<Vec<Hook>, ForgeError>;
 }
 
 /// The half that changes. Gives requests as they are afterwards.

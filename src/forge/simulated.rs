@@ -14,7 +14,10 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 use super::text::{self, Text};
-use super::{Content, Deployed, Forge, ForgeError, Found, Opening, ReadForge, Requests, Status};
+use super::{
+    Content, Deployed, Forge, ForgeError, Found, Hook, May, Opening, Other, Protection, ReadForge,
+    Reported, Requests, Rights, Status, Visibility, Work,
+};
 use crate::git::memory::{MemoryRemote, Strike};
 use crate::model::CommitId;
 use crate::plan::{Request, RequestState};
@@ -48,6 +51,11 @@ struct State {
     requests: Vec<Kept>,
     statuses: BTreeMap<(CommitId, String), Status>,
     deployed: BTreeMap<(String, String), Deployed>,
+    /// By full name of the ref.
+    protections: BTreeMap<String, Protection>,
+    hooks: Vec<Hook>,
+    /// Nothing: everybody sees it.
+    visibility: Option<Visibility>,
     mood: Mood,
     faults: Vec<Strike>,
     moved: i64,
@@ -87,6 +95,11 @@ impl SimulatedForge {
     /// How it answers from now on.
     pub fn set(&self, mood: Mood) {
         self.state().mood = mood;
+    }
+
+    /// Who may read it from now on. In the beginning everybody.
+    pub fn show_to(&self, visibility: Visibility) {
+        self.state().visibility = Some(visibility);
     }
 
     /// Has the next write break off before it takes effect, or after.
@@ -259,6 +272,15 @@ impl Kept {
         }
     }
 
+    /// As one of others, while it is open.
+    fn other(&self) -> Option<Other> {
+        self.is_open().then(|| Other {
+            number: self.number,
+            base: self.base.clone(),
+            head: self.commit,
+        })
+    }
+
     fn found(&self, forge: &str, now: Timestamp) -> Found {
         Found {
             head: self.head.clone(),
@@ -279,13 +301,21 @@ impl ReadForge for SimulatedForge {
         &self.name
     }
 
+    async fn visibility(&self) -> Result<Visibility, ForgeError> {
+        let state = self.read()?;
+        Ok(state.visibility.unwrap_or(Visibility::Public))
+    }
+
     async fn requests(&self, before: &Requests, now: Timestamp) -> Result<Requests, ForgeError> {
         let state = self.read()?;
         let mut requests = before.clone();
         requests.until = Some(at(state.moved));
         let news = |kept: &&Kept| before.until.is_none_or(|until| at(kept.changed) >= until);
         for kept in state.requests.iter().filter(news) {
-            requests.take(kept.found(&self.name, now));
+            match kept.head.starts_with("towpath/") {
+                true => requests.take(kept.found(&self.name, now)),
+                false => requests.take_other(kept.number, kept.other()),
+            }
         }
         Ok(requests)
     }
@@ -294,6 +324,40 @@ impl ReadForge for SimulatedForge {
         let state = self.read()?;
         let of = state.statuses.iter().filter(|((of, _), _)| *of == commit);
         Ok(of.map(|(_, status)| status.clone()).collect())
+    }
+
+    async fn rights(&self) -> Result<Rights, ForgeError> {
+        let state = self.read()?;
+        Ok(Rights {
+            login: Some("Towpath".to_owned()),
+            app: None,
+            admin: false,
+            archived: state.mood == Mood::Archived,
+            may: Work::ALL.map(|work| (work, May::Yes)).into(),
+        })
+    }
+
+    async fn protection(&self, reference: &str) -> Result<Protection, ForgeError> {
+        let state = self.read()?;
+        let known = state.protections.get(reference).cloned();
+        Ok(known.unwrap_or_default())
+    }
+
+    async fn reported(&self, base: &str) -> Result<Reported, ForgeError> {
+        let state = self.read()?;
+        let to_base: Vec<&Kept> = state.requests.iter().filter(|it| it.base == base).collect();
+        let on_one =
+            |(commit, _): &&(CommitId, String)| to_base.iter().any(|kept| kept.commit == *commit);
+        let contexts = state.statuses.keys().filter(on_one);
+        Ok(Reported {
+            requests: to_base.len(),
+            contexts: contexts.map(|(_, context)| context.clone()).collect(),
+            untold: None,
+        })
+    }
+
+    async fn hooks(&self) -> Result<Vec<Hook>, ForgeError> {
+        Ok(self.read()?.hooks.clone())
     }
 }
 

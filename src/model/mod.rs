@@ -4,6 +4,7 @@
 //! checked value.
 
 mod author;
+mod braces;
 mod branch;
 pub mod catalogue;
 mod cluster;
@@ -21,6 +22,7 @@ mod object;
 pub mod record;
 mod release;
 mod request;
+mod signing;
 mod template;
 mod url;
 mod version;
@@ -50,6 +52,7 @@ pub use name::{ApplicationName, EnvironmentName, InvalidName};
 pub use object::{Identity, ObjectRef};
 pub use release::{Contents, Digests, Images, Rank, Release};
 pub use request::{InvalidTitle, RequestDiff, TitleTemplate};
+pub use signing::SigningKey;
 pub use template::{InvalidTemplate, Parts, RenderError, TagTemplate, sanitise_branch};
 pub use url::{InvalidUrl, RepositoryUrl, Scheme};
 pub use version::{InvalidRange, VersionRange, parse_version};

@@ -4,7 +4,9 @@
 //! together from what is kept, without a request: a slow source keeps nobody waiting who does not
 //! need it.
 
+mod beside;
 mod branch;
+mod built;
 mod catalogue;
 mod claims;
 mod concerned;
@@ -13,6 +15,7 @@ mod history;
 mod infra;
 mod live;
 mod lookup;
+mod merging;
 mod moved;
 mod releases;
 mod removed;
@@ -29,12 +32,15 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use jiff::Timestamp;
 
+pub use built::Labels;
 pub use claims::Claims;
 pub use concerned::Concerned;
-pub use history::{History, HistoryReader};
+pub use history::{Between, History, HistoryReader};
 pub use infra::{InfraReader, Place, Snapshot};
 pub use live::LiveSource;
+pub use merging::WouldBe;
 pub use releases::TagReader;
+pub use removed::LeftBehind;
 pub use requests::{Changed, RequestSource};
 pub use source::{Bell, Failed, Source, Stale};
 
@@ -71,7 +77,7 @@ pub struct Outside {
     pub probe: Arc<dyn Probe>,
 }
 
-/// How often sources are read without being told to.
+/// How often sources are read without being told to, and how long doing anything about it may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Intervals {
     /// Git repositories.
@@ -82,6 +88,8 @@ pub struct Intervals {
     pub cluster: Duration,
     /// Forges.
     pub forge: Duration,
+    /// How long a turn of a loop may take: rounds and looks do not wait for anything within one.
+    pub turn: Duration,
 }
 
 impl Default for Intervals {
@@ -92,6 +100,7 @@ impl Default for Intervals {
             registry: half_a_minute,
             cluster: half_a_minute,
             forge: half_a_minute,
+            turn: Duration::from_secs(60),
         }
     }
 }
@@ -183,6 +192,7 @@ impl Observatory {
                 let place = Place {
                     branch: environment.branch.clone(),
                     tags: environment.tags.clone(),
+                    queued: environment.gate == Gate::PullRequest,
                 };
                 of.insert(environment.name.clone(), place);
                 let url = &environment.repository;

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{Reconciler, Towed, words};
-use crate::forge::{Deployed, ForgeError, Progress, Status};
+use super::{Reconciler, Towed};
+use crate::forge::{Deployed, ForgeError, PROVEN, Progress, Status};
 use crate::model::record::{Cause, Deployment, Verdict};
 use crate::model::{
     CommitId, Environment, EnvironmentName, Gate, KeepTags, Pipeline, RepositoryUrl, Scheme,
@@ -15,14 +15,11 @@ use crate::model::{
 use crate::plan::{Plan, Proof, Request, UnitView, World, proof};
 use crate::shown::on_one_line;
 
-/// The check on a request's head. Branch protection may require it.
-const PROVEN: &str = "towpath/proven";
-
 /// What could not be shown is left alone for so long, unless the forge asks for more.
-const AGAIN: Duration = Duration::from_secs(60);
+pub(super) const AGAIN: Duration = Duration::from_secs(60);
 
 /// Forges take no longer description.
-const DESCRIPTION: usize = 136;
+pub(super) const DESCRIPTION: usize = 136;
 
 /// Something to show.
 #[derive(Debug, Clone, PartialEq)]
@@ -86,8 +83,9 @@ impl Reconciler {
         let request = open_request(environment, view)?;
         let mut units = plan.units.iter();
         let unit = units.find(|unit| unit.environment == environment.name);
-        let about = words::about(pipeline, environment, world, unit)?;
-        let facts = words::facts(&about, environment, world);
+        let facts = self
+            .known(pipeline, environment, world, unit)?
+            .facts(environment);
         (request.says != Some(facts)).then(|| Show::Words(request.clone()))
     }
 
@@ -263,8 +261,8 @@ impl Reconciler {
             let found = forge.rewrite(request, &content, now).await?;
             source.take_own(found, now);
         }
-        let about = words::about(pipeline, environment, &world, unit);
-        let facts = about.map(|about| words::facts(&about, environment, &world));
+        let known = self.known(pipeline, environment, &world, unit);
+        let facts = known.map(|known| known.facts(environment));
         Ok(facts == Some(content.facts))
     }
 }

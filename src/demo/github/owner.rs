@@ -5,15 +5,19 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use url::Url;
 
 use super::access::{Grant, Kind};
 use super::hooks::guid;
 use super::moved;
+use super::rulesets::Kept;
 use super::state::{App, Hook, Installation, Repository, State, User};
-use super::{Exchange, GitHub, Limits, Methods, Permissions, Protection, Role, Rule, lock, push};
+use super::{
+    Exchange, GitHub, Limits, Methods, Permissions, Protection, Role, Rule, Ruleset, Target, lock,
+    push,
+};
 use crate::secret::Secret;
 
 /// A GitHub App that is to be.
@@ -103,13 +107,20 @@ impl GitHub {
         id
     }
 
-    /// Suspends an installation: its tokens are worth nothing.
-    pub async fn suspend(&self, installation: u64) {
+    /// Suspends an installation, or takes it up again: while it is, its tokens are worth nothing.
+    pub async fn set_suspended(&self, installation: u64, suspended: bool) {
         let now = self.shared.now();
         let mut state = self.shared.state.lock().await;
         if let Some(found) = state.installations.get_mut(&installation) {
-            found.suspended_at = Some(now);
+            found.suspended_at = suspended.then_some(now);
         }
+    }
+
+    /// How long tokens of installations last from now on; those that were given are worth nothing.
+    pub async fn set_token_lifetime(&self, lifetime: SignedDuration) {
+        let mut state = self.shared.state.lock().await;
+        state.lifetime = Some(lifetime);
+        state.tokens.retain(|_, grant| grant.expires.is_none());
     }
 
     /// Makes an empty repository (`OWNER/NAME`) whose branch will be `master`.
@@ -147,7 +158,7 @@ impl GitHub {
             checks: Default::default(),
             deployments: Default::default(),
             protections: Default::default(),
-            rules: Vec::new(),
+            rulesets: Vec::new(),
             hooks: Default::default(),
             queue: Vec::new(),
             verified: Default::default(),
@@ -247,8 +258,20 @@ impl GitHub {
 
     /// Adds a rule of a ruleset for branches of this pattern, as the API shows it: `type`, `parameters`.
     pub async fn add_rule(&self, repository: &str, pattern: &str, rule: Value) {
-        let pattern = pattern.to_owned();
-        self.change(repository, |it| it.rules.push((pattern, rule)))
+        let ruleset = Ruleset {
+            name: pattern.to_owned(),
+            target: Target::Branch,
+            pattern: pattern.to_owned(),
+            rules: vec![rule],
+            bypass: Vec::new(),
+        };
+        self.add_ruleset(repository, ruleset).await;
+    }
+
+    /// Adds a ruleset.
+    pub async fn add_ruleset(&self, repository: &str, ruleset: Ruleset) {
+        let id = self.shared.state.lock().await.new_id();
+        self.change(repository, |it| it.rulesets.push(Kept { id, ruleset }))
             .await;
     }
 

@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use super::access::{Grant, Permissions, Role};
 use super::protection::Protection;
+use super::rulesets::Kept;
 
 /// Everything on the site.
 #[derive(Default)]
@@ -18,6 +19,8 @@ pub(super) struct State {
     pub(super) apps: BTreeMap<u64, App>,
     pub(super) installations: BTreeMap<u64, Installation>,
     pub(super) tokens: BTreeMap<String, Grant>,
+    /// How long tokens of installations last, where that is not as usual.
+    pub(super) lifetime: Option<SignedDuration>,
     last_id: u64,
 }
 
@@ -85,8 +88,7 @@ pub(super) struct Repository {
     pub(super) deployments: BTreeMap<u64, Deployment>,
     /// By pattern of branch names, as fnmatch(3) reads it.
     pub(super) protections: BTreeMap<String, Protection>,
-    /// Pattern and rule of rulesets, as the API shows the rule.
-    pub(super) rules: Vec<(String, Value)>,
+    pub(super) rulesets: Vec<Kept>,
     pub(super) hooks: BTreeMap<u64, Hook>,
     pub(super) queue: Vec<Queued>,
     /// Commits that the site made and signed.

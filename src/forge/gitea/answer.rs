@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use crate::forge::{Found, Progress, Status, text};
+use crate::forge::{Found, Other, Progress, Status, Visibility, rest, text};
 use crate::plan::{Request, RequestState};
 
 /// What makes a draft of a request, and is no part of its title (`WORK_IN_PROGRESS_PREFIXES`).
@@ -28,6 +28,25 @@ pub(super) struct Pull {
     labels: Option<Vec<Label>>,
     pub(super) head: End,
     pub(super) base: End,
+}
+
+/// A repository.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct RepositoryPage {
+    private: bool,
+    /// Its owner is seen by whoever has an account.
+    #[serde(default)]
+    internal: bool,
+}
+
+impl RepositoryPage {
+    pub(super) fn visibility(&self) -> Visibility {
+        match (self.private, self.internal) {
+            (true, _) => Visibility::Private,
+            (false, true) => Visibility::Internal,
+            (false, false) => Visibility::Public,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -113,6 +132,18 @@ impl Pull {
         self.head.repo_id == self.base.repo_id && is_branch
     }
 
+    /// The request as one of others, while it is open.
+    pub(super) fn other(&self) -> Option<Other> {
+        let other = || {
+            Some(Other {
+                number: self.number,
+                base: self.base.label.clone(),
+                head: self.head.sha.parse().ok()?,
+            })
+        };
+        self.is_open().then(other).flatten()
+    }
+
     pub(super) fn is_open(&self) -> bool {
         self.state == "open"
     }
@@ -179,7 +210,7 @@ impl Review {
 }
 
 /// `approved by ann, bob`: of each reviewer the last word counts, and a mere comment is none.
-pub(super) fn told(reviews: &[Review]) -> Option<String> {
+pub(super) fn approved(reviews: &[Review]) -> Option<String> {
     let mut last: BTreeMap<&str, &Review> = BTreeMap::new();
     for review in reviews {
         if let Some(user) = &review.user
@@ -189,8 +220,7 @@ pub(super) fn told(reviews: &[Review]) -> Option<String> {
         }
     }
     let names = last.iter().filter(|(_, review)| review.approves());
-    let names: Vec<&str> = names.map(|(login, _)| *login).collect();
-    (!names.is_empty()).then(|| format!("approved by {}", names.join(", ")))
+    rest::approved(names.map(|(login, _)| *login))
 }
 
 /// Who had it merge by itself and did not take that back.

@@ -11,8 +11,9 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::Gitea;
-use crate::forge::ForgeError;
 use crate::forge::github::Trouble;
+use crate::forge::rest::WORDS;
+use crate::forge::{ForgeError, rest};
 use crate::shown::on_one_line;
 
 /// The largest answer that is read: a page of 50 requests with long texts has less.
@@ -20,9 +21,6 @@ const ANSWER_MAX: usize = 16 << 20;
 
 /// An answer that drips in slowly ends all the same.
 const DEADLINE: Duration = Duration::from_secs(120);
-
-/// What is shown of an answer.
-const WORDS: usize = 400;
 
 /// How many entries a list has in all.
 const TOTAL: &str = "x-total-count";
@@ -58,7 +56,7 @@ impl Answer {
 }
 
 impl Gitea {
-    /// Asks for something of the repository.
+    /// Asks for something of the repository; for itself where `rest` is empty.
     ///
     /// # Errors
     /// [`ForgeError`].
@@ -68,7 +66,28 @@ impl Gitea {
         rest: &str,
         body: Option<&Value>,
     ) -> Result<Answer, ForgeError> {
-        let asked = tokio::time::timeout(DEADLINE, self.send(method, rest, body)).await;
+        let path = match rest {
+            "" => format!("repos/{}", self.path),
+            rest => format!("repos/{}/{rest}", self.path),
+        };
+        self.asked(method, &path, body).await
+    }
+
+    /// Asks for something that is beside all repositories.
+    ///
+    /// # Errors
+    /// [`ForgeError`].
+    pub(super) async fn ask_beside(&self, path: &str) -> Result<Answer, ForgeError> {
+        self.asked(Method::GET, path, None).await
+    }
+
+    async fn asked(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Answer, ForgeError> {
+        let asked = tokio::time::timeout(DEADLINE, self.send(method, path, body)).await;
         let late = || self.later(format!("no answer within {} s", DEADLINE.as_secs()), None);
         let (status, headers, body) = asked.map_err(|_| late())??;
         if !status.is_success() {
@@ -86,7 +105,7 @@ impl Gitea {
     async fn send(
         &self,
         method: Method,
-        rest: &str,
+        path: &str,
         body: Option<&Value>,
     ) -> Result<(StatusCode, HeaderMap, Bytes), ForgeError> {
         let token = self
@@ -101,7 +120,7 @@ impl Gitea {
                 Trouble::Credential(reason) => self.denied(reason),
             })?;
         let base = self.api.as_str().trim_end_matches('/');
-        let url = format!("{base}/repos/{}/{rest}", self.path);
+        let url = format!("{base}/{path}");
         let mut request = self.client.request(method, url).bearer_auth(token.expose());
         if let Some(body) = body {
             request = request.json(body);
@@ -157,11 +176,7 @@ impl Gitea {
     }
 
     pub(super) fn later(&self, detail: String, retry_after: Option<Duration>) -> ForgeError {
-        ForgeError::Unavailable {
-            forge: self.name.clone(),
-            detail: on_one_line(&detail, WORDS),
-            retry_after,
-        }
+        rest::unavailable(&self.name, &detail, retry_after)
     }
 
     /// A connection that could not be made, or broke. The address is named by whoever tells of it.

@@ -6,6 +6,7 @@
 
 mod answer;
 mod ask;
+mod standing;
 mod write;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,9 +17,12 @@ use reqwest::Method;
 use url::Url;
 
 use super::github::Access;
-use super::{ForgeError, Found, Progress, ReadForge, Requests, Status};
+use super::{
+    ForgeError, Found, Hook, Progress, Protection, ReadForge, Reported, Requests, Rights, Status,
+    Visibility,
+};
 use crate::model::{CommitId, RepositoryUrl};
-use answer::{Combined, Event, Pull, Review};
+use answer::{Combined, Event, Pull, RepositoryPage, Review};
 
 /// Branches of proposals begin so.
 const OURS: &str = "towpath/";
@@ -134,7 +138,7 @@ impl Gitea {
         if !pull.is_open() {
             return Ok(pull.found(None, now));
         }
-        let approved = answer::told(&self.reviews(pull.number).await?);
+        let approved = answer::approved(&self.reviews(pull.number).await?);
         let scheduled = self.scheduled(pull.number).await?;
         let scheduled = scheduled.map(|by| format!("armed to merge by itself by {by}"));
         let all: Vec<String> = [approved, scheduled].into_iter().flatten().collect();
@@ -208,6 +212,12 @@ impl ReadForge for Gitea {
         &self.name
     }
 
+    async fn visibility(&self) -> Result<Visibility, ForgeError> {
+        let answer = self.ask(Method::GET, "", None).await?;
+        let page: RepositoryPage = answer.read()?;
+        Ok(page.visibility())
+    }
+
     async fn requests(&self, before: &Requests, now: Timestamp) -> Result<Requests, ForgeError> {
         let news = self.news(before).await?;
         let looked = *self.looked.lock().unwrap_or_else(PoisonError::into_inner);
@@ -217,10 +227,13 @@ impl ReadForge for Gitea {
         requests.until = news.until.or(Some(Timestamp::UNIX_EPOCH));
         for pull in &news.pulls {
             let (head, base) = (&pull.head.label, &pull.base.label);
-            let ours = head.starts_with(OURS) && pull.is_from_here();
+            if !head.starts_with(OURS) || !pull.is_from_here() {
+                requests.take_other(pull.number, pull.other());
+                continue;
+            }
             let is_sure = unsure.is_some_and(|unsure| pull.updated_at < unsure);
             let is_known = is_sure && requests.knows(head, base, pull.number, pull.updated_at);
-            if !ours || is_known {
+            if is_known {
                 continue;
             }
             if let Some(found) = self.looked_into(pull, now).await? {
@@ -233,6 +246,22 @@ impl ReadForge for Gitea {
 
     async fn statuses(&self, commit: CommitId) -> Result<Vec<Status>, ForgeError> {
         self.statuses_of(&commit.to_string()).await
+    }
+
+    async fn rights(&self) -> Result<Rights, ForgeError> {
+        self.own_rights().await
+    }
+
+    async fn protection(&self, reference: &str) -> Result<Protection, ForgeError> {
+        self.protection_of(reference).await
+    }
+
+    async fn reported(&self, base: &str) -> Result<Reported, ForgeError> {
+        self.reported_on(base).await
+    }
+
+    async fn hooks(&self) -> Result<Vec<Hook>, ForgeError> {
+        self.all_hooks().await
     }
 }
 

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use crate::forge::{Found, text};
+use crate::forge::{Found, Other, Visibility, rest, text};
 use crate::plan::{Request, RequestState};
 
 /// A [pull request](https://docs.github.com/en/rest/pulls/pulls).
@@ -26,6 +26,25 @@ pub(super) struct Pull {
     pub(super) head: End,
     pub(super) base: End,
     pub(super) auto_merge: Option<AutoMerge>,
+}
+
+/// A [repository](https://docs.github.com/en/rest/repos/repos#get-a-repository).
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct RepositoryPage {
+    private: bool,
+    /// Old servers do not tell.
+    visibility: Option<String>,
+}
+
+impl RepositoryPage {
+    pub(super) fn visibility(&self) -> Visibility {
+        match self.visibility.as_deref() {
+            Some("internal") => Visibility::Internal,
+            Some("public") => Visibility::Public,
+            _ if self.private => Visibility::Private,
+            _ => Visibility::Public,
+        }
+    }
 }
 
 /// A label.
@@ -57,7 +76,7 @@ pub(super) struct AutoMerge {
 /// An account; nothing, where it is gone.
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct User {
-    login: String,
+    pub(super) login: String,
 }
 
 /// A [review](https://docs.github.com/en/rest/pulls/reviews).
@@ -118,6 +137,18 @@ impl Pull {
         self.head.sha == commit
     }
 
+    /// The request as one of others, while it is open.
+    pub(super) fn other(&self) -> Option<Other> {
+        let other = || {
+            Some(Other {
+                number: self.number,
+                base: self.base.branch.clone(),
+                head: self.head.sha.parse().ok()?,
+            })
+        };
+        self.is_open().then(other).flatten()
+    }
+
     /// Takes in its labels after they were changed. When that was, is not told: it is looked into again.
     pub(super) fn take_labels(&mut self, labels: Vec<Label>) {
         self.labels = labels;
@@ -169,8 +200,8 @@ impl Review {
     }
 }
 
-/// Who approves: of each reviewer the last word counts, and a mere comment is none.
-pub(super) fn approvals(reviews: &[Review]) -> Vec<&Review> {
+/// `approved by ann, bob`: of each reviewer the last word counts, and a mere comment is none.
+pub(super) fn approved(reviews: &[Review]) -> Option<String> {
     let mut last: BTreeMap<&str, &Review> = BTreeMap::new();
     for review in reviews {
         if let Some(user) = &review.user
@@ -182,14 +213,6 @@ pub(super) fn approvals(reviews: &[Review]) -> Vec<&Review> {
             last.insert(&user.login, review);
         }
     }
-    last.into_values().filter(|it| it.approves()).collect()
-}
-
-/// `approved by ann, bob`.
-pub(super) fn told(approvals: &[&Review]) -> Option<String> {
-    let names = approvals
-        .iter()
-        .filter_map(|review| Some(review.user.as_ref()?.login.as_str()));
-    let names: Vec<&str> = names.collect();
-    (!names.is_empty()).then(|| format!("approved by {}", names.join(", ")))
+    let by = last.iter().filter(|(_, review)| review.approves());
+    rest::approved(by.map(|(login, _)| *login))
 }

@@ -8,12 +8,13 @@ mod access;
 mod answer;
 mod door;
 mod graph;
+mod protected;
 mod shown;
+mod standing;
 mod write;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
@@ -25,10 +26,13 @@ pub use access::{Access, Identity};
 pub use door::{Budget, Trouble};
 
 use self::shown::QueueSeen;
-use super::{ForgeError, Found, ReadForge, Requests, Status};
+use super::rest::{self, WORDS};
+use super::{
+    ForgeError, Found, Hook, Protection, ReadForge, Reported, Requests, Rights, Status, Visibility,
+};
 use crate::model::{CommitId, RepositoryUrl};
 use crate::shown::on_one_line;
-use answer::{Pull, Review};
+use answer::{Pull, RepositoryPage, Review};
 use door::Door;
 
 /// Branches of proposals begin so.
@@ -45,9 +49,6 @@ const PAGES_OPEN: usize = 50;
 /// Moments have whole seconds: what changed a moment ago may change again within the same one, and is looked
 /// into once more.
 const FRESH: SignedDuration = SignedDuration::from_secs(10);
-
-/// What is shown of an answer.
-const WORDS: usize = 400;
 
 /// A repository on GitHub.
 pub struct GitHub {
@@ -193,7 +194,7 @@ impl GitHub {
             return Ok(pull.found(None, now));
         }
         let reviews = self.reviews(pull.number).await?;
-        let approved = answer::told(&answer::approvals(&reviews));
+        let approved = answer::approved(&reviews);
         let queued = match self.has_queue(&pull.base.branch).await {
             true => self.is_queued(pull).await?,
             false => false,
@@ -205,14 +206,29 @@ impl GitHub {
         Ok(pull.found(armed, now))
     }
 
+    /// What kept us from asking, as callers tell it apart.
+    fn trouble(&self, trouble: &Trouble) -> ForgeError {
+        let forge = self.name.clone();
+        match trouble {
+            Trouble::Later {
+                detail,
+                retry_after,
+            } => ForgeError::Unavailable {
+                forge,
+                detail: on_one_line(detail, WORDS),
+                retry_after: *retry_after,
+            },
+            Trouble::Credential(reason) => ForgeError::Denied {
+                forge,
+                reason: reason.clone(),
+            },
+        }
+    }
+
     /// An error of octocrab's, as callers tell them apart.
     fn told(&self, error: &octocrab::Error) -> ForgeError {
         let forge = self.name.clone();
-        let later = |detail: String, retry_after: Option<Duration>| ForgeError::Unavailable {
-            forge: self.name.clone(),
-            detail: on_one_line(&detail, WORDS),
-            retry_after,
-        };
+        let later = |detail: String, retry_after| rest::unavailable(&forge, &detail, retry_after);
         match error {
             octocrab::Error::GitHub { source, .. } => {
                 let status = source.status_code.as_u16();
@@ -242,14 +258,7 @@ impl GitHub {
                 }
             }
             octocrab::Error::Service { source, .. } => match trouble(source.as_ref()) {
-                Some(Trouble::Later {
-                    detail,
-                    retry_after,
-                }) => later(detail.clone(), *retry_after),
-                Some(Trouble::Credential(reason)) => ForgeError::Denied {
-                    forge,
-                    reason: reason.clone(),
-                },
+                Some(trouble) => self.trouble(trouble),
                 None => later(source.to_string(), None),
             },
             octocrab::Error::Graphql { source, .. } => ForgeError::Refused {
@@ -289,14 +298,24 @@ impl ReadForge for GitHub {
         &self.name
     }
 
+    async fn visibility(&self) -> Result<Visibility, ForgeError> {
+        let path = format!("/repos/{}", self.path);
+        let got = self.octocrab().get(path, None::<&()>).await;
+        let page: RepositoryPage = got.map_err(|error| self.told(&error))?;
+        Ok(page.visibility())
+    }
+
     async fn requests(&self, before: &Requests, now: Timestamp) -> Result<Requests, ForgeError> {
         let (news, until) = self.news(before).await?;
         let mut requests = before.clone();
         requests.until = until;
         for pull in &news {
             let (head, base) = (&pull.head.branch, &pull.base.branch);
-            let ours = head.starts_with(OURS) && pull.is_from_here();
-            if !ours || requests.knows(head, base, pull.number, pull.updated_at) {
+            if !head.starts_with(OURS) || !pull.is_from_here() {
+                requests.take_other(pull.number, pull.other());
+                continue;
+            }
+            if requests.knows(head, base, pull.number, pull.updated_at) {
                 continue;
             }
             if let Some(mut found) = self.looked_into(pull, now).await? {
@@ -311,5 +330,21 @@ impl ReadForge for GitHub {
 
     async fn statuses(&self, commit: CommitId) -> Result<Vec<Status>, ForgeError> {
         self.statuses_of(commit).await
+    }
+
+    async fn rights(&self) -> Result<Rights, ForgeError> {
+        self.own_rights().await
+    }
+
+    async fn protection(&self, reference: &str) -> Result<Protection, ForgeError> {
+        self.protection_of(reference).await
+    }
+
+    async fn reported(&self, base: &str) -> Result<Reported, ForgeError> {
+        self.reported_on(base).await
+    }
+
+    async fn hooks(&self) -> Result<Vec<Hook>, ForgeError> {
+        self.all_hooks().await
     }
 }

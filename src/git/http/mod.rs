@@ -253,7 +253,7 @@ impl HttpRemote {
     }
 
     fn keep(&self, login: Option<Login>, response: &Response) {
-        if response.status().is_success() {
+        if response.status().is_success() && self.source.lasts() {
             locked(&self.known).login = login;
         }
     }
@@ -369,6 +369,10 @@ impl Remote for HttpRemote {
             locked(&self.known).receive = None;
         }
         report
+    }
+
+    async fn receives(&self) -> Result<(), GitError> {
+        self.discover(RECEIVE, &[]).await.map(drop)
     }
 }
 

@@ -10,7 +10,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use towpath::clock;
 use towpath::forge::github::{Access, Budget, Connection, GitHub, Identity};
-use towpath::forge::{Forge, ForgeError, ReadForge, Requests};
+use towpath::forge::{Forge, ForgeError, ReadForge, Requests, Visibility};
 use towpath::http::{HttpSettings, client};
 use towpath::model::{CommitId, Credential, RepositoryUrl};
 use towpath::plan::Request;
@@ -183,10 +183,30 @@ impl Bed for Simulated {
         super::page(&seen, &comments)
     }
 
+    async fn protects(&self, branch: &str) {
+        let rest = format!("branches/{branch}/protection");
+        let body = json!({
+            "required_status_checks": { "strict": false, "contexts": ["towpath/proven"] },
+            "enforce_admins": true,
+            "required_pull_request_reviews": { "required_approving_review_count": 1 },
+            "restrictions": null,
+        });
+        self.ask("root", Method::PUT, &rest, Some(body)).await;
+    }
+
     async fn has(&self, commit: CommitId) -> bool {
         let rest = format!("compare/{commit}...{BASE}");
         let status = self.ask("ann", Method::GET, &rest, None).await["status"].clone();
         status == "ahead" || status == "identical"
+    }
+
+    async fn shows_to(&self, visibility: Visibility) {
+        let name = match visibility {
+            Visibility::Public => "public",
+            Visibility::Internal => "internal",
+            Visibility::Private => "private",
+        };
+        self.site.github.set_visibility(REPOSITORY, name).await;
     }
 }
 

@@ -1,10 +1,13 @@
 //! Forges: one contract for all of them.
 
+mod app;
 mod contract;
+mod faults;
 mod gitea;
 mod github;
 mod rights;
 mod simulated;
+mod standing;
 
 use contract::Page;
 use serde_json::Value;

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use towpath::forge::Forge;
 use towpath::forge::simulated::SimulatedForge;
+use towpath::forge::{Binds, Check, Forge, PROVEN, Protection, Rule, RuleKind, Visibility};
 use towpath::git::memory::{MemoryRemote, Merge};
 use towpath::model::CommitId;
 use towpath::plan::Request;
@@ -66,7 +66,9 @@ impl Bed for Simulated {
         self.remote.person("Ann").delete(branch);
     }
 
-    async fn opens(&self, _: &str, _: &str) {}
+    async fn opens(&self, head: &str, base: &str) {
+        self.forge.ask(head, base);
+    }
 
     async fn approves(&self, request: &Request) {
         self.forge.approve(&self.head(request), "ann");
@@ -112,8 +114,37 @@ impl Bed for Simulated {
         }
     }
 
+    async fn protects(&self, branch: &str) {
+        let rule = |kind| Rule {
+            kind,
+            source: "branch protection".to_owned(),
+            binds: Binds::Yes,
+        };
+        let checks = vec![Check {
+            context: PROVEN.to_owned(),
+            app: None,
+        }];
+        let protection = Protection {
+            rules: vec![
+                rule(RuleKind::Requests { approvals: 1 }),
+                rule(RuleKind::Checks {
+                    checks,
+                    pushes: true,
+                }),
+                rule(RuleKind::NoDeletion),
+            ],
+            untold: Vec::new(),
+        };
+        self.forge
+            .protect(&format!("refs/heads/{branch}"), protection);
+    }
+
     async fn has(&self, commit: CommitId) -> bool {
         self.remote.person("Ann").has(BASE, commit)
+    }
+
+    async fn shows_to(&self, visibility: Visibility) {
+        self.forge.show_to(visibility);
     }
 }
 

@@ -1,11 +1,10 @@
 //! A registry that keeps its state and can be told to misbehave.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, mpsc};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use jiff::Timestamp;
 use towpath::model::{Digest, ImageRepository};
 use towpath::registry::{ImageConfig, Outage, Registry, RegistryError, Said};
 
@@ -52,17 +51,12 @@ impl SimulatedRegistry {
         repository: &ImageRepository,
         tag: &str,
         digest: Digest,
-        created: Option<Timestamp>,
-        revision: Option<String>,
+        image: ImageConfig,
     ) {
         let mut state = self.state();
         let tags = state.tags.entry(repository.clone()).or_default();
         tags.insert(tag.to_owned(), digest);
-        state.images.entry(digest).or_insert(ImageConfig {
-            created,
-            revision,
-            ..ImageConfig::default()
-        });
+        state.images.entry(digest).or_insert(image);
     }
 
     pub(super) fn digest(&self, repository: &ImageRepository, tag: &str) -> Option<Digest> {
@@ -73,6 +67,22 @@ impl SimulatedRegistry {
         if let Some(tags) = self.state().tags.get_mut(repository) {
             tags.remove(tag);
         }
+    }
+
+    /// Whoever asks it does not get on, as if it computed without end, until the answer is dropped.
+    pub(super) fn stick(&self) -> mpsc::Sender<()> {
+        let (release, released) = mpsc::channel();
+        let (held, holds) = mpsc::channel();
+        let registry = self.clone();
+        std::thread::spawn(move || {
+            let state = registry.state();
+            held.send(()).unwrap();
+            // It ends once nobody can say anything any more.
+            let _ = released.recv();
+            drop(state);
+        });
+        holds.recv().unwrap();
+        release
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
