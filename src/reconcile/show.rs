@@ -10,7 +10,8 @@ use super::{Reconciler, Towed, words};
 use crate::forge::{Deployed, ForgeError, Progress, Status};
 use crate::model::record::{Cause, Deployment, Verdict};
 use crate::model::{
-    CommitId, Environment, EnvironmentName, Gate, KeepTags, Pipeline, RepositoryUrl, Scheme,
+    CommitId, Environment, EnvironmentName, Gate, KeepTags, Pipeline, Release, RepositoryUrl,
+    Scheme,
 };
 use crate::plan::{Plan, Proof, Request, UnitView, World, proof};
 use crate::shown::on_one_line;
@@ -58,7 +59,7 @@ impl Reconciler {
                 .words(&towed.pipeline, environment, world, view, plan)
                 .into_iter()
                 .chain(self.proven(&towed.pipeline, environment, world, view, now))
-                .chain(self.deployment(&towed.pipeline, environment, view));
+                .chain(self.deployment(&towed.pipeline, environment, world, view));
             let memory = towed.memory();
             let known = memory.shown.get(name);
             let news = shows.filter(|show| known.is_none_or(|known| !known.contains(show)));
@@ -124,6 +125,7 @@ impl Reconciler {
         &self,
         pipeline: &Pipeline,
         environment: &Environment,
+        world: &World,
         view: &UnitView,
     ) -> Vec<Show> {
         let mut shows = Vec::new();
@@ -151,9 +153,10 @@ impl Reconciler {
         let source = pipeline.application.source.as_ref();
         let source = source.filter(|source| self.forges.contains_key(&source.url));
         let release = deployment.release.as_ref();
-        if let (Some(source), Some(commit)) = (source, release.and_then(|it| it.commit.as_ref())) {
+        if let (Some(source), Some(commit)) = (source, release.and_then(|it| commit_of(it, world)))
+        {
             let deployed = Deployed {
-                commit: commit.clone(),
+                commit,
                 environment: environment.name.to_string(),
                 progress,
                 description,
@@ -319,6 +322,16 @@ impl Show {
 fn open_request<'a>(environment: &Environment, view: &'a UnitView) -> Option<&'a Request> {
     let request = view.request.read().ok()?.as_ref();
     request.filter(|request| environment.gate == Gate::PullRequest && request.is_open())
+}
+
+/// The commit that a release was built from: as recorded, or as was learned since, where its tag was seen
+/// in the source repository later than its image.
+fn commit_of(release: &Release, world: &World) -> Option<String> {
+    let learned = || {
+        let catalogue = world.catalogue.read().ok()?;
+        catalogue.find(&release.digests())?.commit.clone()
+    };
+    release.commit.clone().or_else(learned)
 }
 
 fn standing(deployment: &Deployment) -> (Progress, String) {
