@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::run::stop_on_signals;
-use super::{Output, exit};
+use super::{Output, exit, is_broken_pipe};
 use crate::clock;
 use crate::demo::ground::Chosen;
 use crate::demo::lent;
@@ -98,9 +98,29 @@ impl Args {
 /// # Errors
 /// Something could not be done at all, or did not happen.
 pub async fn run(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> Result<u8> {
+    let interrupted = CancellationToken::new();
+    stop_on_signals(&interrupted)?;
+    let ended = play(args, &interrupted.child_token(), out, err).await;
+    code(ended, interrupted.is_cancelled())
+}
+
+/// Whoever interrupts it often reads no more either: that it was interrupted is the answer then, whichever
+/// came first.
+fn code(ended: Result<u8>, interrupted: bool) -> Result<u8> {
+    match ended {
+        Err(error) if interrupted && is_broken_pipe(&error) => Ok(INTERRUPTED),
+        ended => ended,
+    }
+}
+
+/// Plays until the end or until it is to stop, which it also is once nobody looks any more.
+async fn play(
+    args: &Args,
+    stop: &CancellationToken,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> Result<u8> {
     let start = clock::now();
-    let stop = CancellationToken::new();
-    stop_on_signals(&stop)?;
     let (abroad, left) = match args.chosen()? {
         Some(chosen) => {
             let (abroad, left) = abroad::arrive(chosen, args.keep.is_some(), start, err).await?;
@@ -110,7 +130,7 @@ pub async fn run(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> Resul
     };
     let place = Place::open(&args.keep(), abroad).await?;
     if let Some(ground) = place.ground()
-        && let Err(error) = ground.make(&left, &stop).await
+        && let Err(error) = ground.make(&left, stop).await
     {
         let cleared = abroad::leave(ground, false, err).await;
         if stop.is_cancelled() {
@@ -129,7 +149,7 @@ pub async fn run(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> Resul
         }
         shown
     };
-    let (played, shown) = tokio::join!(story::play(&place, tell, args.pause, &stop), showing);
+    let (played, shown) = tokio::join!(story::play(&place, tell, args.pause, stop), showing);
     let cleared = match place.ground() {
         Some(ground) => abroad::leave(ground, args.keep.is_some(), err).await,
         None => Ok(()),
@@ -138,7 +158,10 @@ pub async fn run(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> Resul
     let summary = played.as_ref().ok();
     let summary = summary.map(|played| report::summary(played, start, &root, place.ground()));
     let temporary = place.stop().await;
-    shown?;
+    if let Err(shown) = shown {
+        cleared?;
+        return Err(shown.into());
+    }
     let kept = temporary.is_none().then_some(root.as_path());
     let (played, summary) = match played {
         Ok(played) => (played, summary.unwrap_or_default()),
@@ -186,5 +209,28 @@ fn say_too(cleared: &Result<()>, err: &mut dyn Write) -> std::io::Result<()> {
     match cleared {
         Ok(()) => Ok(()),
         Err(error) => writeln!(err, "{error:#}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::{INTERRUPTED, code};
+
+    #[test]
+    fn an_interruption_wins_over_a_closed_pipe_and_over_nothing_else() {
+        let pipe = || anyhow::Error::new(io::Error::from(io::ErrorKind::BrokenPipe));
+        let other = || anyhow::anyhow!("the namespace is still there");
+        let told = |ended, interrupted| match code(ended, interrupted) {
+            Ok(code) => code.to_string(),
+            Err(error) => error.to_string(),
+        };
+        let interrupted = INTERRUPTED.to_string();
+        assert_eq!(told(Err(pipe()), true), interrupted);
+        assert_eq!(told(Ok(INTERRUPTED), true), interrupted);
+        assert_eq!(told(Ok(0), true), "0");
+        assert_eq!(told(Err(pipe()), false), "broken pipe");
+        assert_eq!(told(Err(other()), true), "the namespace is still there");
     }
 }

@@ -209,8 +209,11 @@ async fn dispatch(cli: Cli) -> anyhow::Result<u8> {
         Command::Demo(args) => demo::run(&args, &mut out, &mut err).await?,
         Command::Completions(args) => completions::run(&args, &mut Cli::command(), &mut out)?,
     };
-    out.flush()?;
-    Ok(code)
+    match out.flush() {
+        // What was found out stands, also where nobody reads the rest of it.
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(code),
+    }
 }
 
 /// Status and hints go to stderr: only `run` tells what it does unasked.

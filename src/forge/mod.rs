@@ -13,6 +13,7 @@
 pub mod gitea;
 pub mod github;
 mod requests;
+mod rest;
 pub mod simulated;
 pub mod text;
 

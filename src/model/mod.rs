@@ -4,6 +4,7 @@
 //! checked value.
 
 mod author;
+mod braces;
 mod branch;
 pub mod catalogue;
 mod cluster;

@@ -4,6 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use super::braces::{Part, parts};
+
 /// How much of what a cluster would change stands in a request, which more people read than may read
 /// the cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,28 +81,15 @@ impl FromStr for TitleTemplate {
         if text.chars().any(crate::shown::is_deceptive) {
             return Err(InvalidTitle::Invisible);
         }
-        let brace = || InvalidTitle::Brace(text.to_owned());
-        let mut pieces = Vec::new();
-        let mut rest = text;
-        while !rest.is_empty() {
-            let (literal, tail) = rest.split_at(rest.find(['{', '}']).unwrap_or(rest.len()));
-            if !literal.is_empty() {
-                pieces.push(Piece::Literal(literal.to_owned()));
-            }
-            rest = tail;
-            if rest.is_empty() {
-                break;
-            }
-            let field = rest.strip_prefix('{').and_then(|it| it.split_once('}'));
-            let (name, tail) = field.ok_or_else(brace)?;
-            if name.contains('{') {
-                return Err(brace());
-            }
-            let known = FIELDS.into_iter().find(|field| *field == name);
-            let known = known.ok_or_else(|| InvalidTitle::Unknown(name.to_owned()))?;
-            pieces.push(Piece::Field(known));
-            rest = tail;
-        }
+        let parts = parts(text).ok_or_else(|| InvalidTitle::Brace(text.to_owned()))?;
+        let piece = |part| match part {
+            Part::Literal(text) => Ok(Piece::Literal(text.to_owned())),
+            Part::Field(name) => match FIELDS.into_iter().find(|field| *field == name) {
+                Some(known) => Ok(Piece::Field(known)),
+                None => Err(InvalidTitle::Unknown(name.to_owned())),
+            },
+        };
+        let pieces: Vec<Piece> = parts.into_iter().map(piece).collect::<Result<_, _>>()?;
         match pieces.contains(&Piece::Field("release")) {
             true => Ok(Self(pieces.into())),
             false => Err(InvalidTitle::NoRelease(text.to_owned())),

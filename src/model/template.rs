@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use super::braces::{Part, parts};
 use super::image::is_tag;
 
 /// The form of an image tag: literal text and the fields `{branch}`, `{tag}`, `{commit}` and
@@ -236,26 +237,12 @@ impl FromStr for TagTemplate {
 }
 
 fn pieces(text: &str) -> Result<Vec<Piece>, InvalidTemplate> {
-    let mut pieces = Vec::new();
-    let mut rest = text;
-    while !rest.is_empty() {
-        let (literal, tail) = rest.split_at(rest.find(['{', '}']).unwrap_or(rest.len()));
-        if !literal.is_empty() {
-            pieces.push(Piece::Literal(literal.to_owned()));
-        }
-        rest = tail;
-        if rest.is_empty() {
-            break;
-        }
-        let (name, tail) = rest
-            .strip_prefix('{')
-            .and_then(|rest| rest.split_once('}'))
-            .filter(|(name, _)| !name.contains('{'))
-            .ok_or_else(|| InvalidTemplate::Brace(text.to_owned()))?;
-        pieces.push(field(name)?);
-        rest = tail;
-    }
-    Ok(pieces)
+    let parts = parts(text).ok_or_else(|| InvalidTemplate::Brace(text.to_owned()))?;
+    let piece = |part| match part {
+        Part::Literal(text) => Ok(Piece::Literal(text.to_owned())),
+        Part::Field(name) => field(name),
+    };
+    parts.into_iter().map(piece).collect()
 }
 
 fn field(name: &str) -> Result<Piece, InvalidTemplate> {
@@ -294,7 +281,7 @@ mod tests {
 
     const SHA: &str = "0123456789abcdef0123456789abcdef01234567";
 
-    fn parts(branch: &str, tag: &str, commit: &str) -> Parts {
+    fn said(branch: &str, tag: &str, commit: &str) -> Parts {
         let part = |text: &str| (!text.is_empty()).then(|| text.to_owned());
         Parts {
             branch: part(branch),
@@ -347,7 +334,7 @@ mod tests {
         ] {
             let parsed: TagTemplate = template.parse().unwrap();
             assert_eq!(parsed.to_string(), template);
-            let expected = parts(branch, git_tag, commit);
+            let expected = said(branch, git_tag, commit);
             let found = parsed.matches(tag);
             assert_eq!(
                 found.clone().unwrap_or_default(),
@@ -428,21 +415,21 @@ mod tests {
     fn what_makes_no_tag_is_not_rendered() {
         let long = "b".repeat(128);
         for (template, parts) in [
-            ("{branch}-{commit:7}", parts("main", "", "")),
-            ("{branch}-{commit:7}", parts("", "", SHA)),
-            ("{tag}", parts("main", "", SHA)),
-            ("{commit:8}", parts("", "", "0123456")),
-            ("{commit:7}", parts("", "", "ABCDEF0")),
-            ("{commit:7}", parts("", "", "éééé")),
-            ("{branch}-{commit:7}", parts(&long, "", SHA)),
-            ("{tag}", parts("", "a b", "")),
-            ("{branch}", parts("/main", "", "")),
+            ("{branch}-{commit:7}", said("main", "", "")),
+            ("{branch}-{commit:7}", said("", "", SHA)),
+            ("{tag}", said("main", "", SHA)),
+            ("{commit:8}", said("", "", "0123456")),
+            ("{commit:7}", said("", "", "ABCDEF0")),
+            ("{commit:7}", said("", "", "éééé")),
+            ("{branch}-{commit:7}", said(&long, "", SHA)),
+            ("{tag}", said("", "a b", "")),
+            ("{branch}", said("/main", "", "")),
         ] {
             let template: TagTemplate = template.parse().unwrap();
             assert!(template.render(&parts).is_err(), "{template} {parts:?}");
         }
         let template: TagTemplate = "{branch}-{commit:7}".parse().unwrap();
-        let tag = template.render(&parts("feature/é#1", "", SHA)).unwrap();
+        let tag = template.render(&said("feature/é#1", "", SHA)).unwrap();
         assert_eq!(tag, "feature---1-0123456");
     }
 }

@@ -49,7 +49,7 @@ impl Reconciler {
             tasks.spawn(keep(
                 vec![source.clone()],
                 self.intervals.git,
-                move |_: &HistorySource, ()| users.iter().for_each(|towed| towed.wake.notify_one()),
+                move |_: &HistorySource, _| users.iter().for_each(|towed| towed.wake.notify_one()),
                 self.pulse.of(format!("the look at {url}")),
                 stop.clone(),
             ));
@@ -107,7 +107,7 @@ impl Reconciler {
         }
         for (host, sources) in hosts {
             let users = users.clone();
-            let news = move |source: &TagSource, ()| {
+            let news = move |source: &TagSource, _| {
                 let users = users.get(source.reader.repository());
                 users
                     .into_iter()
@@ -143,7 +143,7 @@ impl Reconciler {
                 of.push(source.clone());
             }
             let by_name = by_name.clone();
-            let news = move |source: &LiveSource, ()| {
+            let news = move |source: &LiveSource, _| {
                 if let Some(towed) = by_name.get(source.application()) {
                     towed.wake.notify_one();
                 }

@@ -14,10 +14,12 @@ use tokio_util::sync::CancellationToken;
 use super::pulse::Beat;
 use crate::clock;
 use crate::forge::Requests;
+use crate::model::catalogue::Tags;
 use crate::observe::{
-    Bell, HistorySource, InfraSource, LiveSource, RequestSource, Snapshot, Stale, TagSource,
+    Bell, History, HistorySource, InfraSource, LiveSource, RequestSource, Snapshot, Source,
+    TagSource,
 };
-use crate::plan::Observed;
+use crate::plan::{Live, Observed};
 
 /// Sources of one outside system that are read at a time. It has its own limits besides.
 const AT_A_TIME: usize = 64;
@@ -27,17 +29,22 @@ const READ_MAX: Duration = Duration::from_secs(30 * 60);
 
 /// A source that is read in the background.
 pub(super) trait Kept: Send + Sync {
-    /// What is known of news, beside that there are some.
-    type News: Send;
+    /// What it holds.
+    type Value: Clone + PartialEq + Send + Sync;
 
-    /// Whether it may have changed.
-    fn stale(&self) -> &Stale;
+    /// Whether nobody may tell when it changes: one that did so unheard is then read more often for a while.
+    const PACED: bool;
 
-    /// How long it may be left alone, if nothing is heard of it.
-    fn rest(&self, interval: Duration, now: Timestamp) -> Duration;
+    /// Where it is kept.
+    fn source(&self) -> &Source<Self::Value>;
 
-    /// Reads it; gives something where there is news.
-    fn look(&self, now: Timestamp) -> impl Future<Output = Option<Self::News>> + Send;
+    /// Reads it; says whether there is news.
+    fn read(&self, now: Timestamp) -> impl Future<Output = bool> + Send;
+
+    /// How often it is read, where it has its own limits.
+    fn interval(&self, configured: Duration) -> Duration {
+        configured
+    }
 }
 
 /// Where each source stands.
@@ -49,11 +56,11 @@ enum Stand {
     IsRead,
 }
 
-/// Keeps these sources until stopped. `news` is called for each that has some.
+/// Keeps these sources until stopped. `news` is called for each that has some, with what was known before.
 pub(super) async fn keep<S: Kept>(
     sources: Vec<Arc<S>>,
     interval: Duration,
-    news: impl Fn(&S, S::News),
+    news: impl Fn(&S, Observed<S::Value>),
     beat: Beat,
     stop: CancellationToken,
 ) {
@@ -64,7 +71,7 @@ pub(super) async fn keep<S: Kept>(
     let mut stands = vec![Stand::Rests(begin); sources.len()];
     let mut timers: BTreeSet<(Instant, usize)> = (0..sources.len()).map(|it| (begin, it)).collect();
     for (index, source) in sources.iter().enumerate() {
-        source.stale().ring(&bell, index);
+        source.source().stale().ring(&bell, index);
     }
     loop {
         beat.turns();
@@ -88,8 +95,8 @@ pub(super) async fn keep<S: Kept>(
         {
             stands[index] = Stand::IsRead;
             let source = sources[index].clone();
-            beat.read(source.stale().clear());
-            reading.push(async move { (index, source.look(clock::now()).await) });
+            beat.read(source.source().stale().clear());
+            reading.push(async move { (index, look(&*source, clock::now()).await) });
         }
         let next = timers.first().map(|(due, _)| *due);
         let rest = next.map(|due| due.saturating_duration_since(now));
@@ -106,14 +113,15 @@ pub(super) async fn keep<S: Kept>(
         tokio::select! {
             Some((index, found)) = reading.next() => {
                 let source = &sources[index];
-                if let Some(found) = found {
-                    news(source, found);
+                if let Some(before) = found {
+                    news(source, before);
                 }
-                if source.stale().is() {
+                if source.source().stale().is() {
                     stands[index] = Stand::Queued;
                     queue.push_front(index);
                 } else {
-                    let due = Instant::now() + source.rest(interval, clock::now());
+                    let rest = source.source().rest(source.interval(interval), clock::now());
+                    let due = Instant::now() + rest;
                     stands[index] = Stand::Rests(due);
                     timers.insert((due, index));
                 }
@@ -126,95 +134,81 @@ pub(super) async fn keep<S: Kept>(
     beat.ends();
 }
 
+/// Reads one; gives what was known before, where there is news.
+async fn look<S: Kept>(it: &S, now: Timestamp) -> Option<Observed<S::Value>> {
+    let before = it.source().observed();
+    let news = it.read(now).await;
+    if S::PACED {
+        it.source().looked(&before, news, now);
+    }
+    news.then_some(before)
+}
+
 impl Kept for RequestSource {
-    /// What was known before.
-    type News = Observed<Arc<Requests>>;
+    type Value = Arc<Requests>;
+    const PACED: bool = false;
 
-    fn stale(&self) -> &Stale {
-        self.source.stale()
+    fn source(&self) -> &Source<Self::Value> {
+        &self.source
     }
 
-    fn rest(&self, interval: Duration, now: Timestamp) -> Duration {
-        self.source.rest(interval, now)
-    }
-
-    async fn look(&self, now: Timestamp) -> Option<Self::News> {
-        let before = self.source.observed();
-        self.read(now).await.then_some(before)
+    async fn read(&self, now: Timestamp) -> bool {
+        Self::read(self, now).await
     }
 }
 
 impl Kept for InfraSource {
-    /// What was known before.
-    type News = Observed<Arc<Snapshot>>;
+    type Value = Arc<Snapshot>;
+    const PACED: bool = true;
 
-    fn stale(&self) -> &Stale {
-        self.source.stale()
+    fn source(&self) -> &Source<Self::Value> {
+        &self.source
     }
 
-    fn rest(&self, interval: Duration, now: Timestamp) -> Duration {
-        self.source.rest(interval, now)
-    }
-
-    async fn look(&self, now: Timestamp) -> Option<Self::News> {
-        let before = self.source.observed();
-        let news = self.read(now).await;
-        self.source.looked(&before, news, now);
-        news.then_some(before)
+    async fn read(&self, now: Timestamp) -> bool {
+        Self::read(self, now).await
     }
 }
 
 impl Kept for TagSource {
-    type News = ();
+    type Value = Arc<Tags>;
+    const PACED: bool = true;
 
-    fn stale(&self) -> &Stale {
-        self.source.stale()
+    fn source(&self) -> &Source<Self::Value> {
+        &self.source
     }
 
-    fn rest(&self, interval: Duration, now: Timestamp) -> Duration {
-        let interval = self.reader.again_after().unwrap_or(interval);
-        self.source.rest(interval, now)
+    async fn read(&self, now: Timestamp) -> bool {
+        Self::read(self, now).await
     }
 
-    async fn look(&self, now: Timestamp) -> Option<()> {
-        let before = self.source.observed();
-        let news = self.read(now).await;
-        self.source.looked(&before, news, now);
-        news.then_some(())
+    fn interval(&self, configured: Duration) -> Duration {
+        self.reader.again_after().unwrap_or(configured)
     }
 }
 
 impl Kept for HistorySource {
-    type News = ();
+    type Value = Arc<History>;
+    const PACED: bool = true;
 
-    fn stale(&self) -> &Stale {
-        self.source.stale()
+    fn source(&self) -> &Source<Self::Value> {
+        &self.source
     }
 
-    fn rest(&self, interval: Duration, now: Timestamp) -> Duration {
-        self.source.rest(interval, now)
-    }
-
-    async fn look(&self, now: Timestamp) -> Option<()> {
-        let before = self.source.observed();
-        let news = self.read(now).await;
-        self.source.looked(&before, news, now);
-        news.then_some(())
+    async fn read(&self, now: Timestamp) -> bool {
+        Self::read(self, now).await
     }
 }
 
 impl Kept for LiveSource {
-    type News = ();
+    type Value = Arc<Live>;
+    const PACED: bool = false;
 
-    fn stale(&self) -> &Stale {
-        self.source.stale()
+    fn source(&self) -> &Source<Self::Value> {
+        &self.source
     }
 
-    fn rest(&self, interval: Duration, now: Timestamp) -> Duration {
-        self.source.rest(interval, now)
-    }
-
-    async fn look(&self, now: Timestamp) -> Option<()> {
-        self.read(now).await.then_some(())
+    async fn read(&self, now: Timestamp) -> bool {
+        Self::read(self, now).await
     }
 }

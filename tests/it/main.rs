@@ -24,4 +24,5 @@ mod request;
 mod scenarios;
 mod serve;
 mod smoke;
+mod testbed;
 mod tidy;

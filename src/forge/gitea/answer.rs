@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use crate::forge::{Found, Progress, Status, text};
+use crate::forge::{Found, Progress, Status, rest, text};
 use crate::plan::{Request, RequestState};
 
 /// What makes a draft of a request, and is no part of its title (`WORK_IN_PROGRESS_PREFIXES`).
@@ -179,7 +179,7 @@ impl Review {
 }
 
 /// `approved by ann, bob`: of each reviewer the last word counts, and a mere comment is none.
-pub(super) fn told(reviews: &[Review]) -> Option<String> {
+pub(super) fn approved(reviews: &[Review]) -> Option<String> {
     let mut last: BTreeMap<&str, &Review> = BTreeMap::new();
     for review in reviews {
         if let Some(user) = &review.user
@@ -189,8 +189,7 @@ pub(super) fn told(reviews: &[Review]) -> Option<String> {
         }
     }
     let names = last.iter().filter(|(_, review)| review.approves());
-    let names: Vec<&str> = names.map(|(login, _)| *login).collect();
-    (!names.is_empty()).then(|| format!("approved by {}", names.join(", ")))
+    rest::approved(names.map(|(login, _)| *login))
 }
 
 /// Who had it merge by itself and did not take that back.

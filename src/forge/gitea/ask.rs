@@ -11,8 +11,9 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::Gitea;
-use crate::forge::ForgeError;
 use crate::forge::github::Trouble;
+use crate::forge::rest::WORDS;
+use crate::forge::{ForgeError, rest};
 use crate::shown::on_one_line;
 
 /// The largest answer that is read: a page of 50 requests with long texts has less.
@@ -20,9 +21,6 @@ const ANSWER_MAX: usize = 16 << 20;
 
 /// An answer that drips in slowly ends all the same.
 const DEADLINE: Duration = Duration::from_secs(120);
-
-/// What is shown of an answer.
-const WORDS: usize = 400;
 
 /// How many entries a list has in all.
 const TOTAL: &str = "x-total-count";
@@ -157,11 +155,7 @@ impl Gitea {
     }
 
     pub(super) fn later(&self, detail: String, retry_after: Option<Duration>) -> ForgeError {
-        ForgeError::Unavailable {
-            forge: self.name.clone(),
-            detail: on_one_line(&detail, WORDS),
-            retry_after,
-        }
+        rest::unavailable(&self.name, &detail, retry_after)
     }
 
     /// A connection that could not be made, or broke. The address is named by whoever tells of it.

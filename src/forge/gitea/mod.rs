@@ -134,7 +134,7 @@ impl Gitea {
         if !pull.is_open() {
             return Ok(pull.found(None, now));
         }
-        let approved = answer::told(&self.reviews(pull.number).await?);
+        let approved = answer::approved(&self.reviews(pull.number).await?);
         let scheduled = self.scheduled(pull.number).await?;
         let scheduled = scheduled.map(|by| format!("armed to merge by itself by {by}"));
         let all: Vec<String> = [approved, scheduled].into_iter().flatten().collect();

@@ -2,20 +2,18 @@
 //! kept, and what was done already is not done twice.
 
 use async_trait::async_trait;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::answer::{self, Comment, DRAFT, Label, Pull, Ref};
 use super::{Gitea, PAGE, PAGES_OPEN, state};
+use crate::forge::rest::{self, Saying};
 use crate::forge::text::{self, Text};
 use crate::forge::{Content, Deployed, Forge, ForgeError, Found, Opening, Status};
-use crate::model::{CommitId, Digest, MergeMethod};
+use crate::model::{CommitId, MergeMethod};
 use crate::plan::Request;
 use crate::shown::on_one_line;
-
-/// A comment of ours is looked for among those of so many hours: whoever was killed is started again by then.
-const COMMENTED_WITHIN: SignedDuration = SignedDuration::from_hours(48);
 
 /// The colour of labels that are made because a configuration names them.
 const COLOR: &str = "#ededed";
@@ -72,11 +70,7 @@ impl Gitea {
 
     /// Posts the request; where one is open already, that is the one.
     async fn opened(&self, opening: &Opening) -> Result<Pull, ForgeError> {
-        let empty = Text {
-            title: String::new(),
-            body: String::new(),
-        };
-        let text = text::merged(&empty, &opening.content);
+        let text = rest::opening(&opening.content);
         let title = match opening.policy.draft {
             true => format!("{} {}", DRAFT[0], text.title),
             false => text.title,
@@ -99,12 +93,7 @@ impl Gitea {
     /// Labels and reviewers. A request stands without them: what Gitea does not take is only told.
     async fn dressed(&self, opening: &Opening, pull: Pull) -> Result<Pull, ForgeError> {
         let (policy, number) = (&opening.policy, pull.number);
-        if !policy.reviewers.is_empty() {
-            let name = |it: &String| it.strip_prefix("team:").map(str::to_owned);
-            let teams: Vec<String> = policy.reviewers.iter().filter_map(name).collect();
-            let users = policy.reviewers.iter().filter(|it| name(it).is_none());
-            let users: Vec<&String> = users.collect();
-            let body = json!({ "reviewers": users, "team_reviewers": teams });
+        if let Some(body) = rest::reviewers(policy) {
             let rest = format!("pulls/{number}/requested_reviewers");
             let asked = self.post(&rest, &body).await;
             self.tell_what_it_lacks(number, "reviewers", asked);
@@ -164,24 +153,25 @@ impl Gitea {
     }
 
     /// Says something below a request, unless that was said already.
-    async fn comment(&self, number: u64, words: &str, now: Timestamp) -> Result<(), ForgeError> {
-        let mark = format!(
-            "<!-- towpath:said {} -->",
-            Digest::of(words.as_bytes()).short()
-        );
-        let since = now
-            .checked_sub(COMMENTED_WITHIN)
-            .unwrap_or(Timestamp::UNIX_EPOCH);
-        let since = since.strftime("%Y-%m-%dT%H:%M:%SZ");
+    async fn say(&self, number: u64, it: &Saying, now: Timestamp) -> Result<(), ForgeError> {
         let rest = format!("issues/{number}/comments");
         // This list has no pages.
-        let asked = format!("{rest}?since={since}&limit={PAGE}");
+        let asked = format!("{rest}?since={}&limit={PAGE}", Saying::since(now));
         let said: Option<Vec<Comment>> = self.ask(Method::GET, &asked, None).await?.read()?;
-        if said.iter().flatten().any(|it| it.body.contains(&mark)) {
-            return Ok(());
+        match said.iter().flatten().any(|comment| it.is(&comment.body)) {
+            true => Ok(()),
+            false => self.post(&rest, &it.body()).await,
         }
-        let body = json!({ "body": format!("{words}\n\n{mark}") });
-        self.post(&rest, &body).await
+    }
+
+    async fn post_status(&self, commit: &str, status: &Status) -> Result<(), ForgeError> {
+        let body = json!({
+            "state": state(status.progress),
+            "context": status.context,
+            "description": on_one_line(&status.description, DESCRIPTION),
+            "target_url": status.url.as_deref().unwrap_or_default(),
+        });
+        self.post(&format!("statuses/{commit}"), &body).await
     }
 
     fn found(
@@ -190,11 +180,8 @@ impl Gitea {
         armed: Option<String>,
         now: Timestamp,
     ) -> Result<Found, ForgeError> {
-        let unreadable = || {
-            let detail = "its answer cannot be read: a commit id that is none";
-            self.later(detail.to_owned(), None)
-        };
-        pull.found(armed, now).ok_or_else(unreadable)
+        let found = pull.found(armed, now);
+        found.ok_or_else(|| rest::unavailable(&self.name, rest::NO_COMMIT, None))
     }
 }
 
@@ -242,8 +229,7 @@ impl Forge for Gitea {
     ) -> Result<Found, ForgeError> {
         let mut pull = self.pull(request.number.unwrap_or_default()).await?;
         if pull.is_open() {
-            let words = format!("Towpath closes this: {reason}.");
-            self.comment(pull.number, &words, now).await?;
+            self.say(pull.number, &Saying::closes(reason), now).await?;
             let closed = json!({ "state": "closed" });
             pull = self.change(pull.number, &closed).await?;
         }
@@ -268,18 +254,12 @@ impl Forge for Gitea {
             self.post(&rest, &body).await?;
         }
         let pull = self.pull(number).await?;
-        let armed = answer::told(&self.reviews(number).await?);
+        let armed = answer::approved(&self.reviews(number).await?);
         self.found(&pull, armed, now)
     }
 
     async fn set_status(&self, commit: CommitId, status: &Status) -> Result<(), ForgeError> {
-        let body = json!({
-            "state": state(status.progress),
-            "context": status.context,
-            "description": on_one_line(&status.description, DESCRIPTION),
-            "target_url": status.url.as_deref().unwrap_or_default(),
-        });
-        self.post(&format!("statuses/{commit}"), &body).await
+        self.post_status(&commit.to_string(), status).await
     }
 
     /// Gitea has no deployments: a status of the application's commit says it.
@@ -291,15 +271,9 @@ impl Forge for Gitea {
             description: on_one_line(&deployed.description, DESCRIPTION),
             url: deployed.url.clone(),
         };
-        if self.statuses_of(commit).await?.contains(&status) {
-            return Ok(());
+        match self.statuses_of(commit).await?.contains(&status) {
+            true => Ok(()),
+            false => self.post_status(commit, &status).await,
         }
-        let body = json!({
-            "state": state(status.progress),
-            "context": status.context,
-            "description": status.description,
-            "target_url": status.url.unwrap_or_default(),
-        });
-        self.post(&format!("statuses/{commit}"), &body).await
     }
 }

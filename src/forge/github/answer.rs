@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use crate::forge::{Found, text};
+use crate::forge::{Found, rest, text};
 use crate::plan::{Request, RequestState};
 
 /// A [pull request](https://docs.github.com/en/rest/pulls/pulls).
@@ -169,8 +169,8 @@ impl Review {
     }
 }
 
-/// Who approves: of each reviewer the last word counts, and a mere comment is none.
-pub(super) fn approvals(reviews: &[Review]) -> Vec<&Review> {
+/// `approved by ann, bob`: of each reviewer the last word counts, and a mere comment is none.
+pub(super) fn approved(reviews: &[Review]) -> Option<String> {
     let mut last: BTreeMap<&str, &Review> = BTreeMap::new();
     for review in reviews {
         if let Some(user) = &review.user
@@ -182,14 +182,6 @@ pub(super) fn approvals(reviews: &[Review]) -> Vec<&Review> {
             last.insert(&user.login, review);
         }
     }
-    last.into_values().filter(|it| it.approves()).collect()
-}
-
-/// `approved by ann, bob`.
-pub(super) fn told(approvals: &[&Review]) -> Option<String> {
-    let names = approvals
-        .iter()
-        .filter_map(|review| Some(review.user.as_ref()?.login.as_str()));
-    let names: Vec<&str> = names.collect();
-    (!names.is_empty()).then(|| format!("approved by {}", names.join(", ")))
+    let by = last.iter().filter(|(_, review)| review.approves());
+    rest::approved(by.map(|(login, _)| *login))
 }

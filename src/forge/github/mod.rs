@@ -13,7 +13,6 @@ mod write;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
@@ -25,6 +24,7 @@ pub use access::{Access, Identity};
 pub use door::{Budget, Trouble};
 
 use self::shown::QueueSeen;
+use super::rest::{self, WORDS};
 use super::{ForgeError, Found, ReadForge, Requests, Status};
 use crate::model::{CommitId, RepositoryUrl};
 use crate::shown::on_one_line;
@@ -45,9 +45,6 @@ const PAGES_OPEN: usize = 50;
 /// Moments have whole seconds: what changed a moment ago may change again within the same one, and is looked
 /// into once more.
 const FRESH: SignedDuration = SignedDuration::from_secs(10);
-
-/// What is shown of an answer.
-const WORDS: usize = 400;
 
 /// A repository on GitHub.
 pub struct GitHub {
@@ -193,7 +190,7 @@ impl GitHub {
             return Ok(pull.found(None, now));
         }
         let reviews = self.reviews(pull.number).await?;
-        let approved = answer::told(&answer::approvals(&reviews));
+        let approved = answer::approved(&reviews);
         let queued = match self.has_queue(&pull.base.branch).await {
             true => self.is_queued(pull).await?,
             false => false,
@@ -208,11 +205,7 @@ impl GitHub {
     /// An error of octocrab's, as callers tell them apart.
     fn told(&self, error: &octocrab::Error) -> ForgeError {
         let forge = self.name.clone();
-        let later = |detail: String, retry_after: Option<Duration>| ForgeError::Unavailable {
-            forge: self.name.clone(),
-            detail: on_one_line(&detail, WORDS),
-            retry_after,
-        };
+        let later = |detail: String, retry_after| rest::unavailable(&forge, &detail, retry_after);
         match error {
             octocrab::Error::GitHub { source, .. } => {
                 let status = source.status_code.as_u16();

@@ -4,18 +4,16 @@
 use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::GitHub;
 use super::answer::{self, Comment, Pull};
+use crate::forge::rest::{self, Saying};
 use crate::forge::text::{self, Text};
 use crate::forge::{Content, Deployed, Forge, ForgeError, Found, Opening, Status};
-use crate::model::{CommitId, Digest};
+use crate::model::CommitId;
 use crate::plan::Request;
-
-/// A comment of ours is looked for among those of so many hours: whoever was killed is started again by then.
-const COMMENTED_WITHIN: SignedDuration = SignedDuration::from_hours(48);
 
 impl GitHub {
     async fn pull(&self, request: &Request) -> Result<Pull, ForgeError> {
@@ -51,11 +49,7 @@ impl GitHub {
 
     /// Posts the request; where one is open already, that is the one.
     async fn opened(&self, opening: &Opening) -> Result<(Pull, bool), ForgeError> {
-        let empty = Text {
-            title: String::new(),
-            body: String::new(),
-        };
-        let text = text::merged(&empty, &opening.content);
+        let text = rest::opening(&opening.content);
         let body = json!({
             "title": text.title,
             "body": text.body,
@@ -81,19 +75,8 @@ impl GitHub {
     async fn dressed(&self, opening: &Opening, pull: Pull) -> Pull {
         let policy = &opening.policy;
         let mut pull = pull;
-        let teams = policy
-            .reviewers
-            .iter()
-            .filter_map(|it| it.strip_prefix("team:"));
-        let teams: Vec<&str> = teams.collect();
-        let users = policy
-            .reviewers
-            .iter()
-            .filter(|it| !it.starts_with("team:"));
-        let users: Vec<&String> = users.collect();
-        if !policy.reviewers.is_empty() {
+        if let Some(body) = rest::reviewers(policy) {
             let rest = format!("pulls/{}/requested_reviewers", pull.number);
-            let body = json!({ "reviewers": users, "team_reviewers": teams });
             let asked = self.octocrab().post(self.route(&rest), Some(&body)).await;
             match asked {
                 Ok(after) => pull = after,
@@ -122,32 +105,26 @@ impl GitHub {
     }
 
     /// Says something below a request, unless that was said already.
-    async fn comment(&self, number: u64, words: &str, now: Timestamp) -> Result<(), ForgeError> {
-        let mark = format!(
-            "<!-- towpath:said {} -->",
-            Digest::of(words.as_bytes()).short()
-        );
-        let since = now
-            .checked_sub(COMMENTED_WITHIN)
-            .unwrap_or(Timestamp::UNIX_EPOCH);
-        let since = since.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+    async fn say(&self, number: u64, it: &Saying, now: Timestamp) -> Result<(), ForgeError> {
+        let since = Saying::since(now);
         let query = [("since", since.as_str()), ("per_page", "100")];
         let route = format!("issues/{number}/comments");
         let said: Vec<Comment> = self.get(&route, &query).await?;
         let mut said = said.iter().filter_map(|comment| comment.body.as_deref());
-        if said.any(|body| body.contains(&mark)) {
-            return Ok(());
+        match said.any(|body| it.is(body)) {
+            true => Ok(()),
+            false => self.post(&route, &it.body()).await.map(drop),
         }
-        let body = json!({ "body": format!("{words}\n\n{mark}") });
-        self.post(&route, &body).await.map(drop)
     }
 
-    fn unreadable(&self) -> ForgeError {
-        ForgeError::Unavailable {
-            forge: self.name.clone(),
-            detail: "its answer cannot be read: a commit id that is none".to_owned(),
-            retry_after: None,
-        }
+    fn found(
+        &self,
+        pull: &Pull,
+        armed: Option<String>,
+        now: Timestamp,
+    ) -> Result<Found, ForgeError> {
+        let found = pull.found(armed, now);
+        found.ok_or_else(|| rest::unavailable(&self.name, rest::NO_COMMIT, None))
     }
 }
 
@@ -165,7 +142,7 @@ impl Forge for GitHub {
                 (pull, false) => pull,
             },
         };
-        pull.found(None, now).ok_or_else(|| self.unreadable())
+        self.found(&pull, None, now)
     }
 
     async fn rewrite(
@@ -187,8 +164,7 @@ impl Forge for GitHub {
                 self.change(pull.number, &change).await?
             }
         };
-        let found = pull.found(request.armed.clone(), now);
-        found.ok_or_else(|| self.unreadable())
+        self.found(&pull, request.armed.clone(), now)
     }
 
     async fn close(
@@ -199,13 +175,12 @@ impl Forge for GitHub {
     ) -> Result<Found, ForgeError> {
         let mut pull = self.pull(request).await?;
         if pull.is_open() {
-            let words = format!("Towpath closes this: {reason}.");
-            self.comment(pull.number, &words, now).await?;
+            self.say(pull.number, &Saying::closes(reason), now).await?;
             pull = self
                 .change(pull.number, &json!({ "state": "closed" }))
                 .await?;
         }
-        pull.found(None, now).ok_or_else(|| self.unreadable())
+        self.found(&pull, None, now)
     }
 
     async fn disarm(
@@ -231,8 +206,8 @@ impl Forge for GitHub {
         }
         let pull = self.pull(request).await?;
         let reviews = self.reviews(pull.number).await?;
-        let armed = answer::told(&answer::approvals(&reviews));
-        pull.found(armed, now).ok_or_else(|| self.unreadable())
+        let armed = answer::approved(&reviews);
+        self.found(&pull, armed, now)
     }
 
     async fn set_status(&self, commit: CommitId, status: &Status) -> Result<(), ForgeError> {

@@ -212,7 +212,7 @@ async fn interrupted(demo: impl Fn() -> Command) {
             .args(["-c", "kill -INT $0", &child.id().to_string()])
             .status();
         assert!(told.unwrap().success());
-        // Whoever reads no more must not keep it from ending.
+        // Whoever reads no more must not keep it from ending, nor change what it answers.
         drop(lines);
         child.wait_with_output().unwrap()
     });

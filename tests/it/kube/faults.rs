@@ -12,7 +12,7 @@ impl Plane {
 
     /// Starts it again on the same port, with the same state, and returns when it serves.
     pub(crate) async fn revive_apiserver(&mut self) {
-        let binary = super::binary().unwrap();
+        let binary = super::TESTBED.binary().unwrap();
         self.restart_apiserver(&binary).await.unwrap();
     }
 

@@ -24,10 +24,11 @@ pub(super) const ASK: Duration = Duration::from_millis(20);
 /// How many users without any right a plane knows.
 const USERS: usize = 200;
 
-/// What rollouts, jobs, ownership and namespaces need. No scheduler and no nodes' life: `pods.rs` is both.
+/// What rollouts, jobs and ownership need; namespaces' deletion is built in. No scheduler and no nodes' life:
+/// `pods.rs` is both.
 const CONTROLLERS: &str = "deployment-controller,replicaset-controller,statefulset-controller,\
     daemonset-controller,job-controller,cronjob-controller,ttl-after-finished-controller,\
-    garbage-collector-controller,namespace-controller,serviceaccount-controller,\
+    garbage-collector-controller,serviceaccount-controller,\
     resourcequota-controller,root-ca-certificate-publisher-controller";
 
 /// The folder of the logs that the kubelet hands out.

@@ -1,6 +1,6 @@
 // Command kube is a Kubernetes control plane for tests in one binary: `kube etcd`, `kube apiserver` and
-// `kube controller-manager` are the real programs, each run as a process of its own so that a test can kill
-// one alone; `kube kubelet` is as much of a node as reading logs needs; `kube keys` makes what they need to
+// `kube controller-manager` are the real programs (the latter deletes namespaces without waiting first), each
+// run as a process of its own so that a test can kill one alone; `kube kubelet` is as much of a node as reading logs needs; `kube keys` makes what they need to
 // trust each other.
 //
 // A part lives as long as its standard input: when whoever started it ends, however it ends, the pipe closes
@@ -14,6 +14,7 @@ import (
 	"io"
 	"net/url"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"go.etcd.io/etcd/server/v3/embed"
@@ -41,6 +42,13 @@ func main() {
 	case "apiserver":
 		run(apiserver.NewAPIServerCommand())
 	case "controller-manager":
+		for _, argument := range os.Args {
+			if kubeconfig, ok := strings.CutPrefix(argument, "--kubeconfig="); ok {
+				if err := namespaces(kubeconfig); err != nil {
+					fail(err)
+				}
+			}
+		}
 		run(controllers.NewControllerManagerCommand())
 	case "kubelet":
 		if err := kubelet(); err != nil {

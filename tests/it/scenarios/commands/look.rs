@@ -1,0 +1,148 @@
+//! What is looked at.
+
+use towpath::git::memory::Call;
+use towpath::plan::{Decision, Plan, UnitPlan};
+
+use super::super::{forge, show};
+use super::Teller;
+
+impl Teller {
+    /// The decision of each unit, as the last process decided.
+    pub(super) fn decisions(&self) -> Vec<(String, Decision)> {
+        let units = self.units().into_iter();
+        units.map(|(name, _, unit)| (name, unit.decision)).collect()
+    }
+
+    /// Each unit's name and plan, as the last process decided.
+    pub(super) fn units(&self) -> Vec<(String, Plan, UnitPlan)> {
+        let mut units = Vec::new();
+        let board = self.site.towpaths.last().map(|it| it.reconciler.board());
+        for posted in board.iter().flat_map(|board| board.all()) {
+            for unit in &posted.plan.units {
+                let name = self.site.unit_name(&unit.environment, &posted.pipeline);
+                units.push((name, posted.plan.clone(), unit.clone()));
+            }
+        }
+        units
+    }
+
+    /// What each unit waits for, where that changed since it was last shown.
+    pub(super) fn changed(&mut self) -> String {
+        let mut output = String::new();
+        for (unit, decision) in self.decisions() {
+            if let Decision::Waiting(waiting) = &decision {
+                let text = format!("[{}] {}", waiting.reason.name(), waiting.reason);
+                if self.shown.insert(unit.clone(), text.clone()).as_ref() != Some(&text) {
+                    let text = show::waiting(waiting);
+                    output.push_str(&format!("  {} {unit} {text}\n", show::clock(self.site.now)));
+                }
+            }
+        }
+        output
+    }
+
+    pub(super) fn status(&mut self, only: Option<&str>) -> String {
+        let mut output = String::new();
+        for (unit, decision) in self.decisions() {
+            if only.is_none_or(|only| only == unit) {
+                output.push_str(&format!("  {unit} {}\n", show::decision(&decision)));
+            }
+            if let Decision::Waiting(waiting) = &decision {
+                let text = format!("[{}] {}", waiting.reason.name(), waiting.reason);
+                self.shown.insert(unit, text);
+            }
+        }
+        output
+    }
+
+    pub(super) async fn look(&mut self, words: &[&str]) -> Option<String> {
+        let output = match words {
+            ["status"] => self.status(None),
+            ["status", unit] => self.status(Some(unit)),
+            ["explain", unit] => {
+                let mut output = self.status(Some(unit));
+                for (name, plan, shown) in self.units() {
+                    if name == *unit {
+                        output.push_str(&show::explain(&plan.application, &shown));
+                    }
+                }
+                output
+            }
+            ["log", environment] => {
+                let branch = self.branch(environment);
+                show::log(self.site.remote(environment), &branch).await
+            }
+            ["proposal", environment, application @ ..] => {
+                let branch = self.proposal(environment, application.first().unwrap_or(&"shop"));
+                match self.site.person(environment).head(&branch) {
+                    Some(_) => show::log(self.site.remote(environment), &branch).await,
+                    None => "  there is none\n".to_owned(),
+                }
+            }
+            ["records", environment] => {
+                let name = environment.parse().unwrap();
+                let records = show::records(self.site.remote(environment), &name).await;
+                records
+                    .iter()
+                    .map(|record| format!("  {}\n", show::record(record)))
+                    .collect()
+            }
+            ["live", environment] => {
+                let objects = self.site.cluster(environment).everything(self.site.now);
+                objects.iter().map(show::live).collect()
+            }
+            ["asked"] => {
+                let asked = self.site.endpoints.asked();
+                format!("  {}\n", asked - std::mem::replace(&mut self.asked, asked))
+            }
+            ["pushes", environment] => {
+                let count = self.site.remote(environment).calls(Call::Push);
+                let before = self.pushes.insert((*environment).to_owned(), count);
+                format!("  {}\n", count - before.unwrap_or_default())
+            }
+            ["branches", environment] => {
+                let refs = self.site.remote(environment).refs();
+                let names = refs.iter().filter_map(|(name, held)| {
+                    let name = name.strip_prefix("refs/heads/")?;
+                    Some(format!("  {name} {}\n", held.commit().short()))
+                });
+                names.collect()
+            }
+            ["requests", environment] => forge::requests(&self.site, environment, "shop"),
+            ["requests", environment, application] => {
+                forge::requests(&self.site, environment, application)
+            }
+            ["text", environment] => forge::text(&self.site, environment, "shop"),
+            ["tags", environment] => show::tags(self.site.remote(environment)).await,
+            ["show", environment, path] => {
+                let branch = self.branch(environment);
+                let text = self.site.person(environment).read(&branch, path);
+                let text = text.unwrap_or_else(|| "there is no such file".to_owned());
+                text.lines()
+                    .map(|line| format!("  {}\n", show::short(line)))
+                    .collect()
+            }
+            ["events"] => {
+                let events = std::mem::take(&mut self.events);
+                events.iter().map(|event| format!("  {event}\n")).collect()
+            }
+            ["images", environment] => {
+                let branch = self.branch(environment);
+                let person = self.site.person(environment);
+                let mut output = String::new();
+                for pipeline in &self.site.pipelines {
+                    let environment = self.site.environment(environment);
+                    let directory = environment.manifests.last().unwrap();
+                    let path = format!("{directory}/{}.yaml", pipeline.application.name);
+                    let text = person.read(&branch, &path).unwrap_or_default();
+                    for line in text.lines().filter(|line| line.contains("image:")) {
+                        output.push_str(&format!("  {path}: {}\n", show::short(line.trim())));
+                    }
+                }
+                output
+            }
+            _ => return None,
+        };
+        Some(output)
+    }
+}

@@ -1,0 +1,183 @@
+//! What people record, and what becomes of records.
+
+use std::time::Duration;
+
+use towpath::git::notes::{NotesDraft, records_ref};
+use towpath::git::{Push, Repository};
+use towpath::model::record::{Record, Statement};
+use towpath::model::{CommitId, EnvironmentName, Pipeline};
+use towpath::plan::{Step, World, approve_adoption, approve_prune};
+
+use super::super::show;
+use super::super::site::Site;
+use super::Teller;
+
+impl Teller {
+    /// People's records.
+    pub(super) async fn record(&mut self, words: &[&str]) -> bool {
+        let now = self.site.now;
+        match words {
+            ["say", environment, what, rest @ ..] => self.say(environment, what, rest).await,
+            ["approve", environment, application, number] => {
+                let number = number.parse().unwrap();
+                self.ask(environment, application, |pipeline, world, environment| {
+                    approve_prune(pipeline, world, environment, number, "ann@example.com", now)
+                })
+                .await;
+            }
+            ["adopt", environment, application] => {
+                self.ask(environment, application, |pipeline, world, environment| {
+                    approve_adoption(pipeline, world, environment, "ann@example.com", now)
+                })
+                .await;
+            }
+            ["rewrite-records", environment, count] => {
+                let name = records_ref(&environment.parse().unwrap());
+                let mirror = show::mirror(self.site.remote(environment)).await;
+                let head = CommitId(mirror.seen()[&name].id);
+                let mut back = head;
+                for _ in 0..count.parse().unwrap() {
+                    back = mirror.commit(back).unwrap().parents[0];
+                }
+                force_ref(&self.site, environment, &name, Some(back)).await;
+                self.site
+                    .labels
+                    .insert("records".to_owned(), head.to_string());
+            }
+            ["restore-records", environment, id] => {
+                let name = records_ref(&environment.parse().unwrap());
+                force_ref(&self.site, environment, &name, Some(id.parse().unwrap())).await;
+            }
+            ["scribble-records", environment] => self.scribble(environment).await,
+            ["forget-records", environment] => {
+                let name = records_ref(&environment.parse().unwrap());
+                let head = self.site.remote(environment).refs()[&name].id;
+                self.site
+                    .labels
+                    .insert("records".to_owned(), head.to_string());
+                force_ref(&self.site, environment, &name, None).await;
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    /// A person's yes, as the commands write it.
+    pub(super) async fn ask(
+        &mut self,
+        environment: &str,
+        application: &str,
+        say: impl Fn(&Pipeline, &World, &EnvironmentName) -> Result<Step, String>,
+    ) {
+        let (environment, application) =
+            (environment.parse().unwrap(), application.parse().unwrap());
+        let reconciler = self.site.towpaths[0].reconciler.clone();
+        let said = reconciler
+            .say(
+                &application,
+                &environment,
+                |pipeline, world| say(pipeline, world, &environment),
+                self.site.now,
+            )
+            .await;
+        // Seconds are what the output counts in.
+        self.site.pass(Duration::from_secs(1));
+        if let Err(why) = said {
+            self.answer = format!("  no: {why}\n");
+        }
+    }
+
+    /// A person's own record: hold, resume, pin, unpin, retry.
+    pub(super) async fn say(&self, environment: &str, what: &str, rest: &[&str]) {
+        let reason = rest.last().map(|it| (*it).to_owned()).unwrap_or_default();
+        let application = match rest {
+            [application, _] => Some(*application),
+            _ => None,
+        };
+        let statement = match what {
+            "hold" => Statement::Held { reason },
+            "resume" => Statement::Resumed { reason },
+            "unpin" => Statement::Unpinned { reason },
+            "retry" => {
+                let records =
+                    show::records(self.site.remote(environment), &environment.parse().unwrap())
+                        .await;
+                let mut releases = records.iter().filter_map(|record| match &record.statement {
+                    Statement::Deployment {
+                        release: Some(release),
+                        ..
+                    }
+                    | Statement::Proposed { release, .. } => Some(release.clone()),
+                    _ => None,
+                });
+                let release = releases.find(|release| release.name == reason).unwrap();
+                Statement::Retried { release }
+            }
+            other => panic!("nobody says `{other}`"),
+        };
+        let name: EnvironmentName = environment.parse().unwrap();
+        let mirror = show::mirror(self.site.remote(environment)).await;
+        let held = mirror.seen().get(&records_ref(&name)).map(|held| held.id);
+        let mut draft = mirror.draft();
+        let mut notes = NotesDraft::begin(&draft, held.map(CommitId)).unwrap();
+        let record = Record {
+            at: self.site.now,
+            environment: name.clone(),
+            application: application.map(|it| it.parse().unwrap()),
+            by: "ann@example.com".to_owned(),
+            commit: self
+                .site
+                .person(environment)
+                .head(&self.branch(environment))
+                .unwrap(),
+            statement,
+        };
+        notes.add(&draft, vec![record]).unwrap();
+        let author = towpath::git::Signature {
+            name: "Ann".to_owned(),
+            email: "ann@example.com".to_owned(),
+            time: self.site.now,
+        };
+        let commit = notes.commit(&mut draft, &author).unwrap();
+        let push = Push::new().update(records_ref(&name), held, commit.0);
+        mirror.push(push.with(&draft).unwrap()).await.unwrap();
+    }
+
+    /// A line that this version cannot read, as a newer Towpath would write it.
+    pub(super) async fn scribble(&self, environment: &str) {
+        let name = records_ref(&environment.parse().unwrap());
+        let mirror = show::mirror(self.site.remote(environment)).await;
+        let head = mirror.seen()[&name].id;
+        let mut draft = mirror.draft();
+        let tree = mirror.commit(CommitId(head)).unwrap().tree;
+        let line = "{\"v\":2,\"record\":\"verdict\"}\n";
+        let tree = draft
+            .put(Some(tree), "present/applications/shop", line)
+            .unwrap();
+        let author = towpath::git::Signature {
+            name: "Towpath".to_owned(),
+            email: "towpath@example.com".to_owned(),
+            time: self.site.now,
+        };
+        let commit = draft.commit(&towpath::git::CommitDraft {
+            tree,
+            parents: vec![CommitId(head)],
+            author: author.clone(),
+            committer: author,
+            message: "of a newer version\n".to_owned(),
+        });
+        let push = Push::new().update(name, Some(head), commit.0);
+        mirror.push(push.with(&draft).unwrap()).await.unwrap();
+    }
+}
+
+pub(super) async fn force_ref(site: &Site, environment: &str, name: &str, to: Option<CommitId>) {
+    let mirror: Repository = show::mirror(site.remote(environment)).await;
+    let held = mirror.seen().get(name).map(|held| held.id);
+    let push = match (to, held) {
+        (Some(to), held) => Push::new().update(name, held, to.0),
+        (None, Some(held)) => Push::new().delete(name, held),
+        (None, None) => return,
+    };
+    mirror.push(push).await.unwrap();
+}
