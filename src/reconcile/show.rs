@@ -4,14 +4,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{Reconciler, Towed, words};
 use crate::forge::{Deployed, ForgeError, Progress, Status};
 use crate::model::record::{Cause, Deployment, Verdict};
 use crate::model::{
-    CommitId, Environment, EnvironmentName, Gate, KeepTags, Pipeline, Release, RepositoryUrl,
-    Scheme,
+    CommitId, Environment, EnvironmentName, Follow, Gate, KeepTags, Pipeline, Release,
+    RepositoryUrl, Scheme,
 };
 use crate::plan::{Plan, Proof, Request, UnitView, World, proof};
 use crate::shown::on_one_line;
@@ -21,6 +21,10 @@ const PROVEN: &str = "towpath/proven";
 
 /// What could not be shown is left alone for so long, unless the forge asks for more.
 const AGAIN: Duration = Duration::from_secs(60);
+
+/// For so long, a check goes on saying what it said while what it rests on cannot be read: a look that fails
+/// once is no news, and a process that starts has read nothing yet.
+const PATIENCE: SignedDuration = SignedDuration::from_mins(1);
 
 /// Forges take no longer description.
 const DESCRIPTION: usize = 136;
@@ -87,6 +91,9 @@ impl Reconciler {
         let request = open_request(environment, view)?;
         let mut units = plan.units.iter();
         let unit = units.find(|unit| unit.environment == environment.name);
+        if !words::is_known(environment, world, unit) {
+            return None;
+        }
         let about = words::about(pipeline, environment, world, unit)?;
         let facts = words::facts(&about, environment, world);
         (request.says != Some(facts)).then(|| Show::Words(request.clone()))
@@ -104,6 +111,9 @@ impl Reconciler {
         let request = open_request(environment, view)?;
         let url = &environment.repository;
         self.forges.get(url)?;
+        if is_silent_for_now(environment, world, now) {
+            return None;
+        }
         let (progress, description) = match proof(pipeline, world, &environment.name, now)? {
             Proof::Proven(why) => (Progress::Success, why),
             Proof::Open(why) => (Progress::Pending, why),
@@ -258,6 +268,9 @@ impl Reconciler {
         let plan = crate::plan::plan(pipeline, &world, now);
         let mut units = plan.units.iter();
         let unit = units.find(|unit| unit.environment == environment.name);
+        if !words::is_known(environment, &world, unit) {
+            return Ok(true);
+        }
         let content = self.content(pipeline, environment, &world, unit, now).await;
         let Some(content) = content else {
             return Ok(true);
@@ -322,6 +335,18 @@ impl Show {
 fn open_request<'a>(environment: &Environment, view: &'a UnitView) -> Option<&'a Request> {
     let request = view.request.read().ok()?.as_ref();
     request.filter(|request| environment.gate == Gate::PullRequest && request.is_open())
+}
+
+/// Whether an environment that this one follows could not be read for a moment.
+fn is_silent_for_now(environment: &Environment, world: &World, now: Timestamp) -> bool {
+    let Follow::Environments { all, .. } = &environment.follow else {
+        return false;
+    };
+    let silent = all
+        .iter()
+        .filter_map(|name| world.units.get(name)?.infra.read().err());
+    let mut since = silent.map(|unreadable| now.duration_since(unreadable.since));
+    since.any(|since| since < PATIENCE)
 }
 
 /// The commit that a release was built from: as recorded, or as was learned since, where its tag was seen

@@ -10,8 +10,27 @@ use crate::cluster::{Preview, UnitScope};
 use crate::forge::Content;
 use crate::model::record::{Deployment, UnitRecords, Verdict};
 use crate::model::{Digest, Environment, EnvironmentName, Follow, KeepTags, Pipeline, RequestDiff};
-use crate::plan::{Infra, Reason, UnitPlan, World};
+use crate::plan::{Decision, Infra, Reason, UnitPlan, World};
 use crate::present::request::{self, About, BLOCK_MAX, Outcome, Proven, Runs};
+
+/// Whether all that a request says can be known now. As long as something does not answer, it goes on
+/// saying what it said.
+pub(super) fn is_known(environment: &Environment, world: &World, unit: Option<&UnitPlan>) -> bool {
+    let is_read = |name: &EnvironmentName| {
+        let infra = world.units.get(name).map(|view| view.infra.read());
+        infra.is_some_and(|infra| infra.is_ok_and(|infra| infra.records.is_ok()))
+    };
+    let upstream = match &environment.follow {
+        Follow::Environments { all, .. } => all.iter().all(is_read),
+        _ => true,
+    };
+    let decision = unit.map(|unit| &unit.decision);
+    let is_planned = !matches!(
+        decision,
+        Some(Decision::Waiting(waiting)) if matches!(waiting.reason, Reason::Unreadable(_))
+    );
+    upstream && is_planned
+}
 
 /// The facts about what is proposed to an environment, but for what its cluster says of it.
 pub(super) fn about(
@@ -125,7 +144,7 @@ fn notices(infra: &Infra, records: &UnitRecords, unit: Option<&UnitPlan>) -> Vec
         };
         notices.push(reason.to_string());
     }
-    if let Some(crate::plan::Decision::Waiting(waiting)) = unit.map(|unit| &unit.decision)
+    if let Some(Decision::Waiting(waiting)) = unit.map(|unit| &unit.decision)
         && let Reason::Gate {
             follows: Some(newer),
             ..
