@@ -92,6 +92,17 @@ pub struct Content {
     pub facts: Digest,
 }
 
+/// Who may read a repository.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Visibility {
+    /// Everybody.
+    Public,
+    /// Everybody who has an account there, or is of the company.
+    Internal,
+    /// Those whom its owner lets.
+    Private,
+}
+
 /// A request to open.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Opening {
@@ -151,6 +162,12 @@ pub struct Deployed {
 pub trait ReadForge: Send + Sync {
     /// What people call it: host and repository.
     fn name(&self) -> &str;
+
+    /// Who may read the repository. Asked for now and then, not in every look.
+    ///
+    /// # Errors
+    /// [`ForgeError`].
+    async fn visibility(&self) -> Result<Visibility, ForgeError>;
 
     /// The newest request from each branch whose name begins with `towpath/`: what was known before, and
     /// what changed since. Costs one request, that servers answer from what they know, where nothing did.

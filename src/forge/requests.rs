@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
+use super::Visibility;
 use crate::plan::Request;
 
 /// See the module.
@@ -13,6 +14,8 @@ pub struct Requests {
     newest: BTreeMap<(String, String), Known>,
     /// The forge's own moment of the last change that is known; `None`: nothing was read yet.
     pub until: Option<Timestamp>,
+    /// Who may read the repository, where that is known.
+    pub visibility: Option<Visibility>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

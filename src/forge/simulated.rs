@@ -15,7 +15,9 @@ use gix::ObjectId;
 use jiff::Timestamp;
 
 use super::text::{self, Text};
-use super::{Content, Deployed, Forge, ForgeError, Found, Opening, ReadForge, Requests, Status};
+use super::{
+    Content, Deployed, Forge, ForgeError, Found, Opening, ReadForge, Requests, Status, Visibility,
+};
 use crate::git::memory::{MemoryRemote, Strike};
 use crate::model::CommitId;
 use crate::plan::{Request, RequestState};
@@ -49,6 +51,8 @@ struct State {
     requests: Vec<Kept>,
     statuses: BTreeMap<(CommitId, String), Status>,
     deployed: BTreeMap<(String, String), Deployed>,
+    /// Nothing: everybody sees it.
+    visibility: Option<Visibility>,
     mood: Mood,
     faults: Vec<Strike>,
     /// The refs that open requests were last brought in line with.
@@ -90,6 +94,11 @@ impl SimulatedForge {
     /// How it answers from now on.
     pub fn set(&self, mood: Mood) {
         self.state().mood = mood;
+    }
+
+    /// Who may read it from now on. In the beginning everybody.
+    pub fn show_to(&self, visibility: Visibility) {
+        self.state().visibility = Some(visibility);
     }
 
     /// Has the next write break off before it takes effect, or after.
@@ -285,6 +294,11 @@ fn at(moved: i64) -> Timestamp {
 impl ReadForge for SimulatedForge {
     fn name(&self) -> &str {
         &self.name
+    }
+
+    async fn visibility(&self) -> Result<Visibility, ForgeError> {
+        let state = self.read()?;
+        Ok(state.visibility.unwrap_or(Visibility::Public))
     }
 
     async fn requests(&self, before: &Requests, now: Timestamp) -> Result<Requests, ForgeError> {

@@ -219,7 +219,10 @@ impl InfraReader {
     }
 
     /// The image fields of an environment: known once for all units that have the same.
-    fn image_fields(&self, environment: &Environment) -> Result<Arc<ImageFields>, String> {
+    pub(super) fn image_fields(
+        &self,
+        environment: &Environment,
+    ) -> Result<Arc<ImageFields>, String> {
         let mut known = self.fields.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(fields) = known.get(&environment.image_fields) {
             return Ok(fields.clone());

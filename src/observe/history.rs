@@ -4,20 +4,29 @@
 //! Commits only, where the server can filter. A release built from a commit ranks below every
 //! release of a descendant, whenever it was built.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
 
 use super::source::Failed;
-use crate::git::{GitError, Reach, Repository};
+use crate::git::{Commit, GitError, Reach, Repository};
 use crate::model::CommitId;
 
 /// A source repository's commits, and which of them are tagged.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct History {
-    commits: HashMap<CommitId, Node>,
+    commits: BTreeMap<CommitId, Node>,
     tags: BTreeMap<String, CommitId>,
+}
+
+/// The commits that one commit has behind it and another has not.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Between {
+    /// The newest of them, newest first.
+    pub newest: Vec<Commit>,
+    /// How many there are in all.
+    pub count: usize,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -32,11 +41,14 @@ impl History {
         if let Ok(id) = id.parse::<CommitId>() {
             return self.commits.contains_key(&id).then_some(id);
         }
+        // The least id that begins so; what begins so follows it.
+        let least = format!("{id:0<40}").parse::<CommitId>().ok()?;
         let mut found = self
             .commits
-            .keys()
-            .filter(|commit| commit.to_string().starts_with(id));
-        let first = found.next().copied();
+            .range(least..)
+            .map(|(commit, _)| *commit)
+            .take_while(|commit| commit.to_string().starts_with(id));
+        let first = found.next();
         first.filter(|_| found.next().is_none())
     }
 
@@ -48,6 +60,20 @@ impl History {
     /// When a commit was made.
     pub fn time(&self, id: CommitId) -> Option<Timestamp> {
         self.commits.get(&id).map(|node| node.at)
+    }
+
+    /// The commits that `after` has behind it, itself included, and `before` has not: newest first.
+    fn between(&self, before: CommitId, after: CommitId) -> Vec<CommitId> {
+        let old: HashSet<CommitId> = self
+            .newest_first(std::iter::once(before))
+            .into_iter()
+            .collect();
+        let mut new = self.newest_first(std::iter::once(after));
+        new.retain(|commit| !old.contains(commit));
+        // Where branches met, by their time; a child that is dated before its parent stays before it
+        // only by chance, which people can live with.
+        new.sort_by_key(|commit| std::cmp::Reverse(self.time(*commit)));
+        new
     }
 
     /// For each of these commits, just before the oldest time at which a descendant of it was built.
@@ -148,6 +174,23 @@ impl HistoryReader {
     pub fn known(&self) -> Option<Arc<History>> {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         (!known.commits.is_empty()).then(|| known.clone())
+    }
+
+    /// The source commits between two that are known, the newest `most` of them in full.
+    pub fn between(&self, before: CommitId, after: CommitId, most: usize) -> Between {
+        let known = self
+            .known
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        let commits = known.between(before, after);
+        let newest = commits.iter().take(most);
+        Between {
+            newest: newest
+                .filter_map(|id| self.repository.commit(*id).ok())
+                .collect(),
+            count: commits.len(),
+        }
     }
 
     /// Looks at branches and tags and brings what is new.

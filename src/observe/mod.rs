@@ -4,7 +4,9 @@
 //! together from what is kept, without a request: a slow source keeps nobody waiting who does not
 //! need it.
 
+mod beside;
 mod branch;
+mod built;
 mod catalogue;
 mod claims;
 mod concerned;
@@ -29,9 +31,10 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use jiff::Timestamp;
 
+pub use built::Labels;
 pub use claims::Claims;
 pub use concerned::Concerned;
-pub use history::{History, HistoryReader};
+pub use history::{Between, History, HistoryReader};
 pub use infra::{InfraReader, Place, Snapshot};
 pub use live::LiveSource;
 pub use releases::TagReader;

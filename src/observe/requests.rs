@@ -1,17 +1,22 @@
 //! The requests of an infra repository: one source for all its units.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::source::{Failed, Source};
-use crate::forge::{ForgeError, Found, Requests, SharedReadForge};
+use crate::forge::{ForgeError, Found, Requests, SharedReadForge, Visibility};
 use crate::plan::{Observed, Request, RequestState};
+
+/// How long an answer holds to who may read the repository.
+const VISIBILITY_FOR: SignedDuration = SignedDuration::from_hours(1);
 
 /// A repository's requests and what is kept of them.
 pub struct RequestSource {
     forge: SharedReadForge,
+    /// When it was last told who may read the repository.
+    told: Mutex<Option<Timestamp>>,
     /// What is kept.
     pub source: Source<Arc<Requests>>,
 }
@@ -19,7 +24,11 @@ pub struct RequestSource {
 impl RequestSource {
     pub(super) fn new(forge: SharedReadForge, now: Timestamp) -> Self {
         let source = Source::new(forge.name(), now);
-        Self { forge, source }
+        Self {
+            forge,
+            told: Mutex::default(),
+            source,
+        }
     }
 
     /// Looks at the forge; says whether there is news.
@@ -27,12 +36,48 @@ impl RequestSource {
         let before = self.source.observed();
         // What was known before it failed is asked for anew: an answer may have been half of it.
         let before = before.read().cloned().unwrap_or_default();
-        let read = self.forge.requests(&before, now).await;
-        let read = read.map(|read| match read == *before {
-            true => before.clone(),
-            false => Arc::new(read),
-        });
+        let read = match self.forge.requests(&before, now).await {
+            Ok(mut read) => {
+                read.visibility = self.ask_visibility(before.visibility, now).await;
+                Ok(match read == *before {
+                    true => before.clone(),
+                    false => Arc::new(read),
+                })
+            }
+            Err(error) => Err(error),
+        };
         self.source.keep(read.map_err(failed), now)
+    }
+
+    /// Who may read the repository; `None`: the forge does not say.
+    async fn ask_visibility(
+        &self,
+        before: Option<Visibility>,
+        now: Timestamp,
+    ) -> Option<Visibility> {
+        let told = || self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_new = told().is_some_and(|told| now.duration_since(told) < VISIBILITY_FOR);
+        if is_new {
+            return before;
+        }
+        match self.forge.visibility().await {
+            Ok(visibility) => {
+                *told() = Some(now);
+                Some(visibility)
+            }
+            // Asked again in the next look.
+            Err(ForgeError::Unavailable { .. }) => before,
+            Err(error) => {
+                tracing::warn!(%error, "who may read the repository is not known");
+                *told() = Some(now);
+                None
+            }
+        }
+    }
+
+    /// Who may read the repository, as it was last told; `None`: that is not known.
+    pub fn visibility(&self) -> Option<Visibility> {
+        self.source.observed().read().ok()?.visibility
     }
 
     /// Takes in what an effect of ours made of a request. No request.
@@ -63,6 +108,9 @@ impl RequestSource {
         let (Ok(before), Ok(after)) = (before.read(), after.read()) else {
             return None;
         };
+        if before.visibility != after.visibility {
+            return None;
+        }
         let heads: BTreeSet<String> = after
             .changed(before)
             .into_iter()

@@ -13,7 +13,7 @@ use super::infra::{InfraReader, PROPOSAL_MAX, Snapshot};
 use crate::git::notes;
 use crate::git::{Commit, GitError};
 use crate::manifest::Rendered;
-use crate::model::record::{Standing, UnitRecords};
+use crate::model::record::{Proposed, Standing, UnitRecords};
 use crate::model::{ApplicationName, CommitId, Environment, Pipeline, proposal_branch};
 use crate::plan::{ChangedBy, Desired, Infra, Observed, Proposal, Unreadable};
 
@@ -155,10 +155,10 @@ impl InfraReader {
             }
             _ => None,
         };
-        let made_on = records
+        let proposed = records
             .as_ref()
             .ok()
-            .and_then(|records| Some(records.proposal.as_ref()?.base));
+            .and_then(|records| records.proposal.as_ref());
         let name = format!(
             "refs/heads/{}",
             proposal_branch(&environment.name, application)
@@ -166,7 +166,7 @@ impl InfraReader {
         let proposal = match snapshot.refs.get(&name) {
             Some(shown) => {
                 let head = CommitId(shown.id);
-                Some(self.proposal(environment, head, made_on, seen, cached, now)?)
+                Some(self.proposal(environment, head, proposed, seen, cached, now)?)
             }
             None => None,
         };
@@ -243,11 +243,12 @@ impl InfraReader {
         &self,
         environment: &Environment,
         head: CommitId,
-        made_on: Option<CommitId>,
+        proposed: Option<&Proposed>,
         seen: &EnvironmentSeen,
         cached: &mut Cached,
         now: Timestamp,
     ) -> Result<Proposal, GitError> {
+        let made_on = proposed.map(|it| it.base);
         if let Some(cached) = &cached.proposal
             && (cached.head, cached.base, cached.made_on) == (head, seen.head, made_on)
         {
@@ -270,6 +271,7 @@ impl InfraReader {
             unopened,
             conflicts: self.conflicts(&commit, made_on, seen)?,
             by_people: made_on.is_some_and(|base| commit.parents != [base]),
+            beside: self.beside(environment, &commit, proposed, seen)?,
         };
         if proposal.unopened.is_some() {
             return Ok(proposal);

@@ -183,6 +183,8 @@ pub struct Proposal {
     pub conflicts: bool,
     /// Whether its head stands on another commit than the recorded one: on people's.
     pub by_people: bool,
+    /// The files that it changes otherwise than by setting its release's images.
+    pub beside: Vec<String>,
 }
 
 impl Proposal {

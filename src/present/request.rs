@@ -84,7 +84,7 @@ pub struct About {
     pub rollback: Rollback,
 }
 
-/// Where an image says that it was built from: its labels
+/// Where and when an image says that it was built: its labels
 /// ([annotations](https://github.com/opencontainers/image-spec/blob/main/annotations.md)), unchecked.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Built {
@@ -92,6 +92,8 @@ pub struct Built {
     pub revision: Option<String>,
     /// `org.opencontainers.image.source`: the source repository.
     pub source: Option<String>,
+    /// When it was built.
+    pub created: Option<Timestamp>,
 }
 
 /// Source commits between two releases.

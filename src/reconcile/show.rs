@@ -4,9 +4,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
-use super::{Reconciler, Towed, words};
+use super::words::PATIENCE;
+use super::{Reconciler, Towed};
 use crate::forge::{Deployed, ForgeError, Progress, Status};
 use crate::model::record::{Cause, Deployment, Verdict};
 use crate::model::{
@@ -21,10 +22,6 @@ const PROVEN: &str = "towpath/proven";
 
 /// What could not be shown is left alone for so long, unless the forge asks for more.
 const AGAIN: Duration = Duration::from_secs(60);
-
-/// For so long, a check goes on saying what it said while what it rests on cannot be read: a look that fails
-/// once is no news, and a process that starts has read nothing yet.
-const PATIENCE: SignedDuration = SignedDuration::from_mins(1);
 
 /// Forges take no longer description.
 const DESCRIPTION: usize = 136;
@@ -60,7 +57,7 @@ impl Reconciler {
                 continue;
             };
             let shows = self
-                .words(&towed.pipeline, environment, world, view, plan)
+                .words(&towed.pipeline, environment, world, view, plan, now)
                 .into_iter()
                 .chain(self.proven(&towed.pipeline, environment, world, view, now))
                 .chain(self.deployment(&towed.pipeline, environment, world, view));
@@ -87,15 +84,17 @@ impl Reconciler {
         world: &World,
         view: &UnitView,
         plan: &Plan,
+        now: Timestamp,
     ) -> Option<Show> {
         let request = open_request(environment, view)?;
         let mut units = plan.units.iter();
         let unit = units.find(|unit| unit.environment == environment.name);
-        if !words::is_known(environment, world, unit) {
+        if !self.may_be_said(pipeline, environment, world, unit, now) {
             return None;
         }
-        let about = words::about(pipeline, environment, world, unit)?;
-        let facts = words::facts(&about, environment, world);
+        let facts = self
+            .known(pipeline, environment, world, unit)?
+            .facts(environment);
         (request.says != Some(facts)).then(|| Show::Words(request.clone()))
     }
 
@@ -268,7 +267,7 @@ impl Reconciler {
         let plan = crate::plan::plan(pipeline, &world, now);
         let mut units = plan.units.iter();
         let unit = units.find(|unit| unit.environment == environment.name);
-        if !words::is_known(environment, &world, unit) {
+        if !self.may_be_said(pipeline, environment, &world, unit, now) {
             return Ok(true);
         }
         let content = self.content(pipeline, environment, &world, unit, now).await;
@@ -279,8 +278,8 @@ impl Reconciler {
             let found = forge.rewrite(request, &content, now).await?;
             source.take_own(found, now);
         }
-        let about = words::about(pipeline, environment, &world, unit);
-        let facts = about.map(|about| words::facts(&about, environment, &world));
+        let known = self.known(pipeline, environment, &world, unit);
+        let facts = known.map(|known| known.facts(environment));
         Ok(facts == Some(content.facts))
     }
 }

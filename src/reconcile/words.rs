@@ -3,46 +3,64 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::Reconciler;
 use crate::cluster::{Preview, UnitScope};
-use crate::forge::Content;
+use crate::forge::{Content, Visibility};
+use crate::git::Commit;
 use crate::model::record::{Deployment, UnitRecords, Verdict};
-use crate::model::{Digest, Environment, EnvironmentName, Follow, KeepTags, Pipeline, RequestDiff};
-use crate::plan::{Decision, Infra, Reason, UnitPlan, World};
-use crate::present::request::{self, About, BLOCK_MAX, Outcome, Proven, Runs};
+use crate::model::{
+    CommitId, Digest, Environment, EnvironmentName, Follow, KeepTags, Pipeline, Release,
+    RequestDiff,
+};
+use crate::plan::{Decision, Infra, Observed, Reason, UnitPlan, World};
+use crate::present::request::{self, About, BLOCK_MAX, Built, Commits, Outcome, Proven, Runs};
+use crate::registry::ImageConfig;
 
-/// Whether all that a request says can be known now. As long as something does not answer, it goes on
-/// saying what it said.
-pub(super) fn is_known(environment: &Environment, world: &World, unit: Option<&UnitPlan>) -> bool {
-    let is_read = |name: &EnvironmentName| {
-        let infra = world.units.get(name).map(|view| view.infra.read());
-        infra.is_some_and(|infra| infra.is_ok_and(|infra| infra.records.is_ok()))
-    };
-    let upstream = match &environment.follow {
-        Follow::Environments { all, .. } => all.iter().all(is_read),
-        _ => true,
-    };
-    let decision = unit.map(|unit| &unit.decision);
-    let is_planned = !matches!(
-        decision,
-        Some(Decision::Waiting(waiting)) if matches!(waiting.reason, Reason::Unreadable(_))
-    );
-    upstream && is_planned
+/// For so long, what is shown stays as it is while something that it rests on cannot be read: a look that
+/// fails once is no news, and a process that starts has read nothing yet.
+pub(super) const PATIENCE: SignedDuration = SignedDuration::from_mins(1);
+
+/// How many source commits are told, the newest.
+const COMMITS: usize = 20;
+
+/// What a request is made from, as far as it is known without asking anybody. What images say of
+/// themselves and what the cluster says follow from that.
+pub(super) struct Known {
+    about: About,
+    /// The proposal's head.
+    head: Option<CommitId>,
+    /// The source commits of what runs and of what is proposed, where the mirror has both.
+    between: Option<(CommitId, CommitId)>,
 }
 
-/// The facts about what is proposed to an environment, but for what its cluster says of it.
-pub(super) fn about(
+impl Known {
+    /// One value for all of it.
+    pub(super) fn facts(&self, environment: &Environment) -> Digest {
+        let Self {
+            about,
+            head,
+            between,
+        } = self;
+        let title = &environment.request.title;
+        Digest::of(format!("{about:?} {head:?} {between:?} {title:?}").as_bytes())
+    }
+}
+
+/// The facts about what is proposed to an environment.
+fn about(
     pipeline: &Pipeline,
     environment: &Environment,
     world: &World,
     unit: Option<&UnitPlan>,
+    visibility: Option<Visibility>,
 ) -> Option<About> {
     let infra = world.units.get(&environment.name)?.infra.read().ok()?;
     let records = infra.records.as_ref().ok()?;
     let proposed = records.proposal.as_ref()?;
     let source = pipeline.application.source.as_ref();
+    let proposal = infra.proposal.as_ref();
     Some(About {
         application: pipeline.application.name.clone(),
         environment: environment.name.clone(),
@@ -55,21 +73,17 @@ pub(super) fn about(
         proven: proven(pipeline, environment, world, proposed.release.digests()),
         notices: notices(infra, records, unit),
         change: Outcome::Unknown(String::new()),
-        diff: environment.request.diff.unwrap_or(RequestDiff::Fields),
-        beside: Vec::new(),
+        diff: environment.request.diff.unwrap_or(match visibility {
+            Some(Visibility::Private) => RequestDiff::Full,
+            // Where it is not known, as if everybody could read it.
+            Some(Visibility::Public | Visibility::Internal) | None => RequestDiff::Fields,
+        }),
+        beside: proposal.map_or_else(Vec::new, |it| it.beside.clone()),
         base: proposed.base,
         runs: records.deployment.as_ref().map(runs),
         on_failure: environment.on_failure,
         rollback: environment.rollback,
     })
-}
-
-/// What all of it is made from; what the cluster says of it follows from that.
-pub(super) fn facts(about: &About, environment: &Environment, world: &World) -> Digest {
-    let infra = world.units.get(&environment.name);
-    let infra = infra.and_then(|view| view.infra.read().ok());
-    let head = infra.and_then(|infra| Some(infra.proposal.as_ref()?.head));
-    Digest::of(format!("{about:?} {head:?} {:?}", environment.request.title).as_bytes())
 }
 
 /// The content made of the facts; `None` where there is no room for it, which there is.
@@ -82,6 +96,79 @@ fn content(about: &About, environment: &Environment, facts: Digest) -> Option<Co
 }
 
 impl Reconciler {
+    /// Whether a request may say something else now: as long as something that it rests on does not answer,
+    /// it goes on saying what it said. Of the source repository, which it can do without, not for long.
+    pub(super) fn may_be_said(
+        &self,
+        pipeline: &Pipeline,
+        environment: &Environment,
+        world: &World,
+        unit: Option<&UnitPlan>,
+        now: Timestamp,
+    ) -> bool {
+        let is_read = |name: &EnvironmentName| {
+            let infra = world.units.get(name).map(|view| view.infra.read());
+            infra.is_some_and(|infra| infra.is_ok_and(|infra| infra.records.is_ok()))
+        };
+        let upstream = match &environment.follow {
+            Follow::Environments { all, .. } => all.iter().all(is_read),
+            _ => true,
+        };
+        let source = pipeline.application.source.as_ref();
+        let source = source.and_then(|it| self.observatory.histories.get(&it.url));
+        let is_awaited = source.is_some_and(|source| match source.source.observed() {
+            Observed::Seen { .. } => false,
+            Observed::Unreadable(unreadable) => {
+                source.reader.known().is_none() && now.duration_since(unreadable.since) < PATIENCE
+            }
+        });
+        let is_planned = !matches!(
+            unit.map(|unit| &unit.decision),
+            Some(Decision::Waiting(waiting)) if matches!(waiting.reason, Reason::Unreadable(_))
+        );
+        upstream && !is_awaited && is_planned
+    }
+
+    /// What the request of a unit is made from. Asks nobody.
+    pub(super) fn known(
+        &self,
+        pipeline: &Pipeline,
+        environment: &Environment,
+        world: &World,
+        unit: Option<&UnitPlan>,
+    ) -> Option<Known> {
+        let requests = self.observatory.requests.get(&environment.repository);
+        let visibility = requests.and_then(|requests| requests.visibility());
+        let about = about(pipeline, environment, world, unit, visibility)?;
+        let infra = world.units.get(&environment.name)?.infra.read().ok()?;
+        Some(Known {
+            head: infra.proposal.as_ref().map(|it| it.head),
+            between: self.between(&about),
+            about,
+        })
+    }
+
+    /// The source commits of what runs and of what is proposed.
+    fn between(&self, about: &About) -> Option<(CommitId, CommitId)> {
+        let source = self.observatory.histories.get(about.source.as_ref()?)?;
+        let history = source.reader.known()?;
+        let commit = |release: &Release| history.find(release.commit.as_deref()?);
+        Some((commit(about.instead_of.as_ref()?)?, commit(&about.release)?))
+    }
+
+    fn commits(&self, known: &Known) -> Option<Commits> {
+        let (before, after) = known.between?;
+        let source = self
+            .observatory
+            .histories
+            .get(known.about.source.as_ref()?)?;
+        let between = source.reader.between(before, after, COMMITS);
+        Some(Commits {
+            newest: between.newest.iter().map(commit).collect(),
+            count: between.count,
+        })
+    }
+
     /// What the request of a unit is to say, its cluster asked.
     pub(super) async fn content(
         &self,
@@ -91,11 +178,26 @@ impl Reconciler {
         unit: Option<&UnitPlan>,
         now: Timestamp,
     ) -> Option<Content> {
-        let mut about = about(pipeline, environment, world, unit)?;
-        let mut facts = facts(&about, environment, world);
+        let known = self.known(pipeline, environment, world, unit)?;
+        let mut facts = known.facts(environment);
+        let commits = self.commits(&known);
+        let mut about = known.about;
+        about.commits = commits;
+        let mut releases = vec![&about.release];
+        releases.extend(&about.instead_of);
+        let labels = self.observatory.labels(&releases).await;
+        about.built = labels
+            .by_digest
+            .into_iter()
+            .map(|(digest, said)| (digest, built(said)))
+            .collect();
         about.change = self.outcome(pipeline, environment, world, now).await;
-        if let Outcome::Unknown(why) = &about.change {
-            // It is made again, once the cluster answers.
+        let unknown = match &about.change {
+            Outcome::Unknown(why) => Some(why),
+            Outcome::Tried(_) => None,
+        };
+        for why in unknown.into_iter().chain(&labels.unknown) {
+            // It is made again, once they answer.
             facts = Digest::of(format!("{facts} {why}").as_bytes());
         }
         content(&about, environment, facts)
@@ -129,6 +231,22 @@ impl Reconciler {
             }
             Err(error) => unknown(&error.to_string()),
         }
+    }
+}
+
+fn built(said: ImageConfig) -> Built {
+    Built {
+        revision: said.revision,
+        source: said.source,
+        created: said.created,
+    }
+}
+
+fn commit(commit: &Commit) -> request::Commit {
+    request::Commit {
+        id: commit.id,
+        subject: commit.subject().to_owned(),
+        author: commit.author.name.clone(),
     }
 }
 

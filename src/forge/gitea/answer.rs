@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use crate::forge::{Found, Progress, Status, rest, text};
+use crate::forge::{Found, Progress, Status, Visibility, rest, text};
 use crate::plan::{Request, RequestState};
 
 /// What makes a draft of a request, and is no part of its title (`WORK_IN_PROGRESS_PREFIXES`).
@@ -28,6 +28,25 @@ pub(super) struct Pull {
     labels: Option<Vec<Label>>,
     pub(super) head: End,
     pub(super) base: End,
+}
+
+/// A repository.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct RepositoryPage {
+    private: bool,
+    /// Its owner is seen by whoever has an account.
+    #[serde(default)]
+    internal: bool,
+}
+
+impl RepositoryPage {
+    pub(super) fn visibility(&self) -> Visibility {
+        match (self.private, self.internal) {
+            (true, _) => Visibility::Private,
+            (false, true) => Visibility::Internal,
+            (false, false) => Visibility::Public,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Deserialize)]

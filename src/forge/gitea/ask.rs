@@ -56,7 +56,7 @@ impl Answer {
 }
 
 impl Gitea {
-    /// Asks for something of the repository.
+    /// Asks for something of the repository; for itself where `rest` is empty.
     ///
     /// # Errors
     /// [`ForgeError`].
@@ -99,7 +99,10 @@ impl Gitea {
                 Trouble::Credential(reason) => self.denied(reason),
             })?;
         let base = self.api.as_str().trim_end_matches('/');
-        let url = format!("{base}/repos/{}/{rest}", self.path);
+        let url = match rest {
+            "" => format!("{base}/repos/{}", self.path),
+            rest => format!("{base}/repos/{}/{rest}", self.path),
+        };
         let mut request = self.client.request(method, url).bearer_auth(token.expose());
         if let Some(body) = body {
             request = request.json(body);

@@ -16,9 +16,9 @@ use reqwest::Method;
 use url::Url;
 
 use super::github::Access;
-use super::{ForgeError, Found, Progress, ReadForge, Requests, Status};
+use super::{ForgeError, Found, Progress, ReadForge, Requests, Status, Visibility};
 use crate::model::{CommitId, RepositoryUrl};
-use answer::{Combined, Event, Pull, Review};
+use answer::{Combined, Event, Pull, RepositoryPage, Review};
 
 /// Branches of proposals begin so.
 const OURS: &str = "towpath/";
@@ -206,6 +206,12 @@ struct News {
 impl ReadForge for Gitea {
     fn name(&self) -> &str {
         &self.name
+    }
+
+    async fn visibility(&self) -> Result<Visibility, ForgeError> {
+        let answer = self.ask(Method::GET, "", None).await?;
+        let page: RepositoryPage = answer.read()?;
+        Ok(page.visibility())
     }
 
     async fn requests(&self, before: &Requests, now: Timestamp) -> Result<Requests, ForgeError> {

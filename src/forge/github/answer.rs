@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use crate::forge::{Found, rest, text};
+use crate::forge::{Found, Visibility, rest, text};
 use crate::plan::{Request, RequestState};
 
 /// A [pull request](https://docs.github.com/en/rest/pulls/pulls).
@@ -26,6 +26,25 @@ pub(super) struct Pull {
     pub(super) head: End,
     pub(super) base: End,
     pub(super) auto_merge: Option<AutoMerge>,
+}
+
+/// A [repository](https://docs.github.com/en/rest/repos/repos#get-a-repository).
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct RepositoryPage {
+    private: bool,
+    /// Old servers do not tell.
+    visibility: Option<String>,
+}
+
+impl RepositoryPage {
+    pub(super) fn visibility(&self) -> Visibility {
+        match self.visibility.as_deref() {
+            Some("internal") => Visibility::Internal,
+            Some("public") => Visibility::Public,
+            _ if self.private => Visibility::Private,
+            _ => Visibility::Public,
+        }
+    }
 }
 
 /// A label.

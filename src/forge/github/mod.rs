@@ -25,10 +25,10 @@ pub use door::{Budget, Trouble};
 
 use self::shown::QueueSeen;
 use super::rest::{self, WORDS};
-use super::{ForgeError, Found, ReadForge, Requests, Status};
+use super::{ForgeError, Found, ReadForge, Requests, Status, Visibility};
 use crate::model::{CommitId, RepositoryUrl};
 use crate::shown::on_one_line;
-use answer::{Pull, Review};
+use answer::{Pull, RepositoryPage, Review};
 use door::Door;
 
 /// Branches of proposals begin so.
@@ -280,6 +280,13 @@ fn trouble<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a Troub
 impl ReadForge for GitHub {
     fn name(&self) -> &str {
         &self.name
+    }
+
+    async fn visibility(&self) -> Result<Visibility, ForgeError> {
+        let path = format!("/repos/{}", self.path);
+        let got = self.octocrab().get(path, None::<&()>).await;
+        let page: RepositoryPage = got.map_err(|error| self.told(&error))?;
+        Ok(page.visibility())
     }
 
     async fn requests(&self, before: &Requests, now: Timestamp) -> Result<Requests, ForgeError> {

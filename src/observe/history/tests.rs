@@ -104,3 +104,21 @@ fn a_shortened_id_names_at_most_one_commit() {
         assert_eq!(history.find(text), found, "{text}");
     }
 }
+
+#[test]
+fn what_lies_between_is_newest_first() {
+    for (commits, before, after, between) in [
+        ("a, b<a, c<b", 'a', 'c', "cb"),
+        ("a, b<a, c<b", 'b', 'b', ""),
+        // Back to an older one: it brings nothing.
+        ("a, b<a, c<b", 'c', 'a', ""),
+        // A merge brings its branch, too; what was there already is no news.
+        ("a, b<a, c<a, d<b c", 'b', 'd', "dc"),
+        // They have nothing in common.
+        ("a, b", 'a', 'b', "b"),
+    ] {
+        let found = history(commits).between(id(before), id(after));
+        let expected: Vec<_> = between.chars().map(id).collect();
+        assert_eq!(found, expected, "{commits}: {before}..{after}");
+    }
+}

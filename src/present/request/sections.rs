@@ -101,12 +101,17 @@ fn images(about: &About) -> String {
         match before {
             Some(before) if before == *image => format!("{line} {after}, unchanged"),
             Some(before) => format!(
-                "{line} {} → {after}\n  - `{}` → `{}`",
+                "{line} {} → {after}{}\n  - `{}` → `{}`",
                 code(&tag(before), NAME_MAX),
+                made(about, image),
                 before.digest,
                 image.digest
             ),
-            None => format!("{line} {after}\n  - `{}`", image.digest),
+            None => format!(
+                "{line} {after}{}\n  - `{}`",
+                made(about, image),
+                image.digest
+            ),
         }
     });
     let gone = before.into_iter().flat_map(|images| images.keys());
@@ -123,6 +128,12 @@ fn images(about: &About) -> String {
         }));
     }
     text
+}
+
+fn made(about: &About, image: &ImageVersion) -> String {
+    let built = about.built.get(&image.digest);
+    let at = built.and_then(|built| built.created);
+    at.map_or_else(String::new, |at| format!(", built {}", moment(at)))
 }
 
 fn tag(image: &ImageVersion) -> String {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use towpath::forge::{Content, Forge, Opening, Progress, Requests, Status};
+use towpath::forge::{Content, Forge, Opening, Progress, Requests, Status, Visibility};
 use towpath::model::{CommitId, Digest, OnNewer, RequestPolicy, TitleTemplate};
 use towpath::plan::{Request, RequestState};
 
@@ -69,6 +69,9 @@ pub(super) trait Bed: Send + Sync {
 
     /// Whether the base branch has this commit.
     async fn has(&self, commit: CommitId) -> bool;
+
+    /// Its owner says who may read the repository.
+    async fn shows_to(&self, visibility: Visibility);
 }
 
 /// Runs every case, each with branches of its own.
@@ -85,6 +88,7 @@ pub(super) async fn check(bed: &dyn Bed) {
     labels_are_seen(bed).await;
     what_is_not_ours_is_left_alone(bed).await;
     statuses_are_read_as_they_were_set(bed).await;
+    who_may_read_it_is_told(bed).await;
 }
 
 /// The branch of a case's proposal.
@@ -170,6 +174,19 @@ fn timeless(request: &Request) -> Request {
     Request {
         since: Timestamp::UNIX_EPOCH,
         ..request.clone()
+    }
+}
+
+async fn who_may_read_it_is_told(bed: &dyn Bed) {
+    let forge = bed.forge();
+    for visibility in [
+        Visibility::Public,
+        Visibility::Internal,
+        Visibility::Private,
+    ] {
+        bed.shows_to(visibility).await;
+        assert_eq!(forge.visibility().await, Ok(visibility));
+        assert_eq!(bed.forge().visibility().await, Ok(visibility), "anew");
     }
 }
 

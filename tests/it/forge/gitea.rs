@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use towpath::forge::gitea::{Connection, Gitea};
 use towpath::forge::github::{Access, Identity};
-use towpath::forge::{Forge, ForgeError, Requests};
+use towpath::forge::{Forge, ForgeError, Requests, Visibility};
 use towpath::http::{HttpSettings, client};
 use towpath::model::{CommitId, Credential, RepositoryUrl};
 use towpath::plan::Request;
@@ -228,6 +228,20 @@ impl Bed for OnGitea {
         let commit = commit.to_string();
         let is_in = ["merge-base", "--is-ancestor", &commit, "FETCH_HEAD"];
         self.clone.git(&is_in).await.is_ok()
+    }
+
+    /// What is internal is so by its owner.
+    async fn shows_to(&self, visibility: Visibility) {
+        let owner = match visibility {
+            Visibility::Internal => "private",
+            Visibility::Public | Visibility::Private => "public",
+        };
+        let owner = json!({ "visibility": owner });
+        let repository = json!({ "private": visibility == Visibility::Private });
+        let path = format!("repos/{}", self.repository);
+        for (path, body) in [("orgs/acme", owner), (&path, repository)] {
+            self.server.ask(Method::PATCH, path, &body).await.unwrap();
+        }
     }
 }
 

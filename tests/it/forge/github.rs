@@ -10,7 +10,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use towpath::clock;
 use towpath::forge::github::{Access, Budget, Connection, GitHub, Identity};
-use towpath::forge::{Forge, ForgeError, ReadForge, Requests};
+use towpath::forge::{Forge, ForgeError, ReadForge, Requests, Visibility};
 use towpath::http::{HttpSettings, client};
 use towpath::model::{CommitId, Credential, RepositoryUrl};
 use towpath::plan::Request;
@@ -187,6 +187,15 @@ impl Bed for Simulated {
         let rest = format!("compare/{commit}...{BASE}");
         let status = self.ask("ann", Method::GET, &rest, None).await["status"].clone();
         status == "ahead" || status == "identical"
+    }
+
+    async fn shows_to(&self, visibility: Visibility) {
+        let name = match visibility {
+            Visibility::Public => "public",
+            Visibility::Internal => "internal",
+            Visibility::Private => "private",
+        };
+        self.site.github.set_visibility(REPOSITORY, name).await;
     }
 }
 

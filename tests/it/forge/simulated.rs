@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use towpath::forge::Forge;
 use towpath::forge::simulated::SimulatedForge;
+use towpath::forge::{Forge, Visibility};
 use towpath::git::memory::{MemoryRemote, Merge};
 use towpath::model::CommitId;
 use towpath::plan::Request;
@@ -114,6 +114,10 @@ impl Bed for Simulated {
 
     async fn has(&self, commit: CommitId) -> bool {
         self.remote.person("Ann").has(BASE, commit)
+    }
+
+    async fn shows_to(&self, visibility: Visibility) {
+        self.forge.show_to(visibility);
     }
 }
 

@@ -117,6 +117,7 @@ fn digest(letter: &str) -> Digest {
 
 fn built(given: &Value) -> Built {
     Built {
+        created: optional(given, "created").map(|it| it.parse().unwrap()),
         revision: optional(given, "revision").map(str::to_owned),
         source: optional(given, "source").map(str::to_owned),
     }

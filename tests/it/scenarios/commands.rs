@@ -8,9 +8,10 @@ mod time;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use towpath::git::memory::{Call, Strike};
 use towpath::model::{Digest, proposal_branch};
+use towpath::registry::ImageConfig;
 
 use super::registry::Mood;
 use super::site::Site;
@@ -225,24 +226,27 @@ pub(super) fn digest_of(repository: &str, tag: &str, salt: &str) -> Digest {
 /// `push shop v1.1.0`, `… like v1.0.0`, `… built -1h`, `… built never`, `… of <commit>`, `… anew`.
 fn push(site: &Site, image: &str, tag: &str, rest: &[&str]) {
     for repository in images(site, image) {
-        let mut created: Option<Timestamp> = Some(site.now);
-        let (mut revision, mut digest) = (None, digest_of(&repository.to_string(), tag, ""));
+        let mut image = ImageConfig {
+            created: Some(site.now),
+            ..ImageConfig::default()
+        };
+        let mut digest = digest_of(&repository.to_string(), tag, "");
         let mut words = rest.iter();
         while let Some(word) = words.next() {
             match (*word, words.next()) {
                 ("like", Some(other)) => digest = site.registry.digest(&repository, other).unwrap(),
-                ("built", Some(&"never")) => created = None,
+                ("built", Some(&"never")) => image.created = None,
                 ("built", Some(change)) => {
                     let change: SignedDuration = change.parse().unwrap();
-                    created = site.now.checked_add(change).ok();
+                    image.created = site.now.checked_add(change).ok();
                 }
-                ("of", Some(commit)) => revision = Some((*commit).to_owned()),
+                ("of", Some(commit)) => image.revision = Some((*commit).to_owned()),
+                ("from", Some(source)) => image.source = Some((*source).to_owned()),
                 ("as", Some(salt)) => digest = digest_of(&repository.to_string(), tag, salt),
                 (word, _) => panic!("no way to push `{word}`"),
             }
         }
-        site.registry
-            .push(&repository, tag, digest, created, revision);
+        site.registry.push(&repository, tag, digest, image);
     }
 }
 

@@ -1,5 +1,6 @@
 //! What the commands of a scenario do on forges.
 
+use towpath::forge::Visibility;
 use towpath::forge::simulated::Mood;
 use towpath::git::memory::{Merge, Strike};
 use towpath::model::proposal_branch;
@@ -10,6 +11,15 @@ use super::site::Site;
 /// Whether it was such a command.
 pub(super) fn run(site: &Site, words: &[&str]) -> bool {
     match words {
+        ["forge", environment, "is", "public"] => {
+            site.forge(environment).show_to(Visibility::Public);
+        }
+        ["forge", environment, "is", "internal"] => {
+            site.forge(environment).show_to(Visibility::Internal);
+        }
+        ["forge", environment, "is", "private"] => {
+            site.forge(environment).show_to(Visibility::Private);
+        }
         ["forge", environment, mood] => site.forge(environment).set(match *mood {
             "up" => Mood::Up,
             "down" => Mood::Down,

@@ -5,7 +5,6 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use jiff::Timestamp;
 use towpath::model::{Digest, ImageRepository};
 use towpath::registry::{ImageConfig, Outage, Registry, RegistryError, Said};
 
@@ -52,17 +51,12 @@ impl SimulatedRegistry {
         repository: &ImageRepository,
         tag: &str,
         digest: Digest,
-        created: Option<Timestamp>,
-        revision: Option<String>,
+        image: ImageConfig,
     ) {
         let mut state = self.state();
         let tags = state.tags.entry(repository.clone()).or_default();
         tags.insert(tag.to_owned(), digest);
-        state.images.entry(digest).or_insert(ImageConfig {
-            created,
-            revision,
-            ..ImageConfig::default()
-        });
+        state.images.entry(digest).or_insert(image);
     }
 
     pub(super) fn digest(&self, repository: &ImageRepository, tag: &str) -> Option<Digest> {

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use towpath::plan::Decision;
+use towpath::registry::ImageConfig;
 
 use super::super::show;
 use super::{Teller, digest_of};
@@ -14,6 +15,14 @@ const ROUNDS: usize = 60;
 /// How far the clock goes on by itself while something rolls out, and while nothing does.
 const TICK: Duration = Duration::from_secs(5);
 const REST: Duration = Duration::from_secs(30);
+/// What an image says that was built then.
+fn image_of(created: Option<Timestamp>) -> ImageConfig {
+    ImageConfig {
+        created,
+        ..ImageConfig::default()
+    }
+}
+
 impl Teller {
     pub(super) async fn time(&mut self, words: &[&str]) -> Option<String> {
         match words {
@@ -76,7 +85,7 @@ impl Teller {
                 let digest = digest_of(&image.repository.to_string(), "v1.0.0", "");
                 self.site
                     .registry
-                    .push(&image.repository, "v1.0.0", digest, before, None);
+                    .push(&image.repository, "v1.0.0", digest, image_of(before));
             }
             for environment in &pipeline.environments {
                 let images: Vec<String> = application
