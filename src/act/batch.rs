@@ -387,7 +387,9 @@ impl Said<'static> {
 fn is_true(statement: &Statement, standing: &Standing, by: &str) -> bool {
     let hold = standing.hold.as_ref().filter(|hold| hold.by == by);
     match statement {
-        Statement::Held { reason } => hold.is_some_and(|hold| hold.reason == *reason),
+        Statement::Held { reason, until } => {
+            hold.is_some_and(|hold| hold.reason == *reason && hold.until == *until)
+        }
         Statement::Resumed { .. } => hold.is_none(),
         _ => false,
     }

@@ -12,11 +12,15 @@ pub mod diff;
 pub mod explain;
 mod files;
 mod forges;
+pub mod hold;
 pub mod inventory;
+mod moment;
 mod names;
 mod person;
+mod place;
 pub mod plan;
 pub mod rbac;
+pub mod rollback;
 pub mod run;
 mod said;
 pub mod schema;
@@ -81,6 +85,12 @@ enum Command {
     Plan(plan::Args),
     Status(status::Args),
     Explain(explain::Args),
+    Hold(hold::Args),
+    Resume(hold::ResumeArgs),
+    Rollback(rollback::Args),
+    Unpin(rollback::UnpinArgs),
+    Retry(rollback::RetryArgs),
+    Decline(rollback::DeclineArgs),
     Adopt(adopt::Args),
     Approve(approve::Args),
     Diff(diff::Args),
@@ -183,6 +193,22 @@ async fn dispatch(cli: Cli) -> anyhow::Result<u8> {
         }
         Command::Explain(args) => {
             explain::run(&args, &Setup::load(location).await?, &mut out, &mut err).await?
+        }
+        Command::Hold(args) => hold::run(&args, &Setup::load(location).await?, &mut out).await?,
+        Command::Resume(args) => {
+            hold::resume(&args, &Setup::load(location).await?, &mut out).await?
+        }
+        Command::Rollback(args) => {
+            rollback::run(&args, &Setup::load(location).await?, &mut out).await?
+        }
+        Command::Unpin(args) => {
+            rollback::unpin(&args, &Setup::load(location).await?, &mut out).await?
+        }
+        Command::Retry(args) => {
+            rollback::retry(&args, &Setup::load(location).await?, &mut out).await?
+        }
+        Command::Decline(args) => {
+            rollback::decline(&args, &Setup::load(location).await?, &mut out).await?
         }
         Command::Adopt(args) => adopt::run(&args, &Setup::load(location).await?, &mut out).await?,
         Command::Approve(args) => {

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use anyhow::{Result, anyhow, bail};
 
+use super::names;
 use super::setup::Setup;
 use crate::clock;
-use crate::model::{ApplicationName, EnvironmentName, Pipeline};
-use crate::plan::{Step, World};
+use crate::model::{ApplicationName, EnvironmentName, Pipeline, Release};
+use crate::plan::{Step, UnitPlan, World};
 use crate::reconcile::Reconciler;
 
 /// One unit, looked at.
@@ -18,6 +19,28 @@ pub(super) struct Said {
 }
 
 impl Said {
+    /// Looks at the environment's repository alone: stopping must not wait for a registry or a cluster.
+    pub(super) async fn in_git(
+        setup: &Setup,
+        application: &ApplicationName,
+        environment: &EnvironmentName,
+    ) -> Result<Self> {
+        let now = clock::now();
+        let reconciler = setup.reconciler(&[], now)?;
+        let pipelines = names::pipelines(setup, Some(application))?;
+        let pipeline = pipelines.into_iter().next();
+        let pipeline = pipeline.ok_or_else(|| names::no_application(setup, application))?;
+        let there = names::environment(&pipeline, environment)?;
+        if let Some(source) = reconciler.observatory().infra.get(&there.repository) {
+            source.read(now).await;
+        }
+        Ok(Self {
+            reconciler,
+            pipeline,
+            environment: environment.clone(),
+        })
+    }
+
     /// Looks at everything that the application needs.
     pub(super) async fn to(
         setup: &Setup,
@@ -54,6 +77,13 @@ impl Said {
         observatory.world(&self.pipeline, clock::now())
     }
 
+    /// What a person chose there.
+    pub(super) fn pinned(&self) -> Option<Release> {
+        let world = self.world();
+        let infra = world.units.get(&self.environment)?.infra.read().ok()?;
+        infra.records.as_ref().ok()?.pin.as_ref()?.release.clone()
+    }
+
     /// Writes a record.
     pub(super) async fn say(
         &self,
@@ -64,5 +94,13 @@ impl Said {
             .reconciler
             .say(application, &self.environment, say, clock::now());
         said.await.map_err(|why| anyhow!(why))
+    }
+    /// Carries out in git what was said; gives what comes next.
+    pub(super) async fn carry_out(&self) -> Result<Option<UnitPlan>> {
+        let application = &self.pipeline.application.name;
+        let carried = self
+            .reconciler
+            .carry_out(application, &self.environment, clock::now());
+        carried.await.map_err(|why| anyhow!(why))
     }
 }

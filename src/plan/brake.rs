@@ -16,6 +16,7 @@ pub(super) fn unrecorded(unit: &Unit<'_>) -> Walk {
     let reason = Reason::Held {
         reason: reason.to_owned(),
         by: BRAKE.to_owned(),
+        scope: Scope::Environment,
     };
     ControlFlow::Break(Decision::Waiting(Waiting::on(reason)))
 }
@@ -27,14 +28,11 @@ pub(super) fn record(unit: &Unit<'_>, infra: &Infra) -> Walk {
         return Walk::Continue(());
     };
     let hold = infra.standing.hold.as_ref();
+    let hold = hold.filter(|hold| hold.holds(unit.now));
     let ours = hold.filter(|hold| hold.by == BRAKE);
     let statement = match (pulled, hold, ours) {
-        (Some(reason), None, _) => Statement::Held {
-            reason: reason.to_owned(),
-        },
-        (Some(reason), _, Some(ours)) if ours.reason != reason => Statement::Held {
-            reason: reason.to_owned(),
-        },
+        (Some(reason), None, _) => held(reason),
+        (Some(reason), _, Some(ours)) if ours.reason != reason => held(reason),
         (None, _, Some(_)) => Statement::Resumed {
             reason: "the annotation is gone".to_owned(),
         },
@@ -48,6 +46,13 @@ pub(super) fn record(unit: &Unit<'_>, infra: &Infra) -> Walk {
         closes_proposal: false,
         planned_on: infra.planned_on(),
     }))
+}
+
+fn held(reason: &str) -> Statement {
+    Statement::Held {
+        reason: reason.to_owned(),
+        until: None,
+    }
 }
 
 /// What the cluster says of a brake; `None`: it was not asked.

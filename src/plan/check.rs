@@ -5,9 +5,11 @@
 
 use std::fmt;
 
+use jiff::Timestamp;
+
 use super::{Apply, Decision, Plan, Prune, Step, World};
 use crate::manifest::{Rendered, carries};
-use crate::model::record::{Cause, Deployment, Statement, UnitRecords};
+use crate::model::record::{Cause, Deployment, Hold, Statement, UnitRecords};
 use crate::model::{
     Digests, Environment, EnvironmentName, Follow, Gate, NotExercised, OnFailure, Pipeline,
     Release, Rollback,
@@ -35,7 +37,7 @@ impl fmt::Display for Finding {
 }
 
 /// Every step of the plan that would break an invariant.
-pub fn check(pipeline: &Pipeline, world: &World, plan: &Plan) -> Vec<Finding> {
+pub fn check(pipeline: &Pipeline, world: &World, plan: &Plan, now: Timestamp) -> Vec<Finding> {
     let mut findings = Vec::new();
     for unit in &plan.units {
         let Decision::Step(step) = &unit.decision else {
@@ -48,6 +50,7 @@ pub fn check(pipeline: &Pipeline, world: &World, plan: &Plan) -> Vec<Finding> {
             pipeline,
             world,
             environment,
+            now,
         };
         findings.extend(
             subject
@@ -67,6 +70,7 @@ struct Subject<'a> {
     pipeline: &'a Pipeline,
     world: &'a World,
     environment: &'a Environment,
+    now: Timestamp,
 }
 
 type Broken = (&'static str, String);
@@ -97,22 +101,17 @@ impl Subject<'_> {
                         format!("{} failed here with this state", write.release),
                     ));
                 }
-                if records.pin.is_some() {
+                if records.pin.is_some() && !is_chosen(records, &digests) {
                     broken.push(("I5", format!("{} would overwrite a pin", write.release)));
                 }
             }
             Step::Propose(propose) => {
-                let rollback = records.deployment.as_ref().is_some_and(|deployment| {
-                    deployment.failed().is_some()
-                        && ran_healthy(records, &propose.release.digests())
-                });
+                let rollback = goes_back(records, &propose.release.digests());
                 self.proven(&propose.release, rollback, records, &mut broken);
                 self.forward(&propose.release, rollback, records, &mut broken);
             }
             Step::Open(open) => {
-                let rollback = records.deployment.as_ref().is_some_and(|deployment| {
-                    deployment.failed().is_some() && ran_healthy(records, &open.release.digests())
-                });
+                let rollback = goes_back(records, &open.release.digests());
                 self.proven(&open.release, rollback, records, &mut broken);
                 let view = self.world.units.get(&self.environment.name);
                 let open = view.and_then(|view| view.request.read().ok()?.as_ref());
@@ -152,15 +151,16 @@ impl Subject<'_> {
         let Some(view) = self.world.units.get(&self.environment.name) else {
             return false;
         };
+        let holds = |hold: &Hold| hold.holds(self.now);
         let braked = || {
             let live = view.live.as_ref().and_then(|live| live.read().ok());
             live.is_some_and(|live| live.brake.is_some())
         };
         let everywhere = || {
             let infra = view.infra.read().ok();
-            infra.is_some_and(|infra| infra.standing.hold.is_some())
+            infra.is_some_and(|infra| infra.standing.hold.as_ref().is_some_and(holds))
         };
-        records.hold.is_some() || everywhere() || braked()
+        records.hold.as_ref().is_some_and(holds) || everywhere() || braked()
     }
 
     /// I8: only what is ours, is not asked for and may go is deleted, and no more than may go at once.
@@ -262,7 +262,8 @@ impl Subject<'_> {
         }
     }
 
-    /// I3: nothing older replaces what runs, unless the environment goes back after failures.
+    /// I3: nothing older replaces what runs, unless a person asked for it, or the environment goes back
+    /// after failures.
     fn forward(
         &self,
         release: &Release,
@@ -270,7 +271,8 @@ impl Subject<'_> {
         records: &UnitRecords,
         broken: &mut Vec<Broken>,
     ) {
-        let allowed = rollback && self.environment.on_failure == OnFailure::Rollback;
+        let after_failure = rollback && self.environment.on_failure == OnFailure::Rollback;
+        let allowed = after_failure || is_chosen(records, &release.digests());
         let older = records
             .running()
             .is_some_and(|running| !release.is_newer_than(running));
@@ -298,6 +300,19 @@ fn states_a_hold(step: &Step) -> bool {
     };
     let mut statements = record.statements.iter();
     statements.all(|it| matches!(it, Statement::Held { .. } | Statement::Resumed { .. }))
+}
+
+/// Whether a person chose this release.
+fn is_chosen(records: &UnitRecords, digests: &Digests) -> bool {
+    let pinned = records.pin.as_ref().and_then(|pin| pin.release.as_ref());
+    pinned.is_some_and(|pinned| pinned.is(digests))
+}
+
+/// Whether proposing this goes back: to what a person chose, or after a failure; to what was healthy here.
+fn goes_back(records: &UnitRecords, digests: &Digests) -> bool {
+    let deployment = records.deployment.as_ref();
+    let failed = deployment.is_some_and(|deployment| deployment.failed().is_some());
+    (failed || is_chosen(records, digests)) && ran_healthy(records, digests)
 }
 
 fn ran_healthy(records: &UnitRecords, digests: &Digests) -> bool {

@@ -22,9 +22,11 @@ pub(super) fn label(unit: &Unit<'_>, infra: &Infra, records: &UnitRecords) -> Wa
         return Walk::Continue(());
     };
     let labelled = request.filter(|it| it.is_open() && it.labels.contains(HOLD_LABEL));
-    let statement = match (labelled, &records.hold) {
+    let hold = records.hold.as_ref().filter(|hold| hold.holds(unit.now));
+    let statement = match (labelled, hold) {
         (Some(request), None) => Statement::Held {
             reason: format!("{} is labelled", request.name),
+            until: None,
         },
         (None, Some(hold)) if hold.by == LABEL => Statement::Resumed {
             reason: "the label is gone".to_owned(),

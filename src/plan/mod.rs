@@ -31,9 +31,10 @@ use std::ops::ControlFlow;
 use jiff::Timestamp;
 
 pub use person::{
-    Adoption, Allowed, ForeignObject, adoption, approve_adoption, approve_prune, deletions,
+    Adoption, Allowed, ForeignObject, Stop, adoption, approve_adoption, approve_prune, decline,
+    deletions, hold, resume, retry, roll_back, unpin,
 };
-pub use proof::{Proof, proof};
+pub use proof::{Proof, proof, proof_of};
 pub use step::{
     Apply, Change, Close, Disarm, Open, PlannedOn, Propose, Prune, Scope, Smoke, Statements, Step,
     Withdraw, Write,
@@ -44,7 +45,7 @@ pub use world::{
     Refusal, Request, RequestState, Smoked, Taking, UnitView, Unreadable, World,
 };
 
-use crate::model::record::{Deployment, UnitRecords};
+use crate::model::record::{Deployment, Hold, UnitRecords};
 use crate::model::{ApplicationName, Environment, EnvironmentName, Pipeline, Release};
 use head::Head;
 
@@ -175,7 +176,7 @@ impl<'a> Unit<'a> {
         let (infra, records) = self.read()?;
         brake::record(self, infra)?;
         gate::label(self, infra, records)?;
-        held(infra, records)?;
+        self.held(infra, records)?;
         if infra.went_back {
             let believed = waiting::after(infra.head_since, WENT_BACK_BELIEVED_AFTER);
             if self.now < believed {
@@ -239,21 +240,31 @@ impl<'a> Unit<'a> {
             .any(|mark| Some(mark.commit) == newest)
     }
 
+    /// A person's hold on the unit or its environment stops everything.
+    fn held(&self, infra: &Infra, records: &UnitRecords) -> Walk {
+        let holds = |hold: &&Hold| hold.holds(self.now);
+        let here = records.hold.as_ref().filter(holds);
+        let everywhere = infra.standing.hold.as_ref().filter(holds);
+        let (hold, scope) = match (here, everywhere) {
+            (Some(hold), _) => (hold, Scope::Unit),
+            (None, Some(hold)) => (hold, Scope::Environment),
+            (None, None) => return Walk::Continue(()),
+        };
+        let reason = Reason::Held {
+            reason: hold.reason.clone(),
+            by: hold.by.clone(),
+            scope,
+        };
+        let waiting = Waiting::on(reason).since(hold.at);
+        ControlFlow::Break(Decision::Waiting(match hold.until {
+            Some(until) => waiting.until(until),
+            None => waiting,
+        }))
+    }
+
     fn is_gated(&self) -> bool {
         self.environment.gate != crate::model::Gate::None
     }
-}
-
-/// A person's hold on the unit or its environment stops everything.
-fn held(infra: &Infra, records: &UnitRecords) -> Walk {
-    let Some(hold) = records.hold.as_ref().or(infra.standing.hold.as_ref()) else {
-        return Walk::Continue(());
-    };
-    let reason = Reason::Held {
-        reason: hold.reason.clone(),
-        by: hold.by.clone(),
-    };
-    ControlFlow::Break(Decision::Waiting(Waiting::on(reason).since(hold.at)))
 }
 
 impl Infra {

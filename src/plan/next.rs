@@ -18,6 +18,10 @@ const OUTPACED: usize = 3;
 
 /// The step that brings the next release, or why there is none to bring.
 pub(super) fn release(ready: &Ready<'_>) -> Walk<Waiting> {
+    if let Some(chosen) = chosen(ready) {
+        let waiting = release::roll_back(ready, chosen)?;
+        return Walk::Continue(with_failure(ready, waiting));
+    }
     let candidate = match candidate(ready) {
         Ok(candidate) => candidate,
         Err(waiting) => {
@@ -43,6 +47,17 @@ pub(super) fn release(ready: &Ready<'_>) -> Walk<Waiting> {
         Gate::Branch | Gate::PullRequest => release::propose(ready, &candidate),
     };
     waiting.map_continue(|waiting| with_failure(ready, waiting))
+}
+
+/// What a person asked to go back to, as long as the branch asks for something else. One whose proposal was
+/// declined since is not brought.
+fn chosen<'a>(ready: &Ready<'a>) -> Option<&'a Release> {
+    let chosen = ready.records.pin.as_ref()?.release.as_ref()?;
+    let digests = chosen.digests();
+    let running = ready.head.release()?;
+    let mut declined = ready.records.declined.iter();
+    let stands = !running.is(&digests) && !declined.any(|it| it.release.is(&digests));
+    stands.then_some(chosen)
 }
 
 /// The newest release that this environment follows, if it is newer than everything that ran or

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::difference::deletions;
 use super::{
-    Apply, Live, LiveObject, Observed, Reason, Step, Unit, Waiting, Walk, brake, held, step, wait,
+    Apply, Live, LiveObject, Observed, Reason, Step, Unit, Waiting, Walk, brake, step, wait,
 };
 use crate::manifest::Rendered;
 use crate::model::ObjectRef;
@@ -19,7 +19,7 @@ pub(super) fn decide(unit: &Unit<'_>) -> Walk<Waiting> {
     };
     let (infra, records) = unit.read()?;
     brake::record(unit, infra)?;
-    held(infra, records)?;
+    unit.held(infra, records)?;
     let left = || {
         let objects = ours(unit, live).map(|(reference, _)| reference.to_string());
         Waiting::on(Reason::Removed {

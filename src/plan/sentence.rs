@@ -6,7 +6,7 @@ use std::fmt;
 
 use jiff::Timestamp;
 
-use super::Reason;
+use super::{Reason, Scope};
 use crate::model::record::{BRAKE, LABEL};
 use crate::model::{ApplicationName, EnvironmentName, Release};
 
@@ -41,16 +41,25 @@ impl Reason {
             Self::Held { by, .. } if by == LABEL => {
                 "the label `towpath/hold` taken away from the request".to_owned()
             }
-            Self::Held { .. } => "a person who lifts the hold".to_owned(),
+            Self::Held { scope: Scope::Environment, .. } => {
+                format!("`towpath resume --environment {environment}`")
+            }
+            Self::Held { .. } => format!("`towpath resume {application} {environment}`"),
             Self::Adopting { .. } => {
                 format!("`towpath adopt {application} {environment}`, or `adopt: auto` in the environment; objects of an engine by its name there, as in `adopt: [helm]`")
             }
-            Self::Pinned { .. } => "commit a newer release yourself, or merge its proposal".to_owned(),
-            Self::Failed { .. } => "a newer release, or a changed manifest".to_owned(),
+            Self::Pinned { .. } => {
+                format!("`towpath unpin {application} {environment}`; or commit a newer release yourself, or merge its proposal")
+            }
+            Self::Failed { .. } => {
+                format!("a newer release, a changed manifest, or `towpath retry {application} {environment}`")
+            }
             Self::Refused { .. } => "a manifest that the cluster takes; a start of Towpath tries once more".to_owned(),
             Self::LineStopped { .. } => "the failed unit's recovery".to_owned(),
             Self::Unwritable { .. } => "commit a fix to the infra repository".to_owned(),
-            Self::Declined { .. } => "a newer release".to_owned(),
+            Self::Declined { .. } => {
+                format!("a newer release, or `towpath retry {application} {environment}`")
+            }
             Self::Incomplete { .. } => "push the missing images".to_owned(),
             Self::Soaking { until, .. } => format!("time: it is proven at {}", clock(*until)),
             Self::Upstream { environment, .. } => format!("`towpath explain {application} {environment}`"),
@@ -105,7 +114,7 @@ impl fmt::Display for Reason {
             Self::WentBack => {
                 f.write_str("the branch went back behind the newest recorded deployment")
             }
-            Self::Held { reason, by } => write!(f, "held by {by}: {reason}"),
+            Self::Held { reason, by, .. } => write!(f, "held by {by}: {reason}"),
             Self::Adopting { objects } => {
                 write!(
                     f,

@@ -160,7 +160,7 @@ fn by_hand(
     statements
 }
 
-fn newest_over(pin: Option<&Pin>, previous: Option<&Release>) -> Option<Release> {
+pub(super) fn newest_over(pin: Option<&Pin>, previous: Option<&Release>) -> Option<Release> {
     let before = pin.and_then(|pin| pin.over.as_ref());
     match (before, previous) {
         (Some(before), Some(previous)) if before.is_newer_than(previous) => Some(before.clone()),
@@ -168,11 +168,16 @@ fn newest_over(pin: Option<&Pin>, previous: Option<&Release>) -> Option<Release>
     }
 }
 
-/// The merge of a newer release's proposal ends a pin.
+/// The merge of another release's proposal ends a pin.
 fn unpin_for(ready: &Ready<'_>, release: Option<&Release>) -> Vec<Statement> {
-    let (Some(_), Some(release)) = (&ready.records.pin, release) else {
+    let (Some(pin), Some(release)) = (&ready.records.pin, release) else {
         return Vec::new();
     };
+    // It was proposed because a person chose it.
+    let chosen = pin.release.as_ref();
+    if chosen.is_some_and(|it| it.is(&release.digests())) {
+        return Vec::new();
+    }
     vec![Statement::Unpinned {
         reason: format!("the proposal of {release} was merged"),
     }]

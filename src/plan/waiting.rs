@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::Scope;
 use super::world::Unreadable;
 use crate::model::{CommitId, EnvironmentName, ImageRepository, Release};
 
@@ -53,6 +54,8 @@ pub enum Reason {
         reason: String,
         /// Who said it.
         by: String,
+        /// What it stops.
+        scope: Scope,
     },
     /// Live objects that are not ours would be changed.
     Adopting {

@@ -1,15 +1,21 @@
 //! What a person says to Towpath, written as a record like everything else: on what was looked at,
 //! or not at all.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 
-use super::Reconciler;
+use super::{Reconciler, Towed};
 use crate::act::Outcome;
 use crate::model::{ApplicationName, EnvironmentName, Pipeline};
-use crate::plan::{Step, World};
+use crate::plan::{Decision, Step, UnitPlan, World};
 
 /// How often a lost race is looked at again before it is given up.
 const TRIES: usize = 5;
+
+/// Steps of one unit that what a person said may take: the proposal before it closed, the new one made, its
+/// request opened; and lost races.
+const STEPS: usize = 10;
 
 impl Reconciler {
     /// Writes what a person says of a unit. `say` makes it from what is observed, and is asked again
@@ -24,19 +30,13 @@ impl Reconciler {
         say: impl Fn(&Pipeline, &World) -> Result<Step, String>,
         now: Timestamp,
     ) -> Result<(), String> {
-        let removed = self.removed();
-        let mut all = self.pipelines.iter().chain(&removed);
-        let unit = all.find_map(|towed| {
-            let is_it = towed.pipeline.application.name == *application;
-            let there = towed.pipeline.environment(environment).filter(|_| is_it)?;
-            Some((towed, there))
-        });
-        let (towed, there) =
-            unit.ok_or_else(|| format!("{application} does not go to `{environment}`"))?;
+        let towed = self.unit(application, environment)?;
+        let there = towed.pipeline.environment(environment);
+        let there = there.ok_or_else(|| nowhere(application, environment))?;
         for _ in 0..TRIES {
             let world = self.observatory.world(&towed.pipeline, now);
             let step = say(&towed.pipeline, &world)?;
-            match self.write(towed, there, step, now).await {
+            match self.write(&towed, there, step, now).await {
                 Outcome::Done(_) => return Ok(()),
                 Outcome::Lost => {}
                 Outcome::Failed(failure) => {
@@ -48,5 +48,64 @@ impl Reconciler {
             "{} changed each time it was written: try again",
             there.repository
         ))
+    }
+    /// Carries out, as far as git and the forge go, what was said of a unit: the commit, or the proposal and its
+    /// request. What the cluster is to do is left to the Towpath that runs. Gives what comes next.
+    ///
+    /// # Errors
+    /// There is no such unit.
+    pub async fn carry_out(
+        self: &Arc<Self>,
+        application: &ApplicationName,
+        environment: &EnvironmentName,
+        now: Timestamp,
+    ) -> Result<Option<UnitPlan>, String> {
+        let towed = self.unit(application, environment)?;
+        let mut next = None;
+        for _ in 0..STEPS {
+            let (_, plan) = self.plan(&towed, now);
+            let mut units = plan.units.into_iter();
+            next = units.find(|unit| unit.environment == *environment);
+            match next.as_ref().map(|unit| &unit.decision) {
+                Some(Decision::Step(step)) if is_of_git(step) => {
+                    let step = Step::clone(step);
+                    drop(self.act(&towed, environment, step, now).await);
+                }
+                _ => break,
+            }
+        }
+        Ok(next)
+    }
+
+    fn unit(
+        &self,
+        application: &ApplicationName,
+        environment: &EnvironmentName,
+    ) -> Result<Arc<Towed>, String> {
+        let removed = self.removed();
+        let mut all = self.pipelines.iter().chain(&removed);
+        let unit = all.find(|towed| {
+            let pipeline = &towed.pipeline;
+            pipeline.application.name == *application && pipeline.environment(environment).is_some()
+        });
+        unit.cloned()
+            .ok_or_else(|| nowhere(application, environment))
+    }
+}
+
+fn nowhere(application: &ApplicationName, environment: &EnvironmentName) -> String {
+    format!("{application} does not go to `{environment}`")
+}
+
+/// Whether it changes git or the forge, and states nothing that is only seen.
+fn is_of_git(step: &Step) -> bool {
+    match step {
+        Step::Write(_)
+        | Step::Propose(_)
+        | Step::Withdraw(_)
+        | Step::Open(_)
+        | Step::Close(_)
+        | Step::Disarm(_) => true,
+        Step::Record(_) | Step::Apply(_) | Step::Smoke(_) => false,
     }
 }

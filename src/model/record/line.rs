@@ -61,6 +61,8 @@ struct Line {
     verdict: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    until: Option<Timestamp>,
     /// Left out where it is true.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     exercised: Option<bool>,
@@ -132,6 +134,7 @@ fn line_of(record: &Record) -> Line {
         proposal: None,
         verdict: None,
         reason: None,
+        until: None,
         exercised: None,
         applied: None,
         taken: Vec::new(),
@@ -209,8 +212,9 @@ fn line_of(record: &Record) -> Line {
         Statement::Unpinned { reason } => {
             line.reason = Some(reason.clone());
         }
-        Statement::Held { reason } => {
+        Statement::Held { reason, until } => {
             line.reason = Some(reason.clone());
+            line.until = *until;
         }
         Statement::Resumed { reason } => {
             line.reason = Some(reason.clone());
@@ -300,7 +304,10 @@ fn record_of(mut line: Line) -> Result<Record, InvalidRecord> {
             reason: reason(),
         },
         "unpinned" => Statement::Unpinned { reason: reason() },
-        "held" => Statement::Held { reason: reason() },
+        "held" => Statement::Held {
+            reason: reason(),
+            until: line.until,
+        },
         "resumed" => Statement::Resumed { reason: reason() },
         "retried" => Statement::Retried {
             release: required()?,

@@ -130,6 +130,8 @@ pub enum Statement {
     Held {
         /// What was said.
         reason: String,
+        /// When it ends by itself; `None`: a person ends it.
+        until: Option<Timestamp>,
     },
     /// The hold ended.
     Resumed {
@@ -248,7 +250,14 @@ impl fmt::Display for Statement {
                 release, reason, ..
             } => write!(f, "pinned {}: {reason}", shown(release)),
             Self::Unpinned { reason } => write!(f, "unpinned: {reason}"),
-            Self::Held { reason } => write!(f, "held: {reason}"),
+            Self::Held {
+                reason,
+                until: None,
+            } => write!(f, "held: {reason}"),
+            Self::Held {
+                reason,
+                until: Some(until),
+            } => write!(f, "held until {until}: {reason}"),
             Self::Resumed { reason } => write!(f, "resumed: {reason}"),
             Self::Retried { release } => write!(f, "retried {release}"),
             Self::Ungated { release } => write!(f, "ungated {}", shown(release)),

@@ -185,6 +185,15 @@ pub struct Hold {
     pub by: String,
     /// When it was recorded.
     pub at: Timestamp,
+    /// When it ends by itself; `None`: a person ends it.
+    pub until: Option<Timestamp>,
+}
+
+impl Hold {
+    /// Whether it holds now.
+    pub fn holds(&self, now: Timestamp) -> bool {
+        self.until.is_none_or(|until| now < until)
+    }
 }
 
 /// What the records say of a whole environment now.

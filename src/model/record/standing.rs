@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{Hold, InvalidRecord, OpenDeployment, Record, Standing, Statement, Verdict};
@@ -21,7 +22,16 @@ struct Written {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     failed: BTreeMap<String, String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    hold: Option<serde_json::Value>,
+    hold: Option<HoldWritten>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct HoldWritten {
+    at: Timestamp,
+    by: String,
+    reason: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    until: Option<Timestamp>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -56,11 +66,12 @@ impl Standing {
                     self.failed.remove(application);
                 }
             },
-            (Statement::Held { reason }, None) => {
+            (Statement::Held { reason, until }, None) => {
                 let hold = Hold {
                     reason: reason.clone(),
                     by: record.by.clone(),
                     at: record.at,
+                    until: *until,
                 };
                 self.hold = Some(hold);
             }
@@ -95,8 +106,11 @@ impl Standing {
             number: open.number,
             commit: open.commit.to_string(),
         });
-        let hold = self.hold.as_ref().map(|hold| {
-            serde_json::json!({ "at": hold.at.to_string(), "by": hold.by, "reason": hold.reason })
+        let hold = self.hold.clone().map(|hold| HoldWritten {
+            at: hold.at,
+            by: hold.by,
+            reason: hold.reason,
+            until: hold.until,
         });
         let written = Written {
             v: VERSION,
@@ -140,20 +154,12 @@ impl Standing {
             let application = application.parse().map_err(|error| malformed(&error))?;
             standing.failed.insert(application, reason);
         }
-        if let Some(hold) = written.hold {
-            let text = |key: &str| {
-                hold.get(key)
-                    .and_then(|value| value.as_str())
-                    .unwrap_or_default()
-            };
-            standing.hold = Some(Hold {
-                reason: text("reason").to_owned(),
-                by: text("by").to_owned(),
-                at: text("at")
-                    .parse()
-                    .map_err(|error: jiff::Error| malformed(&error))?,
-            });
-        }
+        standing.hold = written.hold.map(|hold| Hold {
+            reason: hold.reason,
+            by: hold.by,
+            at: hold.at,
+            until: hold.until,
+        });
         Ok(standing)
     }
 }

@@ -137,6 +137,7 @@ fn what_was_stopped_is_found() {
     let brake = Step::Record(Statements {
         statements: vec![Statement::Held {
             reason: "the database moves".to_owned(),
+            until: None,
         }],
         commit: commit(),
         by: BRAKE.to_owned(),

@@ -250,7 +250,7 @@ pub(super) fn check_live(
             notes: Vec::new(),
         }],
     };
-    let findings = check(&pipeline, &world, &plan);
+    let findings = check(&pipeline, &world, &plan, Timestamp::UNIX_EPOCH);
     assert!(findings.iter().all(|it| !it.detail.is_empty()));
     findings.into_iter().map(|it| it.invariant).collect()
 }
@@ -335,6 +335,7 @@ fn a_step_that_breaks_an_invariant_is_found() {
     let mut here = running();
     here.push(Statement::Held {
         reason: "a person".to_owned(),
+        until: None,
     });
     assert_eq!(check_step(open, proven(), Ok(here), apply(0)), ["I5"]);
 

@@ -108,11 +108,12 @@ impl UnitRecords {
                 });
             }
             Statement::Unpinned { .. } => self.pin = None,
-            Statement::Held { reason } => {
+            Statement::Held { reason, until } => {
                 self.hold = Some(Hold {
                     reason: reason.clone(),
                     by: record.by.clone(),
                     at,
+                    until: *until,
                 });
             }
             Statement::Resumed { .. } => self.hold = None,

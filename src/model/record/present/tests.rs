@@ -80,7 +80,10 @@ fn statements() -> impl Strategy<Value = Statement> {
             Statement::Pinned { release, over, reason }
         }),
         1 => text().prop_map(|reason| Statement::Unpinned { reason }),
-        1 => text().prop_map(|reason| Statement::Held { reason }),
+        1 => (text(), proptest::option::of(0..4_i64)).prop_map(|(reason, until)| {
+            let until = until.map(|it| Timestamp::from_second(it).unwrap());
+            Statement::Held { reason, until }
+        }),
         1 => text().prop_map(|reason| Statement::Resumed { reason }),
         2 => releases().prop_map(|release| Statement::Retried { release }),
         1 => maybe().prop_map(|release| Statement::Ungated { release }),

@@ -2,15 +2,22 @@
 
 use std::time::Duration;
 
+use jiff::SignedDuration;
 use towpath::git::notes::{NotesDraft, records_ref};
 use towpath::git::{Push, Repository};
 use towpath::model::record::{Record, Statement};
 use towpath::model::{CommitId, EnvironmentName, Pipeline};
-use towpath::plan::{Step, World, approve_adoption, approve_prune};
+use towpath::plan::{
+    Scope, Step, Stop, World, approve_adoption, approve_prune, decline, hold, resume, retry,
+    roll_back, unpin,
+};
 
 use super::super::show;
 use super::super::site::Site;
 use super::Teller;
+
+/// Who says it.
+const ANN: &str = "ann@example.com";
 
 impl Teller {
     /// People's records.
@@ -21,13 +28,56 @@ impl Teller {
             ["approve", environment, application, number] => {
                 let number = number.parse().unwrap();
                 self.ask(environment, application, |pipeline, world, environment| {
-                    approve_prune(pipeline, world, environment, number, "ann@example.com", now)
+                    approve_prune(pipeline, world, environment, number, ANN, now)
                 })
                 .await;
             }
             ["adopt", environment, application] => {
                 self.ask(environment, application, |pipeline, world, environment| {
-                    approve_adoption(pipeline, world, environment, "ann@example.com", now)
+                    approve_adoption(pipeline, world, environment, ANN, now)
+                })
+                .await;
+            }
+            ["hold-until", environment, application, until, reason] => {
+                let until: SignedDuration = until.parse().unwrap();
+                let stop = Stop {
+                    reason: (*reason).to_owned(),
+                    until: now.checked_add(until).ok(),
+                };
+                self.ask(environment, application, |pipeline, world, at| {
+                    hold(pipeline, world, at, Scope::Unit, &stop, ANN, now)
+                })
+                .await;
+            }
+            ["resume", environment, application] => {
+                self.ask(environment, application, |pipeline, world, at| {
+                    resume(pipeline, world, at, Scope::Unit, "resumed", ANN, now)
+                })
+                .await;
+            }
+            ["rollback", environment, application, to @ ..] => {
+                let to = to.first().copied();
+                self.ask(environment, application, |pipeline, world, at| {
+                    roll_back(pipeline, world, at, to, "it leaks", ANN, now)
+                })
+                .await;
+            }
+            ["unpin", environment, application] => {
+                self.ask(environment, application, |pipeline, world, at| {
+                    unpin(pipeline, world, at, "mended", ANN, now)
+                })
+                .await;
+            }
+            ["retry", environment, application, release @ ..] => {
+                let release = release.first().copied();
+                self.ask(environment, application, |pipeline, world, at| {
+                    retry(pipeline, world, at, release, ANN, now)
+                })
+                .await;
+            }
+            ["decline-proposal", environment, application] => {
+                self.ask(environment, application, |pipeline, world, at| {
+                    decline(pipeline, world, at, ANN, now)
                 })
                 .await;
             }
@@ -95,7 +145,10 @@ impl Teller {
             _ => None,
         };
         let statement = match what {
-            "hold" => Statement::Held { reason },
+            "hold" => Statement::Held {
+                reason,
+                until: None,
+            },
             "resume" => Statement::Resumed { reason },
             "unpin" => Statement::Unpinned { reason },
             "retry" => {
@@ -124,7 +177,7 @@ impl Teller {
             at: self.site.now,
             environment: name.clone(),
             application: application.map(|it| it.parse().unwrap()),
-            by: "ann@example.com".to_owned(),
+            by: ANN.to_owned(),
             commit: self
                 .site
                 .person(environment)

@@ -3,12 +3,11 @@
 //! A yes is about what was seen when it was said: deletions of one deployment, live objects that one
 //! desired state names.
 
-use std::ops::ControlFlow;
-
 use jiff::Timestamp;
 
-use super::foreign::{self, Whose};
-use super::{Decision, Infra, Ready, Scope, Statements, Step, Unit, Walk, World, difference};
+use super::super::foreign::{self, Whose};
+use super::super::{Infra, Ready, Step, Unit, Walk, World, difference};
+use super::{say, with};
 use crate::model::record::Statement;
 use crate::model::{EnvironmentName, ObjectRef, Pipeline};
 
@@ -127,34 +126,6 @@ pub fn deletions(
     })
 }
 
-fn with<T>(
-    pipeline: &Pipeline,
-    world: &World,
-    name: &EnvironmentName,
-    now: Timestamp,
-    tell: impl FnOnce(&Unit<'_>) -> Walk<Result<T, String>>,
-) -> Result<T, String> {
-    let (Some(environment), Some(view)) = (pipeline.environment(name), world.units.get(name))
-    else {
-        return Err(format!(
-            "{} does not go to `{name}`",
-            pipeline.application.name
-        ));
-    };
-    let unit = Unit {
-        pipeline,
-        environment,
-        world,
-        view,
-        now,
-    };
-    match tell(&unit) {
-        ControlFlow::Continue(told) => told,
-        ControlFlow::Break(Decision::Waiting(waiting)) => Err(waiting.reason.to_string()),
-        ControlFlow::Break(Decision::Step(step)) => Err(format!("first to be done: {step}")),
-    }
-}
-
 fn adoption_of(ready: &Ready<'_>) -> Result<Adoption, String> {
     let live = ready.unit.live()?;
     let mut adoption = Adoption {
@@ -224,15 +195,4 @@ fn deletions_of<'a>(
         }),
     };
     Walk::Continue((infra, deletions))
-}
-
-fn say(infra: &Infra, by: &str, statement: Statement) -> Step {
-    Step::Record(Statements {
-        statements: vec![statement],
-        commit: infra.head,
-        by: by.to_owned(),
-        scope: Scope::Unit,
-        closes_proposal: false,
-        planned_on: infra.planned_on(),
-    })
 }

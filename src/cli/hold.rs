@@ -1,0 +1,112 @@
+//! `towpath hold` and `towpath resume`: a person stops everything, and lets it go on.
+
+use std::io::Write;
+
+use anyhow::{Result, anyhow};
+
+use super::person::whoever_asks;
+use super::said::Said;
+use super::setup::Setup;
+use super::{exit, moment, place};
+use crate::clock;
+use crate::plan::{self, Stop};
+
+/// Stop everything that Towpath does for an application, or in a whole environment
+///
+/// No commit, proposal, apply, deletion or correction of drift happens there until `towpath resume`. The hold is
+/// a record with your git identity in the infra repository; a running Towpath sees it within a look, and what
+/// it pushes meanwhile is refused.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    place: place::Args,
+
+    /// Why, for those who find it
+    #[arg(long)]
+    reason: String,
+
+    /// When it ends by itself: `2h`, `2026-11-23T08:00:00Z` or `2026-11-23T09:00[Europe/Rome]`
+    #[arg(long, value_name = "WHEN", value_parser = moment::parse)]
+    until: Option<moment::Moment>,
+}
+
+/// Let go on what `towpath hold` stopped
+#[derive(Debug, clap::Args)]
+pub struct ResumeArgs {
+    #[command(flatten)]
+    place: place::Args,
+
+    /// Why
+    #[arg(long, default_value = "resumed")]
+    reason: String,
+}
+
+/// Writes the records of a hold.
+///
+/// # Errors
+/// Names are unknown, or a record cannot be written.
+pub async fn run(args: &Args, setup: &Setup, out: &mut dyn Write) -> Result<u8> {
+    let by = whoever_asks().await?;
+    let until = args.until.map(|until| until.at(clock::now()));
+    let stop = Stop {
+        reason: args.reason.clone(),
+        until: until.transpose()?,
+    };
+    for place in args.place.places(setup)? {
+        let said = Said::in_git(setup, &place.application, &place.environment).await?;
+        said.say(|pipeline, world| {
+            let now = clock::now();
+            plan::hold(
+                pipeline,
+                world,
+                &place.environment,
+                place.scope,
+                &stop,
+                &by,
+                now,
+            )
+        })
+        .await?;
+        match stop.until {
+            None => writeln!(out, "{by} holds {place}: {}", stop.reason)?,
+            Some(until) => writeln!(out, "{by} holds {place} until {until}: {}", stop.reason)?,
+        }
+    }
+    Ok(exit::OK)
+}
+
+/// Writes the records that end a hold. Where an application is named alone, it is resumed wherever it is held.
+///
+/// # Errors
+/// Names are unknown, nothing is held, or a record cannot be written.
+pub async fn resume(args: &ResumeArgs, setup: &Setup, out: &mut dyn Write) -> Result<u8> {
+    let by = whoever_asks().await?;
+    let places = args.place.places(setup)?;
+    let (mut resumed, mut refused) = (0, Vec::new());
+    for place in &places {
+        let said = Said::in_git(setup, &place.application, &place.environment).await?;
+        let lifted = said.say(|pipeline, world| {
+            let (now, reason) = (clock::now(), &args.reason);
+            plan::resume(
+                pipeline,
+                world,
+                &place.environment,
+                place.scope,
+                reason,
+                &by,
+                now,
+            )
+        });
+        match lifted.await {
+            Ok(()) => {
+                resumed += 1;
+                writeln!(out, "{by} resumed {place}: {}", args.reason)?;
+            }
+            Err(why) => refused.push(why.to_string()),
+        }
+    }
+    match resumed {
+        0 => Err(anyhow!(refused.join("; "))),
+        _ => Ok(exit::OK),
+    }
+}

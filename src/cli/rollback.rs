@@ -1,0 +1,187 @@
+//! `towpath rollback`, `unpin`, `retry` and `decline`: what a person chooses for one unit.
+
+use std::io::Write;
+
+use anyhow::Result;
+
+use super::person::whoever_asks;
+use super::said::Said;
+use super::setup::Setup;
+use super::{exit, view};
+use crate::clock;
+use crate::model::{ApplicationName, EnvironmentName};
+use crate::plan::{self, Step, UnitPlan, World};
+
+/// Put back a release that was healthy there
+///
+/// Goes the way of every release: through the environment's gate, or straight to its branch where there is none
+/// or `rollback: direct` allows it. The choice is pinned: automation does not push it away until `towpath unpin`,
+/// or until you merge a newer release's proposal. What ran until now no longer counts as proven, so it goes no
+/// further.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    unit: Unit,
+
+    /// The release, by name or by the beginning of a digest; without it the last other one that was healthy
+    #[arg(long, value_name = "RELEASE")]
+    to: Option<String>,
+
+    /// Why, for those who find it
+    #[arg(long, default_value = "a person went back to it")]
+    reason: String,
+}
+
+/// Let automation go on after a rollback, a revert or an edit by hand
+#[derive(Debug, clap::Args)]
+pub struct UnpinArgs {
+    #[command(flatten)]
+    unit: Unit,
+
+    /// Why
+    #[arg(long, default_value = "unpinned")]
+    reason: String,
+}
+
+/// Let a release that failed or was declined be tried again
+#[derive(Debug, clap::Args)]
+pub struct RetryArgs {
+    #[command(flatten)]
+    unit: Unit,
+
+    /// The release, by name or by the beginning of a digest; without it the last that failed or was declined
+    release: Option<String>,
+}
+
+/// Decline what is proposed, with `gate: branch`
+///
+/// It is not proposed again until a newer release is, or until `towpath retry`. A pull request is declined by
+/// closing it.
+#[derive(Debug, clap::Args)]
+pub struct DeclineArgs {
+    #[command(flatten)]
+    unit: Unit,
+}
+
+/// One application in one environment.
+#[derive(Debug, clap::Args)]
+struct Unit {
+    /// The application
+    application: ApplicationName,
+
+    /// The environment
+    environment: EnvironmentName,
+}
+
+/// Records the choice, and carries it out in git.
+///
+/// # Errors
+/// There is nothing to go back to, a source cannot be read, or the record cannot be written.
+pub async fn run(args: &Args, setup: &Setup, out: &mut dyn Write) -> Result<u8> {
+    let by = whoever_asks().await?;
+    let Unit {
+        application,
+        environment,
+    } = &args.unit;
+    let said = Said::to(setup, application, environment).await?;
+    let (to, reason) = (args.to.as_deref(), args.reason.as_str());
+    said.say(|pipeline, world| {
+        plan::roll_back(pipeline, world, environment, to, reason, &by, clock::now())
+    })
+    .await?;
+    let release = said.pinned();
+    let release = release.map_or_else(String::new, |it| {
+        format!(" to {it} ({})", it.short_digest())
+    });
+    writeln!(
+        out,
+        "{by} rolls {application} in {environment} back{release}: {reason}"
+    )?;
+    next(said.carry_out().await?, out)
+}
+
+/// Records the end of a pin.
+///
+/// # Errors
+/// Nothing is pinned, or the record cannot be written.
+pub async fn unpin(args: &UnpinArgs, setup: &Setup, out: &mut dyn Write) -> Result<u8> {
+    let by = whoever_asks().await?;
+    args.unit
+        .say(setup, |pipeline, world| {
+            let environment = &args.unit.environment;
+            plan::unpin(
+                pipeline,
+                world,
+                environment,
+                &args.reason,
+                &by,
+                clock::now(),
+            )
+        })
+        .await?;
+    writeln!(out, "{by} unpinned {}: {}", args.unit, args.reason)?;
+    Ok(exit::OK)
+}
+
+/// Records that a release is to be tried again.
+///
+/// # Errors
+/// None failed or was declined, or the record cannot be written.
+pub async fn retry(args: &RetryArgs, setup: &Setup, out: &mut dyn Write) -> Result<u8> {
+    let by = whoever_asks().await?;
+    args.unit
+        .say(setup, |pipeline, world| {
+            let (environment, named) = (&args.unit.environment, args.release.as_deref());
+            plan::retry(pipeline, world, environment, named, &by, clock::now())
+        })
+        .await?;
+    let release = args
+        .release
+        .as_deref()
+        .unwrap_or("what failed or was declined last");
+    writeln!(out, "{by} has {release} tried again: {}", args.unit)?;
+    Ok(exit::OK)
+}
+
+/// Records that a proposal is declined.
+///
+/// # Errors
+/// Nothing is proposed, or the record cannot be written.
+pub async fn decline(args: &DeclineArgs, setup: &Setup, out: &mut dyn Write) -> Result<u8> {
+    let by = whoever_asks().await?;
+    let Unit {
+        application,
+        environment,
+    } = &args.unit;
+    let said = Said::to(setup, application, environment).await?;
+    said.say(|pipeline, world| plan::decline(pipeline, world, environment, &by, clock::now()))
+        .await?;
+    writeln!(out, "{by} declined what was proposed of {}", args.unit)?;
+    Ok(exit::OK)
+}
+
+impl Unit {
+    async fn say(
+        &self,
+        setup: &Setup,
+        say: impl Fn(&crate::model::Pipeline, &World) -> Result<Step, String>,
+    ) -> Result<()> {
+        let said = Said::in_git(setup, &self.application, &self.environment).await?;
+        said.say(say).await
+    }
+}
+
+/// `shop in production`.
+impl std::fmt::Display for Unit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} in {}", self.application, self.environment)
+    }
+}
+
+/// Says what comes next.
+fn next(unit: Option<UnitPlan>, out: &mut dyn Write) -> Result<u8> {
+    if let Some(unit) = unit {
+        writeln!(out, "next: {}", view::sentence(&unit))?;
+    }
+    Ok(exit::OK)
+}

@@ -1,0 +1,232 @@
+//! What a person chooses for a unit: to go back, to try again, to decline, to let automation go on.
+
+use jiff::Timestamp;
+
+use super::{say, state, with};
+use crate::model::record::{Statement, UnitRecords};
+use crate::model::{EnvironmentName, Gate, Pipeline, Release};
+use crate::plan::settle::newest_over;
+use crate::plan::{Ready, Scope, Statements, Step, Walk, World};
+
+/// So many characters of a digest name a release.
+const PREFIX: usize = 4;
+
+/// The records of going back: to the release that ran healthy here before what runs now, or to the one that is
+/// named. What runs now no longer counts as proven, and the choice is pinned. The loop then brings it, through
+/// the gate unless the environment lets rollbacks go directly.
+///
+/// # Errors
+/// Why there is nothing to go back to, in one sentence.
+pub fn roll_back(
+    pipeline: &Pipeline,
+    world: &World,
+    environment: &EnvironmentName,
+    to: Option<&str>,
+    reason: &str,
+    by: &str,
+    now: Timestamp,
+) -> Result<Step, String> {
+    with(pipeline, world, environment, now, |unit| {
+        let ready = unit.ready()?;
+        let statements = goes_back(&ready, to, reason);
+        Walk::Continue(statements.map(|statements| state(ready.infra, by, Scope::Unit, statements)))
+    })
+}
+
+fn goes_back(ready: &Ready<'_>, to: Option<&str>, reason: &str) -> Result<Vec<Statement>, String> {
+    let (records, environment) = (ready.records, &ready.unit.environment.name);
+    let running = ready.head.release();
+    let runs = |release: &Release| running.is_some_and(|it| it.is(&release.digests()));
+    let healthy = records.runs.iter().rev().map(|run| &run.release);
+    let target = match to {
+        Some(named) => find(healthy, named).map_err(|others| match others.is_empty() {
+            true => format!("nothing was healthy in {environment} yet"),
+            false => format!(
+                "`{named}` is not one of the releases that were healthy in {environment}: {others}"
+            ),
+        })?,
+        None => {
+            let mut sound = records
+                .runs
+                .iter()
+                .rev()
+                .filter(|run| run.spoiled.is_none());
+            let before = sound.find(|run| !runs(&run.release));
+            let none =
+                || format!("no other release was healthy in {environment}: name one with `--to`");
+            &before.ok_or_else(none)?.release
+        }
+    };
+    if runs(target) {
+        return Err(format!("{target} is what {environment} asks for already"));
+    }
+    let mut statements = Vec::new();
+    if is_stopped(records, target) {
+        statements.push(Statement::Retried {
+            release: target.clone(),
+        });
+    }
+    if let Some(running) = running.filter(|running| running.is_newer_than(target)) {
+        statements.push(Statement::Withdrawn {
+            release: running.clone(),
+            proposal: None,
+            reason: reason.to_owned(),
+        });
+    }
+    statements.push(Statement::Pinned {
+        release: Some(target.clone()),
+        over: newest_over(records.pin.as_ref(), running),
+        reason: reason.to_owned(),
+    });
+    Ok(statements)
+}
+
+/// Whether something keeps it from being brought again.
+fn is_stopped(records: &UnitRecords, release: &Release) -> bool {
+    let digests = release.digests();
+    let mut declined = records.declined.iter().map(|it| &it.release);
+    let mut failed = records.failures.iter().map(|it| &it.release);
+    declined.any(|it| it.is(&digests)) || failed.any(|it| it.is(&digests))
+}
+
+/// The record that ends a pin.
+///
+/// # Errors
+/// That nothing is pinned, or why it cannot be recorded now.
+pub fn unpin(
+    pipeline: &Pipeline,
+    world: &World,
+    environment: &EnvironmentName,
+    reason: &str,
+    by: &str,
+    now: Timestamp,
+) -> Result<Step, String> {
+    with(pipeline, world, environment, now, |unit| {
+        let (infra, records) = unit.read()?;
+        let reason = reason.to_owned();
+        Walk::Continue(match records.pin {
+            Some(_) => Ok(say(infra, by, Statement::Unpinned { reason })),
+            None => Err(format!(
+                "nothing pins {} in {environment}",
+                pipeline.application.name
+            )),
+        })
+    })
+}
+
+/// The record that lets a failed or declined release be tried again: the newest such, or the one that is named.
+///
+/// # Errors
+/// That none is, or why it cannot be recorded now.
+pub fn retry(
+    pipeline: &Pipeline,
+    world: &World,
+    environment: &EnvironmentName,
+    named: Option<&str>,
+    by: &str,
+    now: Timestamp,
+) -> Result<Step, String> {
+    with(pipeline, world, environment, now, |unit| {
+        let (infra, records) = unit.read()?;
+        let stopped = stopped(records);
+        let release = match named {
+            Some(named) => find(stopped.into_iter(), named).map_err(|others| match others.is_empty() {
+                true => format!("nothing failed or was declined in {environment}"),
+                false => format!(
+                    "`{named}` did not fail in {environment} and was not declined; these did, or were: {others}"
+                ),
+            }),
+            None => stopped.first().copied().ok_or_else(|| {
+                format!("nothing failed or was declined in {environment}")
+            }),
+        };
+        Walk::Continue(release.map(|release| {
+            let release = release.clone();
+            say(infra, by, Statement::Retried { release })
+        }))
+    })
+}
+
+/// What failed or was declined, the newest statement first.
+fn stopped(records: &UnitRecords) -> Vec<&Release> {
+    let newest = records
+        .deployment
+        .as_ref()
+        .filter(|it| it.failed().is_some());
+    let newest = newest.and_then(|it| Some((it.verdict.as_ref()?.at, it.release.as_ref()?)));
+    let failed = records.failures.iter().map(|it| (it.at, &it.release));
+    let declined = records.declined.iter().map(|it| (it.at, &it.release));
+    let mut all: Vec<_> = newest.into_iter().chain(failed).chain(declined).collect();
+    all.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
+    let mut releases: Vec<&Release> = Vec::new();
+    for (_, release) in all {
+        if !releases.iter().any(|it| it.is(&release.digests())) {
+            releases.push(release);
+        }
+    }
+    releases
+}
+
+/// The record that declines what is proposed with `gate: branch`; its branch goes with it.
+///
+/// # Errors
+/// That nothing is proposed, that its request is to be closed instead, or why it cannot be recorded now.
+pub fn decline(
+    pipeline: &Pipeline,
+    world: &World,
+    environment: &EnvironmentName,
+    by: &str,
+    now: Timestamp,
+) -> Result<Step, String> {
+    with(pipeline, world, environment, now, |unit| {
+        let ready = unit.ready()?;
+        let Some(proposed) = &ready.records.proposal else {
+            let application = &pipeline.application.name;
+            return Walk::Continue(Err(format!(
+                "nothing of {application} is proposed in {environment}"
+            )));
+        };
+        if unit.environment.gate == Gate::PullRequest {
+            let request = unit.view.request.read().ok().and_then(Option::as_ref);
+            let request = request.map_or("its request", |request| &request.name);
+            return Walk::Continue(Err(format!("close {request} on the forge to decline it")));
+        }
+        let planned_on = ready.planned_on();
+        Walk::Continue(Ok(Step::Record(Statements {
+            statements: vec![Statement::Declined {
+                release: proposed.release.clone(),
+            }],
+            commit: ready.infra.head,
+            by: by.to_owned(),
+            scope: Scope::Unit,
+            closes_proposal: planned_on.proposal.is_some(),
+            planned_on,
+        })))
+    })
+}
+
+/// The one release that this names: by its name, or by the beginning of one of its digests.
+///
+/// # Errors
+/// The names of all, where none or more than one is meant.
+fn find<'a>(
+    releases: impl Iterator<Item = &'a Release>,
+    named: &str,
+) -> Result<&'a Release, String> {
+    let all: Vec<&Release> = releases.collect();
+    let prefix = named.strip_prefix("sha256:").unwrap_or(named);
+    let digest = format!("sha256:{prefix}");
+    let is_it = |release: &&&Release| {
+        let mut digests = release.images.values().map(|it| it.digest.to_string());
+        release.name == named || prefix.len() >= PREFIX && digests.any(|it| it.starts_with(&digest))
+    };
+    let mut fitting = all.iter().filter(is_it);
+    match (fitting.next(), fitting.next()) {
+        (Some(one), None) => Ok(one),
+        (Some(one), Some(other)) if one.is(&other.digests()) => Ok(one),
+        _ => {
+            let names = all.iter().map(|it| format!("{it} ({})", it.short_digest()));
+            Err(names.collect::<Vec<_>>().join(", "))
+        }
+    }
+}
