@@ -16,6 +16,7 @@ mod infra;
 mod live;
 mod lookup;
 mod moved;
+mod past;
 mod releases;
 mod removed;
 mod requests;
