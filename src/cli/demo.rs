@@ -2,6 +2,7 @@
 
 mod abroad;
 mod live;
+mod page;
 mod report;
 mod show;
 
@@ -33,6 +34,9 @@ const INTERRUPTED: u8 = 130;
 /// on loopback, and tows real image pushes through them to simulated clusters. Then it reads the
 /// repositories and says whether all is as told: exit code 0 if so, else 1.
 ///
+/// With `--github` production's repository lies on a simulated GitHub of this machine: what is proposed is a
+/// pull request there, shown as its reviewer reads it, and merged through the API.
+///
 /// With `--context` it plays on a real cluster: in the namespaces `towpath-demo-staging`, `-qa` and
 /// `-production`, which it makes, and deletes at the end, also when it is interrupted or fails. It
 /// touches nothing else there, and neither asks nor changes anything before it has said which cluster
@@ -44,9 +48,13 @@ pub struct Args {
     #[arg(long, value_name = "DIRECTORY", num_args = 0..=1, require_equals = false)]
     keep: Option<Option<PathBuf>>,
 
-    /// Wait for you to merge each proposal, with the git command that is printed
+    /// Wait for you to merge each proposal, with the command that is printed
     #[arg(long)]
     pause: bool,
+
+    /// Play production on a simulated GitHub: show each pull request, and merge it there
+    #[arg(long, conflicts_with = "context")]
+    github: bool,
 
     /// Play on the cluster of this context of the kubeconfig
     #[arg(long, value_name = "NAME")]
@@ -128,7 +136,7 @@ async fn play(
         }
         None => (None, Vec::new()),
     };
-    let place = Place::open(&args.keep(), abroad).await?;
+    let place = Place::open(&args.keep(), abroad, args.github).await?;
     if let Some(ground) = place.ground()
         && let Err(error) = ground.make(&left, stop).await
     {

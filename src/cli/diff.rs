@@ -1,6 +1,7 @@
 //! `towpath diff`: what the cluster would make of a unit's desired state. Writes nothing: it holds the
 //! reading half of one cluster.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 
 use anstyle::{AnsiColor, Style};
@@ -15,7 +16,7 @@ use super::{Output, exit, names, view};
 use crate::clock;
 use crate::cluster::{Preview, UnitScope};
 use crate::model::{ApplicationName, EnvironmentName, Release};
-use crate::observe::Observatory;
+use crate::observe::{Observatory, Outside};
 use crate::plan::{Reason, World};
 use crate::present::diff::{Change, FieldDiff, Sign, Trial, Tried};
 
@@ -23,7 +24,8 @@ use crate::present::diff::{Change, FieldDiff, Sign, Trial, Tried};
 ///
 /// Renders the head of the environment's branch, or with `--release` what it would be with that
 /// release, and has the cluster try it (a server-side dry run: nothing is changed). Printed is what
-/// differs from the live objects, and what would be deleted. What servers write of their own accord is
+/// differs from the live objects, and what would be deleted, or is left because another application asks
+/// for it. What servers write of their own accord is
 /// left out; what Secrets and encrypted manifests hold is hidden.
 ///
 /// Exit code 5 with `--exit-code` where anything differs.
@@ -59,7 +61,11 @@ pub async fn run(args: &Args, setup: &Setup, out: &mut dyn Write) -> Result<u8> 
         Output::Table => table(&objects, out)?,
         form => form.write(&objects.iter().map(ObjectView::of).collect::<Vec<_>>(), out)?,
     }
-    let differs = !objects.iter().all(Tried::is_unchanged);
+    let stays = |it: &Tried| {
+        let simply = matches!(it.trial, Trial::Taken | Trial::Left(_));
+        it.diff.change == Change::Unchanged && simply
+    };
+    let differs = !objects.iter().all(stays);
     Ok(match args.exit_code && differs {
         true => exit::DIFFERS,
         false => exit::OK,
@@ -103,8 +109,33 @@ async fn objects(args: &Args, setup: &Setup, now: Timestamp) -> Result<Vec<Tried
         bail!("{} has no cluster", environment.name);
     };
     let mut previews = cluster.preview(&scope, &rendered, now).await?;
+    if previews.iter().any(Preview::is_deletion) {
+        let others = neighbours(setup, &scope, &outside, now).await;
+        others.hand_over(&scope, &mut previews, now);
+    }
     previews.sort_by(|a, b| a.reference.cmp(&b.reference));
     Ok(previews.into_iter().map(Preview::tried).collect())
+}
+
+/// What all that goes to the same environment asks for.
+async fn neighbours(
+    setup: &Setup,
+    unit: &UnitScope,
+    outside: &Outside,
+    now: Timestamp,
+) -> Observatory {
+    let mut pipelines = setup.pipelines();
+    pipelines.retain(|pipeline| pipeline.environment(&unit.environment).is_some());
+    let observatory = Observatory::new(&pipelines, &pipelines, outside, now);
+    let there = pipelines
+        .iter()
+        .filter_map(|pipeline| pipeline.environment(&unit.environment));
+    let urls: BTreeSet<_> = there.map(|it| &it.repository).collect();
+    let sources = urls
+        .into_iter()
+        .filter_map(|url| observatory.infra.get(url));
+    join_all(sources.map(|source| source.read(now))).await;
+    observatory
 }
 
 async fn read_releases(observatory: &Observatory, now: Timestamp) {
@@ -217,7 +248,7 @@ struct ObjectView<'a> {
     namespace: Option<&'a str>,
     name: &'a str,
     change: &'static str,
-    /// `made anew`, `not tried` or `refused`, where the cluster does not simply take it.
+    /// `made anew`, `not tried`, `refused` or `left`, where the cluster does not simply take it.
     #[serde(skip_serializing_if = "Option::is_none")]
     outcome: Option<&'static str>,
     /// Why.

@@ -11,7 +11,7 @@ use crate::forge::SharedForge;
 use crate::forge::gitea::{self, Gitea};
 use crate::forge::github::{self, Access, Budget, GitHub, Identity};
 use crate::http::Meter;
-use crate::model::{Credential, Environment, ForgeKind, Gate, Pipeline, RepositoryUrl};
+use crate::model::{Credential, Environment, ForgeKind, Gate, Pipeline, RepositoryUrl, Scheme};
 
 /// Makes them. Asks nothing.
 pub(super) struct Forges<'a> {
@@ -20,28 +20,37 @@ pub(super) struct Forges<'a> {
     meter: &'a Meter,
     /// By API and identity: what is asked of one counts for all its repositories.
     budgets: Vec<(Url, Identity, Arc<Budget>)>,
-    made: BTreeMap<RepositoryUrl, SharedForge>,
+    made: Made,
+}
+
+/// What was made of a configuration's forges.
+#[derive(Default)]
+pub(super) struct Made {
+    /// Of each repository that needs one.
+    pub(super) forges: BTreeMap<RepositoryUrl, SharedForge>,
+    /// Apps let git in, too, where a repository names no credential of its own.
+    pub(super) tokens: BTreeMap<RepositoryUrl, Arc<Access>>,
 }
 
 /// The forges of all repositories that need one.
 ///
 /// # Errors
 /// An address of an API that is none.
-pub(super) fn all(
-    config: &Config,
-    client: &reqwest::Client,
-    meter: &Meter,
-) -> Result<BTreeMap<RepositoryUrl, SharedForge>> {
+pub(super) fn all(config: &Config, client: &reqwest::Client, meter: &Meter) -> Result<Made> {
     let mut forges = Forges {
         config,
         client,
         meter,
         budgets: Vec::new(),
-        made: BTreeMap::new(),
+        made: Made::default(),
     };
     for pipeline in &config.pipelines {
         for environment in &pipeline.environments {
+            forges.lets_git_in(&environment.repository, &environment.credential)?;
             forges.of_infra(environment)?;
+        }
+        if let Some(source) = &pipeline.application.source {
+            forges.lets_git_in(&source.url, &source.credential)?;
         }
         forges.of_source(pipeline)?;
     }
@@ -74,6 +83,19 @@ impl Forges<'_> {
         }
     }
 
+    /// The App's tokens for a repository that is reached over HTTP and names no credential of its own.
+    fn lets_git_in(&mut self, url: &RepositoryUrl, credential: &Credential) -> Result<()> {
+        let unnamed = *credential == Credential::Default && url.scheme() == Scheme::Http;
+        let settings = self.settings(url);
+        if unnamed && settings.app.is_some() && !self.made.tokens.contains_key(url) {
+            let api = api(url, &settings, github::api)?;
+            let identity = identity(&settings, credential);
+            let access = Access::new(self.client.clone(), api, url.clone(), identity);
+            self.made.tokens.insert(url.clone(), Arc::new(access));
+        }
+        Ok(())
+    }
+
     fn settings(&self, url: &RepositoryUrl) -> ForgeSettings {
         let forges = &self.config.settings.forges;
         let with_port = url.parts().map(|(host, _)| host);
@@ -88,7 +110,7 @@ impl Forges<'_> {
         url: &RepositoryUrl,
         credential: &Credential,
     ) -> Result<()> {
-        if self.made.contains_key(url) {
+        if self.made.forges.contains_key(url) {
             return Ok(());
         }
         let settings = self.settings(url);
@@ -96,7 +118,7 @@ impl Forges<'_> {
             ForgeKind::GitHub => Arc::new(self.github(url, &settings, credential)?),
             ForgeKind::Gitea => Arc::new(self.gitea(url, &settings, credential)?),
         };
-        self.made.insert(url.clone(), forge);
+        self.made.forges.insert(url.clone(), forge);
         Ok(())
     }
 
@@ -107,20 +129,18 @@ impl Forges<'_> {
         credential: &Credential,
     ) -> Result<GitHub> {
         let api = api(url, settings, github::api)?;
-        let identity = match &settings.app {
-            Some(app) => Identity::App {
-                id: app.id,
-                key: app.key.clone(),
-            },
-            None => token(settings, credential),
-        };
+        let identity = identity(settings, credential);
         let budget = self.budget(&api, &identity);
-        let access = Access::new(self.client.clone(), api.clone(), url.clone(), identity);
+        // One token serves the API and git.
+        let access = self.made.tokens.get(url).cloned().unwrap_or_else(|| {
+            let access = Access::new(self.client.clone(), api.clone(), url.clone(), identity);
+            Arc::new(access)
+        });
         Ok(GitHub::new(github::Connection {
             client: self.client.clone(),
             api,
             repository: url.clone(),
-            access: Arc::new(access),
+            access,
             budget,
         }))
     }
@@ -169,6 +189,17 @@ fn api(url: &RepositoryUrl, settings: &ForgeSettings, usual: fn(&str) -> String)
     let address = usual(url.host().unwrap_or_default());
     let api = address.parse();
     api.with_context(|| format!("{address} is no address of an API"))
+}
+
+/// The App, or else a token.
+fn identity(settings: &ForgeSettings, of_repository: &Credential) -> Identity {
+    match &settings.app {
+        Some(app) => Identity::App {
+            id: app.id,
+            key: app.key.clone(),
+        },
+        None => token(settings, of_repository),
+    }
 }
 
 /// The forge's own token, or else that of the repository.

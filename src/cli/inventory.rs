@@ -119,9 +119,10 @@ async fn claims<'a>(
         let Some((environment, _)) = of.first() else {
             continue;
         };
-        let marked = of
-            .iter()
-            .filter_map(|(_, member)| Some((&member.reference, member.mark.as_ref()?)));
+        let marked = of.iter().filter_map(|(_, member)| {
+            let mark = member.mark.as_ref()?;
+            Some((&member.reference, (&mark.application, &mark.environment)))
+        });
         let found = observatory.claims(environment, marked, now);
         claims.insert(environment, found);
     }

@@ -8,12 +8,12 @@ use anyhow::{Context as _, Result, bail};
 use jiff::Timestamp;
 
 use super::clusters::Clusters;
-use super::forges;
+use super::forges::{self, Made};
 use super::names;
 use crate::cluster::{self, SharedCluster, SharedReadCluster};
 use crate::config::{Config, Location, Problems, default_cache, files};
-use crate::forge::{self, SharedForge};
-use crate::git::{self, Access, Mode, Reach, Repository};
+use crate::forge;
+use crate::git::{self, Access, Given, Mode, Reach, Repository};
 use crate::http::{self, HttpSettings, Meter};
 use crate::model::{CommitId, Credential, Digest, EnvironmentName, Pipeline, RepositoryUrl};
 use crate::observe::{Intervals, Outside};
@@ -100,13 +100,13 @@ impl Setup {
     /// As [`Self::outside`].
     pub fn reconciler(&self, only: &[EnvironmentName], now: Timestamp) -> Result<Arc<Reconciler>> {
         let clusters = self.clusters(only)?;
-        let forges = self.forges()?;
-        let outside = self.outside_with(cluster::reading(&clusters), &forges)?;
+        let made = self.forges()?;
+        let outside = self.outside_with(cluster::reading(&clusters), &made)?;
         Ok(Arc::new(Reconciler::new(
             self.pipelines(),
             &outside,
             clusters,
-            forges,
+            made.forges,
             &self.config.settings.author,
             self.intervals(),
             now,
@@ -143,7 +143,7 @@ impl Setup {
         Ok(clusters)
     }
 
-    fn forges(&self) -> Result<BTreeMap<RepositoryUrl, SharedForge>> {
+    fn forges(&self) -> Result<Made> {
         let client = http::client(&self.connections())?;
         forges::all(&self.config, &client, &self.meter)
     }
@@ -160,7 +160,7 @@ impl Setup {
     fn outside_with(
         &self,
         clusters: BTreeMap<EnvironmentName, SharedReadCluster>,
-        forges: &BTreeMap<RepositoryUrl, SharedForge>,
+        made: &Made,
     ) -> Result<Outside> {
         let connections = self.connections();
         let client = http::client(&connections)?;
@@ -169,16 +169,24 @@ impl Setup {
             ..connections
         })?;
         let cache = self.cache();
-        let door = |credential: &Credential| access(&client, credential, &self.meter);
+        let door = |url: &RepositoryUrl, credential: &Credential| {
+            let mut access = access(&client, credential, &self.meter);
+            if let Some(tokens) = made.tokens.get(url)
+                && *credential == Credential::Default
+            {
+                access.credential = git::Credential::Given(Given(tokens.clone()));
+            }
+            access
+        };
         let registry = HttpRegistry::new(client.clone(), self.registries());
         let mut repositories = BTreeMap::new();
         for pipeline in &self.config.pipelines {
             if let Some(source) = &pipeline.application.source {
-                let access = door(&source.credential);
+                let access = door(&source.url, &source.credential);
                 add(&mut repositories, access, &cache, &source.url)?;
             }
             for environment in &pipeline.environments {
-                let access = door(&environment.credential);
+                let access = door(&environment.repository, &environment.credential);
                 add(&mut repositories, access, &cache, &environment.repository)?;
             }
         }
@@ -186,7 +194,7 @@ impl Setup {
             registry: Arc::new(registry),
             repositories,
             clusters,
-            forges: forge::reading(forges),
+            forges: forge::reading(&made.forges),
             probe: Arc::new(HttpProbe::new(probing)),
         })
     }

@@ -160,6 +160,17 @@ pub struct Preview {
 }
 
 impl Preview {
+    /// Whether it would be deleted.
+    pub fn is_deletion(&self) -> bool {
+        self.after.is_none() && matches!(self.trial, Trial::Taken)
+    }
+
+    /// It stays as it is, though it is no longer asked for.
+    pub fn leave(&mut self, why: String) {
+        self.after.clone_from(&self.before);
+        self.trial = Trial::Left(why);
+    }
+
     /// How it would differ, fit to be shown.
     pub fn tried(self) -> Tried {
         let diff = diff::compare(Versions {

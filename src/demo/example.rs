@@ -2,11 +2,12 @@
 //!
 //! Only addresses, clusters and the soak are replaced; a test shows every line that differs.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 
 use super::ground::{self, Chosen};
+use super::site::REVIEWER;
 use crate::model::ImageRepository;
 
 /// The release that fails in QA.
@@ -47,6 +48,19 @@ pub struct Addresses {
     pub images: ImageRepository,
     /// The real cluster, where it is one.
     pub chosen: Option<Chosen>,
+    /// The GitHub that production's repository lies on, where it does.
+    pub github: Option<OnGitHub>,
+}
+
+/// A repository on a GitHub of this machine.
+#[derive(Debug, Clone)]
+pub struct OnGitHub {
+    /// The host with its port.
+    pub host: String,
+    /// The repository.
+    pub url: String,
+    /// The file with Towpath's token.
+    pub token: PathBuf,
 }
 
 /// A text of the example, which stands there once, and what the demo has in its place.
@@ -92,6 +106,7 @@ fn replacements(addresses: &Addresses) -> Vec<Replacement> {
         registry,
         images,
         chosen,
+        github,
     } = addresses;
     let replace = |file, from, to: String| Replacement { file, from, to };
     let environment = |file: &'static str, repository, cluster, simulated: &str| {
@@ -101,8 +116,12 @@ fn replacements(addresses: &Addresses) -> Vec<Replacement> {
             None => format!("cluster: {{ simulated: {simulated} }}"),
             Some(chosen) => real(chosen, environment),
         };
+        let url = match github {
+            Some(github) if environment == "production" => served(github),
+            _ => format!("url: {git}/{name}.git"),
+        };
         [
-            replace(file, repository, format!("url: {git}/{name}.git")),
+            replace(file, repository, url),
             replace(file, cluster, found),
         ]
     };
@@ -133,6 +152,23 @@ fn replacements(addresses: &Addresses) -> Vec<Replacement> {
             ),
         ));
     }
+    if let Some(OnGitHub { host, .. }) = github {
+        all.push(replace(
+            "production/environment.yaml",
+            "# Whoever merges the branch `towpath/production/<application>` approves it.\ngate: branch",
+            format!(
+                "# Whoever merges the pull request approves it.\ngate: pull-request\nrequest: {{ labels: [deployment], reviewers: [{REVIEWER}] }}"
+            ),
+        ));
+        all.push(replace(
+            "towpath.yaml",
+            "poll: { git: 30s, registry: 30s }",
+            format!(
+                "poll: {{ git: 30s, registry: 30s }}\n\nforges:\n  {}: {{ api: \"http://{host}/\" }}",
+                quoted(host)
+            ),
+        ));
+    }
     all.extend(environment(
         "staging/environment.yaml",
         "url: https://github.com/acme/pipeline-application-infra-staging",
@@ -152,6 +188,13 @@ fn replacements(addresses: &Addresses) -> Vec<Replacement> {
         "{ ready-after: 800ms }",
     ));
     all
+}
+
+/// What lets Towpath into a repository on GitHub, for git and for the API.
+fn served(github: &OnGitHub) -> String {
+    let OnGitHub { url, token, .. } = github;
+    let token = quoted(&token.display().to_string());
+    format!("url: {url}\n  forge: github\n  credential: {{ file: {token}, user: towpath }}")
 }
 
 /// A real cluster, of which nothing but the environment's namespace is touched.
@@ -223,6 +266,7 @@ staging/environment.yaml
             registry: "127.0.0.1:2".to_owned(),
             images: "127.0.0.1:2/acme/pipeline-application".parse().unwrap(),
             chosen: None,
+            github: None,
         };
         let mut replaced = files(&addresses).unwrap();
         replaced.sort();

@@ -92,7 +92,7 @@ pub async fn judge(place: &Place, story: &Story<'_>, events: &[Event]) -> anyhow
     let mut judge = Judge::default();
     let mut environments = Vec::new();
     for (environment, told) in &story.deployments {
-        let repository = format!("git/{}.git", infra_name(environment));
+        let repository = place.bare(&infra_name(environment));
         let found = facts::environment(place.root(), &repository, environment).await?;
         branch(&mut judge, place, &found, told).await?;
         deployments(&mut judge, place.root(), &found, told).await?;
@@ -100,9 +100,7 @@ pub async fn judge(place: &Place, story: &Story<'_>, events: &[Event]) -> anyhow
         environments.push(found);
     }
     proposals(&mut judge, &environments, story);
-    let production = place
-        .root()
-        .join(format!("git/{}.git", infra_name(ENVIRONMENTS[2])));
+    let production = place.root().join(place.bare(&infra_name(ENVIRONMENTS[2])));
     for text in [story.bad.digest.to_string(), story.bad.tag.clone()] {
         let holding = facts::holding(&production, &text).await?;
         judge.same(
@@ -111,7 +109,7 @@ pub async fn judge(place: &Place, story: &Story<'_>, events: &[Event]) -> anyhow
             Vec::new(),
         );
     }
-    let repository = format!("git/{APPLICATION}.git");
+    let repository = place.bare(APPLICATION);
     let refs = facts::refs(&place.root().join(&repository)).await?;
     for build in &story.builds {
         registry(&mut judge, place, build).await?;

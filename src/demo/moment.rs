@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 
+use super::reviewer::Page;
 use crate::event::Event;
 use crate::model::EnvironmentName;
 use crate::model::record::Verdict;
@@ -19,8 +20,10 @@ pub enum Moment {
     Event(Box<Event>),
     /// Where every environment stands now.
     Ladder(Vec<Rung>),
+    /// A pull request as its reviewer sees it.
+    Request(Box<Page>),
     /// A person is asked to merge, with the command of these lines.
-    Merge([String; 4]),
+    Merge(Vec<String>),
 }
 
 /// One environment of the ladder.

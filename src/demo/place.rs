@@ -11,14 +11,15 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use super::checkout::Checkout;
-use super::example::{self, Addresses};
+use super::example::{self, Addresses, OnGitHub};
 use super::git_server::GitServer;
 use super::ground::Ground;
 use super::image::Image;
 use super::manifests::{self, APPLICATION};
 use super::registry::{Access, DemoRegistry, Notify};
+use super::site::{self, Site};
 use crate::http::{self, HttpSettings};
-use crate::model::ImageRepository;
+use crate::model::{ImageRepository, Webhooks};
 use crate::serve::{self, Hooks};
 
 /// The environments of the example, upstream first.
@@ -58,22 +59,31 @@ pub struct Place {
     pub hooks_url: Url,
     stop: CancellationToken,
     abroad: Option<Abroad>,
+    site: Option<Site>,
     /// What CI and people ask the registry with.
     pub client: reqwest::Client,
 }
 
 impl Place {
     /// Makes the directory, starts the servers, writes the configuration: of simulated clusters, or of a
-    /// real one, to which this changes nothing.
+    /// real one, to which this changes nothing. Production's repository may lie on a simulated GitHub.
     ///
     /// # Errors
     /// A directory that is not empty or cannot be written, or no free port.
-    pub async fn open(keep: &Keep, abroad: Option<Abroad>) -> anyhow::Result<Self> {
+    pub async fn open(
+        keep: &Keep,
+        abroad: Option<Abroad>,
+        on_github: bool,
+    ) -> anyhow::Result<Self> {
         let (root, temporary) = directory(keep)?;
         let client = http::client(&HttpSettings::default())?;
         let no_port = "no port of 127.0.0.1 can be had";
+        let admitted = match on_github {
+            true => Site::webhooks(&root),
+            false => Webhooks::new(),
+        };
         let git = GitServer::start(&root.join("git")).await.context(no_port)?;
-        let (hooks, stop) = (Hooks::open(), CancellationToken::new());
+        let (hooks, stop) = (Hooks::open_and(admitted), CancellationToken::new());
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let bound = serve::listen(any, hooks.clone(), stop.clone())
             .await
@@ -90,6 +100,10 @@ impl Place {
         let registry = DemoRegistry::start(Access::Open, Some(notify))
             .await
             .context(no_port)?;
+        let site = match on_github {
+            true => Some(Site::start(&root, client.clone(), &hooks_url).await?),
+            false => None,
+        };
         let this = Self {
             root,
             temporary,
@@ -99,6 +113,7 @@ impl Place {
             hooks_url,
             stop,
             abroad,
+            site,
             client,
         };
         example::write(&this.configuration(), &this.addresses()?)?;
@@ -142,6 +157,24 @@ impl Place {
         self.abroad.as_ref().map(|abroad| &abroad.ground)
     }
 
+    /// The simulated GitHub that production's repository lies on, if it does.
+    pub fn site(&self) -> Option<&Site> {
+        self.site.as_ref()
+    }
+
+    /// Where the bare repository of this name lies, from the directory.
+    pub fn bare(&self, repository: &str) -> String {
+        match self.on_github(repository) {
+            Some(_) => site::bare(),
+            None => format!("git/{repository}.git"),
+        }
+    }
+
+    fn on_github(&self, repository: &str) -> Option<&Site> {
+        let is_there = repository == infra_name(ENVIRONMENTS[2]);
+        self.site.as_ref().filter(|_| is_there)
+    }
+
     /// The images of another registry that are to be its releases, oldest first.
     pub fn lent(&self) -> Option<VecDeque<Image>> {
         self.abroad.as_ref().map(|abroad| abroad.images.clone())
@@ -152,11 +185,15 @@ impl Place {
     /// # Errors
     /// Says what `git` answers.
     pub async fn repository(&self, name: &str, person: &str) -> anyhow::Result<Checkout> {
-        self.git
-            .create(name)
-            .await
-            .with_context(|| format!("{name} cannot be made"))?;
-        Checkout::begin(&self.checkout(name), &self.git.url(name), person).await
+        let url = match self.on_github(name) {
+            Some(site) => site.url_of_reviewer(),
+            None => {
+                let made = self.git.create(name).await;
+                made.with_context(|| format!("{name} cannot be made"))?;
+                self.git.url(name)
+            }
+        };
+        Checkout::begin(&self.checkout(name), &url, person).await
     }
 
     /// Makes the infra repository of an environment, whose manifests name this image.
@@ -191,6 +228,11 @@ impl Place {
             registry: self.registry.address().to_string(),
             images: self.image_repository()?,
             chosen: self.ground().map(|ground| ground.chosen.clone()),
+            github: self.site.as_ref().map(|site| OnGitHub {
+                host: site.host(),
+                url: site.url(),
+                token: site.token_of_towpath(),
+            }),
         })
     }
 }

@@ -16,10 +16,10 @@ use super::judge::{Found, Story, Told, judge, pinned};
 use super::manifests::APPLICATION;
 use super::moment::Moment;
 use super::place::{ENVIRONMENTS, Place};
+use super::reviewer::{Page, Reviewer};
 use super::stage::{Stage, happened};
 use crate::clock;
 use crate::event::{Event, EventKind};
-use crate::model::proposal_branch;
 
 /// As the example has it, shortened for the demo.
 const SOAK: Duration = Duration::from_secs(2);
@@ -36,6 +36,8 @@ pub struct Played {
     pub found: Found,
     /// How long releases soaked.
     pub soak: Duration,
+    /// The pull requests as they were read, where there were some.
+    pub requests: Vec<Page>,
 }
 
 /// Plays the story to its end.
@@ -70,7 +72,11 @@ pub async fn play(
     let mut scene = Scene {
         stage: Stage::start(place, audience, stop).await?,
         application,
-        production,
+        reviewer: match place.site() {
+            Some(site) => Reviewer::OnGitHub(site),
+            None => Reviewer::WithGit(production),
+        },
+        requests: Vec::new(),
         pause,
     };
     let played = scene.chapters(place, baseline).await;
@@ -81,7 +87,8 @@ pub async fn play(
 struct Scene<'a> {
     stage: Stage,
     application: Application<'a>,
-    production: Checkout,
+    reviewer: Reviewer<'a>,
+    requests: Vec<Page>,
     pause: bool,
 }
 
@@ -147,6 +154,7 @@ impl Scene<'_> {
             log,
             found,
             soak: SOAK,
+            requests: std::mem::take(&mut self.requests),
         })
     }
 
@@ -209,33 +217,25 @@ impl Scene<'_> {
         Ok(build)
     }
 
-    /// A person merges the proposal, with git.
+    /// A person reads the pull request, where there is one, and merges the proposal.
     async fn merged(&mut self, build: &Build) -> anyhow::Result<()> {
-        let branch = format!(
-            "origin/{}",
-            proposal_branch(&"production".parse()?, &APPLICATION.parse()?)
-        );
+        if self.reviewer.is_on_github() {
+            self.until(EventKind::Opened, "production", build).await?;
+        }
+        let page = self.reviewer.read().await?;
+        if let Some(page) = &page {
+            self.requests.push(page.clone());
+            self.stage
+                .show(Moment::Request(Box::new(page.clone())))
+                .await;
+        }
         let merged = |log: &[Event]| happened(log, EventKind::Merged, "production", &build.tag);
         if !self.pause {
-            self.production
-                .git(&["pull", "--quiet", "--ff-only"])
-                .await?;
             let message = format!("Release {APPLICATION} {} to production", build.tag);
-            self.production
-                .git(&["merge", "--quiet", "--no-ff", "-m", &message, &branch])
-                .await?;
-            self.production
-                .git(&["push", "--quiet", "origin", "master"])
-                .await?;
+            self.reviewer.merge(&message, page.as_ref()).await?;
             return self.stage.until("the merge", merged).await;
         }
-        let directory = quoted(&self.production.directory().display().to_string());
-        let command = [
-            format!("cd {directory} &&"),
-            "git pull -q --ff-only &&".to_owned(),
-            format!("git merge --no-ff --no-edit {branch} &&"),
-            "git push -q".to_owned(),
-        ];
+        let command = self.reviewer.command(page.as_ref())?;
         self.stage.show(Moment::Merge(command)).await;
         let declined = |log: &[Event]| happened(log, EventKind::Declined, "production", &build.tag);
         self.stage

@@ -24,7 +24,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-pub use requests::{Found, Requests};
+pub use requests::{Found, Other, Requests};
 
 use crate::model::{CommitId, Digest, RequestPolicy};
 use crate::plan::Request;
@@ -169,8 +169,9 @@ pub trait ReadForge: Send + Sync {
     /// [`ForgeError`].
     async fn visibility(&self) -> Result<Visibility, ForgeError>;
 
-    /// The newest request from each branch whose name begins with `towpath/`: what was known before, and
-    /// what changed since. Costs one request, that servers answer from what they know, where nothing did.
+    /// The newest request from each branch whose name begins with `towpath/`, and every open one from
+    /// others: what was known before, and what changed since. Costs one request, that servers answer from
+    /// what they know, where nothing did.
     ///
     /// # Errors
     /// [`ForgeError`].

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 
 use super::Visibility;
+use crate::model::CommitId;
 use crate::plan::Request;
 
 /// See the module.
@@ -12,10 +13,23 @@ use crate::plan::Request;
 pub struct Requests {
     /// By head and base branch.
     newest: BTreeMap<(String, String), Known>,
+    /// Open requests from other branches, by number.
+    others: BTreeMap<u64, Other>,
     /// The forge's own moment of the last change that is known; `None`: nothing was read yet.
     pub until: Option<Timestamp>,
     /// Who may read the repository, where that is known.
     pub visibility: Option<Visibility>,
+}
+
+/// An open request that is not about a proposal: people's own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Other {
+    /// Its number.
+    pub number: u64,
+    /// The branch that it goes to.
+    pub base: String,
+    /// Its commit.
+    pub head: CommitId,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,6 +80,19 @@ impl Requests {
     /// Whether none is known.
     pub fn is_empty(&self) -> bool {
         self.newest.is_empty()
+    }
+
+    /// The open requests of others.
+    pub fn others(&self) -> impl Iterator<Item = &Other> {
+        self.others.values()
+    }
+
+    /// Takes in the request of others of this number; `None`: it is not open.
+    pub fn take_other(&mut self, number: u64, other: Option<Other>) {
+        match other {
+            Some(other) => self.others.insert(number, other),
+            None => self.others.remove(&number),
+        };
     }
 
     /// Takes in a request, unless a newer one from the same branch is known.

@@ -15,7 +15,8 @@ use jiff::Timestamp;
 
 use super::text::{self, Text};
 use super::{
-    Content, Deployed, Forge, ForgeError, Found, Opening, ReadForge, Requests, Status, Visibility,
+    Content, Deployed, Forge, ForgeError, Found, Opening, Other, ReadForge, Requests, Status,
+    Visibility,
 };
 use crate::git::memory::{MemoryRemote, Strike};
 use crate::model::CommitId;
@@ -268,6 +269,15 @@ impl Kept {
         }
     }
 
+    /// As one of others, while it is open.
+    fn other(&self) -> Option<Other> {
+        self.is_open().then(|| Other {
+            number: self.number,
+            base: self.base.clone(),
+            head: self.commit,
+        })
+    }
+
     fn found(&self, forge: &str, now: Timestamp) -> Found {
         Found {
             head: self.head.clone(),
@@ -299,7 +309,10 @@ impl ReadForge for SimulatedForge {
         requests.until = Some(at(state.moved));
         let news = |kept: &&Kept| before.until.is_none_or(|until| at(kept.changed) >= until);
         for kept in state.requests.iter().filter(news) {
-            requests.take(kept.found(&self.name, now));
+            match kept.head.starts_with("towpath/") {
+                true => requests.take(kept.found(&self.name, now)),
+                false => requests.take_other(kept.number, kept.other()),
+            }
         }
         Ok(requests)
     }

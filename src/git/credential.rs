@@ -6,8 +6,10 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use tokio::io::AsyncWriteExt as _;
@@ -42,7 +44,52 @@ pub enum Credential {
     Environment(String),
     /// The secret in that file; read again when the server refuses it, since it may be rotated.
     File(PathBuf),
+    /// Secrets that last a while only, of whoever gives them.
+    Given(Given),
 }
+
+/// Whoever gives secrets, known by itself alone.
+#[derive(Clone)]
+pub struct Given(pub Arc<dyn Tokens>);
+
+/// Gives secrets that last a while only.
+#[async_trait]
+pub trait Tokens: Send + Sync {
+    /// What people call them; never one itself.
+    fn name(&self) -> String;
+
+    /// The one of the moment. Asked before each request: cheap where one is at hand.
+    ///
+    /// # Errors
+    /// [`NoToken`].
+    async fn token(&self) -> Result<Secret, NoToken>;
+
+    /// This one is not accepted, whatever was said of how long it lasts.
+    async fn refused(&self, token: &Secret);
+}
+
+/// Why there is no secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NoToken {
+    /// Whoever gives it does not answer, or not now.
+    Later(String),
+    /// It is not given to us.
+    Denied(String),
+}
+
+impl fmt::Debug for Given {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Given({})", self.0.name())
+    }
+}
+
+impl PartialEq for Given {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Given {}
 
 impl fmt::Display for Credential {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -51,6 +98,7 @@ impl fmt::Display for Credential {
             Self::Helper => write!(f, "the credential of git's credential helper"),
             Self::Environment(name) => write!(f, "the credential in environment variable {name}"),
             Self::File(path) => write!(f, "the credential in file {}", path.display()),
+            Self::Given(given) => f.write_str(&given.0.name()),
         }
     }
 }
@@ -105,8 +153,13 @@ impl Source {
     pub(super) fn is_named(&self) -> bool {
         matches!(
             self.credential,
-            Credential::Environment(_) | Credential::File(_)
+            Credential::Environment(_) | Credential::File(_) | Credential::Given(_)
         )
+    }
+
+    /// Whether one that was accepted may be used from then on without asking for it again.
+    pub(super) fn lasts(&self) -> bool {
+        !matches!(self.credential, Credential::Given(_))
     }
 
     /// The user name and secret; nothing where there are none.
@@ -127,6 +180,10 @@ impl Source {
                 }
                 tokio::fs::read_to_string(path).await.map_err(told)?
             }
+            Credential::Given(given) => {
+                let given = given.0.token().await.map_err(|none| self.no_token(none))?;
+                given.expose().to_owned()
+            }
         };
         let secret = secret.trim().to_owned();
         if secret.is_empty() {
@@ -136,8 +193,24 @@ impl Source {
         Ok(Some(Login { user, secret }))
     }
 
-    /// Tells the helper whether its credential was good, so that it keeps or forgets it.
+    fn no_token(&self, none: NoToken) -> GitError {
+        match none {
+            NoToken::Denied(why) => self.error(why),
+            NoToken::Later(why) => GitError::Network {
+                url: self.url.clone(),
+                detail: format!("there is no {} now: {why}", self.credential),
+            },
+        }
+    }
+
+    /// Tells the helper whether its credential was good, so that it keeps or forgets it; whoever gives
+    /// secrets only which one was not.
     pub(super) async fn judge(&self, login: &Login, good: bool) {
+        if let Credential::Given(given) = &self.credential
+            && !good
+        {
+            given.0.refused(&Secret::new(login.secret.as_str())).await;
+        }
         if self.credential != Credential::Helper {
             return;
         }

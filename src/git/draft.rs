@@ -99,6 +99,11 @@ impl Draft {
         id
     }
 
+    /// The new objects.
+    pub(super) fn into_objects(self) -> impl Iterator<Item = Object> {
+        self.objects.into_values()
+    }
+
     /// An object, own or the repository's.
     ///
     /// # Errors

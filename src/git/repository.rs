@@ -388,6 +388,11 @@ impl Repository {
         self.inner.objects.changed(old, new)
     }
 
+    /// Keeps what was drafted, for whoever reads it here.
+    pub(super) fn keep(&self, draft: Draft) {
+        self.inner.objects.keep(draft.into_objects());
+    }
+
     /// A place for new objects.
     pub fn draft(&self) -> Draft {
         Draft::over(Arc::clone(&self.inner.objects))

@@ -10,9 +10,10 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::Observatory;
+use crate::cluster::{Preview, UnitScope};
 use crate::manifest::Rendered;
-use crate::model::{Environment, EnvironmentName, ObjectRef, Pipeline};
-use crate::plan::{Infra, Live, Mark, Observed};
+use crate::model::{ApplicationName, Environment, EnvironmentName, ObjectRef, Pipeline};
+use crate::plan::{Infra, Live, Observed};
 
 /// What other units ask for.
 #[derive(Debug, Default)]
@@ -84,19 +85,23 @@ impl Observatory {
     }
 
     /// Which objects of an environment's cluster other units ask for than the one that has them, by the
-    /// branches as they were last seen. An object's unit is that of its mark.
+    /// branches as they were last seen. An object comes with the application and environment that have it.
     pub fn claims<'a>(
         &self,
         environment: &EnvironmentName,
-        members: impl Iterator<Item = (&'a ObjectRef, &'a Mark)>,
+        members: impl Iterator<Item = (&'a ObjectRef, (&'a ApplicationName, &'a EnvironmentName))>,
         now: Timestamp,
     ) -> Claims {
         let mut claims = Claims::default();
         let Some(cluster) = self.clusters.get(environment) else {
             return claims;
         };
-        let members: BTreeMap<&ObjectRef, &Mark> = members.collect();
+        let members: BTreeMap<_, _> = members.collect();
         for (other, there) in self.units_on(cluster.name()) {
+            let has = (&other.application.name, &there.name);
+            if members.values().all(|it| *it == has) {
+                continue;
+            }
             let unit = format!("{} in {}", other.application.name, there.name);
             let Ok(desired) = self.desired_now(other, there, now) else {
                 claims.unreadable.push(unit);
@@ -104,16 +109,36 @@ impl Observatory {
             };
             let asked = desired.iter().flat_map(|desired| &desired.objects);
             for object in asked {
-                let mark = members.get(&object.reference).filter(|mark| {
-                    (&mark.application, &mark.environment) != (&other.application.name, &there.name)
-                });
-                if mark.is_some() {
+                let had = members.get(&object.reference);
+                if had.is_some_and(|had| *had != has) {
                     let by = claims.by.entry(object.reference.clone());
                     by.or_insert_with(|| unit.clone());
                 }
             }
         }
         claims
+    }
+
+    /// Of what would be deleted of a unit's objects, what another unit asks for is left: it is handed
+    /// over. So is all of it where it cannot be read what another unit asks for.
+    pub fn hand_over(&self, unit: &UnitScope, previews: &mut [Preview], now: Timestamp) {
+        let of = (&unit.application, &unit.environment);
+        let deleted = previews.iter().filter(|it| it.is_deletion());
+        let deleted: Vec<_> = deleted.map(|it| it.reference.clone()).collect();
+        if deleted.is_empty() {
+            return;
+        }
+        let members = deleted.iter().map(|reference| (reference, of));
+        let claims = self.claims(&unit.environment, members, now);
+        for preview in previews.iter_mut().filter(|it| it.is_deletion()) {
+            match (claims.by.get(&preview.reference), claims.unreadable.first()) {
+                (Some(other), _) => preview.leave(format!("{other} asks for it")),
+                (None, Some(other)) => {
+                    preview.leave(format!("what {other} asks for cannot be read"));
+                }
+                (None, None) => {}
+            }
+        }
     }
 
     /// The units that the configuration has on a cluster.

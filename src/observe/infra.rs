@@ -32,8 +32,17 @@ pub struct Snapshot {
 
 impl Snapshot {
     /// The head of an environment's branch.
-    pub(super) fn head(&self, environment: &EnvironmentName) -> Option<CommitId> {
+    pub fn head(&self, environment: &EnvironmentName) -> Option<CommitId> {
         self.environments.get(environment).map(|seen| seen.head)
+    }
+
+    /// What the merge queue is about to merge into a branch.
+    pub fn queued(&self, branch: &str) -> impl Iterator<Item = CommitId> + '_ {
+        let prefix = queue_of(branch);
+        let first = prefix.clone();
+        let queued = self.refs.range(first..);
+        let queued = queued.take_while(move |(name, _)| name.starts_with(&prefix));
+        queued.map(|(_, shown)| CommitId(shown.id))
     }
 
     /// The applications that an environment's records tell of.
@@ -55,6 +64,14 @@ pub struct Place {
     pub branch: String,
     /// The tags.
     pub tags: DeploymentTags,
+    /// Whether a merge queue may stand before the branch.
+    pub queued: bool,
+}
+
+/// Where GitHub keeps what its merge queue is about to merge into a branch
+/// ([merge queues](https://docs.github.com/en/repositories/configuring-branches-and-merges-in-your-repository/configuring-pull-request-merges/managing-a-merge-queue)).
+fn queue_of(branch: &str) -> String {
+    format!("refs/heads/gh-readonly-queue/{branch}/")
 }
 
 /// See the module.
@@ -131,6 +148,9 @@ impl InfraReader {
             prefixes.push(format!("refs/heads/{}", place.branch));
             prefixes.push(records_ref(environment));
             prefixes.push(format!("refs/heads/towpath/{environment}/"));
+            if place.queued {
+                prefixes.push(queue_of(&place.branch));
+            }
             // What the tags name must still be there: looked at once, on an empty disk too.
             if self.anchor(environment).is_none() {
                 prefixes.push(format!("refs/tags/{}", place.tags.prefix));
@@ -170,6 +190,7 @@ impl InfraReader {
             name.strip_prefix("refs/heads/") == Some(&place.branch)
                 || name == records_ref(environment)
                 || name.starts_with(&format!("refs/heads/towpath/{environment}/"))
+                || place.queued && name.starts_with(&queue_of(&place.branch))
         })
     }
 

@@ -15,6 +15,7 @@ mod history;
 mod infra;
 mod live;
 mod lookup;
+mod merging;
 mod moved;
 mod past;
 mod releases;
@@ -38,6 +39,7 @@ pub use concerned::Concerned;
 pub use history::{Between, History, HistoryReader};
 pub use infra::{InfraReader, Place, Snapshot};
 pub use live::LiveSource;
+pub use merging::WouldBe;
 pub use releases::TagReader;
 pub use requests::{Changed, RequestSource};
 pub use source::{Bell, Failed, Source, Stale};
@@ -75,7 +77,7 @@ pub struct Outside {
     pub probe: Arc<dyn Probe>,
 }
 
-/// How often sources are read without being told to.
+/// How often sources are read without being told to, and how long doing anything about it may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Intervals {
     /// Git repositories.
@@ -86,6 +88,8 @@ pub struct Intervals {
     pub cluster: Duration,
     /// Forges.
     pub forge: Duration,
+    /// How long a turn of a loop may take: rounds and looks do not wait for anything within one.
+    pub turn: Duration,
 }
 
 impl Default for Intervals {
@@ -96,6 +100,7 @@ impl Default for Intervals {
             registry: half_a_minute,
             cluster: half_a_minute,
             forge: half_a_minute,
+            turn: Duration::from_secs(60),
         }
     }
 }
@@ -187,6 +192,7 @@ impl Observatory {
                 let place = Place {
                     branch: environment.branch.clone(),
                     tags: environment.tags.clone(),
+                    queued: environment.gate == Gate::PullRequest,
                 };
                 of.insert(environment.name.clone(), place);
                 let url = &environment.repository;

@@ -36,7 +36,7 @@ pub use person::{
     Adoption, Allowed, ForeignObject, Stop, adoption, approve_adoption, approve_prune, decline,
     deletions, hold, resume, retry, roll_back, unpin,
 };
-pub use proof::{Proof, proof};
+pub use proof::{Proof, proof, proof_of};
 pub use step::{
     Apply, Change, Close, Disarm, Open, PlannedOn, Propose, Prune, Scope, Smoke, Statements, Step,
     Withdraw, Write,

@@ -1,10 +1,13 @@
-//! Whether what is proposed is proven at this moment: what a check on its request says.
+//! Whether what is proposed, by us or by people, is proven at this moment: what a check on its request says.
 
 use jiff::Timestamp;
 
+use super::head::Head;
 use super::next::Upstream;
-use super::{Unit, World};
-use crate::model::{EnvironmentName, Follow, Pipeline};
+use super::{Infra, Unit, World};
+use crate::manifest::Rendered;
+use crate::model::record::UnitRecords;
+use crate::model::{EnvironmentName, Follow, Pipeline, Release};
 
 /// How a proposed release stands in the environments that this one follows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,31 +27,71 @@ pub fn proof(
     environment: &EnvironmentName,
     now: Timestamp,
 ) -> Option<Proof> {
-    let environment = pipeline.environment(environment)?;
-    let view = world.units.get(&environment.name)?;
-    let unit = Unit {
-        pipeline,
-        environment,
-        world,
-        view,
-        now,
+    let unit = Unit::of(pipeline, world, environment, now)?;
+    let (_, records) = unit.records()?;
+    Some(of_release(
+        &unit,
+        records,
+        &records.proposal.as_ref()?.release,
+    ))
+}
+
+/// Whether this may become what an environment asks for: the releases in it are proven, or run there already.
+/// `None`: it is the very same.
+pub fn proof_of(
+    pipeline: &Pipeline,
+    world: &World,
+    environment: &EnvironmentName,
+    rendered: &Rendered,
+    now: Timestamp,
+) -> Option<Proof> {
+    let unit = Unit::of(pipeline, world, environment, now)?;
+    let Some((infra, records)) = unit.records() else {
+        return Some(Proof::Open("its records cannot be read".to_owned()));
     };
-    let records = view.infra.read().ok()?.records.as_ref().ok()?;
-    let release = &records.proposal.as_ref()?.release;
+    let asked = infra.desired.as_ref().ok();
+    if asked.is_some_and(|it| it.rendered.state == rendered.state) {
+        return None;
+    }
+    let release = match Head::identify(&unit, records, rendered) {
+        Head::Known(release) => release,
+        Head::Unknown(release) => match world.catalogue.read() {
+            Ok(_) => {
+                return Some(Proof::Spoiled(format!(
+                    "nobody knows the release {release}"
+                )));
+            }
+            Err(unreadable) => return Some(Proof::Open(unreadable.why.clone())),
+        },
+        Head::Unclear(why) => return Some(Proof::Spoiled(why)),
+        Head::Open(reference) => {
+            let why = format!("`{reference}` names no digest");
+            return Some(Proof::Spoiled(why));
+        }
+    };
+    let running = asked.map(|it| Head::identify(&unit, records, &it.rendered));
+    if running.is_some_and(|it| it.digests() == Some(release.digests())) {
+        return Some(Proof::Proven(format!("{release} stays")));
+    }
+    Some(of_release(&unit, records, &release))
+}
+
+fn of_release(unit: &Unit<'_>, records: &UnitRecords, release: &Release) -> Proof {
+    let now = unit.now;
     let digests = release.digests();
-    let Follow::Environments { all, soak } = &environment.follow else {
-        return Some(Proof::Proven(format!("{release} follows no environment")));
+    let Follow::Environments { all, soak } = &unit.environment.follow else {
+        return Proof::Proven(format!("{release} follows no environment"));
     };
     // To go back is no promotion.
     let back = records
         .running()
         .is_some_and(|it| it.is_newer_than(release));
     if back && records.runs.iter().any(|run| run.release.is(&digests)) {
-        return Some(Proof::Proven(format!("{release} was healthy here")));
+        return Proof::Proven(format!("{release} was healthy here"));
     }
     let mut open = None;
     for name in all {
-        let upstream = match Upstream::read(&unit, name) {
+        let upstream = match Upstream::read(unit, name) {
             Ok(upstream) => upstream,
             Err(waiting) => {
                 open.get_or_insert(waiting.reason.to_string());
@@ -65,15 +108,38 @@ pub fn proof(
             run.spoiled.clone().or_else(failed)
         });
         if let Some(why) = spoiled {
-            return Some(Proof::Spoiled(format!("{release} in {name}: {why}")));
+            return Proof::Spoiled(format!("{release} in {name}: {why}"));
         }
         if !runs.any(|run| upstream.is_proven(run, *soak, now)) {
             open.get_or_insert(format!("{release} is not healthy in {name} at this moment"));
         }
     }
     let names: Vec<&str> = all.iter().map(EnvironmentName::as_str).collect();
-    Some(match open {
+    match open {
         Some(why) => Proof::Open(why),
         None => Proof::Proven(format!("{release} is proven in {}", names.join(", "))),
-    })
+    }
+}
+
+impl<'a> Unit<'a> {
+    fn of(
+        pipeline: &'a Pipeline,
+        world: &'a World,
+        environment: &EnvironmentName,
+        now: Timestamp,
+    ) -> Option<Self> {
+        let environment = pipeline.environment(environment)?;
+        Some(Self {
+            pipeline,
+            environment,
+            world,
+            view: world.units.get(&environment.name)?,
+            now,
+        })
+    }
+
+    fn records(&self) -> Option<(&'a Infra, &'a UnitRecords)> {
+        let infra = self.view.infra.read().ok()?;
+        Some((infra, infra.records.as_ref().ok()?))
+    }
 }

@@ -29,8 +29,11 @@ impl Reconciler {
         // Infra repositories serve many applications: only those whose part changed are woken.
         for (url, source) in &observatory.infra {
             self.keep_open(url.clone(), source.clone(), tasks, stop);
-            let this = self.clone();
-            let news = move |source: &InfraSource, before| this.wake_concerned(source, &before);
+            let (this, at) = (self.clone(), url.clone());
+            let news = move |source: &InfraSource, before| {
+                this.wake_merging(&at);
+                this.wake_concerned(source, &before);
+            };
             tasks.spawn(keep(
                 vec![source.clone()],
                 self.intervals.git,
@@ -64,6 +67,7 @@ impl Reconciler {
             let (this, url) = (self.clone(), url.clone());
             let news = move |source: &RequestSource, before| {
                 let changed = source.changed(&before);
+                this.wake_merging(&url);
                 if changed.as_ref().is_none_or(|changed| changed.merged) {
                     this.hear_of_git(&url, None);
                 }
@@ -187,6 +191,13 @@ impl Reconciler {
                 }
             }
         });
+    }
+
+    /// Has what others are about to merge judged again.
+    fn wake_merging(&self, url: &RepositoryUrl) {
+        if let Some(merging) = self.merging.get(url) {
+            merging.wake.notify_one();
+        }
     }
 
     fn wake_concerned(

@@ -1,7 +1,6 @@
 //! Reads sources in the background: each when it is stale or its time has come, only so many at a
 //! time. What stands behind them is one outside system: what it keeps waiting is itself.
 
-use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +11,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::pulse::Beat;
+use super::timetable::Timetable;
 use crate::clock;
 use crate::forge::Requests;
 use crate::model::catalogue::Tags;
@@ -21,10 +21,8 @@ use crate::observe::{
 };
 use crate::plan::{Live, Observed};
 
-/// Sources of one outside system that are read at a time. It has its own limits besides.
-const AT_A_TIME: usize = 64;
-
-/// How long a read may take: a large repository over a thin line. Whatever sends nothing ends long before.
+/// How long none of the looks that are on their way may end: a large repository over a thin line. Whatever
+/// sends nothing ends long before.
 const READ_MAX: Duration = Duration::from_secs(30 * 60);
 
 /// A source that is read in the background.
@@ -47,15 +45,6 @@ pub(super) trait Kept: Send + Sync {
     }
 }
 
-/// Where each source stands.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Stand {
-    /// Until then, as far as is known.
-    Rests(Instant),
-    Queued,
-    IsRead,
-}
-
 /// Keeps these sources until stopped. `news` is called for each that has some, with what was known before.
 pub(super) async fn keep<S: Kept>(
     sources: Vec<Arc<S>>,
@@ -66,65 +55,51 @@ pub(super) async fn keep<S: Kept>(
 ) {
     let bell = Arc::new(Bell::default());
     let mut reading = FuturesUnordered::new();
-    let mut queue = VecDeque::new();
-    let begin = Instant::now();
-    let mut stands = vec![Stand::Rests(begin); sources.len()];
-    let mut timers: BTreeSet<(Instant, usize)> = (0..sources.len()).map(|it| (begin, it)).collect();
+    let mut ended = Instant::now();
+    let mut table = Timetable::new(sources.len(), ended);
     for (index, source) in sources.iter().enumerate() {
         source.source().stale().ring(&bell, index);
     }
     loop {
-        beat.turns();
         let now = Instant::now();
-        while let Some((_, index)) = timers.first().copied().filter(|(due, _)| *due <= now) {
-            timers.pop_first();
-            stands[index] = Stand::Queued;
-            queue.push_back(index);
+        if !table.is_reading() {
+            ended = now;
         }
-        for index in bell.take() {
-            // One that is read at this very moment is looked after when that is done.
-            if let Stand::Rests(due) = stands[index] {
-                timers.remove(&(due, index));
-                stands[index] = Stand::Queued;
-                // Of this one something was heard, of others nothing.
-                queue.push_front(index);
-            }
+        let goes_on = now.saturating_duration_since(ended) < READ_MAX;
+        if goes_on {
+            beat.turns();
         }
-        while reading.len() < AT_A_TIME
-            && let Some(index) = queue.pop_front()
-        {
-            stands[index] = Stand::IsRead;
+        bell.take().into_iter().for_each(|index| table.hear(index));
+        while let Some(index) = table.next(now) {
             let source = sources[index].clone();
             beat.read(source.source().stale().clear());
             reading.push(async move { (index, look(&*source, clock::now()).await) });
         }
-        let next = timers.first().map(|(due, _)| *due);
-        let rest = next.map(|due| due.saturating_duration_since(now));
-        beat.rests(match rest {
-            Some(rest) => rest,
-            None => READ_MAX,
-        });
+        let due = table.due();
+        let rest = due.map(|due| due.saturating_duration_since(now));
+        // A look that takes long is no reason not to turn meanwhile.
+        let turn = table.is_reading().then(|| beat.turn());
+        let rest = rest.into_iter().chain(turn).min();
+        if goes_on {
+            beat.rests(rest.unwrap_or(Duration::MAX));
+        }
         let timer = async {
-            match next {
-                Some(due) => tokio::time::sleep_until(due).await,
+            match rest {
+                Some(rest) => tokio::time::sleep_until(now + rest).await,
                 None => std::future::pending().await,
             }
         };
         tokio::select! {
             Some((index, found)) = reading.next() => {
+                ended = Instant::now();
                 let source = &sources[index];
                 if let Some(before) = found {
                     news(source, before);
                 }
-                if source.source().stale().is() {
-                    stands[index] = Stand::Queued;
-                    queue.push_front(index);
-                } else {
-                    let rest = source.source().rest(source.interval(interval), clock::now());
-                    let due = Instant::now() + rest;
-                    stands[index] = Stand::Rests(due);
-                    timers.insert((due, index));
-                }
+                let source = source.source();
+                let rest = || source.rest(sources[index].interval(interval), clock::now());
+                let rest = (!source.stale().is()).then(rest);
+                table.read(index, rest, ended);
             }
             () = bell.rung() => {}
             () = timer => {}
@@ -212,3 +187,6 @@ impl Kept for LiveSource {
         Self::read(self, now).await
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,11 +10,13 @@ mod failing;
 mod hear;
 mod keep;
 mod keeper;
+mod merging;
 mod person;
 mod pulse;
 mod removed;
 mod request;
 mod show;
+mod timetable;
 mod words;
 
 use std::collections::BTreeMap;
@@ -42,6 +44,7 @@ use crate::observe::{Intervals, Observatory, Outside};
 use crate::plan::{self, Decision, Learned, Plan, Reason, Step, Waiting, World};
 use crate::smoke::Probe;
 use failing::Failing;
+use merging::Merging;
 use show::Show;
 
 /// Events kept for a watcher that is slow to take them.
@@ -64,6 +67,8 @@ pub struct Reconciler {
     writers: BTreeMap<RepositoryUrl, Arc<Writer>>,
     clusters: BTreeMap<EnvironmentName, SharedCluster>,
     forges: BTreeMap<RepositoryUrl, SharedForge>,
+    /// Of repositories with a gated branch, what others are about to merge.
+    merging: BTreeMap<RepositoryUrl, Arc<Merging>>,
     intervals: Intervals,
     /// When this process began.
     begun: Timestamp,
@@ -141,6 +146,7 @@ impl Reconciler {
         });
         let towed = pipelines.into_iter().map(Towed::new).map(Arc::new);
         Self {
+            merging: merging::of(&observatory),
             pipelines: towed.collect(),
             removed: Mutex::default(),
             looked_for_removed: AtomicBool::new(false),
@@ -154,7 +160,7 @@ impl Reconciler {
             board: Board::default(),
             events: broadcast::channel(EVENTS).0,
             tagging: tokio::sync::Mutex::default(),
-            pulse: Arc::default(),
+            pulse: Arc::new(Pulse::new(intervals.turn)),
         }
     }
 
@@ -200,6 +206,7 @@ impl Reconciler {
         let tasks = TaskTracker::new();
         self.keep_sources(&tasks, &stop);
         self.keep_removed(&tasks, &stop);
+        self.keep_merging(&tasks, &stop);
         for towed in &self.pipelines {
             let (this, towed) = (self.clone(), towed.clone());
             let (stop, effects) = (stop.clone(), tasks.clone());
@@ -300,6 +307,7 @@ impl Reconciler {
             }
             self.post(towed, &world, plan);
         }
+        self.judge_all(now).await;
         steps
     }
 

@@ -9,15 +9,14 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How long a turn may take: rounds and reads do not wait for anything within one.
-const TURN_MAX: Duration = Duration::from_secs(60);
-
 /// The end of a loop that ended as it should.
 const NEVER: u64 = u64::MAX;
 
 /// The loops of a reconciler.
 pub struct Pulse {
     base: Instant,
+    /// How long a turn may take.
+    turn: Duration,
     beats: Mutex<Vec<Arc<Beating>>>,
     races_lost: AtomicU64,
     heard: AtomicU64,
@@ -67,19 +66,19 @@ pub(super) struct Beat {
     beating: Arc<Beating>,
 }
 
-impl Default for Pulse {
-    fn default() -> Self {
+impl Pulse {
+    /// Of loops each turn of which may take so long.
+    pub(super) fn new(turn: Duration) -> Self {
         Self {
             base: Instant::now(),
+            turn,
             beats: Mutex::default(),
             races_lost: AtomicU64::default(),
             heard: AtomicU64::default(),
             polled: AtomicU64::default(),
         }
     }
-}
 
-impl Pulse {
     /// The loops that do not turn, the longest late first.
     pub fn stalled(&self, now: Instant) -> Vec<Stalled> {
         let now = self.milliseconds(now);
@@ -138,10 +137,15 @@ impl Beat {
         self.rests(Duration::ZERO);
     }
 
+    /// How long a turn may take.
+    pub(super) fn turn(&self) -> Duration {
+        self.pulse.turn
+    }
+
     /// It rests, no longer than this.
     pub(super) fn rests(&self, at_most: Duration) {
         let now = self.pulse.milliseconds(Instant::now());
-        let rest = u64::try_from(at_most.saturating_add(TURN_MAX).as_millis());
+        let rest = u64::try_from(at_most.saturating_add(self.pulse.turn).as_millis());
         let due = now.saturating_add(rest.unwrap_or(NEVER));
         self.beating.due.store(due, Ordering::Relaxed);
     }
@@ -167,7 +171,7 @@ mod tests {
 
     #[test]
     fn a_loop_that_is_not_back_in_time_is_named() {
-        let pulse = Arc::new(Pulse::default());
+        let pulse = Arc::new(Pulse::new(Duration::from_secs(60)));
         let rounds = pulse.of("the rounds of shop".to_owned());
         let look = pulse.of("the look at registry.example.com".to_owned());
         let in_ = |seconds| Instant::now() + Duration::from_secs(seconds);
@@ -197,7 +201,7 @@ mod tests {
 
     #[test]
     fn looks_and_lost_races_are_counted() {
-        let pulse = Arc::new(Pulse::default());
+        let pulse = Arc::new(Pulse::new(Duration::from_secs(60)));
         let beat = pulse.of("a loop".to_owned());
         beat.read(true);
         beat.read(false);

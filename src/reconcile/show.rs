@@ -16,13 +16,13 @@ use crate::plan::{Plan, Proof, Request, UnitView, World, proof};
 use crate::shown::on_one_line;
 
 /// The check on a request's head. Branch protection may require it.
-const PROVEN: &str = "towpath/proven";
+pub(super) const PROVEN: &str = "towpath/proven";
 
 /// What could not be shown is left alone for so long, unless the forge asks for more.
-const AGAIN: Duration = Duration::from_secs(60);
+pub(super) const AGAIN: Duration = Duration::from_secs(60);
 
 /// Forges take no longer description.
-const DESCRIPTION: usize = 136;
+pub(super) const DESCRIPTION: usize = 136;
 
 /// Something to show.
 #[derive(Debug, Clone, PartialEq)]

@@ -189,6 +189,7 @@ impl Reconciler {
         };
         match cluster.preview(&scope, &desired.rendered, now).await {
             Ok(mut previews) => {
+                self.observatory.hand_over(&scope, &mut previews, now);
                 previews.sort_by(|a, b| a.reference.cmp(&b.reference));
                 Outcome::Tried(previews.into_iter().map(Preview::tried).collect())
             }

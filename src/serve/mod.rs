@@ -107,9 +107,15 @@ impl Hooks {
     /// Takes the webhooks of registries and git hooks of this machine, from anybody who reaches the
     /// address: for a listener that nobody else reaches.
     pub fn open() -> Self {
+        Self::open_and(Webhooks::new())
+    }
+
+    /// The same, and those of others as these are admitted.
+    pub fn open_and(others: Webhooks) -> Self {
         let open = [Sender::Registry, Sender::Generic];
-        let open = open.map(|sender| (sender, Admission::Unauthenticated));
-        Self::new(Keys::new(&Webhooks::from(open)), Meter::default())
+        let mut admitted = others;
+        admitted.extend(open.map(|sender| (sender, Admission::Unauthenticated)));
+        Self::new(Keys::new(&admitted), Meter::default())
     }
 
     /// Takes those of these senders from now on.

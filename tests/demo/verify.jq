@@ -8,6 +8,10 @@ def documents_of($kind): text($kind) | lines | map(fromjson);
 def refs: [split("\u001e\n")[] | select(. != "") | split("\u001f")
     | { name: .[0], id: .[1], tagged: .[2], message: .[3] }];
 
+# Where the repository of an environment is served from.
+def served:
+    if .environment == "production" and ($summary[0] | has("requests")) then "github/acme" else "git" end;
+
 # What was read of an infra repository.
 def repository($environment):
     [text("\($environment)_named") | lines[]
@@ -71,7 +75,7 @@ def environment:
     . as $repository
     | {
         environment,
-        repository: "git/pipeline-application-infra-\(.environment).git",
+        repository: "\(served)/pipeline-application-infra-\(.environment).git",
         head: (.refs | names["refs/heads/master"]),
         image: .commits[0].image,
         refs: (.refs | names),

@@ -15,7 +15,12 @@ here=$(cd "$(dirname "$0")" && pwd)
 command -v jq >/dev/null || { echo "jq is not installed" >&2; exit 2; }
 [ -f "$summary" ] || { echo "there is no $summary: keep the directory with --keep" >&2; exit 2; }
 
-infra() { echo "$directory/git/pipeline-application-infra-$1.git"; }
+# With --github production's lies there.
+infra() {
+    local served=git
+    [ "$1" = production ] && [ -d "$directory/github" ] && served=github/acme
+    echo "$directory/$served/pipeline-application-infra-$1.git"
+}
 
 # Every ref: its name, what it points to, what a tag names, and the tag's whole message.
 refs() { git -C "$1" for-each-ref --format='%(refname)%1f%(objectname)%1f%(*objectname)%1f%(contents)%1e'; }

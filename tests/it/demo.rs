@@ -190,6 +190,94 @@ fn a_person_merges_and_what_is_not_as_told_is_named() {
     assert_eq!(fs::read_dir(temporary.path()).unwrap().count(), 0);
 }
 
+/// With `--github` all is as told, too, and the pull requests are told of beside it.
+#[test]
+fn on_github_production_is_a_pull_request() {
+    let directory = tempfile::tempdir().unwrap();
+    let kept = directory.path().join("kept");
+    let output = demo()
+        .args(["--github", "--output", "json", "--keep"])
+        .arg(&kept)
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{text}{said}");
+    assert_eq!(said, "");
+    let lines: Vec<Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let kinds = |kind: &str| lines.iter().filter(|it| it["event"] == kind).count();
+    assert_eq!((kinds("opened"), kinds("merged")), (2, 2));
+    let told = lines.iter().filter(|it| it["event"] == "pull-request");
+    let pages: Vec<&Value> = told.map(|it| &it["request"]).collect();
+    let summary = lines.last().unwrap();
+    assert_eq!(summary["requests"], serde_json::json!(pages));
+    assert_eq!(summary["ok"], true, "{summary:#}");
+    for (page, (number, release, commits)) in pages
+        .iter()
+        .zip([(1, "v1.4.0", "3 commits"), (2, "v1.5.1", "2 commits")])
+    {
+        assert_eq!(page["number"], number);
+        assert_eq!(
+            page["title"],
+            format!("production: pipeline-application {release}")
+        );
+        assert_eq!(page["labels"], serde_json::json!(["deployment"]));
+        assert_eq!(page["reviewers"], serde_json::json!(["kim"]));
+        let check = &page["statuses"][0];
+        assert_eq!(check["context"], "towpath/proven");
+        let body = page["body"].as_str().unwrap();
+        // The repository is private, so that values stand there, too.
+        for part in [commits, "/compare/", "soaked for 2s", "```diff", "built 2"] {
+            assert!(body.contains(part), "{part}: {body}");
+        }
+    }
+    assert_eq!(pages.len(), 2);
+    let Some(()) = has_jq() else { return };
+    let verified = verify(&kept);
+    assert!(verified.status.success(), "{}", all(&verified));
+}
+
+/// A reviewer reads each page, and merges with the very command that is printed.
+#[test]
+fn on_github_a_person_reads_and_merges() {
+    let temporary = tempfile::tempdir().unwrap();
+    let mut child = demo()
+        .args(["--github", "--pause"])
+        .env("TMPDIR", temporary.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut asked = BufReader::new(child.stderr.take().unwrap()).lines();
+    for _ in 0..2 {
+        let command = loop {
+            let line = asked.next().unwrap().unwrap();
+            if let Some(command) = line.strip_prefix("  ") {
+                break command.to_owned();
+            }
+        };
+        let merged = Command::new("sh").args(["-euc", &command]).output();
+        let merged = merged.unwrap();
+        assert!(merged.status.success(), "{command}\n{}", all(&merged));
+    }
+    let output = child.wait_with_output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{text}");
+    for line in [
+        "  │ production: pipeline-application v1.5.1 #2",
+        "  │ open: towpath wants to merge towpath/production/pipeline-application into master",
+        "  │ labels: deployment",
+        "  │ ✓ towpath/proven: v1.5.1 is proven in qa",
+        "  │ ▾ Deployment.apps default/pipeline-application changed: 1 image",
+    ] {
+        assert!(text.lines().any(|it| it == line), "{line}\n{text}");
+    }
+    assert_eq!(fs::read_dir(temporary.path()).unwrap().count(), 0);
+}
+
 /// Why a change went unnoticed, if it did.
 fn unnoticed_change(kept: &Path, change: &Change<'_>) -> Option<String> {
     let copied = tempfile::tempdir().unwrap();

@@ -80,6 +80,15 @@ impl Live {
             }
             Moment::Event(event) => self.happened(&event),
             Moment::Ladder(rungs) => self.rungs = rungs,
+            Moment::Request(page) => {
+                for line in super::page::lines(&page) {
+                    let line = match self.paint.0 {
+                        true => line,
+                        false => anstream::adapter::strip_str(&line).to_string(),
+                    };
+                    self.all.println(line)?;
+                }
+            }
             Moment::Merge(command) => {
                 let bold = Style::new().bold();
                 let ask = self.paint.apply(

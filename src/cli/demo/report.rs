@@ -60,6 +60,9 @@ pub(super) fn summary(
         "checked": played.found.checked,
         "wrong": played.found.wrong,
     });
+    if !played.requests.is_empty() {
+        summary["requests"] = json!(played.requests);
+    }
     if let Some(ground) = ground {
         summary["cluster"] = json!({
             "server": ground.server,
@@ -107,7 +110,7 @@ pub(super) fn table(
     )?;
     checked(played, start, out)?;
     match kept {
-        Some(root) => look_around(root, out),
+        Some(root) => look_around(played, root, out),
         None => writeln!(
             out,
             "{dim}  `towpath demo --keep` leaves the repositories to look around in{dim:#}"
@@ -201,10 +204,14 @@ fn checked(played: &Played, start: Timestamp, out: &mut dyn Write) -> io::Result
     Ok(())
 }
 
-fn look_around(root: &Path, out: &mut dyn Write) -> io::Result<()> {
+fn look_around(played: &Played, root: &Path, out: &mut dyn Write) -> io::Result<()> {
     let root = crate::demo::story::quoted(&root.display().to_string());
     writeln!(out, "\n  Kept in {root}. Look around:\n")?;
-    let infra = |environment: &str| format!("git/{APPLICATION}-infra-{environment}.git");
+    let infra = |environment: &str| {
+        let mut found = played.found.environments.iter();
+        let found = found.find(|found| found.environment == environment);
+        found.map_or_else(String::new, |found| found.repository.clone())
+    };
     let commands = [
         format!("git -C {} log --stat --notes='towpath/*'", infra("qa")),
         format!("git -C {} show --no-patch deployment-0003", infra("qa")),

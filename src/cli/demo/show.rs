@@ -7,9 +7,11 @@ use jiff::Timestamp;
 use tokio::sync::mpsc;
 
 use super::live::Live;
+use super::page;
 use crate::cli::Output;
 use crate::clock;
 use crate::demo::moment::Moment;
+use crate::demo::reviewer::Page;
 use crate::demo::timeline::since;
 use crate::event::Event;
 
@@ -100,11 +102,35 @@ impl<'a> Show<'a> {
                 write!(self.out, "---\n{}", text.map_err(io::Error::other)?)?;
                 self.out.flush()
             }
+            (Form::Json, Moment::Request(page)) => {
+                writeln!(self.out, "{}", self.told(&page, clock::now()))?;
+                self.out.flush()
+            }
+            (Form::Yaml, Moment::Request(page)) => {
+                let text = serde_yaml::to_string(&self.told(&page, clock::now()));
+                write!(self.out, "---\n{}", text.map_err(io::Error::other)?)?;
+                self.out.flush()
+            }
+            (Form::Lines, Moment::Request(page)) => {
+                for line in page::lines(&page) {
+                    writeln!(self.out, "{line}")?;
+                }
+                self.out.flush()
+            }
             (Form::Lines, Moment::Chapter(text)) => self.line(clock::now(), &format!("# {text}")),
             (Form::Lines, Moment::Done(text)) => self.line(clock::now(), &format!("✓ {text}\n")),
             (Form::Lines, Moment::Event(event)) => self.line(event.at, &in_words(&event)),
             (Form::Lines | Form::Json | Form::Yaml, _) => Ok(()),
         }
+    }
+
+    /// A pull request as an event.
+    fn told(&self, page: &Page, at: Timestamp) -> serde_json::Value {
+        serde_json::json!({
+            "event": "pull-request",
+            "at_ms": since(self.start, at),
+            "request": page,
+        })
     }
 
     fn line(&mut self, at: Timestamp, text: &str) -> io::Result<()> {

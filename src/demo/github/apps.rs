@@ -81,7 +81,7 @@ pub(super) fn token(call: &mut Call<'_>) -> Answer {
             found.ok_or_else(|| Refusal::new(422, message))?
         }
     };
-    let expires = call.now + LIFETIME;
+    let expires = call.now + call.state.lifetime.unwrap_or(LIFETIME);
     let token = format!("ghs_{}", guid().replace('-', ""));
     let mut body = json!({
         "token": token,

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use url::Url;
 
@@ -103,13 +103,20 @@ impl GitHub {
         id
     }
 
-    /// Suspends an installation: its tokens are worth nothing.
-    pub async fn suspend(&self, installation: u64) {
+    /// Suspends an installation, or takes it up again: while it is, its tokens are worth nothing.
+    pub async fn set_suspended(&self, installation: u64, suspended: bool) {
         let now = self.shared.now();
         let mut state = self.shared.state.lock().await;
         if let Some(found) = state.installations.get_mut(&installation) {
-            found.suspended_at = Some(now);
+            found.suspended_at = suspended.then_some(now);
         }
+    }
+
+    /// How long tokens of installations last from now on; those that were given are worth nothing.
+    pub async fn set_token_lifetime(&self, lifetime: SignedDuration) {
+        let mut state = self.shared.state.lock().await;
+        state.lifetime = Some(lifetime);
+        state.tokens.retain(|_, grant| grant.expires.is_none());
     }
 
     /// Makes an empty repository (`OWNER/NAME`) whose branch will be `master`.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use super::access::{Grant, Permissions, Role};
@@ -18,6 +18,8 @@ pub(super) struct State {
     pub(super) apps: BTreeMap<u64, App>,
     pub(super) installations: BTreeMap<u64, Installation>,
     pub(super) tokens: BTreeMap<String, Grant>,
+    /// How long tokens of installations last, where that is not as usual.
+    pub(super) lifetime: Option<SignedDuration>,
     last_id: u64,
 }
 

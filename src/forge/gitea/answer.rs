@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use crate::forge::{Found, Progress, Status, Visibility, rest, text};
+use crate::forge::{Found, Other, Progress, Status, Visibility, rest, text};
 use crate::plan::{Request, RequestState};
 
 /// What makes a draft of a request, and is no part of its title (`WORK_IN_PROGRESS_PREFIXES`).
@@ -130,6 +130,18 @@ impl Pull {
     pub(super) fn is_from_here(&self) -> bool {
         let is_branch = self.head.reference == self.head.label || !self.is_open();
         self.head.repo_id == self.base.repo_id && is_branch
+    }
+
+    /// The request as one of others, while it is open.
+    pub(super) fn other(&self) -> Option<Other> {
+        let other = || {
+            Some(Other {
+                number: self.number,
+                base: self.base.label.clone(),
+                head: self.head.sha.parse().ok()?,
+            })
+        };
+        self.is_open().then(other).flatten()
     }
 
     pub(super) fn is_open(&self) -> bool {

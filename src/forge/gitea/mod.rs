@@ -223,10 +223,13 @@ impl ReadForge for Gitea {
         requests.until = news.until.or(Some(Timestamp::UNIX_EPOCH));
         for pull in &news.pulls {
             let (head, base) = (&pull.head.label, &pull.base.label);
-            let ours = head.starts_with(OURS) && pull.is_from_here();
+            if !head.starts_with(OURS) || !pull.is_from_here() {
+                requests.take_other(pull.number, pull.other());
+                continue;
+            }
             let is_sure = unsure.is_some_and(|unsure| pull.updated_at < unsure);
             let is_known = is_sure && requests.knows(head, base, pull.number, pull.updated_at);
-            if !ours || is_known {
+            if is_known {
                 continue;
             }
             if let Some(found) = self.looked_into(pull, now).await? {

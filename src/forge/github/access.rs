@@ -3,10 +3,9 @@
 //!
 //! See [authenticating as an installation](https://docs.github.com/en/apps/creating-github-apps/authenticating-with-a-github-app/authenticating-as-a-github-app-installation).
 
-use std::time::Duration;
-
+use async_trait::async_trait;
 use http::HeaderValue;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use octocrab::auth::{AppAuth, EncodingKey};
 use octocrab::models::AppId;
 use serde::Deserialize;
@@ -16,11 +15,13 @@ use url::Url;
 
 use super::door::Trouble;
 use crate::clock;
+use crate::git::{NoToken, Tokens};
 use crate::model::{Credential, RepositoryUrl};
 use crate::secret::Secret;
 
-/// A token is replaced so long before it expires: what is begun with it shall end with it.
-const RENEWED_BEFORE: Duration = Duration::from_secs(5 * 60);
+/// A token is replaced so long before it expires: what is begun with it shall end with it. One that does not
+/// last long serves three quarters of its time.
+const RENEWED_BEFORE: SignedDuration = SignedDuration::from_mins(5);
 
 /// What a secret's file may hold, in bytes.
 const SECRET_MAX: u64 = 64 << 10;
@@ -51,7 +52,8 @@ pub struct Access {
 struct Token {
     header: HeaderValue,
     number: u64,
-    expires: Option<Timestamp>,
+    /// From when on it is replaced; `None`: it is read anew once it is not accepted.
+    renewed: Option<Timestamp>,
 }
 
 #[derive(Deserialize)]
@@ -94,12 +96,7 @@ impl Access {
     pub(super) async fn token(&self) -> Result<(HeaderValue, u64), Trouble> {
         let mut kept = self.token.lock().await;
         let now = clock::now();
-        let holds = |token: &&Token| {
-            let renewed = |expires: Timestamp| expires.checked_sub(RENEWED_BEFORE).ok();
-            token
-                .expires
-                .is_none_or(|it| renewed(it).is_some_and(|it| now < it))
-        };
+        let holds = |token: &&Token| token.renewed.is_none_or(|it| now < it);
         if let Some(token) = kept.as_ref().filter(holds) {
             return Ok((token.header.clone(), token.number));
         }
@@ -109,7 +106,7 @@ impl Access {
         *kept = Some(Token {
             header: header.clone(),
             number,
-            expires,
+            renewed: expires.map(|expires| renewal(now, expires)),
         });
         Ok((header, number))
     }
@@ -124,7 +121,7 @@ impl Access {
         let before = refused.header.clone();
         // Its number goes on.
         *kept = Some(Token {
-            expires: Some(Timestamp::MIN),
+            renewed: Some(Timestamp::MIN),
             ..refused
         });
         drop(kept);
@@ -137,7 +134,7 @@ impl Access {
         if let Ok(mut kept) = self.token.try_lock()
             && let Some(token) = kept.as_mut().filter(|it| it.number == number)
         {
-            token.expires = Some(Timestamp::MIN);
+            token.renewed = Some(Timestamp::MIN);
         }
     }
 
@@ -147,14 +144,13 @@ impl Access {
     /// [`Trouble`].
     pub async fn secret(&self) -> Result<Secret, Trouble> {
         let (header, _) = self.token().await?;
-        let text = header.to_str().unwrap_or_default();
-        Ok(Secret::new(text.strip_prefix("Bearer ").unwrap_or(text)))
+        Ok(told(&header))
     }
 
     /// The token of the moment is not accepted: it is read again the next time.
     pub(in crate::forge) async fn forget(&self) {
         if let Some(token) = self.token.lock().await.as_mut() {
-            token.expires = Some(Timestamp::MIN);
+            token.renewed = Some(Timestamp::MIN);
         }
     }
 
@@ -273,6 +269,42 @@ impl Access {
     }
 }
 
+/// The same tokens for git over HTTPS.
+#[async_trait]
+impl Tokens for Access {
+    fn name(&self) -> String {
+        Self::name(self)
+    }
+
+    async fn token(&self) -> Result<Secret, NoToken> {
+        self.secret().await.map_err(|trouble| match trouble {
+            Trouble::Later { detail, .. } => NoToken::Later(detail),
+            Trouble::Credential(why) => NoToken::Denied(why),
+        })
+    }
+
+    async fn refused(&self, secret: &Secret) {
+        if let Some(token) = self.token.lock().await.as_mut()
+            && told(&token.header) == *secret
+        {
+            token.renewed = Some(Timestamp::MIN);
+        }
+    }
+}
+
+/// From when on a token is replaced that was given now.
+fn renewal(now: Timestamp, expires: Timestamp) -> Timestamp {
+    let lasts = expires.duration_since(now);
+    let before = RENEWED_BEFORE.min(lasts / 4);
+    expires.checked_sub(before).unwrap_or(now)
+}
+
+/// The secret in a header.
+fn told(header: &HeaderValue) -> Secret {
+    let text = header.to_str().unwrap_or_default();
+    Secret::new(text.strip_prefix("Bearer ").unwrap_or(text))
+}
+
 fn named(credential: &Credential) -> String {
     match credential {
         Credential::Default => "the credential of git's credential helper".to_owned(),
@@ -297,5 +329,20 @@ fn later(error: &reqwest::Error) -> Trouble {
     Trouble::Later {
         detail: source.map_or_else(|| "the connection broke".to_owned(), ToString::to_string),
         retry_after: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_replaced_before_it_expires() {
+        let at = |second: i64| Timestamp::from_second(1_800_000_000 + second).unwrap();
+        for (expires, renewed) in [(3600, 3300), (1200, 900), (600, 450), (4, 3), (0, 0)] {
+            assert_eq!(renewal(at(0), at(expires)), at(renewed), "{expires} s");
+        }
+        // A clock that is ahead of the server's finds it expired: it is replaced the next time.
+        assert!(renewal(at(60), at(0)) < at(60));
     }
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use crate::forge::{Found, Visibility, rest, text};
+use crate::forge::{Found, Other, Visibility, rest, text};
 use crate::plan::{Request, RequestState};
 
 /// A [pull request](https://docs.github.com/en/rest/pulls/pulls).
@@ -135,6 +135,18 @@ impl Pull {
 
     pub(super) fn is_at(&self, commit: &str) -> bool {
         self.head.sha == commit
+    }
+
+    /// The request as one of others, while it is open.
+    pub(super) fn other(&self) -> Option<Other> {
+        let other = || {
+            Some(Other {
+                number: self.number,
+                base: self.base.branch.clone(),
+                head: self.head.sha.parse().ok()?,
+            })
+        };
+        self.is_open().then(other).flatten()
     }
 
     /// Takes in its labels after they were changed. When that was, is not told: it is looked into again.

@@ -295,8 +295,11 @@ impl ReadForge for GitHub {
         requests.until = until;
         for pull in &news {
             let (head, base) = (&pull.head.branch, &pull.base.branch);
-            let ours = head.starts_with(OURS) && pull.is_from_here();
-            if !ours || requests.knows(head, base, pull.number, pull.updated_at) {
+            if !head.starts_with(OURS) || !pull.is_from_here() {
+                requests.take_other(pull.number, pull.other());
+                continue;
+            }
+            if requests.knows(head, base, pull.number, pull.updated_at) {
                 continue;
             }
             if let Some(mut found) = self.looked_into(pull, now).await? {

@@ -1,8 +1,10 @@
 //! What people do on the simulated forge, and what they see there.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 
-use super::{Kept, SimulatedForge, State};
+use super::{Kept, SimulatedForge, State, Text};
 use crate::git::memory::Merge;
 use crate::model::CommitId;
 use crate::plan::RequestState;
@@ -38,6 +40,40 @@ impl SimulatedForge {
         let state = self.state();
         let of = state.requests.iter().filter(|it| it.head == head);
         of.map(|kept| kept.seen(&state)).collect()
+    }
+
+    /// Somebody opens a request of their own. Nothing, where the branch is not there.
+    pub fn ask(&self, head: &str, base: &str) {
+        let Some(commit) = self.remote.person("Ann").head(head) else {
+            return;
+        };
+        let mut state = self.state();
+        state.moved += 1;
+        let kept = Kept {
+            number: state.requests.len() as u64 + 1,
+            head: head.to_owned(),
+            base: base.to_owned(),
+            text: Text {
+                title: head.to_owned(),
+                body: String::new(),
+            },
+            state: RequestState::Open,
+            commit,
+            draft: false,
+            labels: BTreeSet::new(),
+            reviewers: Vec::new(),
+            approved_by: BTreeSet::new(),
+            auto_merge: None,
+            queued: false,
+            comments: Vec::new(),
+            changed: state.moved,
+        };
+        state.requests.push(kept);
+    }
+
+    /// The statuses of a commit: context, progress and description.
+    pub fn checks(&self, commit: CommitId) -> Vec<String> {
+        statuses(&self.state(), commit)
     }
 
     /// Somebody approves the newest request from a branch.
@@ -110,11 +146,6 @@ impl SimulatedForge {
 
 impl Kept {
     fn seen(&self, state: &State) -> Seen {
-        let statuses = state.statuses.iter();
-        let statuses = statuses.filter(|((commit, _), _)| *commit == self.commit);
-        let statuses = statuses.map(|((_, context), status)| {
-            format!("{context} {:?}: {}", status.progress, status.description)
-        });
         Seen {
             number: self.number,
             title: self.text.title.clone(),
@@ -130,7 +161,16 @@ impl Kept {
             reviewers: self.reviewers.clone(),
             armed: self.armed().filter(|_| self.is_open()),
             comments: self.comments.clone(),
-            statuses: statuses.collect(),
+            statuses: statuses(state, self.commit),
         }
     }
+}
+
+fn statuses(state: &State, commit: CommitId) -> Vec<String> {
+    let all = state.statuses.iter();
+    let of = all.filter(|((of, _), _)| *of == commit);
+    of.map(|((_, context), status)| {
+        format!("{context} {:?}: {}", status.progress, status.description)
+    })
+    .collect()
 }

@@ -253,7 +253,7 @@ impl HttpRemote {
     }
 
     fn keep(&self, login: Option<Login>, response: &Response) {
-        if response.status().is_success() {
+        if response.status().is_success() && self.source.lasts() {
             locked(&self.known).login = login;
         }
     }

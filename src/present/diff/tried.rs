@@ -25,6 +25,8 @@ pub enum Trial {
     /// It could not be tried, because the same commit brings these first: CRDs, namespaces, roles.
     /// The object is shown as it is asked for.
     Untried(Vec<ObjectRef>),
+    /// It is no longer asked for here, and stays all the same: why.
+    Left(String),
 }
 
 impl Tried {
@@ -36,16 +38,17 @@ impl Tried {
 
 impl Trial {
     /// Every outcome but the usual one, in the order in which they are counted up.
-    pub const OUTCOMES: [&str; 3] = ["made anew", "not tried", "refused"];
+    pub const OUTCOMES: [&str; 4] = ["made anew", "not tried", "refused", "left"];
 
     /// How it went, in a word, stable for scripts; `None`: as it should.
     pub fn outcome(&self) -> Option<&'static str> {
-        let [anew, untried, refused] = Self::OUTCOMES;
+        let [anew, untried, refused, left] = Self::OUTCOMES;
         match self {
             Self::Taken => None,
             Self::Anew => Some(anew),
             Self::Untried(_) => Some(untried),
             Self::Refused(_) => Some(refused),
+            Self::Left(_) => Some(left),
         }
     }
 
@@ -54,7 +57,7 @@ impl Trial {
         match self {
             Self::Taken => None,
             Self::Anew => Some("it changes what cannot change while it lives".to_owned()),
-            Self::Refused(why) => Some(why.clone()),
+            Self::Refused(why) | Self::Left(why) => Some(why.clone()),
             Self::Untried(first) => {
                 let first: Vec<String> = first.iter().map(ToString::to_string).collect();
                 let first = first.join(", ");

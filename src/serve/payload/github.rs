@@ -14,7 +14,7 @@ pub(super) fn read(event: &str, body: &[u8]) -> serde_json::Result<Said> {
         "check_run" => repository("check_run", body, Change::Requests)?,
         "check_suite" => repository("check_suite", body, Change::Requests)?,
         "status" => repository("status", body, Change::Requests)?,
-        "merge_group" => repository("merge_group", body, Change::Requests)?,
+        "merge_group" => merge_group(body)?,
         "package" => package("package", body)?,
         "registry_package" => package("registry_package", body)?,
         _ => {
@@ -105,6 +105,30 @@ pub(super) fn pull_request(body: &[u8]) -> serde_json::Result<Said> {
     Ok(Said {
         event: "pull_request",
         changes,
+    })
+}
+
+#[derive(Deserialize)]
+struct OfGroup {
+    merge_group: Option<Group>,
+    repository: Repository,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Group {
+    head_ref: Option<String>,
+    head_sha: Option<String>,
+}
+
+/// Something stands ready to be merged, and waits for its checks.
+fn merge_group(body: &[u8]) -> serde_json::Result<Said> {
+    let of: OfGroup = serde_json::from_slice(body)?;
+    let group = of.merge_group.unwrap_or_default();
+    let moved = moved(group.head_ref, group.head_sha.as_deref());
+    Ok(Said {
+        event: "merge_group",
+        changes: vec![Change::Git(of.repository.addresses(), moved)],
     })
 }
 

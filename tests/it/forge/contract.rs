@@ -3,6 +3,7 @@
 //! A [`Bed`] is a forge with people on it. Where forges differ, the bed says so, in words that
 //! `docs/github.md` and its like repeat.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -167,6 +168,21 @@ async fn look(bed: &dyn Bed, case: &str) -> Request {
         .await
         .unwrap();
     requests.of(&head(case), BASE).unwrap().clone()
+}
+
+/// Somebody's request, of which only the number is known.
+fn numbered(number: u64) -> Request {
+    Request {
+        name: format!("#{number}"),
+        number: Some(number),
+        url: None,
+        state: RequestState::Open,
+        head: "0000000000000000000000000000000000000000".parse().unwrap(),
+        armed: None,
+        says: None,
+        labels: BTreeSet::new(),
+        since: Timestamp::UNIX_EPOCH,
+    }
 }
 
 /// The same, whenever it was seen.
@@ -387,15 +403,27 @@ async fn labels_are_seen(bed: &dyn Bed) {
 }
 
 async fn what_is_not_ours_is_left_alone(bed: &dyn Bed) {
-    bed.commit("feature", "feature.txt", "one\n").await;
+    let first = bed.commit("feature", "feature.txt", "one\n").await;
     bed.opens("feature", BASE).await;
+    let forge = bed.forge();
     let now = bed.now().await;
-    let requests = bed
-        .forge()
-        .requests(&Requests::default(), now)
-        .await
-        .unwrap();
+    let requests = forge.requests(&Requests::default(), now).await.unwrap();
     assert_eq!(requests.from("feature").count(), 0);
+    // It is known as another's, and follows its branch.
+    let others = |requests: &Requests| -> Vec<CommitId> {
+        let others = requests.others().filter(|it| it.base == BASE);
+        others.map(|it| it.head).collect()
+    };
+    assert_eq!(others(&requests), [first]);
+    let second = bed.commit("feature", "feature.txt", "two\n").await;
+    let now = bed.now().await;
+    let requests = forge.requests(&requests, now).await.unwrap();
+    assert_eq!(others(&requests), [second]);
+    let number = requests.others().next().unwrap().number;
+    bed.sets_open(&numbered(number), false).await;
+    let now = bed.now().await;
+    let requests = forge.requests(&requests, now).await.unwrap();
+    assert_eq!(others(&requests), []);
 }
 
 async fn statuses_are_read_as_they_were_set(bed: &dyn Bed) {

@@ -1,5 +1,6 @@
 //! Forges: one contract for all of them.
 
+mod app;
 mod contract;
 mod gitea;
 mod github;

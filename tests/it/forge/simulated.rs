@@ -66,7 +66,9 @@ impl Bed for Simulated {
         self.remote.person("Ann").delete(branch);
     }
 
-    async fn opens(&self, _: &str, _: &str) {}
+    async fn opens(&self, head: &str, base: &str) {
+        self.forge.ask(head, base);
+    }
 
     async fn approves(&self, request: &Request) {
         self.forge.approve(&self.head(request), "ann");

@@ -43,8 +43,13 @@ impl Site {
     /// `root` sees; `root` administrates, `towpath` and `ann` write, `tim` triages, `rita` reads, `sam` is a
     /// stranger; the app `tow` is installed for `acme/infra`.
     pub(crate) async fn start() -> Self {
+        Self::start_at(BEGINNING).await
+    }
+
+    /// The same at this moment, in seconds since 1970.
+    pub(crate) async fn start_at(beginning: i64) -> Self {
         let directory = TempDir::new().unwrap();
-        let seconds = Arc::new(AtomicI64::new(BEGINNING));
+        let seconds = Arc::new(AtomicI64::new(beginning));
         let told = Arc::clone(&seconds);
         let clock = Arc::new(move || {
             Timestamp::from_second(told.load(Ordering::SeqCst)).expect("a test's time is small")

@@ -32,6 +32,10 @@ pub(super) fn run(site: &Site, words: &[&str]) -> bool {
             site.forge(environment).break_off(Strike::Before);
         }
         ["forge", environment, "cut", "after"] => site.forge(environment).break_off(Strike::After),
+        ["ask", environment, head] => {
+            let base = &site.environment(environment).branch;
+            site.forge(environment).ask(head, base);
+        }
         ["request", environment, rest @ ..] => {
             let (application, rest) = match rest {
                 ["of", application, rest @ ..] => (*application, rest),
@@ -101,6 +105,23 @@ pub(super) fn requests(site: &Site, environment: &str, application: &str) -> Str
         let more = labels.chain(reviewers).chain(armed).chain(comments);
         for line in more.chain(seen.statuses.iter().cloned()) {
             shown.push_str(&show::short(&format!("    {line}\n")));
+        }
+    }
+    shown
+}
+
+/// The statuses of branches' heads.
+pub(super) fn checks(site: &Site, environment: &str, branches: &[String]) -> String {
+    let mut shown = String::new();
+    for branch in branches {
+        let name = branch
+            .rsplit_once('-')
+            .map_or(branch.as_str(), |(name, _)| name);
+        shown.push_str(&format!("  {name}\n"));
+        let head = site.person(environment).head(branch);
+        let checks = head.map(|head| site.forge(environment).checks(head));
+        for check in checks.into_iter().flatten() {
+            shown.push_str(&show::short(&format!("    {check}\n")));
         }
     }
     shown

@@ -15,6 +15,7 @@ mod preempt;
 mod registry;
 mod show;
 mod site;
+mod stalled;
 mod storm;
 mod story;
 

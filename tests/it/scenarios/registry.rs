@@ -1,7 +1,7 @@
 //! A registry that keeps its state and can be told to misbehave.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, mpsc};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -67,6 +67,22 @@ impl SimulatedRegistry {
         if let Some(tags) = self.state().tags.get_mut(repository) {
             tags.remove(tag);
         }
+    }
+
+    /// Whoever asks it does not get on, as if it computed without end, until the answer is dropped.
+    pub(super) fn stick(&self) -> mpsc::Sender<()> {
+        let (release, released) = mpsc::channel();
+        let (held, holds) = mpsc::channel();
+        let registry = self.clone();
+        std::thread::spawn(move || {
+            let state = registry.state();
+            held.send(()).unwrap();
+            // It ends once nobody can say anything any more.
+            let _ = released.recv();
+            drop(state);
+        });
+        holds.recv().unwrap();
+        release
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

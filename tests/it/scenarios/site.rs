@@ -55,6 +55,7 @@ pub(super) struct Site {
     pub(super) pipelines: Vec<Arc<Pipeline>>,
     pub(super) towpaths: Vec<Towpath>,
     pub(super) only: Vec<EnvironmentName>,
+    pub(super) intervals: Intervals,
     /// Whether the last process does not get to look at git.
     pub(super) slow_git: bool,
     rounds: usize,
@@ -93,6 +94,7 @@ impl Site {
             pipelines: Vec::new(),
             towpaths: Vec::new(),
             only: Vec::new(),
+            intervals: Intervals::default(),
             slow_git: false,
             rounds: 0,
             now: "2026-01-01T00:00:00Z".parse().unwrap(),
@@ -186,9 +188,9 @@ impl Site {
             email: "towpath@example.com".to_owned(),
         };
         let pipelines = self.pipelines.clone();
-        let intervals = Intervals::default();
+        let (intervals, now) = (self.intervals, self.now);
         let reconciler = Reconciler::new(
-            pipelines, &outside, clusters, forges, &author, intervals, self.now,
+            pipelines, &outside, clusters, forges, &author, intervals, now,
         );
         let reconciler = Arc::new(reconciler);
         let events = reconciler.events();

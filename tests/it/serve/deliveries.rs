@@ -112,6 +112,11 @@ async fn cases(site: &Site) -> Vec<Case> {
     let master = "refs/heads/master";
     let source = site.place.git.url("pipeline-application");
     let review = json!({ "repository": { "clone_url": infra } }).to_string();
+    let group = json!({
+        "repository": { "clone_url": infra },
+        "merge_group": { "head_ref": "refs/heads/gh-readonly-queue/master/pr-1-0", "head_sha": other },
+    })
+    .to_string();
     let host = site.place.registry.address().to_string();
     let image = site.image();
     let merged = json!({
@@ -222,7 +227,7 @@ async fn cases(site: &Site) -> Vec<Case> {
             NO_NEWS,
         ),
         github("a check", "check_run", review.as_bytes(), NO_NEWS),
-        github("a merge group", "merge_group", review.as_bytes(), NO_NEWS),
+        github("a merge group", "merge_group", group.as_bytes(), NO_NEWS),
         github("a merge", "pull_request", merged.as_bytes(), WOKE),
         github("a package", "package", package.as_bytes(), WOKE),
         github("a star", "star", review.as_bytes(), NO_NEWS),

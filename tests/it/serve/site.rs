@@ -43,7 +43,7 @@ impl Site {
 
     /// The same with this pace and certificate, and nothing waited for.
     pub(super) async fn start_with(poll: Duration, tls: Option<TlsFiles>) -> Self {
-        let place = Place::open(&Keep::Nothing, None).await.unwrap();
+        let place = Place::open(&Keep::Nothing, None, false).await.unwrap();
         let client = place.client.clone();
         let image = push(&place, "v1.0.0").await;
         for environment in ENVIRONMENTS {

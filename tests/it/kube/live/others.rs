@@ -249,7 +249,7 @@ spec:
         let trial = match it.trial {
             Trial::Taken => "taken".to_owned(),
             Trial::Anew => "anew".to_owned(),
-            Trial::Refused(why) => why,
+            Trial::Refused(why) | Trial::Left(why) => why,
             Trial::Untried(first) => format!("after {}", first[0]),
         };
         format!("{}: {trial}", it.reference).replace(&site.namespace, "NS")

@@ -1,6 +1,6 @@
 //! What is looked at.
 
-use towpath::git::memory::Call;
+use towpath::git::memory::{Call, MemoryRemote};
 use towpath::model::record::{history, summary};
 use towpath::plan::{Decision, Plan, UnitPlan, fate};
 
@@ -130,6 +130,13 @@ impl Teller {
                 });
                 names.collect()
             }
+            ["checks", environment, branches @ ..] => {
+                let mut branches: Vec<_> = branches.iter().map(|it| (*it).to_owned()).collect();
+                if branches.is_empty() {
+                    branches = queued(self.site.remote(environment));
+                }
+                forge::checks(&self.site, environment, &branches)
+            }
             ["requests", environment] => forge::requests(&self.site, environment, "shop"),
             ["requests", environment, application] => {
                 forge::requests(&self.site, environment, application)
@@ -167,4 +174,12 @@ impl Teller {
         };
         Some(output)
     }
+}
+
+/// The branches of a merge queue.
+pub(super) fn queued(remote: &MemoryRemote) -> Vec<String> {
+    let refs = remote.refs();
+    let branches = refs.keys().filter_map(|it| it.strip_prefix("refs/heads/"));
+    let queued = branches.filter(|it| it.starts_with("gh-readonly-queue/"));
+    queued.map(str::to_owned).collect()
 }

@@ -51,6 +51,28 @@ impl Teller {
                 let branch = self.proposal(environment, "shop");
                 edit(&self.site, environment, &branch, path, old, new);
             }
+            ["edit-on", environment, branch, path, old, new] => {
+                let person = self.site.person(environment);
+                if person.head(branch).is_none() {
+                    person.force(branch, person.head(&self.branch(environment)).unwrap());
+                }
+                edit(&self.site, environment, branch, path, old, new);
+            }
+            ["queue", environment, heads @ ..] => {
+                let (base, person) = (self.branch(environment), self.site.person(environment));
+                let head = person.head(&base).unwrap();
+                let group = format!("gh-readonly-queue/{base}/pr-1-{head}");
+                person.force(&group, head);
+                for from in heads {
+                    person.merge(from, &group, Merge::Commit, now).unwrap();
+                }
+            }
+            ["unqueue", environment] => {
+                let person = self.site.person(environment);
+                for branch in super::look::queued(self.site.remote(environment)) {
+                    person.delete(&branch);
+                }
+            }
             ["rewrite-proposal", environment, path, old, new] => {
                 let branch = self.proposal(environment, "shop");
                 let person = self.site.person(environment);
