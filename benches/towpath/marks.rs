@@ -112,4 +112,8 @@ impl Remote for MarkedRemote {
         self.marks.mark(Stage::Landed);
         report
     }
+
+    async fn receives(&self) -> Result<(), GitError> {
+        self.inner.receives().await
+    }
 }

@@ -29,6 +29,7 @@ pub(super) fn heads(refs: &Refs) -> Heads {
 
 /// A push in the making.
 pub(super) struct Batch<'a> {
+    repository: &'a Repository,
     draft: Draft,
     /// The refs that the steps were planned on, or that our own pushes brought there since.
     planned: &'a Heads,
@@ -66,7 +67,7 @@ impl From<NotesError> for Unfit {
 
 impl<'a> Batch<'a> {
     pub(super) fn new(
-        repository: &Repository,
+        repository: &'a Repository,
         planned: &'a Heads,
         moves: &'a Moves,
         beyond: &'a Beyond,
@@ -74,6 +75,7 @@ impl<'a> Batch<'a> {
         now: Timestamp,
     ) -> Self {
         Self {
+            repository,
             draft: repository.draft(),
             planned,
             moves,
@@ -89,8 +91,8 @@ impl<'a> Batch<'a> {
     }
 
     /// Adds a step; the outcome holds if the push lands.
-    pub(super) fn add(&mut self, order: &Order) -> Outcome {
-        match self.try_add(order) {
+    pub(super) async fn add(&mut self, order: &Order) -> Outcome {
+        match self.try_add(order).await {
             Ok(happened) => Outcome::Done(happened),
             Err(Unfit::Lost) => Outcome::Lost,
             Err(Unfit::Failed(why)) => Outcome::Failed(Failure {
@@ -134,15 +136,15 @@ impl<'a> Batch<'a> {
         push.with(&self.draft)
     }
 
-    fn try_add(&mut self, order: &Order) -> Result<Vec<Happened>, Unfit> {
+    async fn try_add(&mut self, order: &Order) -> Result<Vec<Happened>, Unfit> {
         match &order.step {
             Step::Write(write) => {
                 self.expect(order, &write.planned_on)?;
-                self.write(order, write)
+                self.write(order, write).await
             }
             Step::Propose(propose) => {
                 self.expect(order, &propose.planned_on)?;
-                self.propose(order, propose)
+                self.propose(order, propose).await
             }
             Step::Withdraw(withdraw) => {
                 self.expect(order, &withdraw.planned_on)?;
@@ -176,7 +178,7 @@ impl<'a> Batch<'a> {
         Ok(())
     }
 
-    fn write(&mut self, order: &Order, write: &Write) -> Result<Vec<Happened>, Unfit> {
+    async fn write(&mut self, order: &Order, write: &Write) -> Result<Vec<Happened>, Unfit> {
         let names = Names::of(order);
         let head = self.current(&names.branch).ok_or(Unfit::Lost)?;
         let verb = if write.cause == Cause::Rollback {
@@ -191,7 +193,7 @@ impl<'a> Batch<'a> {
             &write.release,
             &write.from,
         );
-        let commit = self.edit(CommitId(head), &write.files, text)?;
+        let commit = self.edit(CommitId(head), &write.files, text).await?;
         let mut statements = write.records.clone();
         statements.push(Statement::Deployment {
             number: 0,
@@ -218,7 +220,7 @@ impl<'a> Batch<'a> {
         Ok(happened)
     }
 
-    fn propose(&mut self, order: &Order, propose: &Propose) -> Result<Vec<Happened>, Unfit> {
+    async fn propose(&mut self, order: &Order, propose: &Propose) -> Result<Vec<Happened>, Unfit> {
         let names = Names::of(order);
         let text = message::commit(
             "propose",
@@ -227,7 +229,7 @@ impl<'a> Batch<'a> {
             &propose.release,
             &propose.from,
         );
-        let commit = self.edit(propose.onto, &propose.files, text)?;
+        let commit = self.edit(propose.onto, &propose.files, text).await?;
         let statement = Statement::Proposed {
             release: propose.release.clone(),
             proposal: commit,
@@ -333,8 +335,8 @@ impl<'a> Batch<'a> {
         Ok(written?)
     }
 
-    /// One commit on `onto` with these files, if each still is what the plan saw.
-    fn edit(
+    /// One commit on `onto` with these files, if each still is what the plan saw; signed where commits are.
+    async fn edit(
         &mut self,
         onto: CommitId,
         files: &[crate::plan::edit::FileEdit],
@@ -351,13 +353,14 @@ impl<'a> Batch<'a> {
         }
         let tree = self.draft.edit(Some(tree), edits)?;
         let signature = message::signature(self.author, self.now);
-        Ok(self.draft.commit(&CommitDraft {
+        let commit = self.draft.commit(&CommitDraft {
             tree,
             parents: vec![onto],
             author: signature.clone(),
             committer: signature,
             message,
-        }))
+        });
+        Ok(self.repository.sign(&mut self.draft, commit).await?)
     }
 
     /// Where a ref stands with what was added so far.

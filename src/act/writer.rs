@@ -228,7 +228,7 @@ impl Writer {
             let mut batch = Batch::new(&self.repository, planned, moves, beyond, &self.author, now);
             let mut fit = Vec::new();
             for waiting in part {
-                match batch.add(&waiting.order) {
+                match batch.add(&waiting.order).await {
                     Outcome::Done(happened) => fit.push((waiting, happened)),
                     unfit => drop(waiting.reply.send(unfit)),
                 }

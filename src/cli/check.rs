@@ -2,6 +2,7 @@
 //! mistake in directories of manifests.
 
 pub mod manifests;
+pub mod online;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -16,6 +17,12 @@ use crate::model::{Admission, Environment, Follow, Gate, Pipeline};
 ///
 /// Reads the configuration alone: no infra repository, registry or cluster is asked. Exit code 1 where there
 /// is a mistake; warnings leave it at 0.
+///
+/// With --online it then asks everything that the configuration names, all at once, and writes nothing anywhere:
+/// whether repositories can be read and written, registries read and forges used, whether clusters grant the
+/// rights that `towpath rbac` prints, whether webhooks come; whether gates hold against Towpath itself, and
+/// whether protection refuses what Towpath does or requires checks that nobody reports. A line each: `ok`,
+/// `unknown` where nobody tells, `warning`, `error`. Exit code 1 where there is an error.
 ///
 /// With --manifests it reads these directories instead, and no configuration: what an infra repository runs
 /// before a change is merged. They are rendered as an environment renders them, and all that no cluster would
@@ -40,6 +47,10 @@ pub struct Args {
         requires = "manifests"
     )]
     pub image_fields: Vec<String>,
+
+    /// Ask everything that the configuration names whether it works; write nothing
+    #[arg(long, conflicts_with_all = ["manifests", "patches", "image_fields"])]
+    pub online: bool,
 
     /// How the answer is written
     #[arg(short, long, value_enum, default_value_t, value_name = "FORM")]
@@ -195,6 +206,9 @@ struct View {
     problems: Vec<ProblemView>,
     applications: Vec<ApplicationView>,
     notes: Vec<String>,
+    /// What was asked, with --online.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    online: Option<Vec<online::Finding>>,
 }
 
 #[derive(Serialize)]
@@ -236,12 +250,14 @@ impl View {
                     .map(|it| ApplicationView::of(it))
                     .collect(),
                 notes: notes(config),
+                online: None,
             },
             Err(problems) => Self {
                 ok: false,
                 problems: problems.iter().map(ProblemView::of).collect(),
                 applications: Vec::new(),
                 notes: Vec::new(),
+                online: None,
             },
         }
     }

@@ -7,9 +7,9 @@ use anyhow::{Context as _, Result, bail};
 use url::Url;
 
 use crate::config::{Config, ForgeSettings};
-use crate::forge::SharedForge;
 use crate::forge::gitea::{self, Gitea};
 use crate::forge::github::{self, Access, Budget, GitHub, Identity};
+use crate::forge::{SharedForge, SharedReadForge};
 use crate::http::Meter;
 use crate::model::{Credential, Environment, ForgeKind, Gate, Pipeline, RepositoryUrl, Scheme};
 
@@ -57,6 +57,57 @@ pub(super) fn all(config: &Config, client: &reqwest::Client, meter: &Meter) -> R
     Ok(forges.made)
 }
 
+/// A forge to look at, and of which kind it is.
+pub(super) type KnownForge = (ForgeKind, SharedReadForge);
+
+/// The forges of all repositories whose forge is known, whether they need one or not.
+///
+/// # Errors
+/// As [`all`].
+pub(super) fn known(
+    config: &Config,
+    client: &reqwest::Client,
+    meter: &Meter,
+) -> Result<BTreeMap<RepositoryUrl, KnownForge>> {
+    let mut known = BTreeMap::new();
+    let mut forges = Forges {
+        config,
+        client,
+        meter,
+        budgets: Vec::new(),
+        made: Made::default(),
+    };
+    for pipeline in &config.pipelines {
+        for environment in &pipeline.environments {
+            let url = &environment.repository;
+            if let Some(kind) = environment.forge {
+                forges.make(kind, url, &environment.credential)?;
+                known.insert(url.clone(), kind);
+            }
+        }
+        if let (Some(source), Some(kind)) = (&pipeline.application.source, forges.serves(pipeline))
+        {
+            forges.make(kind, &source.url, &source.credential)?;
+            known.insert(source.url.clone(), kind);
+        }
+    }
+    let made = forges.made.forges.into_iter();
+    let with_kind = made.filter_map(|(url, forge)| {
+        let kind = *known.get(&url)?;
+        Some((url, (kind, forge as SharedReadForge)))
+    });
+    Ok(with_kind.collect())
+}
+
+/// How the forge of a repository is reached, and what is shown there.
+pub(super) fn settings(config: &Config, url: &RepositoryUrl) -> ForgeSettings {
+    let forges = &config.settings.forges;
+    let with_port = url.parts().map(|(host, _)| host);
+    let of = |host: Option<&str>| forges.get(host?);
+    let found = of(with_port).or_else(|| of(url.host()));
+    found.cloned().unwrap_or_default()
+}
+
 impl Forges<'_> {
     fn of_infra(&mut self, environment: &Environment) -> Result<()> {
         let url = &environment.repository;
@@ -71,16 +122,22 @@ impl Forges<'_> {
         let Some(source) = &pipeline.application.source else {
             return Ok(());
         };
-        // What serves a host is known from its name, or from an environment there.
-        let host = source.url.host();
-        let environments = self.config.pipelines.iter().flat_map(|it| &it.environments);
-        let mut there = environments.filter(|it| it.repository.host() == host);
-        let kind = host.and_then(ForgeKind::of_host);
-        let kind = kind.or_else(|| there.find_map(|it| it.forge));
-        match kind.filter(|_| self.settings(&source.url).deployments) {
+        match self
+            .serves(pipeline)
+            .filter(|_| self.settings(&source.url).deployments)
+        {
             Some(kind) => self.make(kind, &source.url, &source.credential),
             None => Ok(()),
         }
+    }
+
+    /// What serves the application's source: it is known from the host's name, or from an environment there.
+    fn serves(&self, pipeline: &Pipeline) -> Option<ForgeKind> {
+        let host = pipeline.application.source.as_ref()?.url.host();
+        let environments = self.config.pipelines.iter().flat_map(|it| &it.environments);
+        let mut there = environments.filter(|it| it.repository.host() == host);
+        let kind = host.and_then(ForgeKind::of_host);
+        kind.or_else(|| there.find_map(|it| it.forge))
     }
 
     /// The App's tokens for a repository that is reached over HTTP and names no credential of its own.
@@ -97,11 +154,7 @@ impl Forges<'_> {
     }
 
     fn settings(&self, url: &RepositoryUrl) -> ForgeSettings {
-        let forges = &self.config.settings.forges;
-        let with_port = url.parts().map(|(host, _)| host);
-        let of = |host: Option<&str>| forges.get(host?);
-        let found = of(with_port).or_else(|| of(url.host()));
-        found.cloned().unwrap_or_default()
+        settings(self.config, url)
     }
 
     fn make(

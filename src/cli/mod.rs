@@ -234,6 +234,11 @@ async fn dispatch(cli: Cli) -> anyhow::Result<u8> {
         }
         Command::Check(args) => {
             let config = match Setup::load(location).await {
+                Ok(setup) if args.online => {
+                    let code = check::online::run(&args, &setup, &mut out, &mut err).await?;
+                    out.flush()?;
+                    return Ok(code);
+                }
                 Ok(setup) => Ok(setup.config),
                 Err(SetupError::Problems(problems)) => Err(problems),
                 Err(error) => return Err(error.into()),

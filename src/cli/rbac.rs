@@ -13,7 +13,7 @@ use super::setup::Setup;
 use super::{exit, names, view};
 use crate::clock;
 use crate::cluster::ReadCluster;
-use crate::cluster::rbac::{self, Asked, Resource, Subject, Wanted};
+use crate::cluster::rbac::{self, Asked, Resource, Role, Subject, Wanted};
 use crate::manifest::{Object, Rendered};
 use crate::model::{Environment, EnvironmentName, ObjectRef, ServiceAccount};
 use crate::observe::{Observatory, Outside};
@@ -81,40 +81,12 @@ pub async fn run(args: &Args, setup: &Setup, out: &mut dyn Write) -> Result<u8> 
             .iter()
             .filter(|it| it.0.name == *environment)
             .collect();
-        let Some((described, _)) = units.first() else {
-            continue;
-        };
-        let cluster = outside.clusters.get(environment).map(AsRef::as_ref);
-        let objects = units.iter().flat_map(|(environment, rendered)| {
-            let access = environment.access.as_ref();
-            let account = access.and_then(|access| access.impersonate.as_ref());
-            rendered.objects.iter().map(move |object| (object, account))
-        });
-        let objects: Vec<_> = objects.collect();
         let namespaces = match args.namespaced {
             true => Some(followed(environment, &units)?),
             false => None,
         };
-        let kinds = kinds(environment, &objects, cluster).await?;
-        let bound: Vec<Option<ObjectRef>> =
-            objects.iter().map(|(object, _)| bound(object)).collect();
-        let wanted = objects
-            .iter()
-            .zip(&bound)
-            .filter_map(|((object, account), bound)| {
-                Some(Wanted {
-                    reference: &object.reference,
-                    resource: kinds.get(&kind_of(object))?,
-                    binds: bound.as_ref(),
-                    applied_as: *account,
-                })
-            });
-        let roles = rbac::roles(&Asked {
-            environment,
-            namespace: described.cluster.namespace(),
-            objects: &wanted.collect::<Vec<_>>(),
-            namespaces: namespaces.as_ref(),
-        });
+        let cluster = outside.clusters.get(environment).map(AsRef::as_ref);
+        let roles = roles(environment, &units, cluster, namespaces.as_ref()).await?;
         for grant in rbac::grants(environment, &roles, &towpath) {
             if !std::mem::take(&mut first) {
                 writeln!(out, "---")?;
@@ -128,11 +100,52 @@ pub async fn run(args: &Args, setup: &Setup, out: &mut dyn Write) -> Result<u8> 
     Ok(exit::OK)
 }
 
-/// The namespaces that are followed for an environment.
-fn followed(
+/// The roles that an environment needs for what its units' branches ask for. With `namespaces`, which are those
+/// that are followed, there is one in each of them.
+///
+/// # Errors
+/// Nobody knows how a kind is served.
+pub(super) async fn roles(
     environment: &EnvironmentName,
-    units: &[&(Environment, Arc<Rendered>)],
-) -> Result<BTreeSet<String>> {
+    units: &[&Unit],
+    cluster: Option<&dyn ReadCluster>,
+    namespaces: Option<&BTreeSet<String>>,
+) -> Result<Vec<Role>> {
+    let Some((described, _)) = units.first() else {
+        return Ok(Vec::new());
+    };
+    let objects = units.iter().flat_map(|(environment, rendered)| {
+        let access = environment.access.as_ref();
+        let account = access.and_then(|access| access.impersonate.as_ref());
+        rendered.objects.iter().map(move |object| (object, account))
+    });
+    let objects: Vec<_> = objects.collect();
+    let kinds = kinds(environment, &objects, cluster).await?;
+    let bound: Vec<Option<ObjectRef>> = objects.iter().map(|(object, _)| bound(object)).collect();
+    let wanted = objects
+        .iter()
+        .zip(&bound)
+        .filter_map(|((object, account), bound)| {
+            Some(Wanted {
+                reference: &object.reference,
+                resource: kinds.get(&kind_of(object))?,
+                binds: bound.as_ref(),
+                applied_as: *account,
+            })
+        });
+    Ok(rbac::roles(&Asked {
+        environment,
+        namespace: described.cluster.namespace(),
+        objects: &wanted.collect::<Vec<_>>(),
+        namespaces,
+    }))
+}
+
+/// The namespaces that are followed for an environment.
+///
+/// # Errors
+/// All of them are.
+pub(super) fn followed(environment: &EnvironmentName, units: &[&Unit]) -> Result<BTreeSet<String>> {
     let mut all = BTreeSet::new();
     for (unit, _) in units {
         let access = unit.access.as_ref();
@@ -188,13 +201,19 @@ fn is_plain(word: &str) -> bool {
     begins && word.bytes().all(known) && !truth.iter().any(|it| word.eq_ignore_ascii_case(it))
 }
 
-/// Every unit of these environments, and what its branch asks for.
-async fn units(
+/// A unit's environment, and what its branch asks for.
+pub(super) type Unit = (Environment, Arc<Rendered>);
+
+/// Every unit of these environments.
+///
+/// # Errors
+/// One that cannot be read or rendered.
+pub(super) async fn units(
     setup: &Setup,
     outside: &Outside,
     environments: &[EnvironmentName],
     now: Timestamp,
-) -> Result<Vec<(Environment, Arc<Rendered>)>> {
+) -> Result<Vec<Unit>> {
     let pipelines = setup.pipelines();
     let observatory = Observatory::new(&pipelines, &pipelines, outside, now);
     let asked = |environment: &&Environment| environments.contains(&environment.name);

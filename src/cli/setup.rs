@@ -8,12 +8,12 @@ use anyhow::{Context as _, Result, bail};
 use jiff::Timestamp;
 
 use super::clusters::Clusters;
-use super::forges::{self, Made};
+use super::forges::{self, KnownForge, Made};
 use super::names;
 use crate::cluster::{self, SharedCluster, SharedReadCluster};
-use crate::config::{Config, Location, Problems, default_cache, files};
+use crate::config::{Config, ForgeSettings, Location, Problems, default_cache, files};
 use crate::forge;
-use crate::git::{self, Access, Given, Mode, Reach, Repository};
+use crate::git::{self, Access, Given, Mode, Reach, Repository, Signer};
 use crate::http::{self, HttpSettings, Meter};
 use crate::model::{CommitId, Credential, Digest, EnvironmentName, Pipeline, RepositoryUrl};
 use crate::observe::{Intervals, Outside};
@@ -148,6 +148,20 @@ impl Setup {
         forges::all(&self.config, &client, &self.meter)
     }
 
+    /// The forges of all repositories whose forge is known, to look at, also where nothing needs it.
+    ///
+    /// # Errors
+    /// As [`Self::outside`].
+    pub(super) fn known_forges(&self) -> Result<BTreeMap<RepositoryUrl, KnownForge>> {
+        let client = http::client(&self.connections())?;
+        forges::known(&self.config, &client, &self.meter)
+    }
+
+    /// How the forge of a repository is reached, and what is shown there.
+    pub(super) fn forge_settings(&self, url: &RepositoryUrl) -> ForgeSettings {
+        forges::settings(&self.config, url)
+    }
+
     fn connections(&self) -> HttpSettings {
         let settings = &self.config.settings;
         HttpSettings {
@@ -190,6 +204,10 @@ impl Setup {
                 add(&mut repositories, access, &cache, &environment.repository)?;
             }
         }
+        let signer = self.signer().map(Arc::new);
+        for repository in repositories.values_mut() {
+            *repository = repository.clone().signing(signer.clone());
+        }
         Ok(Outside {
             registry: Arc::new(registry),
             repositories,
@@ -197,6 +215,12 @@ impl Setup {
             forges: forge::reading(&made.forges),
             probe: Arc::new(HttpProbe::new(probing)),
         })
+    }
+
+    /// Who signs commits.
+    pub(super) fn signer(&self) -> Option<Signer> {
+        let key = self.config.settings.commit.sign.clone();
+        key.map(Signer::new)
     }
 
     fn cache(&self) -> PathBuf {

@@ -15,6 +15,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use serde_json::Value;
 
+use self::rbac::Right;
 use crate::manifest::Rendered;
 use crate::model::{ApplicationName, EnvironmentName, Health, ObjectRef};
 use crate::plan::{Apply, Live, Mark};
@@ -112,6 +113,12 @@ pub trait ReadCluster: Send + Sync {
     /// # Errors
     /// [`ClusterError::Unavailable`] where it does not answer within its deadline.
     async fn served(&self, group: &str, kind: &str) -> Result<Option<Served>, ClusterError>;
+
+    /// Which of these rights it does not grant, in their order. It is asked, and nothing is tried.
+    ///
+    /// # Errors
+    /// [`ClusterError::Unavailable`] where it does not answer within its deadline.
+    async fn lacks(&self, rights: &[Right]) -> Result<Vec<Right>, ClusterError>;
 
     /// Returns when something may have changed, and for which applications. Carries no data: whoever
     /// waits looks again.

@@ -18,6 +18,7 @@ use tokio::sync::Notify;
 
 pub use temper::Contest;
 
+use super::rbac::Right;
 use super::{Applied, Cluster, ClusterError, Member, Preview, ReadCluster, Served, UnitScope};
 use crate::manifest::Rendered;
 use crate::model::{ApplicationName, EnvironmentName, FlatMap, ObjectRef, Simulated};
@@ -243,6 +244,11 @@ impl ReadCluster for SimulatedCluster {
     /// It takes every kind, and knows of none what it is called.
     async fn served(&self, _: &str, _: &str) -> Result<Option<Served>, ClusterError> {
         self.answering().map(|()| None)
+    }
+
+    /// It lets everybody do everything.
+    async fn lacks(&self, _: &[Right]) -> Result<Vec<Right>, ClusterError> {
+        self.answering().map(|()| Vec::new())
     }
 
     async fn changed(&self, now: Timestamp) -> BTreeSet<ApplicationName> {

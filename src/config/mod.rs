@@ -12,6 +12,7 @@ mod application;
 mod check;
 mod cluster;
 mod collide;
+mod commit;
 mod duration;
 mod environment;
 pub mod files;
@@ -38,6 +39,7 @@ use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
+pub use commit::CommitSettings;
 pub use duration::in_words;
 pub use forge::{AppSettings, ForgeSettings};
 pub use form::Effective;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use url::Url;
 
+use super::commit::{CommitSettings, commit};
 use super::environment::credential;
 use super::forge::{self, ForgeSettings};
 use super::form::{At, Flag, a_second_or_more};
@@ -14,7 +15,7 @@ use super::list::Table;
 use super::section::{Fields, Section};
 use super::terms;
 use super::webhooks::{tls, webhooks};
-use crate::model::{Admission, Author, Credential, TlsFiles, Webhooks};
+use crate::model::{Admission, Author, Credential, SigningKey, TlsFiles, Webhooks};
 
 /// What holds for the whole process.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,6 +32,8 @@ pub struct Settings {
     pub proxy: Option<Url>,
     /// The author and committer of Towpath's commits and tags.
     pub author: Author,
+    /// How those commits are made.
+    pub commit: CommitSettings,
     /// How often sources are looked at when nothing wakes Towpath.
     pub poll: Poll,
     /// Where webhooks are taken and questions of probes and metrics answered; `None`: nowhere.
@@ -100,6 +103,13 @@ impl Settings {
                 root_credential(&mut app.key, root);
             }
         }
+        match &mut self.commit.sign {
+            Some(SigningKey::Ssh(key)) => root_credential(key, root),
+            Some(SigningKey::Gpg {
+                home: Some(home), ..
+            }) => *home = root.join(&*home),
+            _ => {}
+        }
         if let Some(files) = &mut self.tls {
             files.certificate = root.join(&files.certificate);
             files.key = root.join(&files.key);
@@ -158,6 +168,7 @@ fn settings(section: &mut Section<'_>) -> Option<Settings> {
         },
         "{}",
     );
+    let commit = section.or("commit", "How those commits are made.", commit(), "{}");
     let poll = section.or(
         "poll",
         "How often sources are looked at when nothing wakes Towpath.",
@@ -197,6 +208,7 @@ fn settings(section: &mut Section<'_>) -> Option<Settings> {
         ca_file: ca_file.map(|at| at.value),
         proxy: proxy.map(|at| at.value),
         author: author?.value,
+        commit: commit?.value,
         poll: poll?.value,
         listen: listen.map(|at| at.value),
         tls: tls.map(|at| at.value),

@@ -15,6 +15,7 @@ pub mod github;
 mod requests;
 mod rest;
 pub mod simulated;
+mod standing;
 pub mod text;
 
 use std::collections::BTreeMap;
@@ -25,6 +26,9 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 pub use requests::{Found, Other, Requests};
+pub use standing::{
+    Binds, Check, Hook, May, PROVEN, Protection, Reported, Rights, Rule, RuleKind, Work,
+};
 
 use crate::model::{CommitId, Digest, RequestPolicy};
 use crate::plan::Request;
@@ -182,6 +186,30 @@ pub trait ReadForge: Send + Sync {
     /// # Errors
     /// [`ForgeError`].
     async fn statuses(&self, commit: CommitId) -> Result<Vec<Status>, ForgeError>;
+
+    /// Who we are there, and what we may do in the repository, as far as it tells.
+    ///
+    /// # Errors
+    /// [`ForgeError`].
+    async fn rights(&self) -> Result<Rights, ForgeError>;
+
+    /// What protects a branch (`refs/heads/…`) or a tag (`refs/tags/…`), which need not exist.
+    ///
+    /// # Errors
+    /// [`ForgeError`].
+    async fn protection(&self, reference: &str) -> Result<Protection, ForgeError>;
+
+    /// Which checks were reported on the newest requests to a branch.
+    ///
+    /// # Errors
+    /// [`ForgeError`].
+    async fn reported(&self, base: &str) -> Result<Reported, ForgeError>;
+
+    /// Where it tells of news of the repository.
+    ///
+    /// # Errors
+    /// [`ForgeError::Denied`] where it does not tell us; any other [`ForgeError`].
+    async fn hooks(&self) -> Result<Vec<Hook>, ForgeError>;
 }
 
 /// The half that changes. Gives requests as they are afterwards.

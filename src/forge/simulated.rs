@@ -15,8 +15,8 @@ use jiff::Timestamp;
 
 use super::text::{self, Text};
 use super::{
-    Content, Deployed, Forge, ForgeError, Found, Opening, Other, ReadForge, Requests, Status,
-    Visibility,
+    Content, Deployed, Forge, ForgeError, Found, Hook, May, Opening, Other, Protection, ReadForge,
+    Reported, Requests, Rights, Status, Visibility, Work,
 };
 use crate::git::memory::{MemoryRemote, Strike};
 use crate::model::CommitId;
@@ -51,6 +51,9 @@ struct State {
     requests: Vec<Kept>,
     statuses: BTreeMap<(CommitId, String), Status>,
     deployed: BTreeMap<(String, String), Deployed>,
+    /// By full name of the ref.
+    protections: BTreeMap<String, Protection>,
+    hooks: Vec<Hook>,
     /// Nothing: everybody sees it.
     visibility: Option<Visibility>,
     mood: Mood,
@@ -321,6 +324,40 @@ impl ReadForge for SimulatedForge {
         let state = self.read()?;
         let of = state.statuses.iter().filter(|((of, _), _)| *of == commit);
         Ok(of.map(|(_, status)| status.clone()).collect())
+    }
+
+    async fn rights(&self) -> Result<Rights, ForgeError> {
+        let state = self.read()?;
+        Ok(Rights {
+            login: Some("Towpath".to_owned()),
+            app: None,
+            admin: false,
+            archived: state.mood == Mood::Archived,
+            may: Work::ALL.map(|work| (work, May::Yes)).into(),
+        })
+    }
+
+    async fn protection(&self, reference: &str) -> Result<Protection, ForgeError> {
+        let state = self.read()?;
+        let known = state.protections.get(reference).cloned();
+        Ok(known.unwrap_or_default())
+    }
+
+    async fn reported(&self, base: &str) -> Result<Reported, ForgeError> {
+        let state = self.read()?;
+        let to_base: Vec<&Kept> = state.requests.iter().filter(|it| it.base == base).collect();
+        let on_one =
+            |(commit, _): &&(CommitId, String)| to_base.iter().any(|kept| kept.commit == *commit);
+        let contexts = state.statuses.keys().filter(on_one);
+        Ok(Reported {
+            requests: to_base.len(),
+            contexts: contexts.map(|(_, context)| context.clone()).collect(),
+            untold: None,
+        })
+    }
+
+    async fn hooks(&self) -> Result<Vec<Hook>, ForgeError> {
+        Ok(self.read()?.hooks.clone())
     }
 }
 

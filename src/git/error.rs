@@ -169,6 +169,14 @@ pub enum GitError {
     /// A push that cannot be right: nothing was sent.
     #[error("the push is malformed: {0}")]
     Malformed(String),
+    /// A commit cannot be signed; it was not made.
+    #[error("the commit cannot be signed with {key}: {detail}")]
+    Signing {
+        /// What people call the key.
+        key: String,
+        /// What is the matter.
+        detail: String,
+    },
     /// The mirror's directory cannot be written (full, read-only, gone).
     #[error("the mirror in {} cannot be written: {source}; free space there or choose another cache directory", directory.display())]
     Disk {
@@ -187,7 +195,10 @@ impl GitError {
             Self::Status { status, .. } => matches!(status, 408 | 425 | 429 | 500..),
             // A server's own words are not read for their meaning: what it misses may come, such as a
             // commit that a rewritten branch no longer leads to, after the next look.
-            Self::Disk { .. } | Self::Program { .. } | Self::Server { .. } => true,
+            Self::Disk { .. }
+            | Self::Program { .. }
+            | Self::Server { .. }
+            | Self::Signing { .. } => true,
             _ => false,
         }
     }

@@ -22,6 +22,7 @@ mod pipe;
 mod push;
 pub mod remote;
 mod repository;
+mod sign;
 mod tree;
 mod walk;
 mod wire;
@@ -39,6 +40,7 @@ pub use objects::{Change, Found};
 pub use push::{Push, Pushed};
 pub use remote::{Ref, RefUpdate, Refs, Remote};
 pub use repository::{Reach, Repository};
+pub use sign::Signer;
 pub use tree::{Entry, Mode, Tree};
 pub use walk::{End, Walk};
 

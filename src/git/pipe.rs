@@ -194,6 +194,12 @@ impl Remote for PipeRemote {
         .await;
         self.end(conversation, outcome).await
     }
+
+    async fn receives(&self) -> Result<(), GitError> {
+        let mut conversation = self.start("receive-pack")?;
+        let said = Advertisement::read(&mut conversation.packets, &[]).await;
+        self.end(conversation, said.map(drop)).await
+    }
 }
 
 /// A running child.

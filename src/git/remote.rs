@@ -57,6 +57,12 @@ pub trait Remote: Send + Sync {
     /// [`GitError::NotAtomic`] before anything was sent, or any [`GitError`] of the way there; refusals
     /// of the server are in the report.
     async fn push(&self, request: &PushRequest) -> Result<PushReport, GitError>;
+
+    /// Asks whether we may push, and sends nothing: what it says first to one who wants to is the answer.
+    ///
+    /// # Errors
+    /// Any [`GitError`] of the way there; [`GitError::Forbidden`] and its like where we may not.
+    async fn receives(&self) -> Result<(), GitError>;
 }
 
 /// What to leave out of a fetch.

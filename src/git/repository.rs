@@ -15,7 +15,7 @@ use super::object::{Commit, Kind, Object, Tag};
 use super::objects::{Change, Found, Objects};
 use super::remote::{Depth, FetchRequest, Filter, Ref, Refs, Remote};
 use super::tree::Tree;
-use super::{GitError, locked};
+use super::{GitError, Signer, locked};
 use crate::model::CommitId;
 
 /// Commits named to the server as "already here". More would cost more than they save.
@@ -42,6 +42,8 @@ pub enum Reach {
 #[derive(Clone)]
 pub struct Repository {
     pub(super) inner: Arc<Inner>,
+    /// Who signs its new commits.
+    pub(super) signer: Option<Arc<Signer>>,
 }
 
 pub(super) struct Inner {
@@ -83,12 +85,21 @@ impl Repository {
                 fetching: Arc::default(),
                 not_atomic: std::sync::atomic::AtomicBool::new(false),
             }),
+            signer: None,
         }
     }
 
     /// The repository's address, for people.
     pub fn address(&self) -> &str {
         self.inner.remote.address()
+    }
+
+    /// Asks whether we may push. Nothing is sent.
+    ///
+    /// # Errors
+    /// Any [`GitError`] of the way there; [`GitError::Forbidden`] and its like where we may not.
+    pub async fn receives(&self) -> Result<(), GitError> {
+        self.inner.remote.receives().await
     }
 
     /// Asks the server for the refs under these prefixes, and remembers them.

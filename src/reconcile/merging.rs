@@ -14,9 +14,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::Reconciler;
-use super::show::{AGAIN, DESCRIPTION, PROVEN};
+use super::show::{AGAIN, DESCRIPTION};
 use crate::clock;
-use crate::forge::{ForgeError, Progress, SharedForge, Status};
+use crate::forge::{ForgeError, PROVEN, Progress, SharedForge, Status};
 use crate::git::{GitError, Merged};
 use crate::model::{
     ApplicationName, CommitId, Environment, EnvironmentName, Gate, Pipeline, RepositoryUrl,

@@ -7,16 +7,13 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::{Reconciler, Towed};
-use crate::forge::{Deployed, ForgeError, Progress, Status};
+use crate::forge::{Deployed, ForgeError, PROVEN, Progress, Status};
 use crate::model::record::{Cause, Deployment, Verdict};
 use crate::model::{
     CommitId, Environment, EnvironmentName, Gate, KeepTags, Pipeline, RepositoryUrl, Scheme,
 };
 use crate::plan::{Plan, Proof, Request, UnitView, World, proof};
 use crate::shown::on_one_line;
-
-/// The check on a request's head. Branch protection may require it.
-pub(super) const PROVEN: &str = "towpath/proven";
 
 /// What could not be shown is left alone for so long, unless the forge asks for more.
 pub(super) const AGAIN: Duration = Duration::from_secs(60);

@@ -18,6 +18,7 @@ mod health;
 mod kube;
 mod looks;
 mod manifest;
+mod online;
 mod present;
 mod registry;
 mod request;

@@ -4,6 +4,7 @@
 //! followed ([`looks`]), what somebody touched ([`drift`]), who else asks for it ([`place`]). Where
 //! nothing changed, no request is made. Decides nothing, and knows no other environment's objects.
 
+mod allowed;
 pub mod answer;
 pub mod apply;
 mod compare;
@@ -46,6 +47,7 @@ use self::marks::Set;
 use self::request::Sender;
 use self::set::{ApplySet, Members};
 use self::watch::{Key, Subject, Unread, Watch};
+use super::rbac::Right;
 use super::{Applied, Cluster, ClusterError, Member, Preview, ReadCluster, Served, UnitScope};
 use crate::manifest::{Object, Rendered};
 use crate::model::{Access, ApplicationName, Conflicts, EnvironmentName, ObjectRef};
@@ -330,6 +332,10 @@ impl ReadCluster for KubernetesCluster {
             plural: kind.plural.clone(),
             namespaced: kind.namespaced,
         }))
+    }
+
+    async fn lacks(&self, rights: &[Right]) -> Result<Vec<Right>, ClusterError> {
+        allowed::lacks(&self.place, rights).await
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod document;
 mod resource;
+mod right;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,6 +13,7 @@ use serde_json::Value;
 
 pub use document::{Grant, Subject, grants};
 pub use resource::{Resource, built_in, defined};
+pub use right::{Right, rights};
 
 use crate::model::{EnvironmentName, Identity, ObjectRef, ServiceAccount};
 

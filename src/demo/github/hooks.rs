@@ -298,7 +298,7 @@ fn shown(call: &Call<'_>, hook: &Hook) -> Value {
     let url = call.repository().map(|it| call.form().url(it));
     let own = format!("{}/hooks/{}", url.unwrap_or_default(), hook.id);
     let last = hook.deliveries.last().map(|it| it.code);
-    json!({
+    let mut form = json!({
         "type": "Repository",
         "id": hook.id,
         "name": "web",
@@ -308,7 +308,6 @@ fn shown(call: &Call<'_>, hook: &Hook) -> Value {
             "url": hook.url,
             "content_type": "json",
             "insecure_ssl": "0",
-            "secret": hook.secret.as_ref().map(|_| "********"),
         },
         "created_at": hook.created_at.to_string(),
         "updated_at": hook.created_at.to_string(),
@@ -317,5 +316,9 @@ fn shown(call: &Call<'_>, hook: &Hook) -> Value {
         "ping_url": format!("{own}/pings"),
         "deliveries_url": format!("{own}/deliveries"),
         "last_response": { "code": last, "status": if last.is_some() { "active" } else { "unused" }, "message": null },
-    })
+    });
+    if hook.secret.is_some() {
+        form["config"]["secret"] = json!("********");
+    }
+    form
 }

@@ -29,6 +29,7 @@ mod push;
 mod refs;
 mod reviews;
 mod routes;
+mod rulesets;
 mod serve;
 mod state;
 mod statuses;
@@ -53,6 +54,7 @@ pub use fault::{Fault, Rule};
 pub use limits::Limits;
 pub use owner::NewApp;
 pub use protection::{Actors, Protection, RequiredCheck, RequiredChecks, RequiredReviews};
+pub use rulesets::{Ruleset, Target};
 pub use state::Methods;
 
 use access::Grant;

@@ -40,7 +40,7 @@ const fn needs(
 }
 
 /// All that are simulated.
-pub(super) const OPERATIONS: [Operation; 66] = [
+pub(super) const OPERATIONS: [Operation; 68] = [
     open("GET", "/app"),
     open("POST", "/app/installations/{installation_id}/access_tokens"),
     open("GET", "/installation/repositories"),
@@ -81,6 +81,18 @@ pub(super) const OPERATIONS: [Operation; 66] = [
     needs(
         "GET",
         "/repos/{owner}/{repo}/rules/branches/{branch}",
+        &[(Metadata, Read)],
+        Role::Read,
+    ),
+    needs(
+        "GET",
+        "/repos/{owner}/{repo}/rulesets",
+        &[(Metadata, Read)],
+        Role::Read,
+    ),
+    needs(
+        "GET",
+        "/repos/{owner}/{repo}/rulesets/{ruleset_id}",
         &[(Metadata, Read)],
         Role::Read,
     ),

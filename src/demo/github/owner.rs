@@ -12,8 +12,12 @@ use url::Url;
 use super::access::{Grant, Kind};
 use super::hooks::guid;
 use super::moved;
+use super::rulesets::Kept;
 use super::state::{App, Hook, Installation, Repository, State, User};
-use super::{Exchange, GitHub, Limits, Methods, Permissions, Protection, Role, Rule, lock, push};
+use super::{
+    Exchange, GitHub, Limits, Methods, Permissions, Protection, Role, Rule, Ruleset, Target, lock,
+    push,
+};
 use crate::secret::Secret;
 
 /// A GitHub App that is to be.
@@ -154,7 +158,7 @@ impl GitHub {
             checks: Default::default(),
             deployments: Default::default(),
             protections: Default::default(),
-            rules: Vec::new(),
+            rulesets: Vec::new(),
             hooks: Default::default(),
             queue: Vec::new(),
             verified: Default::default(),
@@ -254,8 +258,20 @@ impl GitHub {
 
     /// Adds a rule of a ruleset for branches of this pattern, as the API shows it: `type`, `parameters`.
     pub async fn add_rule(&self, repository: &str, pattern: &str, rule: Value) {
-        let pattern = pattern.to_owned();
-        self.change(repository, |it| it.rules.push((pattern, rule)))
+        let ruleset = Ruleset {
+            name: pattern.to_owned(),
+            target: Target::Branch,
+            pattern: pattern.to_owned(),
+            rules: vec![rule],
+            bypass: Vec::new(),
+        };
+        self.add_ruleset(repository, ruleset).await;
+    }
+
+    /// Adds a ruleset.
+    pub async fn add_ruleset(&self, repository: &str, ruleset: Ruleset) {
+        let id = self.shared.state.lock().await.new_id();
+        self.change(repository, |it| it.rulesets.push(Kept { id, ruleset }))
             .await;
     }
 

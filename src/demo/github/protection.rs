@@ -9,8 +9,10 @@ use globset::GlobBuilder;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::access::{Role, role_of};
 use super::answer::{Answer, Refusal, Reply};
 use super::call::Call;
+use super::rulesets::Target;
 use super::state::Repository;
 
 /// Branch protection, as the API takes it.
@@ -33,6 +35,9 @@ pub struct Protection {
     pub allow_deletions: bool,
     /// Nobody may push.
     pub lock_branch: bool,
+    /// Whether every commit must be signed. The API sets it apart.
+    #[serde(skip)]
+    pub required_signatures: bool,
 }
 
 /// Checks that must have succeeded on the head.
@@ -119,6 +124,7 @@ pub(super) struct Guard {
     pub(super) strict: bool,
     pub(super) restricted: bool,
     pub(super) linear: bool,
+    pub(super) signed: bool,
     pub(super) queue: bool,
     pub(super) no_force: bool,
     pub(super) no_deletion: bool,
@@ -132,6 +138,8 @@ pub(super) enum Ban {
     Always(String),
     /// Unless the new value descends from the old one.
     Rewrite(String),
+    /// Unless every new commit is signed.
+    Unsigned(String),
 }
 
 impl Guard {
@@ -144,12 +152,25 @@ impl Guard {
                 guard.protect(protection, login, free);
             }
         }
-        for (pattern, rule) in &repository.rules {
-            if matches(pattern, branch) {
-                guard.rule(rule);
-            }
-        }
+        guard.obey(repository, Target::Branch, branch, login);
         guard
+    }
+
+    /// What holds for `login` on a tag.
+    pub(super) fn of_tag(repository: &Repository, tag: &str, login: &str) -> Self {
+        let mut guard = Self::default();
+        guard.obey(repository, Target::Tag, tag, login);
+        guard
+    }
+
+    fn obey(&mut self, repository: &Repository, target: Target, name: &str, login: &str) {
+        let held = repository
+            .rulesets
+            .iter()
+            .filter(|it| it.holds_for(target, name));
+        for kept in held.filter(|it| !it.lets_pass(login)) {
+            kept.ruleset.rules.iter().for_each(|rule| self.rule(rule));
+        }
     }
 
     fn protect(&mut self, protection: &Protection, login: &str, free: bool) {
@@ -177,6 +198,7 @@ impl Guard {
         let restrictions = protection.restrictions.as_ref();
         self.restricted |= restrictions.is_some_and(|it| !it.name(login));
         self.linear |= protection.required_linear_history;
+        self.signed |= protection.required_signatures;
         self.locked |= protection.lock_branch;
     }
 
@@ -204,6 +226,7 @@ impl Guard {
             "update" => self.locked = true,
             "merge_queue" => self.queue = true,
             "required_linear_history" => self.linear = true,
+            "required_signatures" => self.signed = true,
             _ => {}
         }
     }
@@ -212,8 +235,26 @@ impl Guard {
         self.reviews = Some(self.reviews.unwrap_or_default().max(count));
     }
 
-    /// Why a push may not do that to the branch. `passed` are the checks that succeeded on the new commit.
-    pub(super) fn ban(
+    /// Why a push may not do that to the ref, in the order in which it is told. `passed` are the checks that
+    /// succeeded on the new commit.
+    pub(super) fn bans(
+        &self,
+        old: Option<&str>,
+        new: Option<&str>,
+        passed: impl Fn(&(String, Option<u64>)) -> bool,
+    ) -> Vec<Ban> {
+        if let Some(ban) = self.ban(old, new, passed) {
+            return vec![ban];
+        }
+        let rewrite = || Ban::Rewrite("Cannot force-push to this branch".to_owned());
+        let unsigned = || Ban::Unsigned("Commits must have verified signatures.".to_owned());
+        let exists = old.is_some() && new.is_some();
+        let rewrite = (self.no_force && exists).then(rewrite);
+        let unsigned = (self.signed && new.is_some()).then(unsigned);
+        rewrite.into_iter().chain(unsigned).collect()
+    }
+
+    fn ban(
         &self,
         old: Option<&str>,
         new: Option<&str>,
@@ -246,23 +287,82 @@ impl Guard {
             let message = format!("Required status check \"{context}\" is expected.");
             return Some(Ban::Always(message));
         }
-        self.no_force
-            .then(|| Ban::Rewrite("Cannot force-push to this branch".to_owned()))
+        None
     }
 }
 
 /// fnmatch(3) with FNM_PATHNAME, as branch name patterns are read.
-fn matches(pattern: &str, branch: &str) -> bool {
+pub(super) fn matches(pattern: &str, branch: &str) -> bool {
     let glob = GlobBuilder::new(pattern).literal_separator(true).build();
     glob.is_ok_and(|glob| glob.compile_matcher().is_match(branch))
 }
 
-/// Whether anything protects it.
-pub(super) fn is_protected(repository: &Repository, branch: &str) -> bool {
-    repository
-        .protections
-        .keys()
-        .any(|pattern| matches(pattern, branch))
+/// The branch protection that is in force for a branch.
+pub(super) fn of<'a>(repository: &'a Repository, branch: &str) -> Option<&'a Protection> {
+    let mut all = repository.protections.iter();
+    let found = all.find(|(pattern, _)| matches(pattern, branch));
+    found.map(|(_, protection)| protection)
+}
+
+/// As much of it as everybody who reads the repository is told with the branch.
+pub(super) fn summary(protection: Option<&Protection>) -> Value {
+    let checks = protection.and_then(|it| it.required_status_checks.as_ref());
+    let enforced = protection.is_some_and(|it| it.enforce_admins == Some(true));
+    let level = match (checks, enforced) {
+        (None, _) => "off",
+        (Some(_), true) => "everyone",
+        (Some(_), false) => "non_admins",
+    };
+    let all = checks.map(all_checks).unwrap_or_default();
+    json!({
+        "enabled": protection.is_some(),
+        "required_status_checks": {
+            "enforcement_level": level,
+            "contexts": all.iter().map(|it| it["context"].clone()).collect::<Value>(),
+            "checks": all,
+        },
+    })
+}
+
+/// As GraphQL tells it to everybody who reads the repository: `RefUpdateRule`, as it is for who asks.
+pub(super) fn update_rule(call: &Call<'_>, repository: &Repository, branch: &str) -> Value {
+    let Some(protection) = of(repository, branch) else {
+        return Value::Null;
+    };
+    let login = &call.grant.login;
+    let is_admin = role_of(repository, login) == Some(Role::Admin);
+    let free = is_admin && protection.enforce_admins != Some(true);
+    let may_push = protection.restrictions.as_ref();
+    let may_push = free || may_push.is_none_or(|it| it.name(login));
+    let reviews = protection.required_pull_request_reviews.as_ref();
+    let checks = protection.required_status_checks.as_ref();
+    let contexts = checks.map(|it| {
+        let all = all_checks(it).into_iter();
+        all.map(|mut it| it["context"].take()).collect::<Value>()
+    });
+    json!({
+        "allowsDeletions": protection.allow_deletions,
+        "allowsForcePushes": protection.allow_force_pushes == Some(true),
+        "requiredApprovingReviewCount": reviews.map(|it| it.required_approving_review_count),
+        "requiredStatusCheckContexts": contexts,
+        "requiresLinearHistory": protection.required_linear_history,
+        "requiresSignatures": protection.required_signatures,
+        "viewerCanPush": may_push && !protection.lock_branch,
+    })
+}
+
+fn all_checks(checks: &RequiredChecks) -> Vec<Value> {
+    let mut all: Vec<Value> = checks
+        .checks
+        .iter()
+        .map(|it| json!({ "context": it.context, "app_id": it.app_id }))
+        .collect();
+    for context in &checks.contexts {
+        if !checks.checks.iter().any(|it| it.context == *context) {
+            all.push(json!({ "context": context, "app_id": null }));
+        }
+    }
+    all
 }
 
 pub(super) fn get(call: &Call<'_>) -> Answer {
@@ -271,12 +371,8 @@ pub(super) fn get(call: &Call<'_>) -> Answer {
     if repository.branch(branch).is_none() {
         return Err(Refusal::new(404, "Branch not found"));
     }
-    let found = repository
-        .protections
-        .iter()
-        .find(|(pattern, _)| matches(pattern, branch));
-    match found {
-        Some((_, protection)) => Ok(Reply::ok(shown(call, branch, protection))),
+    match of(repository, branch) {
+        Some(protection) => Ok(Reply::ok(shown(call, branch, protection))),
         None => Err(Refusal::new(404, "Branch not protected")),
     }
 }
@@ -303,25 +399,6 @@ pub(super) fn delete(call: &mut Call<'_>) -> Answer {
     }
 }
 
-/// Rules of rulesets that hold for a branch; classic protection is not among them.
-pub(super) fn rules(call: &Call<'_>) -> Answer {
-    let branch = call.argument(0).to_owned();
-    let repository = call.repository()?;
-    let held: Vec<Value> = repository
-        .rules
-        .iter()
-        .filter(|(pattern, _)| matches(pattern, &branch))
-        .map(|(_, rule)| {
-            let mut rule = rule.clone();
-            rule["ruleset_source_type"] = json!("Repository");
-            rule["ruleset_source"] = json!(repository.full_name());
-            rule["ruleset_id"] = json!(repository.id);
-            rule
-        })
-        .collect();
-    call.listed(held, |rule| rule)
-}
-
 fn shown(call: &Call<'_>, branch: &str, protection: &Protection) -> Value {
     let url = call.repository().map(|it| call.form().url(it));
     let url = format!("{}/branches/{branch}/protection", url.unwrap_or_default());
@@ -338,19 +415,14 @@ fn shown(call: &Call<'_>, branch: &str, protection: &Protection) -> Value {
         "block_creations": switch(false),
         "required_conversation_resolution": switch(false),
         "lock_branch": switch(protection.lock_branch),
+        "required_signatures": {
+            "url": format!("{url}/required_signatures"),
+            "enabled": protection.required_signatures,
+        },
         "allow_fork_syncing": switch(false),
     });
     if let Some(checks) = &protection.required_status_checks {
-        let mut all: Vec<Value> = checks
-            .checks
-            .iter()
-            .map(|it| json!({ "context": it.context, "app_id": it.app_id }))
-            .collect();
-        for context in &checks.contexts {
-            if !checks.checks.iter().any(|it| it.context == *context) {
-                all.push(json!({ "context": context, "app_id": null }));
-            }
-        }
+        let all = all_checks(checks);
         form["required_status_checks"] = json!({
             "url": format!("{url}/required_status_checks"),
             "strict": checks.strict,

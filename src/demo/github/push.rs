@@ -39,6 +39,12 @@ tab=$(printf '\t')
 printf '%s\n' "$GITHUB_BANS" | while IFS="$tab" read -r ref kind words; do
   [ "$ref" = "$1" ] || continue
   if [ "$kind" = rewrite ] && git merge-base --is-ancestor "$2" "$3"; then continue; fi
+  if [ "$kind" = unsigned ]; then
+    unsigned=$(git rev-list "$3" --not --all | while read -r commit; do
+      git cat-file commit "$commit" | sed '/^$/q' | grep -q '^gpgsig ' || echo "$commit"
+    done)
+    [ -n "$unsigned" ] || continue
+  fi
   printf 'error: GH006: Protected branch update failed for %s.\nerror: %s\n' "$1" "$words" >&2
   exit 1
 done
@@ -247,19 +253,24 @@ fn bans(repository: &Repository, login: &str, commands: &[Command]) -> String {
     let is_admin = role_of(repository, login) == Some(Role::Admin);
     let mut lines = String::new();
     for command in commands {
-        let Some(branch) = command.name.strip_prefix("refs/heads/") else {
-            continue;
+        let branch = command.name.strip_prefix("refs/heads/");
+        let tag = command.name.strip_prefix("refs/tags/");
+        let guard = match (branch, tag) {
+            (Some(branch), _) => Guard::of(repository, branch, login, is_admin),
+            (None, Some(tag)) => Guard::of_tag(repository, tag, login),
+            (None, None) => continue,
         };
-        let guard = Guard::of(repository, branch, login, is_admin);
         let sha = command.new.clone().unwrap_or_default();
         let (old, new) = (command.old.as_deref(), command.new.as_deref());
-        let ban = guard.ban(old, new, |check| merge::passed(repository, &sha, check));
-        let (kind, words) = match ban {
-            Some(Ban::Always(words)) => ("always", words),
-            Some(Ban::Rewrite(words)) if old.is_some() => ("rewrite", words),
-            _ => continue,
-        };
-        lines.push_str(&format!("{}\t{kind}\t{words}\n", command.name));
+        let passed = |check: &_| merge::passed(repository, &sha, check);
+        for ban in guard.bans(old, new, passed) {
+            let (kind, words) = match ban {
+                Ban::Always(words) => ("always", words),
+                Ban::Rewrite(words) => ("rewrite", words),
+                Ban::Unsigned(words) => ("unsigned", words),
+            };
+            lines.push_str(&format!("{}\t{kind}\t{words}\n", command.name));
+        }
     }
     lines
 }

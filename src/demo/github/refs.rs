@@ -13,6 +13,7 @@ use super::git::Git;
 use super::merge;
 use super::moved;
 use super::protection::{self, Ban, Guard};
+use super::rulesets::{Kept, Target};
 
 /// The most commits and files of a comparison.
 const COMPARED: usize = 250;
@@ -124,21 +125,19 @@ pub(super) async fn refuse_banned(
     let is_admin = role_of(repository, login) == Some(Role::Admin);
     let guard = Guard::of(repository, branch, login, is_admin);
     let sha = new.unwrap_or_default();
-    let message = match guard.ban(old, new, |check| merge::passed(repository, sha, check)) {
-        None => return Ok(()),
-        Some(Ban::Always(message)) => message,
-        Some(Ban::Rewrite(message)) => {
-            let forward = match (old, new) {
-                (Some(old), Some(new)) => call.git()?.is_ancestor(old, new).await,
-                _ => true,
-            };
-            match forward {
-                true => return Ok(()),
-                false => message,
-            }
-        }
-    };
-    Err(Refusal::new(422, message))
+    for ban in guard.bans(old, new, |check| merge::passed(repository, sha, check)) {
+        let message = match ban {
+            Ban::Always(message) => message,
+            Ban::Rewrite(message) => match (old, new) {
+                (Some(old), Some(new)) if !call.git()?.is_ancestor(old, new).await => message,
+                _ => continue,
+            },
+            // What the site makes it signs, and what was pushed was judged then.
+            Ban::Unsigned(_) => continue,
+        };
+        return Err(Refusal::new(422, message));
+    }
+    Ok(())
 }
 
 pub(super) async fn branch(call: &mut Call<'_>) -> Answer {
@@ -149,13 +148,15 @@ pub(super) async fn branch(call: &mut Call<'_>) -> Answer {
     let commit = call.git()?.commit(sha).await.ok_or_else(missing)?;
     let form = call.form();
     let own = format!("{}/branches/{name}", form.url(repository));
-    let protected = protection::is_protected(repository, name);
+    let protection = protection::of(repository, name);
+    let held = |it: &Kept| it.holds_for(Target::Branch, name);
+    let protected = protection.is_some() || repository.rulesets.iter().any(held);
     Ok(Reply::ok(json!({
         "name": name,
         "commit": form.commit(repository, &commit, None),
         "_links": { "html": format!("{}/tree/{name}", form.html(repository)), "self": own },
         "protected": protected,
-        "protection": { "enabled": protected },
+        "protection": protection::summary(protection),
         "protection_url": format!("{own}/protection"),
     })))
 }

@@ -4,7 +4,8 @@ use super::answer::{Answer, Refusal};
 use super::call::Call;
 use super::operations::{OPERATIONS, Operation};
 use super::{
-    apps, deployments, graphql, hooks, issues, merge, protection, pulls, refs, reviews, statuses,
+    apps, deployments, graphql, hooks, issues, merge, protection, pulls, refs, reviews, rulesets,
+    statuses,
 };
 
 /// Placeholders that may hold slashes.
@@ -79,7 +80,9 @@ pub(super) async fn run(operation: &Operation, call: &mut Call<'_>) -> Answer {
         ("GET", "/branches/{branch}/protection") => protection::get(call),
         ("PUT", "/branches/{branch}/protection") => protection::put(call),
         ("DELETE", "/branches/{branch}/protection") => protection::delete(call),
-        ("GET", "/rules/branches/{branch}") => protection::rules(call),
+        ("GET", "/rules/branches/{branch}") => rulesets::rules(call),
+        ("GET", "/rulesets") => rulesets::list(call),
+        ("GET", "/rulesets/{ruleset_id}") => rulesets::get(call),
         ("GET", "/collaborators/{username}/permission") => pulls::permission(call),
         ("POST", "/check-runs") => statuses::create_check(call).await,
         ("PATCH", "/check-runs/{check_run_id}") => statuses::update_check(call).await,

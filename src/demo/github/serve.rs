@@ -12,7 +12,7 @@ use axum::response::{IntoResponse as _, Response};
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::access::{self, Grant};
+use super::access::{self, Grant, Kind};
 use super::answer::{Refusal, Reply, respond};
 use super::call::Call;
 use super::limits::Budget;
@@ -88,6 +88,7 @@ async fn api(shared: &Arc<Shared>, request: Request) -> Response {
         }
     };
     let found = routes::find(head.method.as_str(), path);
+    let is_classic = grant.kind == Kind::Classic;
     let is_free = path == "/rate_limit";
     let is_read = head.method == Method::GET || path == "/graphql";
     let budget = match is_free {
@@ -115,6 +116,11 @@ async fn api(shared: &Arc<Shared>, request: Request) -> Response {
     let (mut head, _) = response.into_parts();
     if body.is_empty() {
         head.headers.remove("content-type");
+    }
+    if is_classic {
+        // All that its person may do: https://docs.github.com/en/apps/oauth-apps/building-oauth-apps/scopes-for-oauth-apps
+        let scopes = HeaderValue::from_static("admin:repo_hook, repo");
+        head.headers.insert("x-oauth-scopes", scopes);
     }
     Response::from_parts(head, Body::from(body))
 }

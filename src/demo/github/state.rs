@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::access::{Grant, Permissions, Role};
 use super::protection::Protection;
+use super::rulesets::Kept;
 
 /// Everything on the site.
 #[derive(Default)]
@@ -87,8 +88,7 @@ pub(super) struct Repository {
     pub(super) deployments: BTreeMap<u64, Deployment>,
     /// By pattern of branch names, as fnmatch(3) reads it.
     pub(super) protections: BTreeMap<String, Protection>,
-    /// Pattern and rule of rulesets, as the API shows the rule.
-    pub(super) rules: Vec<(String, Value)>,
+    pub(super) rulesets: Vec<Kept>,
     pub(super) hooks: BTreeMap<u64, Hook>,
     pub(super) queue: Vec<Queued>,
     /// Commits that the site made and signed.

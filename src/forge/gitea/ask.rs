@@ -66,7 +66,28 @@ impl Gitea {
         rest: &str,
         body: Option<&Value>,
     ) -> Result<Answer, ForgeError> {
-        let asked = tokio::time::timeout(DEADLINE, self.send(method, rest, body)).await;
+        let path = match rest {
+            "" => format!("repos/{}", self.path),
+            rest => format!("repos/{}/{rest}", self.path),
+        };
+        self.asked(method, &path, body).await
+    }
+
+    /// Asks for something that is beside all repositories.
+    ///
+    /// # Errors
+    /// [`ForgeError`].
+    pub(super) async fn ask_beside(&self, path: &str) -> Result<Answer, ForgeError> {
+        self.asked(Method::GET, path, None).await
+    }
+
+    async fn asked(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Answer, ForgeError> {
+        let asked = tokio::time::timeout(DEADLINE, self.send(method, path, body)).await;
         let late = || self.later(format!("no answer within {} s", DEADLINE.as_secs()), None);
         let (status, headers, body) = asked.map_err(|_| late())??;
         if !status.is_success() {
@@ -84,7 +105,7 @@ impl Gitea {
     async fn send(
         &self,
         method: Method,
-        rest: &str,
+        path: &str,
         body: Option<&Value>,
     ) -> Result<(StatusCode, HeaderMap, Bytes), ForgeError> {
         let token = self
@@ -99,10 +120,7 @@ impl Gitea {
                 Trouble::Credential(reason) => self.denied(reason),
             })?;
         let base = self.api.as_str().trim_end_matches('/');
-        let url = match rest {
-            "" => format!("{base}/repos/{}", self.path),
-            rest => format!("{base}/repos/{}/{rest}", self.path),
-        };
+        let url = format!("{base}/{path}");
         let mut request = self.client.request(method, url).bearer_auth(token.expose());
         if let Some(body) = body {
             request = request.json(body);

@@ -6,6 +6,7 @@
 
 mod answer;
 mod ask;
+mod standing;
 mod write;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,7 +17,10 @@ use reqwest::Method;
 use url::Url;
 
 use super::github::Access;
-use super::{ForgeError, Found, Progress, ReadForge, Requests, Status, Visibility};
+use super::{
+    ForgeError, Found, Hook, Progress, Protection, ReadForge, Reported, Requests, Rights, Status,
+    Visibility,
+};
 use crate::model::{CommitId, RepositoryUrl};
 use answer::{Combined, Event, Pull, RepositoryPage, Review};
 
@@ -242,6 +246,22 @@ impl ReadForge for Gitea {
 
     async fn statuses(&self, commit: CommitId) -> Result<Vec<Status>, ForgeError> {
         self.statuses_of(&commit.to_string()).await
+    }
+
+    async fn rights(&self) -> Result<Rights, ForgeError> {
+        self.own_rights().await
+    }
+
+    async fn protection(&self, reference: &str) -> Result<Protection, ForgeError> {
+        self.protection_of(reference).await
+    }
+
+    async fn reported(&self, base: &str) -> Result<Reported, ForgeError> {
+        self.reported_on(base).await
+    }
+
+    async fn hooks(&self) -> Result<Vec<Hook>, ForgeError> {
+        self.all_hooks().await
     }
 }
 

@@ -3,6 +3,8 @@
 //!
 //! See [authenticating as an installation](https://docs.github.com/en/apps/creating-github-apps/authenticating-with-a-github-app/authenticating-as-a-github-app-installation).
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 use http::HeaderValue;
 use jiff::{SignedDuration, Timestamp};
@@ -59,6 +61,16 @@ struct Token {
 #[derive(Deserialize)]
 struct Installation {
     id: u64,
+}
+
+/// What an App was given in a repository
+/// ([installation](https://docs.github.com/en/rest/apps/apps#get-a-repository-installation-for-the-authenticated-app)).
+#[derive(Debug, Deserialize)]
+pub(super) struct Granted {
+    pub(super) app_id: u64,
+    pub(super) app_slug: String,
+    #[serde(default)]
+    pub(super) permissions: BTreeMap<String, String>,
 }
 
 #[derive(Deserialize)]
@@ -158,19 +170,36 @@ impl Access {
         match &self.identity {
             Identity::Token(credential) => Ok((self.read(credential).await?, None)),
             Identity::App { id, key } => {
-                let key = self.read(key).await?;
-                let app = AppAuth {
-                    app_id: AppId(*id),
-                    key: EncodingKey::from_rsa_pem(key.expose().as_bytes()).map_err(|error| {
-                        Trouble::Credential(format!("the key of App {id} cannot be used: {error}"))
-                    })?,
-                };
-                let ours = app
-                    .generate_bearer_token()
-                    .map_err(|error| Trouble::Credential(format!("App {id}: {error}")))?;
-                self.installation_token(*id, &Secret::new(ours)).await
+                let ours = self.own_token(*id, key).await?;
+                self.installation_token(*id, &ours).await
             }
         }
+    }
+
+    /// What the App was given in the repository; `None`: we are none.
+    pub(super) async fn granted(&self) -> Result<Option<Granted>, Trouble> {
+        let Identity::App { id, key } = &self.identity else {
+            return Ok(None);
+        };
+        let ours = self.own_token(*id, key).await?;
+        let (_, path) = self.repository.parts().unwrap_or_default();
+        let where_it_is = format!("repos/{path}/installation");
+        let found = self.call(reqwest::Method::GET, &where_it_is, &ours).await?;
+        self.understood(*id, path, found).await.map(Some)
+    }
+
+    /// What shows that we are the App.
+    async fn own_token(&self, id: u64, key: &Credential) -> Result<Secret, Trouble> {
+        let key = self.read(key).await?;
+        let app = AppAuth {
+            app_id: AppId(id),
+            key: EncodingKey::from_rsa_pem(key.expose().as_bytes()).map_err(|error| {
+                Trouble::Credential(format!("the key of App {id} cannot be used: {error}"))
+            })?,
+        };
+        let ours = app.generate_bearer_token();
+        let ours = ours.map_err(|error| Trouble::Credential(format!("App {id}: {error}")))?;
+        Ok(Secret::new(ours))
     }
 
     async fn installation_token(

@@ -76,7 +76,7 @@ pub(super) struct AutoMerge {
 /// An account; nothing, where it is gone.
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct User {
-    login: String,
+    pub(super) login: String,
 }
 
 /// A [review](https://docs.github.com/en/rest/pulls/reviews).

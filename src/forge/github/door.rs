@@ -4,16 +4,17 @@
 mod budget;
 mod kept;
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt as _;
 use http::header::{ACCEPT, AUTHORIZATION, ETAG, HeaderName, HeaderValue, IF_NONE_MATCH};
-use http::{Method, Request, Response, StatusCode};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use octocrab::OctoBody;
 use tower_service::Service;
@@ -62,6 +63,7 @@ pub(super) struct Door {
     access: Arc<Access>,
     budget: Arc<Budget>,
     kept: Arc<Kept>,
+    scopes: Arc<Mutex<Option<BTreeSet<String>>>>,
 }
 
 impl Door {
@@ -77,7 +79,29 @@ impl Door {
             access,
             budget,
             kept: Arc::default(),
+            scopes: Arc::default(),
         }
+    }
+
+    /// Who we are.
+    pub(super) fn access(&self) -> &Access {
+        &self.access
+    }
+
+    /// What the last answer said that our token may do: only classic ones are told
+    /// ([scopes](https://docs.github.com/en/apps/oauth-apps/building-oauth-apps/scopes-for-oauth-apps)).
+    pub(super) fn scopes(&self) -> Option<BTreeSet<String>> {
+        let scopes = self.scopes.lock().unwrap_or_else(PoisonError::into_inner);
+        scopes.clone()
+    }
+
+    fn hear_scopes(&self, headers: &HeaderMap) {
+        let told = headers.get("x-oauth-scopes");
+        let scopes = told.and_then(|it| it.to_str().ok()).map(|told| {
+            let words = told.split(',').map(|it| it.trim().to_owned());
+            words.filter(|it| !it.is_empty()).collect()
+        });
+        *self.scopes.lock().unwrap_or_else(PoisonError::into_inner) = scopes;
     }
 
     async fn pass(self, request: Request<OctoBody>) -> Result<Response<Full<Bytes>>, BoxError> {
@@ -137,6 +161,7 @@ impl Door {
         }
         let (status, headers) = (answer.status(), answer.headers().clone());
         self.budget.hear(&headers);
+        self.hear_scopes(&headers);
         if status == StatusCode::NOT_MODIFIED
             && let Some(known) = known
         {

@@ -21,7 +21,7 @@ struct QueuedNode {
 }
 
 impl GitHub {
-    async fn graph<T: for<'a> Deserialize<'a>>(
+    pub(super) async fn graph<T: for<'a> Deserialize<'a>>(
         &self,
         query: &str,
         variables: Value,

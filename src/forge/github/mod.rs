@@ -8,7 +8,9 @@ mod access;
 mod answer;
 mod door;
 mod graph;
+mod protected;
 mod shown;
+mod standing;
 mod write;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,7 +27,9 @@ pub use door::{Budget, Trouble};
 
 use self::shown::QueueSeen;
 use super::rest::{self, WORDS};
-use super::{ForgeError, Found, ReadForge, Requests, Status, Visibility};
+use super::{
+    ForgeError, Found, Hook, Protection, ReadForge, Reported, Requests, Rights, Status, Visibility,
+};
 use crate::model::{CommitId, RepositoryUrl};
 use crate::shown::on_one_line;
 use answer::{Pull, RepositoryPage, Review};
@@ -202,6 +206,25 @@ impl GitHub {
         Ok(pull.found(armed, now))
     }
 
+    /// What kept us from asking, as callers tell it apart.
+    fn trouble(&self, trouble: &Trouble) -> ForgeError {
+        let forge = self.name.clone();
+        match trouble {
+            Trouble::Later {
+                detail,
+                retry_after,
+            } => ForgeError::Unavailable {
+                forge,
+                detail: on_one_line(detail, WORDS),
+                retry_after: *retry_after,
+            },
+            Trouble::Credential(reason) => ForgeError::Denied {
+                forge,
+                reason: reason.clone(),
+            },
+        }
+    }
+
     /// An error of octocrab's, as callers tell them apart.
     fn told(&self, error: &octocrab::Error) -> ForgeError {
         let forge = self.name.clone();
@@ -235,14 +258,7 @@ impl GitHub {
                 }
             }
             octocrab::Error::Service { source, .. } => match trouble(source.as_ref()) {
-                Some(Trouble::Later {
-                    detail,
-                    retry_after,
-                }) => later(detail.clone(), *retry_after),
-                Some(Trouble::Credential(reason)) => ForgeError::Denied {
-                    forge,
-                    reason: reason.clone(),
-                },
+                Some(trouble) => self.trouble(trouble),
                 None => later(source.to_string(), None),
             },
             octocrab::Error::Graphql { source, .. } => ForgeError::Refused {
@@ -314,5 +330,21 @@ impl ReadForge for GitHub {
 
     async fn statuses(&self, commit: CommitId) -> Result<Vec<Status>, ForgeError> {
         self.statuses_of(commit).await
+    }
+
+    async fn rights(&self) -> Result<Rights, ForgeError> {
+        self.own_rights().await
+    }
+
+    async fn protection(&self, reference: &str) -> Result<Protection, ForgeError> {
+        self.protection_of(reference).await
+    }
+
+    async fn reported(&self, base: &str) -> Result<Reported, ForgeError> {
+        self.reported_on(base).await
+    }
+
+    async fn hooks(&self) -> Result<Vec<Hook>, ForgeError> {
+        self.all_hooks().await
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
-use super::{Kept, SimulatedForge, State, Text};
+use super::{Hook, Kept, Protection, SimulatedForge, State, Text};
 use crate::git::memory::Merge;
 use crate::model::CommitId;
 use crate::plan::RequestState;
@@ -35,6 +35,17 @@ pub struct Seen {
 }
 
 impl SimulatedForge {
+    /// Somebody protects a ref, by its full name.
+    pub fn protect(&self, reference: &str, protection: Protection) {
+        let mut state = self.state();
+        state.protections.insert(reference.to_owned(), protection);
+    }
+
+    /// Somebody has it tell of news.
+    pub fn add_hook(&self, hook: Hook) {
+        self.state().hooks.push(hook);
+    }
+
     /// Every request from a branch, oldest first.
     pub fn see(&self, head: &str) -> Vec<Seen> {
         let state = self.state();

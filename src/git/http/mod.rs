@@ -370,6 +370,10 @@ impl Remote for HttpRemote {
         }
         report
     }
+
+    async fn receives(&self) -> Result<(), GitError> {
+        self.discover(RECEIVE, &[]).await.map(drop)
+    }
 }
 
 fn endpoint(base: &Url, rest: &str) -> Url {

@@ -224,4 +224,8 @@ impl Remote for MemoryRemote {
         let report = self.receive(request)?;
         lost.map_or(Ok(report), Err)
     }
+
+    async fn receives(&self) -> Result<(), GitError> {
+        self.begin(Call::Advertise)?.map_or(Ok(()), Err)
+    }
 }

@@ -8,7 +8,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use towpath::forge::{Content, Forge, Opening, Progress, Requests, Status, Visibility};
+use towpath::forge::{
+    Binds, Content, Forge, May, Opening, PROVEN, Progress, Protection, Requests, RuleKind, Status,
+    Visibility, Work,
+};
 use towpath::model::{CommitId, Digest, OnNewer, RequestPolicy, TitleTemplate};
 use towpath::plan::{Request, RequestState};
 
@@ -68,6 +71,10 @@ pub(super) trait Bed: Send + Sync {
     /// What a person sees.
     async fn page(&self, request: &Request) -> Page;
 
+    /// A person protects a branch: changes come by requests with one approval, on which `towpath/proven` has
+    /// succeeded; not even administrators are free.
+    async fn protects(&self, branch: &str);
+
     /// Whether the base branch has this commit.
     async fn has(&self, commit: CommitId) -> bool;
 
@@ -89,6 +96,9 @@ pub(super) async fn check(bed: &dyn Bed) {
     labels_are_seen(bed).await;
     what_is_not_ours_is_left_alone(bed).await;
     statuses_are_read_as_they_were_set(bed).await;
+    rights_are_told(bed).await;
+    protection_is_told(bed).await;
+    what_is_reported_is_told(bed).await;
     who_may_read_it_is_told(bed).await;
 }
 
@@ -445,4 +455,59 @@ async fn statuses_are_read_as_they_were_set(bed: &dyn Bed) {
         forge.set_status(commit, &status).await.unwrap();
         assert_eq!(forge.statuses(commit).await.unwrap(), [status]);
     }
+}
+
+async fn rights_are_told(bed: &dyn Bed) {
+    let rights = bed.forge().rights().await.unwrap();
+    assert!(rights.login.is_some());
+    assert!(!rights.archived);
+    for work in Work::ALL {
+        let may = &rights.may[&work];
+        assert!(!matches!(may, May::No(_)), "{work:?}: {may:?}");
+    }
+}
+
+async fn protection_is_told(bed: &dyn Bed) {
+    bed.commit("guarded", "guarded.yaml", "one\n").await;
+    let forge = bed.forge();
+    for reference in ["refs/heads/guarded", "refs/tags/deployment-0001"] {
+        let open = forge.protection(reference).await.unwrap();
+        assert_eq!(open.rules, [], "{reference}");
+    }
+    bed.protects("guarded").await;
+    let Protection { rules, .. } = forge.protection("refs/heads/guarded").await.unwrap();
+    let by_requests = rules
+        .iter()
+        .find(|it| it.kind == RuleKind::Requests { approvals: 1 });
+    let binds = by_requests.map(|it| &it.binds);
+    assert!(
+        matches!(binds, Some(Binds::Yes | Binds::Untold(_))),
+        "{rules:?}"
+    );
+    let checks = rules.iter().find_map(|it| match &it.kind {
+        RuleKind::Checks { checks, .. } => Some(checks),
+        _ => None,
+    });
+    let contexts = checks.unwrap().iter().map(|it| (it.is_ours(), it.app));
+    assert_eq!(contexts.collect::<Vec<_>>(), [(true, None)], "{rules:?}");
+    let has = |kind: RuleKind| {
+        rules
+            .iter()
+            .any(|it| it.kind == kind && it.binds == Binds::Yes)
+    };
+    assert!(has(RuleKind::NoDeletion), "{rules:?}");
+}
+
+async fn what_is_reported_is_told(bed: &dyn Bed) {
+    let request = opened(bed, "reported").await;
+    let forge = bed.forge();
+    forge
+        .set_status(request.head, &status("proven in qa"))
+        .await
+        .unwrap();
+    let reported = forge.reported(BASE).await.unwrap();
+    assert!(reported.requests > 0);
+    assert!(reported.contexts.contains(PROVEN), "{reported:?}");
+    let nothing = forge.reported("nobody-merges-here").await.unwrap();
+    assert_eq!((nothing.requests, nothing.contexts.len()), (0, 0));
 }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use towpath::forge::gitea::{Connection, Gitea};
 use towpath::forge::github::{Access, Identity};
-use towpath::forge::{Forge, ForgeError, Requests, Visibility};
+use towpath::forge::{Binds, Forge, ForgeError, Requests, Visibility};
 use towpath::http::{HttpSettings, client};
 use towpath::model::{CommitId, Credential, RepositoryUrl};
 use towpath::plan::Request;
@@ -220,6 +220,18 @@ impl Bed for OnGitea {
         page(&pull, &comments)
     }
 
+    async fn protects(&self, branch: &str) {
+        let protection = json!({
+            "rule_name": branch,
+            "enable_push": false,
+            "required_approvals": 1,
+            "enable_status_check": true,
+            "status_check_contexts": ["towpath/proven"],
+            "block_admin_merge_override": true,
+        });
+        self.server.protect(&self.repository, &protection).await;
+    }
+
     async fn has(&self, commit: CommitId) -> bool {
         self.clone
             .git(&["fetch", "-q", "origin", BASE])
@@ -299,4 +311,59 @@ async fn what_gitea_lets_a_writer_not_do_is_told() {
         .await
         .unwrap();
     assert_eq!(disarmed.request.armed, None);
+}
+
+#[tokio::test]
+async fn what_protects_a_repository_is_told_as_far_as_gitea_tells_us() {
+    let Some(server) = gitea::shared() else {
+        return;
+    };
+    let protection = json!({
+        "rule_name": BASE,
+        "enable_push": true,
+        "require_signed_commits": true,
+    });
+    for (permission, hooks, wanted) in [
+        (
+            "write",
+            None,
+            "Requests { approvals: 0 } No(\"it lets us push\")\nNoDeletion Yes\n",
+        ),
+        (
+            "admin",
+            Some(1),
+            "Requests { approvals: 0 } No(\"it lets everybody push who may write\")\nSigned Yes\nNoRewrite Yes\nNoDeletion Yes\n",
+        ),
+    ] {
+        let bed = OnGitea::start(server, permission).await;
+        server.protect(&bed.repository, &protection).await;
+        let others = [bed.ann.login.as_str()];
+        let tags = json!({ "name_pattern": "deployment-*", "whitelist_usernames": others });
+        let path = format!("repos/{}/tag_protections", bed.repository);
+        server.ask(Method::POST, &path, &tags).await.unwrap();
+        server
+            .add_hook(
+                &bed.repository,
+                "http://127.0.0.1:1/hooks/gitea",
+                "x",
+                &["push"],
+            )
+            .await;
+        let forge = bed.forge();
+        assert_eq!(forge.rights().await.unwrap().admin, permission == "admin");
+        let told = forge.protection("refs/heads/master").await.unwrap();
+        let lines: String = told
+            .rules
+            .iter()
+            .map(|it| format!("{:?} {:?}\n", it.kind, it.binds))
+            .collect();
+        assert_eq!(lines, wanted, "{permission}");
+        let tag = forge.protection("refs/tags/deployment-0001").await.unwrap();
+        match permission {
+            "admin" => assert_eq!(tag.rules[0].binds, Binds::Yes),
+            _ => assert!(tag.rules.is_empty() && !tag.untold.is_empty()),
+        }
+        let found = forge.hooks().await;
+        assert_eq!(found.as_ref().ok().map(Vec::len), hooks, "{found:?}");
+    }
 }

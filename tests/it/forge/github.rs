@@ -183,6 +183,17 @@ impl Bed for Simulated {
         super::page(&seen, &comments)
     }
 
+    async fn protects(&self, branch: &str) {
+        let rest = format!("branches/{branch}/protection");
+        let body = json!({
+            "required_status_checks": { "strict": false, "contexts": ["towpath/proven"] },
+            "enforce_admins": true,
+            "required_pull_request_reviews": { "required_approving_review_count": 1 },
+            "restrictions": null,
+        });
+        self.ask("root", Method::PUT, &rest, Some(body)).await;
+    }
+
     async fn has(&self, commit: CommitId) -> bool {
         let rest = format!("compare/{commit}...{BASE}");
         let status = self.ask("ann", Method::GET, &rest, None).await["status"].clone();

@@ -6,6 +6,7 @@ mod gitea;
 mod github;
 mod rights;
 mod simulated;
+mod standing;
 
 use contract::Page;
 use serde_json::Value;

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use async_trait::async_trait;
 use jiff::Timestamp;
 use towpath::forge::simulated::SimulatedForge;
-use towpath::forge::{Forge, Visibility};
+use towpath::forge::{Binds, Check, Forge, PROVEN, Protection, Rule, RuleKind, Visibility};
 use towpath::git::memory::{MemoryRemote, Merge};
 use towpath::model::CommitId;
 use towpath::plan::Request;
@@ -112,6 +112,31 @@ impl Bed for Simulated {
             labels: seen.labels,
             comments: seen.comments,
         }
+    }
+
+    async fn protects(&self, branch: &str) {
+        let rule = |kind| Rule {
+            kind,
+            source: "branch protection".to_owned(),
+            binds: Binds::Yes,
+        };
+        let checks = vec![Check {
+            context: PROVEN.to_owned(),
+            app: None,
+        }];
+        let protection = Protection {
+            rules: vec![
+                rule(RuleKind::Requests { approvals: 1 }),
+                rule(RuleKind::Checks {
+                    checks,
+                    pushes: true,
+                }),
+                rule(RuleKind::NoDeletion),
+            ],
+            untold: Vec::new(),
+        };
+        self.forge
+            .protect(&format!("refs/heads/{branch}"), protection);
     }
 
     async fn has(&self, commit: CommitId) -> bool {

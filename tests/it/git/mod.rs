@@ -3,5 +3,6 @@
 mod contract;
 mod faults;
 mod mirrors;
+mod signed;
 mod site;
 mod sshd;

@@ -17,6 +17,7 @@ use super::call::{Call, site_committer};
 use super::git::Git;
 use super::merge;
 use super::moved;
+use super::protection;
 use super::state::{AutoMerge, Pull, Queued, Repository};
 use document::{Field, parse};
 
@@ -235,6 +236,18 @@ fn repository(call: &mut Call<'_>, field: &Field) -> Outcome {
         let number = number.filter(|it| repository.pulls.contains_key(it));
         let missing = || wrong("NOT_FOUND", "Could not resolve to a PullRequest.");
         node["pullRequest"] = pull_node(call, number.ok_or_else(missing)?)?;
+    }
+    for inner in field.fields.iter().filter(|it| it.name == "ref") {
+        let name = inner.arguments.get("qualifiedName").and_then(Value::as_str);
+        let name = name.unwrap_or_default().trim_start_matches("refs/heads/");
+        node["ref"] = match repository.branch(name) {
+            None => Value::Null,
+            Some(sha) => json!({
+                "name": name,
+                "target": { "oid": sha },
+                "refUpdateRule": protection::update_rule(call, repository, name),
+            }),
+        };
     }
     Ok(node)
 }

@@ -1,0 +1,172 @@
+//! Commits that are signed as git signs them: git itself judges.
+
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::sync::Arc;
+
+use tempfile::TempDir;
+use tokio::process::Command;
+use towpath::git::{CommitDraft, GitError, Push, Pushed, Signer};
+use towpath::model::{CommitId, Credential, SigningKey};
+
+use super::site::{MASTER, Site, signature};
+
+/// What a program says on both of its outputs, where it ends well.
+async fn ran(program: &mut Command) -> Result<String, String> {
+    let output = program.kill_on_drop(true).output().await.unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    let text = String::from_utf8_lossy(&text).into_owned();
+    match output.status.success() {
+        true => Ok(text),
+        false => Err(text),
+    }
+}
+
+async fn ssh_key(directory: &Path, name: &str, passphrase: &str) -> Credential {
+    let path = directory.join(name);
+    let mut keygen = Command::new("ssh-keygen");
+    keygen.args([
+        "-q", "-t", "ed25519", "-C", "towpath", "-N", passphrase, "-f",
+    ]);
+    ran(keygen.arg(&path)).await.unwrap();
+    Credential::File { path, user: None }
+}
+
+/// A signed commit that git got by a push.
+async fn pushed(site: &Site, key: SigningKey) -> Result<CommitId, GitError> {
+    let repository = site.repository("signing");
+    let repository = repository.signing(Some(Arc::new(Signer::new(key))));
+    let mut draft = repository.draft();
+    let tree = draft.put(None, "web.yaml", "1\n")?;
+    let commit = draft.commit(&CommitDraft {
+        tree,
+        parents: Vec::new(),
+        author: signature(0),
+        committer: signature(0),
+        message: "qa: deploy web v1\n\nTowpath-Application: web\n".to_owned(),
+    });
+    let signed = repository.sign(&mut draft, commit).await?;
+    assert_ne!(signed, commit);
+    let read = draft.read_commit(signed)?;
+    assert_eq!(read.subject(), "qa: deploy web v1");
+    let push = Push::new().update(MASTER, None, signed.0).with(&draft)?;
+    assert_eq!(repository.push(push).await?, Pushed::Landed);
+    Ok(signed)
+}
+
+fn git(site: &Site) -> Command {
+    let mut git = Command::new("git");
+    git.arg("--git-dir")
+        .arg(site.directory.path().join("infra.git"));
+    git
+}
+
+#[tokio::test]
+async fn an_ssh_key_signs_as_git_verifies() {
+    // One as it is made, and one as secrets are mounted: others may read it.
+    for mode in [0o600, 0o444] {
+        let site = Site::file().await.unwrap();
+        let keys = TempDir::new().unwrap();
+        let key = ssh_key(keys.path(), "key", "").await;
+        let public = std::fs::read_to_string(keys.path().join("key.pub")).unwrap();
+        let signers = keys.path().join("signers");
+        std::fs::write(&signers, format!("towpath@example.com {public}")).unwrap();
+        std::fs::set_permissions(keys.path().join("key"), Permissions::from_mode(mode)).unwrap();
+        let commit = pushed(&site, SigningKey::Ssh(key)).await.unwrap();
+        let allowed = format!("gpg.ssh.allowedSignersFile={}", signers.display());
+        let mut verify = git(&site);
+        verify
+            .args(["-c", &allowed, "verify-commit"])
+            .arg(commit.to_string());
+        let verified = ran(&mut verify).await.unwrap();
+        assert!(
+            verified.contains("Good \"git\" signature for towpath@example.com"),
+            "{verified}"
+        );
+        ran(git(&site).args(["fsck", "--strict"])).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_gnupg_key_signs_as_git_verifies() {
+    let site = Site::file().await.unwrap();
+    let home = TempDir::new().unwrap();
+    std::fs::set_permissions(home.path(), Permissions::from_mode(0o700)).unwrap();
+    let gpg = |arguments: &[&str]| {
+        let mut gpg = Command::new("gpg");
+        gpg.arg("--homedir")
+            .arg(home.path())
+            .args(["--batch", "--quiet"])
+            .args(arguments);
+        gpg
+    };
+    let who = "Towpath <towpath@example.com>";
+    let make = [
+        "--passphrase",
+        "",
+        "--quick-generate-key",
+        who,
+        "ed25519",
+        "sign",
+        "never",
+    ];
+    ran(&mut gpg(&make)).await.unwrap();
+    let key = SigningKey::Gpg {
+        key: "towpath@example.com".to_owned(),
+        home: Some(home.path().to_owned()),
+    };
+    let commit = pushed(&site, key).await;
+    let shown = match &commit {
+        Ok(commit) => {
+            let mut git = git(&site);
+            git.env("GNUPGHOME", home.path());
+            ran(git
+                .args(["log", "--show-signature", "-1"])
+                .arg(commit.to_string()))
+            .await
+        }
+        Err(error) => Err(error.to_string()),
+    };
+    // The agent that gpg started ends with the test.
+    let mut end = Command::new("gpgconf");
+    end.arg("--homedir")
+        .arg(home.path())
+        .args(["--kill", "all"]);
+    ran(&mut end).await.unwrap();
+    let shown = shown.unwrap();
+    assert!(shown.contains("Good signature from \"Towpath"), "{shown}");
+}
+
+#[tokio::test]
+async fn a_key_that_cannot_sign_is_named_and_nothing_is_pushed() {
+    let site = Site::file().await.unwrap();
+    let keys = TempDir::new().unwrap();
+    let file = |name: &str| Credential::File {
+        path: keys.path().join(name),
+        user: None,
+    };
+    std::fs::write(keys.path().join("nonsense"), "not a key at all\n").unwrap();
+    let locked = ssh_key(keys.path(), "locked", "a passphrase").await;
+    for (key, named, why) in [
+        (SigningKey::Ssh(file("missing")), "missing", "No such file"),
+        (SigningKey::Ssh(file("nonsense")), "nonsense", "ssh-keygen"),
+        (SigningKey::Ssh(locked), "locked", "passphrase"),
+        (
+            SigningKey::Gpg {
+                key: "nobody@example.com".to_owned(),
+                home: Some(keys.path().to_owned()),
+            },
+            "nobody@example.com",
+            "gpg",
+        ),
+    ] {
+        let error = pushed(&site, key).await.unwrap_err();
+        assert!(matches!(error, GitError::Signing { .. }), "{error:?}");
+        let text = error.to_string();
+        assert!(text.contains(named) && text.contains(why), "{text}");
+        assert!(!text.contains("not a key at all"), "{text}");
+    }
+    let refs = ran(git(&site).arg("for-each-ref")).await.unwrap();
+    assert_eq!(refs, "");
+}
