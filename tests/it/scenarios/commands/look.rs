@@ -90,6 +90,13 @@ impl Teller {
                     .map(|it| format!("  {}\n", show::happening(it)));
                 lines.chain([format!("  {summary:?}\n")]).collect()
             }
+            ["left-behind"] => {
+                let towpath = self.site.towpaths.last().unwrap();
+                let observatory = towpath.reconciler.observatory();
+                let left = observatory.read_left_behind().await;
+                let lines = left.iter().map(|it| format!("  {it}\n"));
+                lines.collect()
+            }
             ["log", environment] => {
                 let branch = self.branch(environment);
                 show::log(self.site.remote(environment), &branch).await
