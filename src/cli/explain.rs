@@ -47,7 +47,7 @@ pub async fn run(
     }
     let looked = status::look(setup, args.application.as_ref(), &[], clock::now()).await?;
     let mut views = Vec::new();
-    for (pipeline, plan) in &looked {
+    for (pipeline, plan) in &looked.planned {
         let environments = chain(pipeline, args.environment.as_ref())?;
         for (index, environment) in environments.iter().enumerate() {
             let Some(unit) = view::unit(plan, environment) else {
@@ -55,7 +55,7 @@ pub async fn run(
             };
             match args.output {
                 Output::Table => {
-                    if index == 0 && looked.len() > 1 {
+                    if index == 0 && looked.planned.len() > 1 {
                         writeln!(out, "{}", plan.application)?;
                     }
                     explain(plan, unit, out)?;
@@ -70,6 +70,7 @@ pub async fn run(
     if args.output != Output::Table {
         args.output.write(&views, out)?;
     }
+    looked.tell_left_behind(err)?;
     Ok(exit::OK)
 }
 

@@ -45,6 +45,7 @@ pub async fn run(args: &Args, setup: &Setup, out: &mut dyn Write) -> Result<u8> 
     let now = clock::now();
     let looked = status::look(setup, args.application.as_ref(), &args.only, now).await?;
     let units = looked
+        .planned
         .iter()
         .flat_map(|(_, plan)| plan.units.iter().map(move |unit| (plan, unit)));
     let units =

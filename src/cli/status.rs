@@ -12,7 +12,7 @@ use super::view::{self, UnitView};
 use super::{Output, exit, names};
 use crate::clock;
 use crate::model::{ApplicationName, EnvironmentName, Pipeline};
-use crate::observe::Observatory;
+use crate::observe::{LeftBehind, Observatory};
 use crate::plan::{self, Plan, Reason};
 
 /// Show what runs where, and why
@@ -33,13 +33,31 @@ pub struct Args {
     output: Output,
 }
 
+/// What was looked at.
+pub(super) struct Looked {
+    /// What comes next, by pipeline.
+    pub(super) planned: Vec<(Arc<Pipeline>, Plan)>,
+    /// Environments that the configuration no longer has.
+    pub(super) left_behind: Vec<LeftBehind>,
+}
+
+impl Looked {
+    /// Tells of environments that the configuration no longer has.
+    pub(super) fn tell_left_behind(&self, out: &mut dyn Write) -> Result<()> {
+        for left in &self.left_behind {
+            writeln!(out, "note: {left}")?;
+        }
+        Ok(())
+    }
+}
+
 /// Looks at everything once and plans, without anything to write with.
 pub(super) async fn look(
     setup: &Setup,
     application: Option<&ApplicationName>,
     only: &[EnvironmentName],
     now: Timestamp,
-) -> Result<Vec<(Arc<Pipeline>, Plan)>> {
+) -> Result<Looked> {
     let all = setup.pipelines();
     let asked = |pipeline: &&Arc<Pipeline>| {
         application.is_none_or(|name| pipeline.application.name == *name)
@@ -58,7 +76,10 @@ pub(super) async fn look(
         let plan = plan::plan(&pipeline, &world, now);
         (pipeline, plan)
     });
-    Ok(planned.collect())
+    Ok(Looked {
+        planned: planned.collect(),
+        left_behind: observatory.read_left_behind().await,
+    })
 }
 
 /// Writes the answer.
@@ -70,6 +91,7 @@ pub async fn run(args: &Args, setup: &Setup, out: &mut dyn Write) -> Result<u8> 
     let looked = look(setup, args.application.as_ref(), &[], now).await?;
     let units = || {
         looked
+            .planned
             .iter()
             .flat_map(|(_, plan)| plan.units.iter().map(move |unit| (plan, unit)))
     };
@@ -103,6 +125,7 @@ pub async fn run(args: &Args, setup: &Setup, out: &mut dyn Write) -> Result<u8> 
                 ]);
             }
             writeln!(out, "{}", table.trim_fmt())?;
+            looked.tell_left_behind(out)?;
         }
         form => {
             let views: Vec<_> = units()

@@ -15,7 +15,9 @@ use super::unit::Cached;
 use crate::git::notes::{self, records_ref};
 use crate::git::{GitError, Reach, Ref, Refs, Repository};
 use crate::manifest::ImageFields;
-use crate::model::{ApplicationName, CommitId, DeploymentTags, EnvironmentName, ImageField};
+use crate::model::{
+    ApplicationName, CommitId, DeploymentTags, EnvironmentName, ImageField, Release,
+};
 
 /// A proposal is one commit, and the one it stands on tells whether the base moved under it.
 const PROPOSAL_DEPTH: u32 = 2;
@@ -28,6 +30,8 @@ pub(super) const PROPOSAL_MAX: usize = 100;
 pub struct Snapshot {
     pub(super) refs: Refs,
     pub(super) environments: BTreeMap<EnvironmentName, Arc<EnvironmentSeen>>,
+    /// Environments that are not read here, and have records.
+    pub(super) others: BTreeSet<EnvironmentName>,
 }
 
 impl Snapshot {
@@ -67,6 +71,9 @@ pub struct Place {
     /// Whether a merge queue may stand before the branch.
     pub queued: bool,
 }
+
+/// Where all environments' records are.
+const RECORDS: &str = "refs/notes/towpath/";
 
 /// Where GitHub keeps what its merge queue is about to merge into a branch
 /// ([merge queues](https://docs.github.com/en/repositories/configuring-branches-and-merges-in-your-repository/configuring-pull-request-merges/managing-a-merge-queue)).
@@ -143,10 +150,9 @@ impl InfraReader {
         before: Option<&Snapshot>,
         now: Timestamp,
     ) -> Result<Snapshot, Failed> {
-        let mut prefixes = Vec::new();
+        let mut prefixes = vec![RECORDS.to_owned()];
         for (environment, place) in &self.places {
             prefixes.push(format!("refs/heads/{}", place.branch));
-            prefixes.push(records_ref(environment));
             prefixes.push(format!("refs/heads/towpath/{environment}/"));
             if place.queued {
                 prefixes.push(queue_of(&place.branch));
@@ -184,6 +190,40 @@ impl InfraReader {
         refs
     }
 
+    /// Environments that have records here, and are not read.
+    fn others(&self, refs: &Refs) -> BTreeSet<EnvironmentName> {
+        let records = refs.range(RECORDS.to_owned()..);
+        let names = records.map_while(|(name, _)| name.strip_prefix(RECORDS));
+        let names = names.filter_map(|name| name.parse().ok());
+        names
+            .filter(|name| !self.places.contains_key(name))
+            .collect()
+    }
+
+    /// What the records of an environment say that is not read here: each application, and what it ran.
+    ///
+    /// # Errors
+    /// [`GitError`] where they are not to be had.
+    pub async fn told_of(
+        &self,
+        environment: &EnvironmentName,
+    ) -> Result<Vec<(ApplicationName, Option<Release>)>, GitError> {
+        let seen = self.repository.seen();
+        let Some(records) = seen.get(&records_ref(environment)) else {
+            return Ok(Vec::new());
+        };
+        self.repository.fetch(&[records.id], Reach::Tip).await?;
+        let tree = self.repository.commit(CommitId(records.id))?.tree;
+        let mut told = Vec::new();
+        for application in notes::recorded(&self.repository, tree)? {
+            // Those of a newer version cannot be read, and tell of it all the same.
+            let unit = notes::read_unit(&self.repository, tree, &application).ok();
+            let release = unit.and_then(|unit| unit.running().cloned());
+            told.push((application, release));
+        }
+        Ok(told)
+    }
+
     /// Whether this ref is read here.
     pub fn reads(&self, name: &str) -> bool {
         self.places.iter().any(|(environment, place)| {
@@ -200,8 +240,9 @@ impl InfraReader {
         before: Option<&Snapshot>,
         now: Timestamp,
     ) -> Result<Snapshot, Failed> {
+        let others = self.others(&refs);
         let refs = self.own(refs);
-        if let Some(before) = before.filter(|before| before.refs == refs) {
+        if let Some(before) = before.filter(|it| it.refs == refs && it.others == others) {
             return Ok(before.clone());
         }
         self.bring(&refs).await.map_err(failed)?;
@@ -223,7 +264,11 @@ impl InfraReader {
             self.bring_bases(&seen, proposals).await.map_err(failed)?;
             environments.insert(environment.clone(), seen);
         }
-        Ok(Snapshot { refs, environments })
+        Ok(Snapshot {
+            refs,
+            environments,
+            others,
+        })
     }
 
     /// Brings the commits that decisions are made from.

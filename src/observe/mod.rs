@@ -17,6 +17,7 @@ mod live;
 mod lookup;
 mod merging;
 mod moved;
+mod past;
 mod releases;
 mod removed;
 mod requests;
@@ -40,6 +41,7 @@ pub use infra::{InfraReader, Place, Snapshot};
 pub use live::LiveSource;
 pub use merging::WouldBe;
 pub use releases::TagReader;
+pub use removed::LeftBehind;
 pub use requests::{Changed, RequestSource};
 pub use source::{Bell, Failed, Source, Stale};
 

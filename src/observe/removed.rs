@@ -1,17 +1,89 @@
-//! Applications that the configuration no longer takes somewhere: the records of an environment still
-//! tell of them, and maybe its cluster runs them.
+//! What the configuration no longer has. Applications that it no longer takes somewhere: the records of an
+//! environment still tell of them, and maybe its cluster runs them. And whole environments, which took their
+//! clusters along: only their records tell of them, where another environment has the same repository.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::{Arc, PoisonError};
 
 use futures_util::future::join_all;
 use jiff::Timestamp;
 
 use super::{LiveSource, Observatory};
-use crate::model::{Application, ApplicationName, Environment, EnvironmentName, Pipeline};
+use crate::model::{
+    Application, ApplicationName, Environment, EnvironmentName, Pipeline, Release, RepositoryUrl,
+};
 use crate::plan::Observed;
 
+/// An environment that records tell of, and the configuration does not have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeftBehind {
+    /// Its name.
+    pub environment: EnvironmentName,
+    /// Where its records are.
+    pub repository: RepositoryUrl,
+    /// What ran there, where they can be read.
+    pub ran: Vec<(ApplicationName, Option<Release>)>,
+}
+
+/// What can be told of it, in one sentence: it may also be another Towpath's.
+impl fmt::Display for LeftBehind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            environment,
+            repository,
+            ..
+        } = self;
+        write!(f, "{repository} has records of {environment}")?;
+        let ran = self.ran.iter().map(|(application, release)| match release {
+            Some(release) => format!("{application} {release}"),
+            None => application.to_string(),
+        });
+        let ran: Vec<String> = ran.collect();
+        if !ran.is_empty() {
+            write!(f, " ({})", ran.join(", "))?;
+        }
+        write!(
+            f,
+            ", which the configuration does not have: if it was taken out, what ran there is left running, and `prune: {{ removed: true }}` cannot reach it (docs/kubernetes.md)"
+        )
+    }
+}
+
 impl Observatory {
+    /// The environments that the records of known repositories tell of, and the configuration does not have.
+    pub fn left_behind(&self) -> Vec<(EnvironmentName, RepositoryUrl)> {
+        let mut left = Vec::new();
+        for (url, source) in &self.infra {
+            let snapshot = source.source.observed();
+            let Ok(snapshot) = snapshot.read() else {
+                continue;
+            };
+            let others = snapshot.others.iter();
+            let others = others.filter(|name| !self.taken.contains_key(*name));
+            left.extend(others.map(|name| (name.clone(), url.clone())));
+        }
+        left
+    }
+
+    /// The same, with what ran there.
+    pub async fn read_left_behind(&self) -> Vec<LeftBehind> {
+        let mut left = Vec::new();
+        for (environment, repository) in self.left_behind() {
+            let mut ran = Vec::new();
+            if let Some(source) = self.infra.get(&repository) {
+                let told = source.reader.told_of(&environment).await;
+                ran = told.unwrap_or_default();
+            }
+            left.push(LeftBehind {
+                environment,
+                repository,
+                ran,
+            });
+        }
+        left
+    }
+
     /// One pipeline for each such application, of the environments where it runs something. Read what
     /// runs there first, with [`Self::read_removed`].
     pub fn removed(&self) -> Vec<Arc<Pipeline>> {

@@ -1,5 +1,6 @@
 //! Rounds of what the configuration no longer has: few, and nobody waits for them.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -24,6 +25,7 @@ impl Reconciler {
             let beat = this
                 .pulse
                 .of("the look for removed applications".to_owned());
+            let mut told = BTreeSet::new();
             while !stop.is_cancelled() {
                 let known = this.observatory.knows_removed();
                 // Clusters are asked here, each with a deadline of its own.
@@ -31,6 +33,17 @@ impl Reconciler {
                 tokio::select! {
                     () = this.observatory.read_removed(clock::now()) => {}
                     () = stop.cancelled() => break,
+                }
+                let left = this.observatory.left_behind();
+                if left
+                    .iter()
+                    .any(|(environment, _)| !told.contains(environment))
+                {
+                    for left in this.observatory.read_left_behind().await {
+                        if told.insert(left.environment.clone()) {
+                            tracing::warn!(environment = %left.environment, "{left}");
+                        }
+                    }
                 }
                 beat.turns();
                 for towed in this.removed() {

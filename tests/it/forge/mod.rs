@@ -2,6 +2,7 @@
 
 mod app;
 mod contract;
+mod faults;
 mod gitea;
 mod github;
 mod rights;

@@ -9,7 +9,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::SignedDuration;
-use towpath::git::memory::{Call, Strike};
+use towpath::git::RefUpdate;
+use towpath::git::memory::{Call, Merge, Strike};
 use towpath::model::{Digest, proposal_branch};
 use towpath::registry::ImageConfig;
 
@@ -169,6 +170,7 @@ impl Teller {
             ["race", environment, path, old, new] => {
                 race(site, environment, path, old, new);
             }
+            ["race-merge", environment] => race_merge(site, environment),
             ["restart"] => {
                 site.restart();
                 self.shown.clear();
@@ -248,6 +250,22 @@ fn push(site: &Site, image: &str, tag: &str, rest: &[&str]) {
         }
         site.registry.push(&repository, tag, digest, image);
     }
+}
+
+/// Merges the request of the proposal branch when that is about to be written.
+fn race_merge(site: &Site, environment: &str) {
+    let (forge, now) = (site.forge(environment).clone(), site.now);
+    let head = proposal_branch(&environment.parse().unwrap(), &"shop".parse().unwrap());
+    let name = format!("refs/heads/{head}");
+    let done = std::sync::atomic::AtomicBool::new(false);
+    let hook = move |updates: &[RefUpdate]| {
+        let writes = updates.iter().any(|it| it.name == name && it.old != it.new);
+        if writes && !done.swap(true, std::sync::atomic::Ordering::Relaxed) {
+            forge.merge(&head, Merge::Commit, false, now);
+        }
+        Ok(())
+    };
+    site.remote(environment).set_hook(Some(Arc::new(hook)));
 }
 
 /// A person edits between the plan and its push, once.
