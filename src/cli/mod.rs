@@ -12,6 +12,7 @@ pub mod diff;
 pub mod explain;
 mod files;
 mod forges;
+pub mod history;
 pub mod hold;
 pub mod inventory;
 mod moment;
@@ -28,6 +29,7 @@ pub mod set_image;
 pub mod setup;
 pub mod status;
 mod view;
+pub mod wait;
 
 use std::io::{self, IsTerminal as _, Write};
 use std::process::ExitCode;
@@ -85,6 +87,8 @@ enum Command {
     Plan(plan::Args),
     Status(status::Args),
     Explain(explain::Args),
+    Wait(wait::Args),
+    History(history::Args),
     Hold(hold::Args),
     Resume(hold::ResumeArgs),
     Rollback(rollback::Args),
@@ -193,6 +197,12 @@ async fn dispatch(cli: Cli) -> anyhow::Result<u8> {
         }
         Command::Explain(args) => {
             explain::run(&args, &Setup::load(location).await?, &mut out, &mut err).await?
+        }
+        Command::Wait(args) => {
+            wait::run(&args, &Setup::load(location).await?, &mut out, &mut err).await?
+        }
+        Command::History(args) => {
+            history::run(&args, &Setup::load(location).await?, &mut out).await?
         }
         Command::Hold(args) => hold::run(&args, &Setup::load(location).await?, &mut out).await?,
         Command::Resume(args) => {

@@ -1,9 +1,10 @@
 //! Moments that people give on the command line.
 
 use std::str::FromStr as _;
+use std::time::Duration;
 
 use anyhow::{Result, anyhow};
-use jiff::{Span, Timestamp, Zoned};
+use jiff::{SignedDuration, Span, Timestamp, Zoned};
 
 /// A moment, or how long from now.
 #[derive(Debug, Clone, Copy)]
@@ -31,7 +32,29 @@ pub(super) fn parse(text: &str) -> Result<Moment> {
     }
 }
 
+/// Reads a length of time, such as `1h30m`.
+///
+/// # Errors
+/// What it should look like.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    let span: SignedDuration = text
+        .parse()
+        .map_err(|_| format!("`{text}` is no duration: write 30s, 2m or 1h30m"))?;
+    Duration::try_from(span).map_err(|_| format!("`{text}` is negative"))
+}
+
 impl Moment {
+    /// The moment, where a length of time is so long ago.
+    ///
+    /// # Errors
+    /// It is out of all bounds.
+    pub(super) fn before(self, now: Timestamp) -> Result<Timestamp> {
+        match self {
+            Self::At(at) => Ok(at),
+            Self::In(span) => Self::In(-span).at(now),
+        }
+    }
+
     /// The moment, if it is now `now`. Days are days in UTC.
     ///
     /// # Errors

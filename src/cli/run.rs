@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::setup::Setup;
-use super::{Output, exit, view};
+use super::{Output, exit, moment, view};
 use crate::clock;
 use crate::config::Location;
 use crate::config::watch::{self, Watch};
@@ -40,7 +40,7 @@ pub struct Args {
     once: bool,
 
     /// How long `--once` waits for timers: soak, rollouts, retries
-    #[arg(long, value_name = "DURATION", default_value = "0s", requires = "once", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", default_value = "0s", requires = "once", value_parser = moment::duration)]
     wait: Duration,
 
     /// Act for these environments alone (`A,B`), with their credentials alone; others are known by
@@ -56,13 +56,6 @@ pub struct Args {
     /// what each unit came to
     #[arg(short, long, value_enum, default_value_t, value_name = "FORM")]
     output: Output,
-}
-
-fn duration(text: &str) -> Result<Duration, String> {
-    let span: SignedDuration = text
-        .parse()
-        .map_err(|_| format!("`{text}` is no duration: write 30s, 2m or 1h30m"))?;
-    Duration::try_from(span).map_err(|_| format!("`{text}` is negative"))
 }
 
 /// Runs until stopped or settled.

@@ -207,7 +207,8 @@ pub(super) fn ago(at: Timestamp, now: Timestamp) -> String {
     span(now.duration_since(at))
 }
 
-fn span(duration: SignedDuration) -> String {
+/// How long, in the largest unit that says enough.
+pub(super) fn span(duration: SignedDuration) -> String {
     let seconds = duration.as_secs().max(0);
     match seconds {
         0..60 => format!("{seconds}s"),

@@ -24,6 +24,9 @@ const STANDING: &str = "present/environment";
 
 const UNITS: &str = "present/applications";
 
+/// What is no note.
+const PRESENT: &str = "present/";
+
 /// The ref that holds an environment's records.
 pub fn records_ref(environment: &EnvironmentName) -> String {
     format!("refs/notes/towpath/{environment}")
@@ -149,6 +152,22 @@ pub fn read_note(
     commit: CommitId,
 ) -> Result<Vec<Record>, NotesError> {
     read_lines(repository, tree, &note_path(commit))
+}
+
+/// Every record of the environment, in the order in which they were stated. Reads every note.
+///
+/// # Errors
+/// [`NotesError::Invalid`] names the line that cannot be read.
+pub fn read_all(repository: &Repository, tree: ObjectId) -> Result<Vec<Record>, NotesError> {
+    let mut records = Vec::new();
+    for file in repository.changed(None, Some(tree))? {
+        if let Some((_, id)) = file.new.filter(|_| !file.path.starts_with(PRESENT)) {
+            records.extend(lines(&repository.blob(id)?, &file.path)?);
+        }
+    }
+    // Stable: of one note the lines stay in their order.
+    records.sort_by_key(|record| record.at);
+    Ok(records)
 }
 
 fn standing(files: &impl Files, tree: ObjectId) -> Result<Standing, NotesError> {

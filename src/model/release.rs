@@ -60,6 +60,9 @@ impl Deref for Release {
     }
 }
 
+/// So many characters of a digest name a release.
+const PREFIX: usize = 4;
+
 impl Release {
     /// The release's identity.
     pub fn digests(&self) -> Digests {
@@ -84,6 +87,14 @@ impl Release {
             .values()
             .next()
             .map_or_else(String::new, |image| image.digest.short())
+    }
+
+    /// Whether a person means it: by its name, or by the beginning of one of its digests.
+    pub fn is_named(&self, named: &str) -> bool {
+        let prefix = named.strip_prefix("sha256:").unwrap_or(named);
+        let digest = format!("sha256:{prefix}");
+        let mut digests = self.images.values().map(|it| it.digest.to_string());
+        self.name == named || prefix.len() >= PREFIX && digests.any(|it| it.starts_with(&digest))
     }
 
     /// Whether this release is newer than the other: a total order, ties by digest.

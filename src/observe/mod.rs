@@ -17,6 +17,7 @@ mod live;
 mod lookup;
 mod merging;
 mod moved;
+mod past;
 mod releases;
 mod removed;
 mod requests;

@@ -8,6 +8,7 @@ mod brake;
 pub mod check;
 mod difference;
 pub mod edit;
+mod fate;
 mod foreign;
 mod gate;
 mod head;
@@ -30,6 +31,7 @@ use std::ops::ControlFlow;
 
 use jiff::Timestamp;
 
+pub use fate::{Fate, fate};
 pub use person::{
     Adoption, Allowed, ForeignObject, Stop, adoption, approve_adoption, approve_prune, decline,
     deletions, hold, resume, retry, roll_back, unpin,

@@ -3,6 +3,7 @@
 //! [`line`] is the written form; [`present`] folds the records of a unit into what is true now.
 //! Where records are kept is `git::notes`' business.
 
+mod history;
 mod line;
 mod present;
 mod standing;
@@ -12,6 +13,7 @@ use std::fmt;
 
 use jiff::Timestamp;
 
+pub use history::{Happening, PastDeployment, Summary, history, summary};
 pub use line::InvalidRecord;
 pub use present::{
     Declined, Deployment, Failure, Hold, Judged, OpenDeployment, Pin, Proposed, Run, Served,

@@ -8,9 +8,6 @@ use crate::model::{EnvironmentName, Gate, Pipeline, Release};
 use crate::plan::settle::newest_over;
 use crate::plan::{Ready, Scope, Statements, Step, Walk, World};
 
-/// So many characters of a digest name a release.
-const PREFIX: usize = 4;
-
 /// The records of going back: to the release that ran healthy here before what runs now, or to the one that is
 /// named. What runs now no longer counts as proven, and the choice is pinned. The loop then brings it, through
 /// the gate unless the environment lets rollbacks go directly.
@@ -214,13 +211,7 @@ fn find<'a>(
     named: &str,
 ) -> Result<&'a Release, String> {
     let all: Vec<&Release> = releases.collect();
-    let prefix = named.strip_prefix("sha256:").unwrap_or(named);
-    let digest = format!("sha256:{prefix}");
-    let is_it = |release: &&&Release| {
-        let mut digests = release.images.values().map(|it| it.digest.to_string());
-        release.name == named || prefix.len() >= PREFIX && digests.any(|it| it.starts_with(&digest))
-    };
-    let mut fitting = all.iter().filter(is_it);
+    let mut fitting = all.iter().filter(|release| release.is_named(named));
     match (fitting.next(), fitting.next()) {
         (Some(one), None) => Ok(one),
         (Some(one), Some(other)) if one.is(&other.digests()) => Ok(one),

@@ -2,9 +2,9 @@
 
 use jiff::{SignedDuration, Timestamp};
 use towpath::git::memory::MemoryRemote;
-use towpath::git::notes::records_ref;
+use towpath::git::notes::{read_all, records_ref};
 use towpath::git::{Reach, Repository};
-use towpath::model::record::{Record, Statement};
+use towpath::model::record::{Happening, Record, Statement};
 use towpath::model::{ApplicationName, CommitId, EnvironmentName, ObjectRef};
 use towpath::plan::{Decision, LiveObject, UnitPlan, Waiting};
 
@@ -115,18 +115,27 @@ pub(super) async fn records(remote: &MemoryRemote, environment: &EnvironmentName
     };
     let mirror = mirror(remote).await;
     let tree = mirror.commit(CommitId(head.id)).unwrap().tree;
-    let mut records = Vec::new();
-    for file in mirror.changed(None, Some(tree)).unwrap() {
-        if file.path.starts_with("present/") {
-            continue;
+    read_all(&mirror, tree).unwrap()
+}
+
+pub(super) fn happening(happening: &Happening) -> String {
+    match happening {
+        Happening::Said(said) => record(said),
+        Happening::Deployment(it) => {
+            let release = it.release.as_ref().map_or("?", |release| &release.name);
+            let judged = it.judged.as_ref();
+            let ended = judged.map_or("not judged".to_owned(), |judged| {
+                let after = judged.at.duration_since(it.at).as_secs();
+                format!("{} after {after} s", judged.verdict.as_str())
+            });
+            let cause = it.cause.as_str();
+            format!(
+                "{} #{} {release} ({cause}): {ended}",
+                clock(it.at),
+                it.number
+            )
         }
-        let text = mirror.blob(file.new.unwrap().1).unwrap();
-        let text = String::from_utf8(text.to_vec()).unwrap();
-        let lines = text.lines().enumerate();
-        records.extend(lines.map(|(line, text)| (line, Record::from_line(text).unwrap())));
     }
-    records.sort_by_key(|(line, record)| (record.at, record.commit, *line));
-    records.into_iter().map(|(_, record)| record).collect()
 }
 
 pub(super) fn record(record: &Record) -> String {

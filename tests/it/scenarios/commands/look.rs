@@ -1,7 +1,8 @@
 //! What is looked at.
 
 use towpath::git::memory::{Call, MemoryRemote};
-use towpath::plan::{Decision, Plan, UnitPlan};
+use towpath::model::record::{history, summary};
+use towpath::plan::{Decision, Plan, UnitPlan, fate};
 
 use super::super::{forge, show};
 use super::Teller;
@@ -67,6 +68,27 @@ impl Teller {
                     }
                 }
                 output
+            }
+            ["fate", environment, application, release] => {
+                let (environment, application) = (environment.parse(), application.parse());
+                let reconciler = &self.site.towpaths[0].reconciler;
+                let application = application.unwrap();
+                let world = reconciler.world(&application, self.site.now).unwrap();
+                let mut pipelines = self.site.pipelines.iter();
+                let pipeline = pipelines.find(|it| it.application.name == application);
+                let (pipeline, environment) = (pipeline.unwrap(), environment.unwrap());
+                let fate = fate(pipeline, &world, &environment, release, self.site.now);
+                format!("  {fate}\n")
+            }
+            ["history", environment] => {
+                let name = environment.parse().unwrap();
+                let records = show::records(self.site.remote(environment), &name).await;
+                let happenings = history(records);
+                let summary = summary(&happenings);
+                let lines = happenings
+                    .iter()
+                    .map(|it| format!("  {}\n", show::happening(it)));
+                lines.chain([format!("  {summary:?}\n")]).collect()
             }
             ["left-behind"] => {
                 let towpath = self.site.towpaths.last().unwrap();

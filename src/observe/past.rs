@@ -1,0 +1,30 @@
+//! Everything that the records of an environment say, for people who ask what happened. No decision reads it.
+
+use super::InfraSource;
+use crate::git::notes;
+use crate::model::record::Record;
+use crate::model::{CommitId, EnvironmentName};
+use crate::plan::Reason;
+
+impl InfraSource {
+    /// Every record of an environment as of the last look, in the order in which they were stated.
+    ///
+    /// # Errors
+    /// Why they cannot be read or are not believed, in one sentence.
+    pub fn records(&self, environment: &EnvironmentName) -> Result<Vec<Record>, String> {
+        let observed = self.source.observed();
+        let unreadable = |it: &crate::plan::Unreadable| Reason::Unreadable(it.clone()).to_string();
+        let snapshot = observed.read().map_err(unreadable)?;
+        let Some(seen) = snapshot.environments.get(environment) else {
+            return Ok(Vec::new());
+        };
+        seen.standing.as_ref().map_err(Clone::clone)?;
+        let Some(head) = snapshot.refs.get(&notes::records_ref(environment)) else {
+            return Ok(Vec::new());
+        };
+        let repository = self.reader.repository();
+        let commit = repository.commit(CommitId(head.id));
+        let tree = commit.map_err(|error| error.to_string())?.tree;
+        notes::read_all(repository, tree).map_err(|error| error.to_string())
+    }
+}

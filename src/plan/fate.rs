@@ -1,0 +1,114 @@
+//! What became of one release in one environment, for people and CI who wait for it.
+
+use std::fmt;
+
+use jiff::Timestamp;
+
+use super::next::Upstream;
+use super::{Unit, World};
+use crate::model::record::{UnitRecords, Verdict};
+use crate::model::{EnvironmentName, Pipeline, Release, parse_version};
+
+/// What became of a release.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fate {
+    /// It did not come there yet, or nobody knows it.
+    Awaited,
+    /// It stands on the proposal branch.
+    Proposed,
+    /// It is there and not judged yet.
+    RollingOut,
+    /// It is healthy there, and not yet for as long as those ask that follow.
+    Soaking,
+    /// It is proven there.
+    Proven,
+    /// It failed there, lost its health while it soaked, or was declined or taken back.
+    Failed(String),
+    /// A newer one came there before it.
+    PassedOver(String),
+    /// The records cannot be read.
+    Unknown(String),
+}
+
+impl fmt::Display for Fate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Awaited => f.write_str("it did not come yet"),
+            Self::Proposed => f.write_str("it is proposed"),
+            Self::RollingOut => f.write_str("it rolls out"),
+            Self::Soaking => f.write_str("it is healthy, and soaks"),
+            Self::Proven => f.write_str("it is proven"),
+            Self::Failed(why) => write!(f, "it failed: {why}"),
+            Self::PassedOver(by) => write!(f, "{by} came before it"),
+            Self::Unknown(why) => f.write_str(why),
+        }
+    }
+}
+
+/// What became of the release of that name, or whose digests begin so, in an environment. The longest soak of those
+/// that follow counts; where nobody follows, the healthy verdict.
+pub fn fate(
+    pipeline: &Pipeline,
+    world: &World,
+    environment: &EnvironmentName,
+    named: &str,
+    now: Timestamp,
+) -> Fate {
+    let (Some(there), Some(view)) = (
+        pipeline.environment(environment),
+        world.units.get(environment),
+    ) else {
+        return Fate::Awaited;
+    };
+    let unit = Unit {
+        pipeline,
+        environment: there,
+        world,
+        view,
+        now,
+    };
+    let upstream = match Upstream::read(&unit, environment) {
+        Ok(upstream) => upstream,
+        Err(waiting) => return Fate::Unknown(waiting.reason.to_string()),
+    };
+    let records = upstream.records;
+    let is_it = |release: &Release| release.is_named(named);
+    if let Some(run) = records.runs.iter().rev().find(|run| is_it(&run.release)) {
+        let followers = pipeline.followers(environment);
+        let soak = followers.map(|(_, soak)| soak).max().unwrap_or_default();
+        return match &run.spoiled {
+            Some(why) => Fate::Failed(why.clone()),
+            None if upstream.failed_since(run) => Fate::Failed("it failed later".to_owned()),
+            None if upstream.is_proven(run, soak, now) => Fate::Proven,
+            None => Fate::Soaking,
+        };
+    }
+    stopped(records, named).unwrap_or(Fate::Awaited)
+}
+
+fn stopped(records: &UnitRecords, named: &str) -> Option<Fate> {
+    let is_it = |release: &Release| release.is_named(named);
+    let running = records.deployment.as_ref();
+    let running = running.filter(|it| it.release.as_ref().is_some_and(is_it));
+    if let Some(deployment) = running {
+        return Some(match deployment.verdict.as_ref().map(|it| &it.verdict) {
+            Some(Verdict::Failed { reason, .. }) => Fate::Failed(reason.clone()),
+            Some(Verdict::Superseded) => Fate::PassedOver("a newer deployment".to_owned()),
+            Some(Verdict::Healthy { .. }) | None => Fate::RollingOut,
+        });
+    }
+    if let Some(failure) = records.failures.iter().find(|it| is_it(&it.release)) {
+        return Some(Fate::Failed(failure.reason.clone()));
+    }
+    if records.declined.iter().any(|it| is_it(&it.release)) {
+        return Some(Fate::Failed("it was declined".to_owned()));
+    }
+    let proposed = records.proposal.as_ref();
+    if proposed.is_some_and(|it| is_it(&it.release)) {
+        return Some(Fate::Proposed);
+    }
+    // What never came and is older than what runs does not come any more.
+    let (version, running) = (parse_version(named)?, records.running()?);
+    let newer = running.rank.version.as_ref()? > &version;
+    newer.then(|| Fate::PassedOver(running.to_string()))
+}
