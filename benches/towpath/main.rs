@@ -60,9 +60,9 @@ fn main() -> Result<()> {
         if is_wanted("process") {
             process::measure(&sizes).await?;
         }
-        let halves = ["kube", "thousand"].map(is_wanted);
-        if halves.contains(&true) {
-            kube::measure(halves).await?;
+        let parts = ["kube", "thousand", "merged"].map(is_wanted);
+        if parts.contains(&true) {
+            kube::measure(parts).await?;
         }
         Ok(())
     })

@@ -1,6 +1,7 @@
 //! From the registry's 201 to the commit's post-receive hook, with nothing of Towpath's own outside
-//! of `towpath run`: Debian's `docker-registry` sends the notifications, `lighttpd` serves the
-//! repository through `git http-backend`, all on one machine and one clock.
+//! of `towpath run`: Debian's `docker-registry` sends the notifications, with the secret that it shares with
+//! Towpath, `lighttpd` serves the repository through `git http-backend`, all on one machine and one clock. In
+//! a repository of few files, and of many.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -17,13 +18,15 @@ use towpath::git::Signature;
 use towpath::http::{self, HttpSettings};
 use towpath::model::Digest;
 
-use crate::fixture::{applications, directory, environment, run};
+use crate::fixture::{applications, environment, run};
 use crate::process::{towpath, write};
+use crate::scale::directories;
 use crate::table::{self, Samples, milliseconds};
 
 const TIMES: usize = 100;
 const WARM_UP: usize = 10;
 const DEADLINE: Duration = Duration::from_secs(30);
+const SECRET: &str = "known-to-both";
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 
 /// Writes the time in microseconds behind each new head of `master`; a shell built-in, so that no
@@ -49,25 +52,30 @@ pub(crate) async fn measure() -> Result<()> {
             return Ok(());
         }
     }
-    let site = Site::start().await?;
-    let mut samples = Samples::default();
-    for number in 1..=WARM_UP + TIMES {
-        let took = site.release(number).await?;
-        if number > WARM_UP {
-            samples.add(took);
+    let mut rows = Vec::new();
+    for files in [100, 20_000] {
+        let site = Site::start(files).await?;
+        let mut samples = Samples::default();
+        for number in 1..=WARM_UP + TIMES {
+            let took = site.release(number).await?;
+            if number > WARM_UP {
+                samples.add(took);
+            }
+            site.rest().await?;
         }
-        site.rest().await?;
-    }
-    table::print(
-        "Registry's 201 → post-receive of the commit: docker-registry, lighttpd and git outside",
-        &["n", "p50, ms", "p95, ms", "max, ms", "min, ms"],
-        vec![vec![
+        rows.push(vec![
+            format!("{files} files"),
             samples.len().to_string(),
             milliseconds(samples.median()),
             milliseconds(samples.quantile(0.95)),
             milliseconds(samples.quantile(1.0)),
             milliseconds(samples.quantile(0.0)),
-        ]],
+        ]);
+    }
+    table::print(
+        "Registry's 201 → post-receive of the commit: docker-registry, lighttpd and git outside",
+        &["", "n", "p50, ms", "p95, ms", "max, ms", "min, ms"],
+        rows,
     );
     Ok(())
 }
@@ -80,7 +88,7 @@ struct Site {
 }
 
 impl Site {
-    async fn start() -> Result<Self> {
+    async fn start(files: usize) -> Result<Self> {
         let folder = TempDir::with_prefix("towpath-outside-")?;
         let here = folder.path();
         let [registry, git, hooks] = [free_port()?, free_port()?, free_port()?];
@@ -113,11 +121,7 @@ impl Site {
             email: "ada@example.com".to_owned(),
             time: clock::now(),
         };
-        let files = directory(
-            "kubernetes",
-            "shop",
-            &format!("{image}:main-0000000@{digest}"),
-        );
+        let files = directories(files)(&format!("{image}:main-0000000@{digest}"));
         commit_first(&repository, files, "first", &by).await?;
         run(&repository, "git", &["config", "http.receivepack", "true"]).await?;
         let url = format!("http://127.0.0.1:{git}/staging.git");
@@ -129,18 +133,19 @@ impl Site {
             environment(
                 "staging",
                 &url,
-                "kubernetes",
+                "kubernetes/{application}",
                 "follow: { branches: ['*', '!master'] }",
             ),
             applications([("shop".to_owned(), image)], &["staging"]),
             (
                 "towpath.yaml".to_owned(),
                 format!(
-                    "listen: 127.0.0.1:{hooks}\nwebhooks: {{ registry: {{ unauthenticated: true }} }}\n"
+                    "listen: 127.0.0.1:{hooks}\nwebhooks: {{ registry: {{ secrets: [{{ file: ../secret }}] }} }}\n"
                 ),
             ),
         ];
         write(&configuration, &files)?;
+        std::fs::write(here.join("secret"), SECRET)?;
         site._servers.push(towpath(
             &here,
             &configuration,
@@ -303,6 +308,7 @@ notifications:
   endpoints:
     - name: towpath
       url: http://127.0.0.1:{hooks}/hooks/registry
+      headers: {{ Authorization: ['Bearer {SECRET}'] }}
       timeout: 1s
       threshold: 5
       backoff: 100ms

@@ -100,10 +100,10 @@ pub(crate) async fn measure() -> Result<()> {
     Ok(())
 }
 
-type Files = Vec<(String, Vec<u8>)>;
+pub(crate) type Files = Vec<(String, Vec<u8>)>;
 
 /// A directory of four files per application; the one that is edited is in the middle.
-fn directories(files: usize) -> impl Fn(&str) -> Files {
+pub(crate) fn directories(files: usize) -> impl Fn(&str) -> Files {
     move |image| {
         let mut made = directory("kubernetes/shop", "shop", image);
         for index in 0..files / FILES_EACH - 1 {

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use gix::ObjectId;
 use jiff::Timestamp;
 
 use super::text::{self, Text};
@@ -60,6 +61,8 @@ struct State {
     strict: bool,
     mood: Mood,
     faults: Vec<Strike>,
+    /// The refs that open requests were last brought in line with.
+    followed: BTreeMap<String, ObjectId>,
     moved: i64,
     reads: usize,
     writes: usize,
@@ -137,6 +140,10 @@ impl SimulatedForge {
 
     /// Open requests follow their branches.
     fn follow(&self, state: &mut State) {
+        let held = self.remote.held();
+        if held == state.followed {
+            return;
+        }
         let person = self.remote.person("the forge");
         let mut moved = state.moved;
         for kept in state.requests.iter_mut().filter(|it| it.is_open()) {
@@ -160,6 +167,7 @@ impl SimulatedForge {
             }
         }
         state.moved = moved;
+        state.followed = held;
     }
 
     fn is_behind(&self, kept: &Kept) -> bool {

@@ -7,8 +7,8 @@ use std::sync::{Arc, PoisonError};
 use jiff::Timestamp;
 
 use super::{History, Observatory};
-use crate::model::catalogue::{Catalogue, Tags, TagsSeen};
-use crate::model::{CommitId, Pipeline};
+use crate::model::catalogue::{Catalogue, TagSeen, Tags, TagsSeen, commit_of};
+use crate::model::{CommitId, ImageSource, Pipeline};
 use crate::plan::Observed;
 
 /// A catalogue and what it was made from.
@@ -99,10 +99,7 @@ fn assemble(pipeline: &Pipeline, tags: &[Arc<Tags>], history: Option<&History>) 
         let mut named: BTreeMap<String, CommitId> = BTreeMap::new();
         for (image, tags) in sources.iter().zip(tags) {
             for (tag, build) in tags.iter() {
-                let Some(name) = crate::model::catalogue::commit_of(image, tag, build) else {
-                    continue;
-                };
-                let Some(commit) = history.find(&name) else {
+                let Some((name, commit)) = built_from(image, tag, build, history) else {
                     continue;
                 };
                 let built = dated(build.built, history, commit);
@@ -111,6 +108,7 @@ fn assemble(pipeline: &Pipeline, tags: &[Arc<Tags>], history: Option<&History>) 
                     .and_then(|it| it.get_mut(tag))
                 {
                     build.built = built;
+                    build.revision = Some(name.clone());
                 }
                 let oldest = commits.entry(commit).or_insert(built);
                 *oldest = built.min(*oldest);
@@ -126,6 +124,23 @@ fn assemble(pipeline: &Pipeline, tags: &[Arc<Tags>], history: Option<&History>) 
     Catalogue::assemble(sources, &seen, &bounds)
 }
 
+/// The commit that an image was built from, and its name: as the image or its tag says, or else as the tag
+/// of the same name in the source repository does.
+fn built_from(
+    image: &ImageSource,
+    tag: &str,
+    build: &TagSeen,
+    history: &History,
+) -> Option<(String, CommitId)> {
+    if let Some(name) = commit_of(image, tag, build) {
+        let commit = history.find(&name)?;
+        return Some((name, commit));
+    }
+    let parts = image.release_tag.as_ref()?.matches(tag)?;
+    let commit = history.tagged(&parts.tag?)?;
+    Some((commit.to_string(), commit))
+}
+
 /// An image without a date of its own has its commit's.
 fn dated(built: Timestamp, history: &History, commit: CommitId) -> Timestamp {
     match built == Timestamp::UNIX_EPOCH {
@@ -133,3 +148,6 @@ fn dated(built: Timestamp, history: &History, commit: CommitId) -> Timestamp {
         false => built,
     }
 }
+
+#[cfg(test)]
+mod tests;

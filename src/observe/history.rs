@@ -1,4 +1,5 @@
-//! What an application's source repository says of its releases: which commit descends from which.
+//! What an application's source repository says of its releases: which commit descends from which, and
+//! which one a tag names.
 //!
 //! Commits only, where the server can filter. A release built from a commit ranks below every
 //! release of a descendant, whenever it was built.
@@ -12,10 +13,11 @@ use super::source::Failed;
 use crate::git::{Commit, GitError, Reach, Repository};
 use crate::model::CommitId;
 
-/// A source repository's commits.
+/// A source repository's commits, and which of them are tagged.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct History {
     commits: BTreeMap<CommitId, Node>,
+    tags: BTreeMap<String, CommitId>,
 }
 
 /// The commits that one commit has behind it and another has not.
@@ -48,6 +50,11 @@ impl History {
             .take_while(|commit| commit.to_string().starts_with(id));
         let first = found.next();
         first.filter(|_| found.next().is_none())
+    }
+
+    /// The commit that a tag of the repository points to.
+    pub fn tagged(&self, tag: &str) -> Option<CommitId> {
+        self.tags.get(tag).copied()
     }
 
     /// When a commit was made.
@@ -203,19 +210,25 @@ impl HistoryReader {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
+        let tagged = refs.iter().filter_map(|(name, shown)| {
+            let tag = name.strip_prefix("refs/tags/")?;
+            Some((tag.to_owned(), shown.commit()))
+        });
+        let tags: BTreeMap<String, CommitId> = tagged.collect();
         let unknown: Vec<_> = tips
             .iter()
             .filter(|tip| !known.commits.contains_key(tip))
             .collect();
-        if unknown.is_empty() {
+        if unknown.is_empty() && tags == known.tags {
             return Ok(known);
         }
-        let wants: Vec<_> = unknown.iter().map(|tip| tip.0).collect();
-        self.repository
-            .fetch(&wants, Reach::Commits)
-            .await
-            .map_err(failed)?;
+        if !unknown.is_empty() {
+            let wants: Vec<_> = unknown.iter().map(|tip| tip.0).collect();
+            let fetched = self.repository.fetch(&wants, Reach::Commits);
+            fetched.await.map_err(failed)?;
+        }
         let mut history = History::clone(&known);
+        history.tags = tags;
         let mut open: Vec<CommitId> = unknown.into_iter().copied().collect();
         while let Some(id) = open.pop() {
             // A tag of something else than a commit builds nothing.

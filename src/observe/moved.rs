@@ -18,11 +18,16 @@ impl InfraSource {
 }
 
 impl HistorySource {
-    /// Whether a ref that now holds this would be news: commits that are known are not, nor is that a
-    /// ref is gone.
-    pub fn would_be_news(&self, after: Option<CommitId>) -> bool {
+    /// Whether a ref that now holds this would be news: a branch's commit that is known is not, nor is
+    /// that a ref is gone.
+    pub fn would_be_news(&self, reference: &str, after: Option<CommitId>) -> bool {
         let Some(after) = after else { return false };
-        let known = self.reader.known();
-        known.is_none_or(|known| known.time(after).is_none())
+        let Some(known) = self.reader.known() else {
+            return true;
+        };
+        match reference.strip_prefix("refs/tags/") {
+            Some(tag) => known.tagged(tag) != Some(after),
+            None => known.time(after).is_none(),
+        }
     }
 }

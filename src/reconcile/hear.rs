@@ -46,7 +46,7 @@ impl Reconciler {
         }
         if let Some(history) = history {
             known = true;
-            if moved.is_none_or(|(_, after)| history.would_be_news(after)) {
+            if moved.is_none_or(|(name, after)| history.would_be_news(name, after)) {
                 history.source.mark_stale();
                 news = true;
             }

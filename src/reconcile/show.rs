@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::words::PATIENCE;
 use super::{Reconciler, Towed};
 use crate::forge::{Deployed, ForgeError, PROVEN, Progress, Status};
 use crate::model::record::{Cause, Deployment, Verdict};
 use crate::model::{
-    CommitId, Environment, EnvironmentName, Gate, KeepTags, Pipeline, RepositoryUrl, Scheme,
+    CommitId, Environment, EnvironmentName, Follow, Gate, KeepTags, Pipeline, Release,
+    RepositoryUrl, Scheme,
 };
 use crate::plan::{Plan, Proof, Request, UnitView, World, proof};
 use crate::shown::on_one_line;
@@ -52,10 +54,10 @@ impl Reconciler {
                 continue;
             };
             let shows = self
-                .words(&towed.pipeline, environment, world, view, plan)
+                .words(&towed.pipeline, environment, world, view, plan, now)
                 .into_iter()
                 .chain(self.proven(&towed.pipeline, environment, world, view, now))
-                .chain(self.deployment(&towed.pipeline, environment, view));
+                .chain(self.deployment(&towed.pipeline, environment, world, view));
             let memory = towed.memory();
             let known = memory.shown.get(name);
             let news = shows.filter(|show| known.is_none_or(|known| !known.contains(show)));
@@ -79,10 +81,14 @@ impl Reconciler {
         world: &World,
         view: &UnitView,
         plan: &Plan,
+        now: Timestamp,
     ) -> Option<Show> {
         let request = open_request(environment, view)?;
         let mut units = plan.units.iter();
         let unit = units.find(|unit| unit.environment == environment.name);
+        if !self.may_be_said(pipeline, environment, world, unit, now) {
+            return None;
+        }
         let facts = self
             .known(pipeline, environment, world, unit)?
             .facts(environment);
@@ -101,6 +107,9 @@ impl Reconciler {
         let request = open_request(environment, view)?;
         let url = &environment.repository;
         self.forges.get(url)?;
+        if is_silent_for_now(environment, world, now) {
+            return None;
+        }
         let (progress, description) = match proof(pipeline, world, &environment.name, now)? {
             Proof::Proven(why) => (Progress::Success, why),
             Proof::Open(why) => (Progress::Pending, why),
@@ -122,6 +131,7 @@ impl Reconciler {
         &self,
         pipeline: &Pipeline,
         environment: &Environment,
+        world: &World,
         view: &UnitView,
     ) -> Vec<Show> {
         let mut shows = Vec::new();
@@ -149,9 +159,10 @@ impl Reconciler {
         let source = pipeline.application.source.as_ref();
         let source = source.filter(|source| self.forges.contains_key(&source.url));
         let release = deployment.release.as_ref();
-        if let (Some(source), Some(commit)) = (source, release.and_then(|it| it.commit.as_ref())) {
+        if let (Some(source), Some(commit)) = (source, release.and_then(|it| commit_of(it, world)))
+        {
             let deployed = Deployed {
-                commit: commit.clone(),
+                commit,
                 environment: environment.name.to_string(),
                 progress,
                 description,
@@ -253,6 +264,9 @@ impl Reconciler {
         let plan = crate::plan::plan(pipeline, &world, now);
         let mut units = plan.units.iter();
         let unit = units.find(|unit| unit.environment == environment.name);
+        if !self.may_be_said(pipeline, environment, &world, unit, now) {
+            return Ok(true);
+        }
         let content = self.content(pipeline, environment, &world, unit, now).await;
         let Some(content) = content else {
             return Ok(true);
@@ -317,6 +331,28 @@ impl Show {
 fn open_request<'a>(environment: &Environment, view: &'a UnitView) -> Option<&'a Request> {
     let request = view.request.read().ok()?.as_ref();
     request.filter(|request| environment.gate == Gate::PullRequest && request.is_open())
+}
+
+/// Whether an environment that this one follows could not be read for a moment.
+fn is_silent_for_now(environment: &Environment, world: &World, now: Timestamp) -> bool {
+    let Follow::Environments { all, .. } = &environment.follow else {
+        return false;
+    };
+    let silent = all
+        .iter()
+        .filter_map(|name| world.units.get(name)?.infra.read().err());
+    let mut since = silent.map(|unreadable| now.duration_since(unreadable.since));
+    since.any(|since| since < PATIENCE)
+}
+
+/// The commit that a release was built from: as recorded, or as was learned since, where its tag was seen
+/// in the source repository later than its image.
+fn commit_of(release: &Release, world: &World) -> Option<String> {
+    let learned = || {
+        let catalogue = world.catalogue.read().ok()?;
+        catalogue.find(&release.digests())?.commit.clone()
+    };
+    release.commit.clone().or_else(learned)
 }
 
 fn standing(deployment: &Deployment) -> (Progress, String) {

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::Reconciler;
 use crate::cluster::{Preview, UnitScope};
@@ -14,9 +14,13 @@ use crate::model::{
     CommitId, Digest, Environment, EnvironmentName, Follow, KeepTags, Pipeline, Release,
     RequestDiff,
 };
-use crate::plan::{Infra, Reason, UnitPlan, World};
+use crate::plan::{Decision, Infra, Observed, Reason, UnitPlan, World};
 use crate::present::request::{self, About, BLOCK_MAX, Built, Commits, Outcome, Proven, Runs};
 use crate::registry::ImageConfig;
+
+/// For so long, what is shown stays as it is while something that it rests on cannot be read: a look that
+/// fails once is no news, and a process that starts has read nothing yet.
+pub(super) const PATIENCE: SignedDuration = SignedDuration::from_mins(1);
 
 /// How many source commits are told, the newest.
 const COMMITS: usize = 20;
@@ -92,6 +96,39 @@ fn content(about: &About, environment: &Environment, facts: Digest) -> Option<Co
 }
 
 impl Reconciler {
+    /// Whether a request may say something else now: as long as something that it rests on does not answer,
+    /// it goes on saying what it said. Of the source repository, which it can do without, not for long.
+    pub(super) fn may_be_said(
+        &self,
+        pipeline: &Pipeline,
+        environment: &Environment,
+        world: &World,
+        unit: Option<&UnitPlan>,
+        now: Timestamp,
+    ) -> bool {
+        let is_read = |name: &EnvironmentName| {
+            let infra = world.units.get(name).map(|view| view.infra.read());
+            infra.is_some_and(|infra| infra.is_ok_and(|infra| infra.records.is_ok()))
+        };
+        let upstream = match &environment.follow {
+            Follow::Environments { all, .. } => all.iter().all(is_read),
+            _ => true,
+        };
+        let source = pipeline.application.source.as_ref();
+        let source = source.and_then(|it| self.observatory.histories.get(&it.url));
+        let is_awaited = source.is_some_and(|source| match source.source.observed() {
+            Observed::Seen { .. } => false,
+            Observed::Unreadable(unreadable) => {
+                source.reader.known().is_none() && now.duration_since(unreadable.since) < PATIENCE
+            }
+        });
+        let is_planned = !matches!(
+            unit.map(|unit| &unit.decision),
+            Some(Decision::Waiting(waiting)) if matches!(waiting.reason, Reason::Unreadable(_))
+        );
+        upstream && !is_awaited && is_planned
+    }
+
     /// What the request of a unit is made from. Asks nobody.
     pub(super) fn known(
         &self,
@@ -226,7 +263,7 @@ fn notices(infra: &Infra, records: &UnitRecords, unit: Option<&UnitPlan>) -> Vec
         };
         notices.push(reason.to_string());
     }
-    if let Some(crate::plan::Decision::Waiting(waiting)) = unit.map(|unit| &unit.decision)
+    if let Some(Decision::Waiting(waiting)) = unit.map(|unit| &unit.decision)
         && let Reason::Gate {
             follows: Some(newer),
             ..

@@ -2,8 +2,10 @@
 # of them Towpath's own parts. Sourced with the path of towpath as first argument; works in a
 # temporary folder that goes away. With `kubernetes` as second argument each environment has a real
 # control plane (tests/testbed) instead of a simulated cluster; `clusters` names those that are started.
+# Where `hooks` is set, the registry tells that port of this machine what is pushed, with the secret in `secret`.
 set -euo pipefail
 clusters=${clusters:-staging qa production}
+hooks=${hooks:-}
 towpath=$(realpath "$1")
 testbed=$(realpath "$(dirname "$0")/../testbed")
 here=$(mktemp -d)
@@ -45,13 +47,27 @@ is() { # is WHAT EXPECTED ACTUAL
 }
 
 # A registry on a port that the system picks.
-port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
+port=$(free_port)
 cat > registry.yml <<YAML
 version: 0.1
 storage: { filesystem: { rootdirectory: $here/registry }, delete: { enabled: true } }
 http: { addr: "127.0.0.1:$port", secret: testbed }
 log: { level: error }
 YAML
+if [ -n "$hooks" ]; then
+  cat >> registry.yml <<YAML
+notifications:
+  endpoints:
+    - name: towpath
+      url: "http://127.0.0.1:$hooks/hooks/registry"
+      headers: { Authorization: ["Bearer $secret"] }
+      timeout: 1s
+      threshold: 3
+      backoff: 100ms
+      ignore: { actions: [pull], mediatypes: [application/octet-stream] }
+YAML
+fi
 docker-registry serve registry.yml >registry.log 2>&1 &
 registry_pid=$!
 for _ in $(seq 100); do curl -fs "http://127.0.0.1:$port/v2/" >/dev/null && break; sleep 0.1; done
@@ -61,7 +77,7 @@ push() { # push TAG CREATED: one tiny image whose content is its tag
   local layout=layout-$1
   mkdir -p "$layout/blobs/sha256" && printf '{"imageLayoutVersion":"1.0.0"}' > "$layout/oci-layout"
   blob() { local sum; sum=$(sha256sum "$1" | cut -d' ' -f1); cp "$1" "$layout/blobs/sha256/$sum"; echo "$sum"; }
-  mkdir "files-$1" && echo "$1" > "files-$1/version"
+  mkdir -p "files-$1" && echo "$1" > "files-$1/version"
   tar --sort=name --mtime=@0 --owner=0 --group=0 -C "files-$1" -cf layer.tar . && gzip -n -c layer.tar > layer.tgz
   local diff layer config manifest
   diff=$(sha256sum layer.tar | cut -d' ' -f1); layer=$(blob layer.tgz)
@@ -85,9 +101,14 @@ echo '{"default":[{"type":"insecureAcceptAnything"}]}' > policy.json
 make_infra() { # of images at $baseline
   for environment in staging qa production; do
     git init -q --bare -b master "$environment.git"
-    git clone -q "$environment.git" work 2>/dev/null
-    mkdir -p work/kubernetes/{deployments,services}
-    cat > work/kubernetes/deployments/shop.yaml <<YAML
+    manifests $environment "$environment.git"
+  done
+}
+
+manifests() { # manifests ENVIRONMENT WHERE_TO_PUSH: its first commit, with the image at $baseline
+  git clone -q "$2" work 2>/dev/null
+  mkdir -p work/kubernetes/{deployments,services}
+  cat > work/kubernetes/deployments/shop.yaml <<YAML
 # The shop. Towpath changes nothing here but the image.
 apiVersion: apps/v1
 kind: Deployment
@@ -100,17 +121,16 @@ spec:
     spec:
       containers:
         - name: shop
-          image: "$image:v1.3.0@$baseline"   # $environment
+          image: "$image:v1.3.0@$baseline"   # $1
 YAML
-    cat > work/kubernetes/services/shop.yaml <<YAML
+  cat > work/kubernetes/services/shop.yaml <<YAML
 apiVersion: v1
 kind: Service
 metadata: { name: shop }
 spec: { selector: { app: shop }, ports: [{ port: 80, targetPort: 8080 }] }
 YAML
-    git -C work add . && git -C work commit -qm "the shop in $environment" && git -C work push -q origin HEAD:master
-    rm -rf work
-  done
+  git -C work add . && git -C work commit -qm "the shop in $1" && git -C work push -q origin HEAD:master
+  rm -rf work
 }
 
 write_environment() { # write_environment NAME FOLLOW GATE FAIL
@@ -150,11 +170,12 @@ tags() { git --git-dir="$1.git" for-each-ref --format='%(refname:short) %(conten
 
 
 # What a plane itself says, asked with curl.
-ask() { # ask ENVIRONMENT PATH
+ask() { # ask ENVIRONMENT PATH [CURL_ARGUMENT...]
   local server; server=$(sed -n 's/.*server: //p' "$planes/$1.kubeconfig")
-  curl -fsk --max-time 10 -H 'Authorization: Bearer admin-token' "$server$2"
+  curl -fsk --max-time 10 -H 'Authorization: Bearer admin-token' "$server$2" "${@:3}"
 }
-deployed() { ask "$1" /apis/apps/v1/namespaces/default/deployments/shop | jq -r "$2"; }
+namespace=default
+deployed() { ask "$1" "/apis/apps/v1/namespaces/$namespace/deployments/shop" | jq -r "$2"; }
 writes() { # writes ENVIRONMENT: the mutating calls of towpath so far, dry runs included
   jq -r 'select(.user.username == "admin" and (.verb | IN("create", "update", "patch", "delete", "deletecollection"))) | .auditID' "$planes/$1.audit.log" | wc -l
 }

@@ -23,12 +23,10 @@ use pods::Rule;
 /// How often a file of rules is looked at, and whether somebody still waits for us.
 const LOOK: Duration = Duration::from_millis(100);
 
-#[tokio::main]
-async fn main() -> anyhow::Result<()> {
+pub(super) async fn run(mut arguments: impl Iterator<Item = String>) -> anyhow::Result<()> {
     let parent = std::os::unix::process::parent_id();
     let mut interrupted = signal(SignalKind::interrupt())?;
     let mut terminated = signal(SignalKind::terminate())?;
-    let mut arguments = std::env::args().skip(1);
     let directory = PathBuf::from(arguments.next().context("usage: up DIR NAME...")?);
     let names: Vec<String> = arguments.collect();
     ensure!(!names.is_empty(), "usage: up DIR NAME...");

@@ -3,6 +3,7 @@
 
 mod apply;
 mod audit;
+mod merged;
 #[path = "../../../tests/it/kube/plane.rs"]
 mod plane;
 #[path = "../../../tests/it/kube/pods.rs"]
@@ -17,17 +18,20 @@ use anyhow::Result;
 /// The variable that names the binary which `tests/testbed/build` makes.
 const BINARY: &str = "TOWPATH_TESTBED_KUBE";
 
-/// `apply` and `thousand` are the two halves.
-pub(crate) async fn measure(halves: [bool; 2]) -> Result<()> {
+/// `apply`, `thousand` and `merged` are the parts.
+pub(crate) async fn measure(parts: [bool; 3]) -> Result<()> {
     let Some(binary) = std::env::var_os(BINARY).map(PathBuf::from) else {
         println!("\nNot measured: what Kubernetes takes needs {BINARY}=$(tests/testbed/build).");
         return Ok(());
     };
-    if halves[0] {
+    if parts[0] {
         apply::measure(&binary).await?;
     }
-    if halves[1] {
+    if parts[1] {
         thousand::measure(&binary).await?;
+    }
+    if parts[2] {
+        merged::measure(&binary).await?;
     }
     Ok(())
 }

@@ -273,7 +273,8 @@ pub(super) fn resource(object: &Value) -> ApiResource {
     ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, text("kind")))
 }
 
-async fn create(api: &Api<DynamicObject>, object: &Value) -> Result<()> {
+/// Makes an object.
+pub(super) async fn create(api: &Api<DynamicObject>, object: &Value) -> Result<()> {
     let object: DynamicObject = serde_json::from_value(object.clone())?;
     api.create(&PostParams::default(), &object).await?;
     Ok(())

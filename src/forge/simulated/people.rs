@@ -154,6 +154,8 @@ impl SimulatedForge {
             change(kept);
             kept.changed = moved;
         }
+        // What is open again is brought in line with its branch.
+        state.followed.clear();
     }
 }
 

@@ -119,6 +119,11 @@ impl MemoryRemote {
             .collect()
     }
 
+    /// What its refs hold, to tell whether anything moved.
+    pub(crate) fn held(&self) -> BTreeMap<String, ObjectId> {
+        locked(&self.state).refs.clone()
+    }
+
     /// Someone who works on it besides Towpath.
     pub fn person(&self, name: &str) -> Person {
         Person::new(self.clone(), name)

@@ -19,6 +19,8 @@ use super::site::Site;
 use super::story::Command;
 use super::{cluster, ending, forge};
 
+pub(super) use time::manifest;
+
 /// See the module.
 pub(super) struct Teller {
     pub(super) site: Site,

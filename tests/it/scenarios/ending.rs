@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use towpath::forge::simulated::SimulatedForge;
+use towpath::git::memory::{Call, Strike};
 use towpath::model::record::Statement;
 
 use super::show;
@@ -14,24 +16,39 @@ pub(super) async fn check(site: &mut Site) {
     assert!(round.steps.is_empty(), "one more round: {:?}", round.steps);
     assert_eq!(before, site.writes(), "one more round writes");
 
-    let refs = |site: &Site| {
-        let refs = site.remotes.values().map(|remote| remote.refs());
-        let applied: u64 = site.clusters.values().map(|cluster| cluster.writes()).sum();
-        (refs.collect::<Vec<_>>(), applied)
-    };
-    let before = refs(site);
-    site.restart();
-    for _ in 0..3 {
-        site.round().await;
-    }
-    let after = refs(site);
-    assert_eq!(before.0, after.0, "a process that starts anew moves refs");
-    assert_eq!(before.1, after.1, "a process that starts anew applies");
+    starts_anew(site, "a process that starts anew").await;
     for pipeline in site.pipelines.clone() {
         for environment in &pipeline.environments {
             ledger(site, &environment.name).await;
         }
     }
+    if site.forges.is_empty() {
+        return;
+    }
+    for url in site.remotes.keys().cloned().collect::<Vec<_>>() {
+        let remote = &site.remotes[&url];
+        remote.fail_next(Call::Advertise, Strike::Before, remote.cut());
+        starts_anew(site, &format!("one that cannot read {url} at first")).await;
+    }
+}
+
+/// It finds everything as it is to be.
+async fn starts_anew(site: &mut Site, who: &str) {
+    let made = |site: &Site| {
+        let refs = site.remotes.values().map(|remote| remote.refs());
+        let applied: u64 = site.clusters.values().map(|cluster| cluster.writes()).sum();
+        let told: usize = site.forges.values().map(SimulatedForge::writes).sum();
+        (refs.collect::<Vec<_>>(), applied, told)
+    };
+    let before = made(site);
+    site.restart();
+    for _ in 0..3 {
+        site.round().await;
+    }
+    let after = made(site);
+    assert_eq!(before.0, after.0, "{who} moves refs");
+    assert_eq!(before.1, after.1, "{who} applies");
+    assert_eq!(before.2, after.2, "{who} tells the forge what it knows");
 }
 
 /// One commit per number, one verdict per deployment, one branch per proposal.

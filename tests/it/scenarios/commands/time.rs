@@ -158,7 +158,7 @@ impl Teller {
 }
 
 /// A Deployment with these images, and a Service.
-pub(super) fn manifest(name: &str, images: &[String]) -> String {
+pub(in super::super) fn manifest(name: &str, images: &[String]) -> String {
     let containers: String = images
         .iter()
         .enumerate()
