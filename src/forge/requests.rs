@@ -82,6 +82,23 @@ impl Requests {
         self.newest.is_empty()
     }
 
+    /// Those that may be merged at any moment, by number: with the branch that they go to.
+    pub fn armed(&self) -> BTreeMap<u64, String> {
+        let known = self.newest.iter();
+        let armed = known.filter(|(_, it)| it.request.is_open() && it.request.armed.is_some());
+        armed
+            .filter_map(|((_, base), it)| Some((it.request.number?, base.clone())))
+            .collect()
+    }
+
+    /// Takes in which of them have to stand on the heads of their bases first.
+    pub fn set_behind(&mut self, behind: &BTreeSet<u64>) {
+        for known in self.newest.values_mut() {
+            let number = known.request.number;
+            known.request.behind = number.is_some_and(|number| behind.contains(&number));
+        }
+    }
+
     /// The open requests of others.
     pub fn others(&self) -> impl Iterator<Item = &Other> {
         self.others.values()
@@ -147,6 +164,7 @@ mod tests {
                 state,
                 head: "1111111111111111111111111111111111111111".parse().unwrap(),
                 armed: None,
+                behind: false,
                 says: None,
                 labels: BTreeSet::new(),
                 since: at,

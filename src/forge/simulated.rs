@@ -57,6 +57,8 @@ struct State {
     hooks: Vec<Hook>,
     /// Nothing: everybody sees it.
     visibility: Option<Visibility>,
+    /// Whether a request must stand on its base's head to be merged.
+    strict: bool,
     mood: Mood,
     faults: Vec<Strike>,
     /// The refs that open requests were last brought in line with.
@@ -103,6 +105,11 @@ impl SimulatedForge {
     /// Who may read it from now on. In the beginning everybody.
     pub fn show_to(&self, visibility: Visibility) {
         self.state().visibility = Some(visibility);
+    }
+
+    /// Whether a request must stand on its base's head to be merged.
+    pub fn set_strict(&self, strict: bool) {
+        self.state().strict = strict;
     }
 
     /// Has the next write break off before it takes effect, or after.
@@ -161,6 +168,12 @@ impl SimulatedForge {
         }
         state.moved = moved;
         state.followed = held;
+    }
+
+    fn is_behind(&self, kept: &Kept) -> bool {
+        let person = self.remote.person("the forge");
+        let base = person.head(&kept.base);
+        base.is_some_and(|base| !person.has(&kept.head, base))
     }
 
     fn read(&self) -> Result<MutexGuard<'_, State>, ForgeError> {
@@ -274,6 +287,7 @@ impl Kept {
             state: self.state,
             head: self.commit,
             armed: self.armed().filter(|_| self.is_open()),
+            behind: false,
             says: text::says(&self.text.body),
             labels: self.labels.clone(),
             since: now,
@@ -325,6 +339,14 @@ impl ReadForge for SimulatedForge {
                 false => requests.take_other(kept.number, kept.other()),
             }
         }
+        let armed = requests.armed();
+        let armed = state
+            .requests
+            .iter()
+            .filter(|it| armed.contains_key(&it.number));
+        let behind = armed.filter(|it| state.strict && self.is_behind(it));
+        let first = behind.map(|it| it.number).min();
+        requests.set_behind(&first.into_iter().collect());
         Ok(requests)
     }
 

@@ -155,6 +155,21 @@ pub(super) fn armed(
     }))
 }
 
+/// Whether the proposal is to be made anew on the base's head, which has moved on, because the forge does not
+/// merge it otherwise. Only what may be merged at any moment is, and nothing that people put commits on.
+pub(super) fn is_behind(
+    ready: &Ready<'_>,
+    branch: &Proposal,
+    recorded: &Proposed,
+    request: Option<&Request>,
+) -> bool {
+    let request = request.filter(|it| it.is_open() && it.head == branch.head);
+    request.is_some_and(|it| it.behind)
+        && recorded.commit == branch.head
+        && !branch.by_people
+        && recorded.base != ready.infra.head
+}
+
 /// The proposal is as it should be: its request is opened, or a person is waited for.
 pub(super) fn ask(
     ready: &Ready<'_>,

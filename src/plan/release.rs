@@ -71,6 +71,7 @@ pub(super) fn propose(ready: &Ready<'_>, release: &Release) -> Walk<Waiting> {
         && recorded.release.is(&release.digests())
         && branch.asks_for(release)
         && !branch.conflicts
+        && !gate::is_behind(ready, branch, recorded, request.as_ref())
     {
         return gate::ask(ready, branch, recorded, request.as_ref());
     }

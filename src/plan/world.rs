@@ -204,6 +204,7 @@ impl Proposal {
             state: RequestState::Open,
             head: self.head,
             armed: None,
+            behind: false,
             says: None,
             labels: BTreeSet::new(),
             since,
@@ -234,6 +235,8 @@ pub struct Request {
     pub head: CommitId,
     /// Who or what may merge it at any moment, such as `approved by ann`; `None`: nobody said so.
     pub armed: Option<String>,
+    /// Whether the forge merges it only once it stands on its base's head, which has moved on.
+    pub behind: bool,
     /// What our part of its text was made from; `None`: we said nothing there, or a person changed it.
     pub says: Option<Digest>,
     /// Its labels.

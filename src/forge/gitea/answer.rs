@@ -190,6 +190,7 @@ impl Pull {
             state,
             head: self.head.sha.parse().ok()?,
             armed: armed.filter(|_| self.is_open()),
+            behind: false,
             says: text::says(&self.body),
             labels: labels.map(|label| label.name.clone()).collect(),
             since: now,

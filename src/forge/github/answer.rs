@@ -26,6 +26,8 @@ pub(super) struct Pull {
     pub(super) head: End,
     pub(super) base: End,
     pub(super) auto_merge: Option<AutoMerge>,
+    /// Told of one request alone, and once GitHub found out.
+    mergeable_state: Option<String>,
 }
 
 /// A [repository](https://docs.github.com/en/rest/repos/repos#get-a-repository).
@@ -133,6 +135,11 @@ impl Pull {
         self.state == "open"
     }
 
+    /// Whether protection demands that it stand on its base's head, which has moved on.
+    pub(super) fn is_behind(&self) -> bool {
+        self.is_open() && self.mergeable_state.as_deref() == Some("behind")
+    }
+
     pub(super) fn is_at(&self, commit: &str) -> bool {
         self.head.sha == commit
     }
@@ -174,6 +181,7 @@ impl Pull {
             state,
             head: self.head.sha.parse().ok()?,
             armed: armed.filter(|_| self.is_open()),
+            behind: false,
             says: self.body.as_deref().and_then(text::says),
             labels: self.labels.iter().map(|label| label.name.clone()).collect(),
             since: now,

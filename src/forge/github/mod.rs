@@ -13,6 +13,7 @@ mod shown;
 mod standing;
 mod write;
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -45,6 +46,9 @@ const PAGE_OF_NEWS: usize = 30;
 /// A first look reads so many pages of requests of any state, then open ones alone.
 const PAGES: usize = 10;
 const PAGES_OPEN: usize = 50;
+
+/// So many requests that may be merged at any moment are asked whether they are behind.
+const NEXT: usize = 10;
 
 /// Moments have whole seconds: what changed a moment ago may change again within the same one, and is looked
 /// into once more.
@@ -225,6 +229,23 @@ impl GitHub {
         }
     }
 
+    /// Of the requests that are merged next, the first for each base that protection keeps from it until it
+    /// stands on the base's head: one at a time, since each merge leaves all others behind.
+    async fn behind(&self, requests: &Requests) -> Result<BTreeSet<u64>, ForgeError> {
+        let (mut behind, mut bases) = (BTreeSet::new(), BTreeSet::new());
+        for (number, base) in requests.armed().into_iter().take(NEXT) {
+            if bases.contains(&base) {
+                continue;
+            }
+            let pull: Pull = self.get(&format!("pulls/{number}"), &[("", ""); 0]).await?;
+            if pull.is_behind() {
+                behind.insert(number);
+                bases.insert(base);
+            }
+        }
+        Ok(behind)
+    }
+
     /// An error of octocrab's, as callers tell them apart.
     fn told(&self, error: &octocrab::Error) -> ForgeError {
         let forge = self.name.clone();
@@ -325,6 +346,8 @@ impl ReadForge for GitHub {
                 requests.take(found);
             }
         }
+        let behind = self.behind(&requests).await?;
+        requests.set_behind(&behind);
         Ok(requests)
     }
 

@@ -127,11 +127,13 @@ impl SimulatedForge {
         self.at_newest(head, |kept| edit(&mut kept.text.title, &mut kept.text.body));
     }
 
-    /// Somebody merges it; the branch goes where they tick that. Nothing, where it is not open.
+    /// Somebody merges it; the branch goes where they tick that. Nothing, where it is not open, or has to
+    /// stand on its base's head and does not.
     pub fn merge(&self, head: &str, how: Merge, deletes: bool, now: Timestamp) {
         let person = self.remote.person("Ann");
+        let strict = self.state().strict;
         self.at_newest(head, |kept| {
-            if !kept.is_open() {
+            if !kept.is_open() || strict && self.is_behind(kept) {
                 return;
             }
             let commit = person.merge(&kept.head, &kept.base, how, now).ok();

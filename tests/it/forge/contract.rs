@@ -189,6 +189,7 @@ fn numbered(number: u64) -> Request {
         state: RequestState::Open,
         head: "0000000000000000000000000000000000000000".parse().unwrap(),
         armed: None,
+        behind: false,
         says: None,
         labels: BTreeSet::new(),
         since: Timestamp::UNIX_EPOCH,

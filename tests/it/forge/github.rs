@@ -9,6 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use reqwest::Method;
 use serde_json::{Value, json};
 use towpath::clock;
+use towpath::demo::github::{Protection, RequiredChecks};
 use towpath::forge::github::{Access, Budget, Connection, GitHub, Identity};
 use towpath::forge::{Forge, ForgeError, ReadForge, Requests, Visibility};
 use towpath::http::{HttpSettings, client};
@@ -233,6 +234,49 @@ async fn nothing_new_is_told_in_few_bytes() {
     }
     // The first look has larger pages than the later ones.
     assert_eq!(told, [vec![200], vec![200], vec![304], vec![304]]);
+}
+
+/// Only what may be merged at any moment is told to be behind, and of each branch the first.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_that_protection_wants_up_to_date_is_told_once_it_is_next() {
+    let bed = Simulated::start().await;
+    let strict = Protection {
+        required_status_checks: Some(RequiredChecks {
+            strict: true,
+            ..RequiredChecks::default()
+        }),
+        ..Protection::default()
+    };
+    let github = &bed.site.github;
+    github.protect(REPOSITORY, BASE, Some(strict)).await;
+    let forge = bed.adapter(Identity::Token(bed.named("towpath")));
+    let mut requests = Vec::new();
+    for case in ["one", "two", "three"] {
+        let head = contract::head(case);
+        let commit = bed.commit(&head, case, "one\n").await;
+        let opening = contract::opening(&head, commit, &[]);
+        let found = forge.open(&opening, clock::now()).await.unwrap();
+        requests.push(found.request);
+    }
+    let token = bed.site.token("root").expose();
+    let moved = bed
+        .site
+        .try_commit(token, BASE, None, ("base.txt", "moved\n"));
+    moved.await.unwrap();
+    bed.approves(&requests[2]).await;
+    bed.approves(&requests[1]).await;
+    let (mut known, mut behind) = (Requests::default(), Vec::new());
+    // GitHub finds out how they stand once somebody asked.
+    for _ in 0..20 {
+        known = forge.requests(&known, bed.now().await).await.unwrap();
+        let of = |case: &&str| known.of(&contract::head(case), BASE).unwrap().behind;
+        behind = ["one", "two", "three"].into_iter().filter(of).collect();
+        if behind == ["two"] {
+            break;
+        }
+        bed.site.wait(SignedDuration::from_secs(5));
+    }
+    assert_eq!(behind, ["two"]);
 }
 
 /// An App's token serves its hour and is replaced before it ends.

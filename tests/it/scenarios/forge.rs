@@ -20,6 +20,7 @@ pub(super) fn run(site: &Site, words: &[&str]) -> bool {
         ["forge", environment, "is", "private"] => {
             site.forge(environment).show_to(Visibility::Private);
         }
+        ["forge", environment, "strict"] => site.forge(environment).set_strict(true),
         ["forge", environment, mood] => site.forge(environment).set(match *mood {
             "up" => Mood::Up,
             "down" => Mood::Down,

@@ -4,6 +4,7 @@
 use std::fmt::Write as _;
 
 use towpath::git::memory::Call;
+use towpath::model::CommitId;
 
 use super::commands::{Teller, manifest};
 use super::site::Site;
@@ -135,4 +136,37 @@ async fn a_base_that_moves_rebuilds_only_what_it_touches() {
         "{} writes",
         writes_after - writes
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_base_that_must_be_followed_moves_only_what_is_merged_next() {
+    let mut teller = Teller::new();
+    tell(&mut teller, &beginning()).await;
+    teller.site.forge("production").set_strict(true);
+    let heads = |teller: &Teller| {
+        let forge = teller.site.forge("production");
+        let of = |index| forge.see(&format!("towpath/production/a{index}"))[0].commit;
+        (0..COUNT).map(of).collect::<Vec<_>>()
+    };
+    let moved = |one: &[CommitId], other: &[CommitId]| {
+        let differs = |index: &usize| one[*index] != other[*index];
+        (0..COUNT).filter(differs).collect::<Vec<_>>()
+    };
+    let before = heads(&teller);
+    tell(
+        &mut teller,
+        "file production README.md\n    About\nwait 1m\n",
+    )
+    .await;
+    assert_eq!(heads(&teller), before, "nobody approved any");
+    let approved = [3, 11];
+    for index in approved {
+        let head = format!("towpath/production/a{index}");
+        teller.site.forge("production").approve(&head, "ann");
+    }
+    tell(&mut teller, "round\n").await;
+    let first = heads(&teller);
+    assert_eq!(moved(&before, &first).len(), 1, "one at a time");
+    tell(&mut teller, "wait 1m\n").await;
+    assert_eq!(moved(&before, &heads(&teller)), approved);
 }
