@@ -152,11 +152,7 @@ async fn follows_what_is_merged_next(teller: &mut Teller) {
         (0..COUNT).filter(differs).collect::<Vec<_>>()
     };
     let before = heads(teller);
-    tell(
-        &mut teller,
-        "file production README.md\n    About\nrounds\n",
-    )
-    .await;
+    tell(teller, "file production README.md\n    About\nrounds\n").await;
     assert_eq!(heads(teller), before, "nobody approved any");
     let approved = [3, 11];
     for index in approved {
