@@ -34,11 +34,7 @@ impl Said {
         if let Some(source) = reconciler.observatory().infra.get(&there.repository) {
             source.read(now).await;
         }
-        Ok(Self {
-            reconciler,
-            pipeline,
-            environment: environment.clone(),
-        })
+        Ok(Self::of(reconciler, pipeline, environment))
     }
 
     /// Looks at everything that the application needs.
@@ -60,11 +56,19 @@ impl Said {
         let Some(pipeline) = pipelines.iter().find(unit).cloned() else {
             bail!("{application} does not go to `{environment}`, and nothing of it runs there");
         };
-        Ok(Self {
+        Ok(Self::of(reconciler, pipeline, environment))
+    }
+
+    fn of(
+        reconciler: Arc<Reconciler>,
+        pipeline: Arc<Pipeline>,
+        environment: &EnvironmentName,
+    ) -> Self {
+        Self {
             reconciler,
             pipeline,
             environment: environment.clone(),
-        })
+        }
     }
 
     pub(super) fn pipeline(&self) -> &Pipeline {

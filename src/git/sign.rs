@@ -2,20 +2,19 @@
 //! (gitformat-signature(5)). Made by `ssh-keygen -Y sign -n git`
 //! ([SSHSIG](https://github.com/openssh/openssh-portable/blob/master/PROTOCOL.sshsig)) or by `gpg`.
 //!
-//! Owns the child process and its deadline. Never shows a key, and never asks a person for a passphrase.
+//! Owns the deadline. Never shows a key, and never asks a person for a passphrase.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tempfile::NamedTempFile;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::Command;
 
 use super::object::{Kind, Object};
 use super::{Draft, GitError, Repository};
+use crate::child::{self, ChildError};
 use crate::model::{CommitId, Credential, SigningKey};
 use crate::secret::Secret;
 use crate::shown::on_one_line;
@@ -156,54 +155,26 @@ fn copy(text: &Secret) -> std::io::Result<NamedTempFile> {
     Ok(file)
 }
 
-async fn run(mut command: Command, payload: &[u8], begins: &str) -> Result<String, String> {
+async fn run(command: Command, payload: &[u8], begins: &str) -> Result<String, String> {
     let program = command
         .as_std()
         .get_program()
         .to_string_lossy()
         .into_owned();
-    let mut child = command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .map_err(|error| match error.kind() {
-            std::io::ErrorKind::NotFound => format!("there is no `{program}`: install it"),
-            _ => format!("`{program}` cannot be started: {error}"),
-        })?;
-    let (input, output, errors) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-    let write = async {
-        if let Some(mut input) = input {
-            // Whoever does not read to the end says why by its exit code.
-            let _unread = input.write_all(payload).await;
-        }
-    };
-    let (mut signature, mut said) = (Vec::new(), Vec::new());
-    let read = async {
-        match output {
-            Some(output) => output.take(SIGNATURE_MAX).read_to_end(&mut signature).await,
-            None => Ok(0),
-        }
-    };
-    let listen = async {
-        match errors {
-            Some(errors) => errors.take(16 << 10).read_to_end(&mut said).await,
-            None => Ok(0),
-        }
-    };
-    let ((), read, _) = tokio::join!(write, read, listen);
-    read.map_err(|error| format!("what `{program}` says cannot be read: {error}"))?;
-    let status = child.wait().await;
-    let status = status.map_err(|error| format!("`{program}` cannot be waited for: {error}"))?;
-    let signature = String::from_utf8(signature).unwrap_or_default();
-    if status.success() && signature.starts_with(begins) {
+    let said = child::ask(command, payload, SIGNATURE_MAX).await;
+    let said = said.map_err(|error| match error {
+        ChildError::Missing => format!("there is no `{program}`: install it"),
+        error => format!("`{program}`: {error}"),
+    })?;
+    let signature = String::from_utf8(said.output).unwrap_or_default();
+    if said.status.success() && signature.starts_with(begins) {
         return Ok(signature);
     }
-    let said = on_one_line(String::from_utf8_lossy(&said).trim(), WORDS);
-    Err(match said.is_empty() {
-        true => format!("`{program}` makes no signature ({status})"),
-        false => format!("`{program}`: {said}"),
+    let complaints = String::from_utf8_lossy(&said.complaints);
+    let complaints = on_one_line(complaints.trim(), WORDS);
+    Err(match complaints.is_empty() {
+        true => format!("`{program}` makes no signature ({})", said.status),
+        false => format!("`{program}`: {complaints}"),
     })
 }
 

@@ -9,7 +9,6 @@
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::process::Stdio;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -17,10 +16,10 @@ use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use gix::ObjectId;
 use jiff::Timestamp;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::Command;
 use tokio::sync::Notify;
 
+use crate::child::{self, ChildError};
 use crate::git::GitError;
 use crate::model::Sops;
 use crate::plan::Unreadable;
@@ -250,60 +249,28 @@ async fn run(sops: &Sops, path: &str, bytes: &[u8]) -> Result<Secret, String> {
         }
         command.env("SOPS_AGE_KEY_FILE", file);
     }
-    let mut child = command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .map_err(|error| match error.kind() {
-            std::io::ErrorKind::NotFound => {
-                "is not there: install it, or correct `sops.binary`".to_owned()
-            }
-            _ => format!("cannot be started: {error}"),
-        })?;
-    let (input, output, errors) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-    let write = async {
-        if let Some(mut input) = input {
-            // Whoever does not read to the end says why by its exit code.
-            let _unread = input.write_all(bytes).await;
-        }
-    };
-    let (mut plain, mut said) = (Vec::new(), Vec::new());
-    let read = async {
-        match output {
-            Some(output) => output.take(LARGEST).read_to_end(&mut plain).await,
-            None => Ok(0),
-        }
-    };
-    let listen = async {
-        match errors {
-            Some(errors) => errors.take(16 << 10).read_to_end(&mut said).await,
-            None => Ok(0),
-        }
-    };
-    let ((), read, _) = tokio::join!(write, read, listen);
-    read.map_err(|error| format!("cannot be read: {error}"))?;
-    if plain.len() as u64 == LARGEST {
+    let said = child::ask(command, bytes, LARGEST).await;
+    let said = said.map_err(|error| match error {
+        ChildError::Missing => "is not there: install it, or correct `sops.binary`".to_owned(),
+        ChildError::Start(error) => format!("cannot be started: {error}"),
+        ChildError::Read(error) => format!("cannot be read: {error}"),
+    })?;
+    if said.output.len() as u64 == LARGEST {
         return Err("gives more than a manifest file may hold".to_owned());
     }
-    let status = child
-        .wait()
-        .await
-        .map_err(|error| format!("cannot be waited for: {error}"))?;
-    match status.code() {
-        Some(0) => String::from_utf8(plain)
+    match said.status.code() {
+        Some(0) => String::from_utf8(said.output)
             .map(Secret::new)
             .map_err(|_| "gives something else than UTF-8".to_owned()),
         // Whoever has no key knows nothing that must not be told.
-        Some(NO_KEY) => Err(format!("has no key for it: {}", one_line(&said))),
+        Some(NO_KEY) => Err(format!("has no key for it: {}", one_line(&said.complaints))),
         Some(MAC_MISMATCH) => {
             Err("says that it was changed after it was encrypted: encrypt it again".to_owned())
         }
         Some(code) => Err(format!(
             "cannot decrypt it (exit code {code}; what it says is not shown, it may be secret)"
         )),
-        None => Err(format!("was ended: {status}")),
+        None => Err(format!("was ended: {}", said.status)),
     }
 }
 
