@@ -90,7 +90,10 @@ impl Site {
         let hooks = free_port()?;
         let digest = fixture.push_image("acme/shop", "v1.0.0", 0).await?;
         let image = fixture.image("acme/shop");
-        let made = directories(files)(&format!("{image}:v1.0.0@{digest}"));
+        let mut made = directories(files)(&format!("{image}:v1.0.0@{digest}"));
+        // A real server takes no Service without ports and no Ingress without rules.
+        let refused = ["service.yaml", "ingress.yaml"].map(|it| format!("kubernetes/shop/{it}"));
+        made.retain(|(path, _)| !refused.contains(path));
         let github = forge(&folder, made, hooks).await?;
         let ann = github.token("ann").await;
         let namespace = format!("files-{files}");
