@@ -2,15 +2,14 @@
 
 use std::io::Write;
 
-use anyhow::{Result, anyhow};
+use anyhow::Result;
 
 use super::exit;
 use super::person::whoever_asks;
 use super::said::Said;
 use super::setup::Setup;
-use crate::clock;
 use crate::model::{ApplicationName, EnvironmentName};
-use crate::plan::{self, Adoption, Allowed};
+use crate::plan::{Adoption, Allowed};
 
 /// Say yes to taking over live objects that the manifests name
 ///
@@ -39,10 +38,7 @@ pub struct Args {
 /// Where nothing waits for it, a source cannot be read, or the record cannot be written.
 pub async fn run(args: &Args, setup: &Setup, out: &mut dyn Write) -> Result<u8> {
     let said = Said::to(setup, &args.application, &args.environment).await?;
-    let world = said.world();
-    let environment = &args.environment;
-    let adoption = plan::adoption(said.pipeline(), &world, environment, clock::now());
-    let adoption = adoption.map_err(|why| anyhow!(why))?;
+    let adoption = said.ask(|person| person.adoption())?;
     list(&adoption, out)?;
     let stays = |allowed: &Allowed| matches!(allowed, Allowed::ByEngine(_) | Allowed::Never);
     let blocked = adoption.foreign.iter().any(|it| stays(&it.allowed));
@@ -51,10 +47,7 @@ pub async fn run(args: &Args, setup: &Setup, out: &mut dyn Write) -> Result<u8> 
         return Ok(end);
     }
     let by = whoever_asks().await?;
-    said.say(|pipeline, world| {
-        plan::approve_adoption(pipeline, world, environment, &by, clock::now())
-    })
-    .await?;
+    said.say(&by, |person| person.approve_adoption()).await?;
     writeln!(out, "{by} approved the adoption")?;
     Ok(end)
 }

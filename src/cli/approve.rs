@@ -2,15 +2,13 @@
 
 use std::io::Write;
 
-use anyhow::{Result, anyhow};
+use anyhow::Result;
 
 use super::exit;
 use super::person::whoever_asks;
 use super::said::Said;
 use super::setup::Setup;
-use crate::clock;
 use crate::model::{ApplicationName, EnvironmentName};
-use crate::plan;
 
 /// Say yes to what a deployment deletes
 ///
@@ -36,16 +34,10 @@ pub struct Args {
 /// Where nothing waits for it, a source cannot be read, or the record cannot be written.
 pub async fn run(args: &Args, setup: &Setup, out: &mut dyn Write) -> Result<u8> {
     let said = Said::to(setup, &args.application, &args.environment).await?;
-    let (environment, number) = (&args.environment, args.prune);
-    let world = said.world();
-    let now = clock::now();
-    let objects = plan::deletions(said.pipeline(), &world, environment, number, now);
-    let objects = objects.map_err(|why| anyhow!(why))?;
+    let number = args.prune;
+    let objects = said.ask(|person| person.deletions(number))?;
     let by = whoever_asks().await?;
-    said.say(|pipeline, world| {
-        plan::approve_prune(pipeline, world, environment, number, &by, clock::now())
-    })
-    .await?;
+    said.say(&by, |person| person.approve_prune(number)).await?;
     writeln!(out, "{by} approved what deployment {number} deletes:")?;
     for object in objects {
         writeln!(out, "  {object}")?;

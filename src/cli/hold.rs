@@ -9,7 +9,7 @@ use super::said::Said;
 use super::setup::Setup;
 use super::{exit, moment, place};
 use crate::clock;
-use crate::plan::{self, Stop};
+use crate::plan::Stop;
 
 /// Stop everything that Towpath does for an application, or in a whole environment
 ///
@@ -54,19 +54,8 @@ pub async fn run(args: &Args, setup: &Setup, out: &mut dyn Write) -> Result<u8> 
     };
     for place in args.place.places(setup)? {
         let said = Said::in_git(setup, &place.application, &place.environment).await?;
-        said.say(|pipeline, world| {
-            let now = clock::now();
-            plan::hold(
-                pipeline,
-                world,
-                &place.environment,
-                place.scope,
-                &stop,
-                &by,
-                now,
-            )
-        })
-        .await?;
+        said.say(&by, |person| person.hold(place.scope, &stop))
+            .await?;
         match stop.until {
             None => writeln!(out, "{by} holds {place}: {}", stop.reason)?,
             Some(until) => writeln!(out, "{by} holds {place} until {until}: {}", stop.reason)?,
@@ -85,18 +74,7 @@ pub async fn resume(args: &ResumeArgs, setup: &Setup, out: &mut dyn Write) -> Re
     let (mut resumed, mut refused) = (0, Vec::new());
     for place in &places {
         let said = Said::in_git(setup, &place.application, &place.environment).await?;
-        let lifted = said.say(|pipeline, world| {
-            let (now, reason) = (clock::now(), &args.reason);
-            plan::resume(
-                pipeline,
-                world,
-                &place.environment,
-                place.scope,
-                reason,
-                &by,
-                now,
-            )
-        });
+        let lifted = said.say(&by, |person| person.resume(place.scope, &args.reason));
         match lifted.await {
             Ok(()) => {
                 resumed += 1;

@@ -8,9 +8,8 @@ use super::person::whoever_asks;
 use super::said::Said;
 use super::setup::Setup;
 use super::{exit, view};
-use crate::clock;
 use crate::model::{ApplicationName, EnvironmentName};
-use crate::plan::{self, Step, UnitPlan, World};
+use crate::plan::UnitPlan;
 
 /// Put back a release that was healthy there
 ///
@@ -85,10 +84,7 @@ pub async fn run(args: &Args, setup: &Setup, out: &mut dyn Write) -> Result<u8> 
     } = &args.unit;
     let said = Said::to(setup, application, environment).await?;
     let (to, reason) = (args.to.as_deref(), args.reason.as_str());
-    said.say(|pipeline, world| {
-        plan::roll_back(pipeline, world, environment, to, reason, &by, clock::now())
-    })
-    .await?;
+    said.say(&by, |person| person.roll_back(to, reason)).await?;
     let release = said.pinned();
     let release = release.map_or_else(String::new, |it| {
         format!(" to {it} ({})", it.short_digest())
@@ -106,19 +102,8 @@ pub async fn run(args: &Args, setup: &Setup, out: &mut dyn Write) -> Result<u8> 
 /// Nothing is pinned, or the record cannot be written.
 pub async fn unpin(args: &UnpinArgs, setup: &Setup, out: &mut dyn Write) -> Result<u8> {
     let by = whoever_asks().await?;
-    args.unit
-        .say(setup, |pipeline, world| {
-            let environment = &args.unit.environment;
-            plan::unpin(
-                pipeline,
-                world,
-                environment,
-                &args.reason,
-                &by,
-                clock::now(),
-            )
-        })
-        .await?;
+    let said = args.unit.in_git(setup).await?;
+    said.say(&by, |person| person.unpin(&args.reason)).await?;
     writeln!(out, "{by} unpinned {}: {}", args.unit, args.reason)?;
     Ok(exit::OK)
 }
@@ -129,12 +114,9 @@ pub async fn unpin(args: &UnpinArgs, setup: &Setup, out: &mut dyn Write) -> Resu
 /// None failed or was declined, or the record cannot be written.
 pub async fn retry(args: &RetryArgs, setup: &Setup, out: &mut dyn Write) -> Result<u8> {
     let by = whoever_asks().await?;
-    args.unit
-        .say(setup, |pipeline, world| {
-            let (environment, named) = (&args.unit.environment, args.release.as_deref());
-            plan::retry(pipeline, world, environment, named, &by, clock::now())
-        })
-        .await?;
+    let said = args.unit.in_git(setup).await?;
+    let named = args.release.as_deref();
+    said.say(&by, |person| person.retry(named)).await?;
     let release = args
         .release
         .as_deref()
@@ -154,20 +136,14 @@ pub async fn decline(args: &DeclineArgs, setup: &Setup, out: &mut dyn Write) -> 
         environment,
     } = &args.unit;
     let said = Said::to(setup, application, environment).await?;
-    said.say(|pipeline, world| plan::decline(pipeline, world, environment, &by, clock::now()))
-        .await?;
+    said.say(&by, |person| person.decline()).await?;
     writeln!(out, "{by} declined what was proposed of {}", args.unit)?;
     Ok(exit::OK)
 }
 
 impl Unit {
-    async fn say(
-        &self,
-        setup: &Setup,
-        say: impl Fn(&crate::model::Pipeline, &World) -> Result<Step, String>,
-    ) -> Result<()> {
-        let said = Said::in_git(setup, &self.application, &self.environment).await?;
-        said.say(say).await
+    async fn in_git(&self, setup: &Setup) -> Result<Said> {
+        Said::in_git(setup, &self.application, &self.environment).await
     }
 }
 

@@ -8,7 +8,7 @@ use super::names;
 use super::setup::Setup;
 use crate::clock;
 use crate::model::{ApplicationName, EnvironmentName, Pipeline, Release};
-use crate::plan::{Step, UnitPlan, World};
+use crate::plan::{Person, Step, UnitPlan, World};
 use crate::reconcile::Reconciler;
 
 /// One unit, looked at.
@@ -71,12 +71,8 @@ impl Said {
         }
     }
 
-    pub(super) fn pipeline(&self) -> &Pipeline {
-        &self.pipeline
-    }
-
     /// What was seen.
-    pub(super) fn world(&self) -> World {
+    fn world(&self) -> World {
         let observatory = self.reconciler.observatory();
         observatory.world(&self.pipeline, clock::now())
     }
@@ -88,15 +84,28 @@ impl Said {
         infra.records.as_ref().ok()?.pin.as_ref()?.release.clone()
     }
 
+    /// Asks what a person would be shown.
+    pub(super) fn ask<T>(&self, ask: impl Fn(&Person<'_>) -> Result<T, String>) -> Result<T> {
+        let asked = ask(&Person {
+            pipeline: &self.pipeline,
+            world: &self.world(),
+            environment: &self.environment,
+            by: "",
+            now: clock::now(),
+        });
+        asked.map_err(|why| anyhow!(why))
+    }
+
     /// Writes a record.
     pub(super) async fn say(
         &self,
-        say: impl Fn(&Pipeline, &World) -> Result<Step, String>,
+        by: &str,
+        say: impl Fn(&Person<'_>) -> Result<Step, String>,
     ) -> Result<()> {
         let application = &self.pipeline.application.name;
         let said = self
             .reconciler
-            .say(application, &self.environment, say, clock::now());
+            .say(application, &self.environment, by, say, clock::now());
         said.await.map_err(|why| anyhow!(why))
     }
     /// Carries out in git what was said; gives what comes next.

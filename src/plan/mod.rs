@@ -32,10 +32,7 @@ use std::ops::ControlFlow;
 use jiff::Timestamp;
 
 pub use fate::{Fate, fate};
-pub use person::{
-    Adoption, Allowed, ForeignObject, Stop, adoption, approve_adoption, approve_prune, decline,
-    deletions, hold, resume, retry, roll_back, unpin,
-};
+pub use person::{Adoption, Allowed, ForeignObject, Person, Stop};
 pub use proof::{Proof, proof, proof_of};
 pub use step::{
     Apply, Change, Close, Disarm, Open, PlannedOn, Propose, Prune, Scope, Smoke, Statements, Step,

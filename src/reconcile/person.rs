@@ -7,8 +7,8 @@ use jiff::Timestamp;
 
 use super::{Reconciler, Towed};
 use crate::act::Outcome;
-use crate::model::{ApplicationName, EnvironmentName, Pipeline};
-use crate::plan::{Decision, Step, UnitPlan, World};
+use crate::model::{ApplicationName, EnvironmentName};
+use crate::plan::{Decision, Person, Step, UnitPlan};
 
 /// How often a lost race is looked at again before it is given up.
 const TRIES: usize = 5;
@@ -27,7 +27,8 @@ impl Reconciler {
         &self,
         application: &ApplicationName,
         environment: &EnvironmentName,
-        say: impl Fn(&Pipeline, &World) -> Result<Step, String>,
+        by: &str,
+        say: impl Fn(&Person<'_>) -> Result<Step, String>,
         now: Timestamp,
     ) -> Result<(), String> {
         let towed = self.unit(application, environment)?;
@@ -35,7 +36,13 @@ impl Reconciler {
         let there = there.ok_or_else(|| nowhere(application, environment))?;
         for _ in 0..TRIES {
             let world = self.observatory.world(&towed.pipeline, now);
-            let step = say(&towed.pipeline, &world)?;
+            let step = say(&Person {
+                pipeline: &towed.pipeline,
+                world: &world,
+                environment,
+                by,
+                now,
+            })?;
             match self.write(&towed, there, step, now).await {
                 Outcome::Done(_) => return Ok(()),
                 Outcome::Lost => {}

@@ -3,13 +3,11 @@
 //! A yes is about what was seen when it was said: deletions of one deployment, live objects that one
 //! desired state names.
 
-use jiff::Timestamp;
-
 use super::super::foreign::{self, Whose};
-use super::super::{Infra, Ready, Step, Unit, Walk, World, difference};
-use super::{say, with};
+use super::super::{Infra, Ready, Step, Unit, Walk, difference};
+use super::Person;
 use crate::model::record::Statement;
-use crate::model::{EnvironmentName, ObjectRef, Pipeline};
+use crate::model::ObjectRef;
 
 /// Live objects that the unit's desired state names, and what adopting them means.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,82 +46,57 @@ pub enum Allowed {
     Never,
 }
 
-/// What would be taken over, made and changed.
-///
-/// # Errors
-/// Why that cannot be told now, in one sentence.
-pub fn adoption(
-    pipeline: &Pipeline,
-    world: &World,
-    environment: &EnvironmentName,
-    now: Timestamp,
-) -> Result<Adoption, String> {
-    with(pipeline, world, environment, now, |unit| {
-        Walk::Continue(adoption_of(&unit.ready()?))
-    })
-}
+impl Person<'_> {
+    /// What would be taken over, made and changed.
+    ///
+    /// # Errors
+    /// Why that cannot be told now, in one sentence.
+    pub fn adoption(&self) -> Result<Adoption, String> {
+        self.with(|unit| Walk::Continue(adoption_of(&unit.ready()?)))
+    }
 
-/// The record of a person's yes to taking over what is not ours.
-///
-/// # Errors
-/// Why there is nothing to say yes to, in one sentence.
-pub fn approve_adoption(
-    pipeline: &Pipeline,
-    world: &World,
-    environment: &EnvironmentName,
-    by: &str,
-    now: Timestamp,
-) -> Result<Step, String> {
-    with(pipeline, world, environment, now, |unit| {
-        let ready = unit.ready()?;
-        let adoption = adoption_of(&ready);
-        Walk::Continue(adoption.and_then(|adoption| {
-            let mut asked = adoption.foreign.iter().map(|object| &object.allowed);
-            if !asked.any(|allowed| *allowed == Allowed::ByPerson) {
-                return Err(format!(
-                    "nothing of {} in {environment} waits for this yes",
-                    pipeline.application.name
-                ));
-            }
-            let state = ready.desired.rendered.state;
-            Ok(say(ready.infra, by, Statement::ApprovedAdoption { state }))
-        }))
-    })
-}
+    /// The record of a person's yes to taking over what is not ours.
+    ///
+    /// # Errors
+    /// Why there is nothing to say yes to, in one sentence.
+    pub fn approve_adoption(&self) -> Result<Step, String> {
+        let environment = self.environment;
+        self.with(|unit| {
+            let ready = unit.ready()?;
+            let adoption = adoption_of(&ready);
+            Walk::Continue(adoption.and_then(|adoption| {
+                let mut asked = adoption.foreign.iter().map(|object| &object.allowed);
+                if !asked.any(|allowed| *allowed == Allowed::ByPerson) {
+                    return Err(format!(
+                        "nothing of {} in {environment} waits for this yes",
+                        self.pipeline.application.name
+                    ));
+                }
+                let state = ready.desired.rendered.state;
+                Ok(self.say(ready.infra, Statement::ApprovedAdoption { state }))
+            }))
+        })
+    }
 
-/// The record of a person's yes to what a deployment deletes.
-///
-/// # Errors
-/// Why there is nothing to say yes to, in one sentence.
-pub fn approve_prune(
-    pipeline: &Pipeline,
-    world: &World,
-    environment: &EnvironmentName,
-    number: u64,
-    by: &str,
-    now: Timestamp,
-) -> Result<Step, String> {
-    with(pipeline, world, environment, now, |unit| {
-        let (infra, deletions) = deletions_of(unit, number)?;
-        let say = |_| say(infra, by, Statement::ApprovedPrune { number });
-        Walk::Continue(deletions.map(say))
-    })
-}
+    /// The record of a person's yes to what a deployment deletes.
+    ///
+    /// # Errors
+    /// Why there is nothing to say yes to, in one sentence.
+    pub fn approve_prune(&self, number: u64) -> Result<Step, String> {
+        self.with(|unit| {
+            let (infra, deletions) = deletions_of(unit, number)?;
+            let say = |_| self.say(infra, Statement::ApprovedPrune { number });
+            Walk::Continue(deletions.map(say))
+        })
+    }
 
-/// What a deployment no longer asks for and waits to delete.
-///
-/// # Errors
-/// Why there is nothing that waits, in one sentence.
-pub fn deletions(
-    pipeline: &Pipeline,
-    world: &World,
-    environment: &EnvironmentName,
-    number: u64,
-    now: Timestamp,
-) -> Result<Vec<ObjectRef>, String> {
-    with(pipeline, world, environment, now, |unit| {
-        Walk::Continue(deletions_of(unit, number)?.1)
-    })
+    /// What a deployment no longer asks for and waits to delete.
+    ///
+    /// # Errors
+    /// Why there is nothing that waits, in one sentence.
+    pub fn deletions(&self, number: u64) -> Result<Vec<ObjectRef>, String> {
+        self.with(|unit| Walk::Continue(deletions_of(unit, number)?.1))
+    }
 }
 
 fn adoption_of(ready: &Ready<'_>) -> Result<Adoption, String> {

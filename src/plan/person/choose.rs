@@ -1,33 +1,27 @@
 //! What a person chooses for a unit: to go back, to try again, to decline, to let automation go on.
 
-use jiff::Timestamp;
-
-use super::{say, state, with};
+use super::Person;
 use crate::model::record::{Statement, UnitRecords};
-use crate::model::{EnvironmentName, Gate, Pipeline, Release};
+use crate::model::{Gate, Release};
 use crate::plan::settle::newest_over;
-use crate::plan::{Ready, Scope, Statements, Step, Walk, World};
+use crate::plan::{Ready, Scope, Statements, Step, Walk};
 
-/// The records of going back: to the release that ran healthy here before what runs now, or to the one that is
-/// named. What runs now no longer counts as proven, and the choice is pinned. The loop then brings it, through
-/// the gate unless the environment lets rollbacks go directly.
-///
-/// # Errors
-/// Why there is nothing to go back to, in one sentence.
-pub fn roll_back(
-    pipeline: &Pipeline,
-    world: &World,
-    environment: &EnvironmentName,
-    to: Option<&str>,
-    reason: &str,
-    by: &str,
-    now: Timestamp,
-) -> Result<Step, String> {
-    with(pipeline, world, environment, now, |unit| {
-        let ready = unit.ready()?;
-        let statements = goes_back(&ready, to, reason);
-        Walk::Continue(statements.map(|statements| state(ready.infra, by, Scope::Unit, statements)))
-    })
+impl Person<'_> {
+    /// The records of going back: to the release that ran healthy here before what runs now, or to the one that is
+    /// named. What runs now no longer counts as proven, and the choice is pinned. The loop then brings it, through
+    /// the gate unless the environment lets rollbacks go directly.
+    ///
+    /// # Errors
+    /// Why there is nothing to go back to, in one sentence.
+    pub fn roll_back(&self, to: Option<&str>, reason: &str) -> Result<Step, String> {
+        self.with(|unit| {
+            let ready = unit.ready()?;
+            let statements = goes_back(&ready, to, reason);
+            Walk::Continue(
+                statements.map(|statements| self.state(ready.infra, Scope::Unit, statements)),
+            )
+        })
+    }
 }
 
 fn goes_back(ready: &Ready<'_>, to: Option<&str>, reason: &str) -> Result<Vec<Statement>, String> {
@@ -86,62 +80,52 @@ fn is_stopped(records: &UnitRecords, release: &Release) -> bool {
     declined.any(|it| it.is(&digests)) || failed.any(|it| it.is(&digests))
 }
 
-/// The record that ends a pin.
-///
-/// # Errors
-/// That nothing is pinned, or why it cannot be recorded now.
-pub fn unpin(
-    pipeline: &Pipeline,
-    world: &World,
-    environment: &EnvironmentName,
-    reason: &str,
-    by: &str,
-    now: Timestamp,
-) -> Result<Step, String> {
-    with(pipeline, world, environment, now, |unit| {
-        let (infra, records) = unit.read()?;
-        let reason = reason.to_owned();
-        Walk::Continue(match records.pin {
-            Some(_) => Ok(say(infra, by, Statement::Unpinned { reason })),
-            None => Err(format!(
-                "nothing pins {} in {environment}",
-                pipeline.application.name
-            )),
+impl Person<'_> {
+    /// The record that ends a pin.
+    ///
+    /// # Errors
+    /// That nothing is pinned, or why it cannot be recorded now.
+    pub fn unpin(&self, reason: &str) -> Result<Step, String> {
+        let environment = self.environment;
+        self.with(|unit| {
+            let (infra, records) = unit.read()?;
+            let reason = reason.to_owned();
+            Walk::Continue(match records.pin {
+                Some(_) => Ok(self.say(infra, Statement::Unpinned { reason })),
+                None => Err(format!(
+                    "nothing pins {} in {environment}",
+                    self.pipeline.application.name
+                )),
+            })
         })
-    })
-}
+    }
 
-/// The record that lets a failed or declined release be tried again: the newest such, or the one that is named.
-///
-/// # Errors
-/// That none is, or why it cannot be recorded now.
-pub fn retry(
-    pipeline: &Pipeline,
-    world: &World,
-    environment: &EnvironmentName,
-    named: Option<&str>,
-    by: &str,
-    now: Timestamp,
-) -> Result<Step, String> {
-    with(pipeline, world, environment, now, |unit| {
-        let (infra, records) = unit.read()?;
-        let stopped = stopped(records);
-        let release = match named {
-            Some(named) => find(stopped.into_iter(), named).map_err(|others| match others.is_empty() {
-                true => format!("nothing failed or was declined in {environment}"),
-                false => format!(
-                    "`{named}` did not fail in {environment} and was not declined; these did, or were: {others}"
-                ),
-            }),
-            None => stopped.first().copied().ok_or_else(|| {
-                format!("nothing failed or was declined in {environment}")
-            }),
-        };
-        Walk::Continue(release.map(|release| {
-            let release = release.clone();
-            say(infra, by, Statement::Retried { release })
-        }))
-    })
+    /// The record that lets a failed or declined release be tried again: the newest such, or the one that is named.
+    ///
+    /// # Errors
+    /// That none is, or why it cannot be recorded now.
+    pub fn retry(&self, named: Option<&str>) -> Result<Step, String> {
+        let environment = self.environment;
+        self.with(|unit| {
+            let (infra, records) = unit.read()?;
+            let stopped = stopped(records);
+            let release = match named {
+                Some(named) => find(stopped.into_iter(), named).map_err(|others| match others.is_empty() {
+                    true => format!("nothing failed or was declined in {environment}"),
+                    false => format!(
+                        "`{named}` did not fail in {environment} and was not declined; these did, or were: {others}"
+                    ),
+                }),
+                None => stopped.first().copied().ok_or_else(|| {
+                    format!("nothing failed or was declined in {environment}")
+                }),
+            };
+            Walk::Continue(release.map(|release| {
+                let release = release.clone();
+                self.say(infra, Statement::Retried { release })
+            }))
+        })
+    }
 }
 
 /// What failed or was declined, the newest statement first.
@@ -164,42 +148,39 @@ fn stopped(records: &UnitRecords) -> Vec<&Release> {
     releases
 }
 
-/// The record that declines what is proposed with `gate: branch`; its branch goes with it.
-///
-/// # Errors
-/// That nothing is proposed, that its request is to be closed instead, or why it cannot be recorded now.
-pub fn decline(
-    pipeline: &Pipeline,
-    world: &World,
-    environment: &EnvironmentName,
-    by: &str,
-    now: Timestamp,
-) -> Result<Step, String> {
-    with(pipeline, world, environment, now, |unit| {
-        let ready = unit.ready()?;
-        let Some(proposed) = &ready.records.proposal else {
-            let application = &pipeline.application.name;
-            return Walk::Continue(Err(format!(
-                "nothing of {application} is proposed in {environment}"
-            )));
-        };
-        if unit.environment.gate == Gate::PullRequest {
-            let request = unit.view.request.read().ok().and_then(Option::as_ref);
-            let request = request.map_or("its request", |request| &request.name);
-            return Walk::Continue(Err(format!("close {request} on the forge to decline it")));
-        }
-        let planned_on = ready.planned_on();
-        Walk::Continue(Ok(Step::Record(Statements {
-            statements: vec![Statement::Declined {
-                release: proposed.release.clone(),
-            }],
-            commit: ready.infra.head,
-            by: by.to_owned(),
-            scope: Scope::Unit,
-            closes_proposal: planned_on.proposal.is_some(),
-            planned_on,
-        })))
-    })
+impl Person<'_> {
+    /// The record that declines what is proposed with `gate: branch`; its branch goes with it.
+    ///
+    /// # Errors
+    /// That nothing is proposed, that its request is to be closed instead, or why it cannot be recorded now.
+    pub fn decline(&self) -> Result<Step, String> {
+        let environment = self.environment;
+        self.with(|unit| {
+            let ready = unit.ready()?;
+            let Some(proposed) = &ready.records.proposal else {
+                let application = &self.pipeline.application.name;
+                return Walk::Continue(Err(format!(
+                    "nothing of {application} is proposed in {environment}"
+                )));
+            };
+            if unit.environment.gate == Gate::PullRequest {
+                let request = unit.view.request.read().ok().and_then(Option::as_ref);
+                let request = request.map_or("its request", |request| &request.name);
+                return Walk::Continue(Err(format!("close {request} on the forge to decline it")));
+            }
+            let planned_on = ready.planned_on();
+            Walk::Continue(Ok(Step::Record(Statements {
+                statements: vec![Statement::Declined {
+                    release: proposed.release.clone(),
+                }],
+                commit: ready.infra.head,
+                by: self.by.to_owned(),
+                scope: Scope::Unit,
+                closes_proposal: planned_on.proposal.is_some(),
+                planned_on,
+            })))
+        })
+    }
 }
 
 /// The one release that this names: by its name, or by the beginning of one of its digests.

@@ -9,56 +9,68 @@ use std::ops::ControlFlow;
 
 use jiff::Timestamp;
 
-pub use approve::{
-    Adoption, Allowed, ForeignObject, adoption, approve_adoption, approve_prune, deletions,
-};
-pub use choose::{decline, retry, roll_back, unpin};
-pub use stop::{Stop, hold, resume};
+pub use approve::{Adoption, Allowed, ForeignObject};
+pub use stop::Stop;
 
 use super::{Decision, Infra, Scope, Statements, Step, Unit, Walk, World};
 use crate::model::record::Statement;
 use crate::model::{EnvironmentName, Pipeline};
 
-fn with<T>(
-    pipeline: &Pipeline,
-    world: &World,
-    name: &EnvironmentName,
-    now: Timestamp,
-    tell: impl FnOnce(&Unit<'_>) -> Walk<Result<T, String>>,
-) -> Result<T, String> {
-    let (Some(environment), Some(view)) = (pipeline.environment(name), world.units.get(name))
-    else {
-        return Err(format!(
-            "{} does not go to `{name}`",
-            pipeline.application.name
-        ));
-    };
-    let unit = Unit {
-        pipeline,
-        environment,
-        world,
-        view,
-        now,
-    };
-    match tell(&unit) {
-        ControlFlow::Continue(told) => told,
-        ControlFlow::Break(Decision::Waiting(waiting)) => Err(waiting.reason.to_string()),
-        ControlFlow::Break(Decision::Step(step)) => Err(format!("first to be done: {step}")),
+/// A person in front of one unit, as it was observed.
+pub struct Person<'a> {
+    /// Of which pipeline.
+    pub pipeline: &'a Pipeline,
+    /// What was observed.
+    pub world: &'a World,
+    /// In which environment.
+    pub environment: &'a EnvironmentName,
+    /// Who it is.
+    pub by: &'a str,
+    /// When it is said.
+    pub now: Timestamp,
+}
+
+impl Person<'_> {
+    fn with<T>(
+        &self,
+        tell: impl FnOnce(&Unit<'_>) -> Walk<Result<T, String>>,
+    ) -> Result<T, String> {
+        let environment = self.pipeline.environment(self.environment);
+        let view = self.world.units.get(self.environment);
+        let (Some(environment), Some(view)) = (environment, view) else {
+            let application = &self.pipeline.application.name;
+            return Err(format!(
+                "{application} does not go to `{}`",
+                self.environment
+            ));
+        };
+        let unit = Unit {
+            pipeline: self.pipeline,
+            environment,
+            world: self.world,
+            view,
+            now: self.now,
+        };
+        match tell(&unit) {
+            ControlFlow::Continue(told) => told,
+            ControlFlow::Break(Decision::Waiting(waiting)) => Err(waiting.reason.to_string()),
+            ControlFlow::Break(Decision::Step(step)) => Err(format!("first to be done: {step}")),
+        }
     }
-}
 
-/// The record of one statement about the unit.
-fn say(infra: &Infra, by: &str, statement: Statement) -> Step {
-    state(infra, by, Scope::Unit, vec![statement])
-}
+    /// The record of one statement about the unit.
+    fn say(&self, infra: &Infra, statement: Statement) -> Step {
+        self.state(infra, Scope::Unit, vec![statement])
+    }
 
-fn state(infra: &Infra, by: &str, scope: Scope, statements: Vec<Statement>) -> Step {
-    Step::Record(Statements {
-        statements,
-        commit: infra.head,
-        by: by.to_owned(),
-        scope,
-        closes_proposal: false,
-        planned_on: infra.planned_on(),
-    })
+    fn state(&self, infra: &Infra, scope: Scope, statements: Vec<Statement>) -> Step {
+        Step::Record(Statements {
+            statements,
+            commit: infra.head,
+            by: self.by.to_owned(),
+            scope,
+            closes_proposal: false,
+            planned_on: infra.planned_on(),
+        })
+    }
 }

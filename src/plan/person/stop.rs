@@ -2,10 +2,9 @@
 
 use jiff::Timestamp;
 
-use super::{state, with};
+use super::Person;
 use crate::model::record::{BRAKE, HOLD_LABEL, Hold, LABEL, Statement};
-use crate::model::{EnvironmentName, Pipeline};
-use crate::plan::{Scope, Step, Unit, Walk, World};
+use crate::plan::{Scope, Step, Unit, Walk};
 
 /// What is said with a hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,64 +15,51 @@ pub struct Stop {
     pub until: Option<Timestamp>,
 }
 
-/// The record of a hold. One that stands already is replaced: what was said last counts.
-///
-/// # Errors
-/// Why it cannot be recorded now, in one sentence.
-pub fn hold(
-    pipeline: &Pipeline,
-    world: &World,
-    environment: &EnvironmentName,
-    scope: Scope,
-    stop: &Stop,
-    by: &str,
-    now: Timestamp,
-) -> Result<Step, String> {
-    if let Some(until) = stop.until.filter(|until| *until <= now) {
-        return Err(format!("{until} is past: nothing would be held"));
-    }
-    with(pipeline, world, environment, now, |unit| {
-        let (infra, _) = unit.read()?;
-        let held = Statement::Held {
-            reason: stop.reason.clone(),
-            until: stop.until,
-        };
-        Walk::Continue(Ok(state(infra, by, scope, vec![held])))
-    })
-}
-
-/// The record of a hold's end.
-///
-/// # Errors
-/// Why there is nothing to end here, or where it is ended, in one sentence.
-pub fn resume(
-    pipeline: &Pipeline,
-    world: &World,
-    environment: &EnvironmentName,
-    scope: Scope,
-    reason: &str,
-    by: &str,
-    now: Timestamp,
-) -> Result<Step, String> {
-    with(pipeline, world, environment, now, |unit| {
-        let (infra, records) = unit.read()?;
-        let (here, everywhere) = (records.hold.as_ref(), infra.standing.hold.as_ref());
-        let holds = |hold: &&Hold| hold.holds(now);
-        let hold = match scope {
-            Scope::Unit => here.filter(holds),
-            Scope::Environment => everywhere.filter(holds),
-        };
-        Walk::Continue(match hold {
-            Some(hold) => liftable(hold).map(|()| {
-                let reason = reason.to_owned();
-                state(infra, by, scope, vec![Statement::Resumed { reason }])
-            }),
-            None if everywhere.is_some_and(|hold| hold.holds(now)) => Err(format!(
-                "the whole of {environment} is held: `towpath resume --environment {environment}`"
-            )),
-            None => Err(not_held(unit, scope)),
+impl Person<'_> {
+    /// The record of a hold. One that stands already is replaced: what was said last counts.
+    ///
+    /// # Errors
+    /// Why it cannot be recorded now, in one sentence.
+    pub fn hold(&self, scope: Scope, stop: &Stop) -> Result<Step, String> {
+        if let Some(until) = stop.until.filter(|until| *until <= self.now) {
+            return Err(format!("{until} is past: nothing would be held"));
+        }
+        self.with(|unit| {
+            let (infra, _) = unit.read()?;
+            let held = Statement::Held {
+                reason: stop.reason.clone(),
+                until: stop.until,
+            };
+            Walk::Continue(Ok(self.state(infra, scope, vec![held])))
         })
-    })
+    }
+
+    /// The record of a hold's end.
+    ///
+    /// # Errors
+    /// Why there is nothing to end here, or where it is ended, in one sentence.
+    pub fn resume(&self, scope: Scope, reason: &str) -> Result<Step, String> {
+        let environment = self.environment;
+        self.with(|unit| {
+            let (infra, records) = unit.read()?;
+            let (here, everywhere) = (records.hold.as_ref(), infra.standing.hold.as_ref());
+            let holds = |hold: &&Hold| hold.holds(self.now);
+            let hold = match scope {
+                Scope::Unit => here.filter(holds),
+                Scope::Environment => everywhere.filter(holds),
+            };
+            Walk::Continue(match hold {
+                Some(hold) => liftable(hold).map(|()| {
+                    let reason = reason.to_owned();
+                    self.state(infra, scope, vec![Statement::Resumed { reason }])
+                }),
+                None if everywhere.is_some_and(|hold| hold.holds(self.now)) => Err(format!(
+                    "the whole of {environment} is held: `towpath resume --environment {environment}`"
+                )),
+                None => Err(not_held(unit, scope)),
+            })
+        })
+    }
 }
 
 /// A hold that was said elsewhere would be stated again as long as it stands there.

@@ -6,11 +6,8 @@ use jiff::SignedDuration;
 use towpath::git::notes::{NotesDraft, records_ref};
 use towpath::git::{Push, Repository};
 use towpath::model::record::{Record, Statement};
-use towpath::model::{CommitId, EnvironmentName, Pipeline};
-use towpath::plan::{
-    Scope, Step, Stop, World, approve_adoption, approve_prune, decline, hold, resume, retry,
-    roll_back, unpin,
-};
+use towpath::model::{CommitId, EnvironmentName};
+use towpath::plan::{Person, Scope, Step, Stop};
 
 use super::super::show;
 use super::super::site::Site;
@@ -27,16 +24,12 @@ impl Teller {
             ["say", environment, what, rest @ ..] => self.say(environment, what, rest).await,
             ["approve", environment, application, number] => {
                 let number = number.parse().unwrap();
-                self.ask(environment, application, |pipeline, world, environment| {
-                    approve_prune(pipeline, world, environment, number, ANN, now)
-                })
-                .await;
+                self.ask(environment, application, |it| it.approve_prune(number))
+                    .await;
             }
             ["adopt", environment, application] => {
-                self.ask(environment, application, |pipeline, world, environment| {
-                    approve_adoption(pipeline, world, environment, ANN, now)
-                })
-                .await;
+                self.ask(environment, application, |it| it.approve_adoption())
+                    .await;
             }
             ["hold-until", environment, application, until, reason] => {
                 let until: SignedDuration = until.parse().unwrap();
@@ -44,42 +37,31 @@ impl Teller {
                     reason: (*reason).to_owned(),
                     until: now.checked_add(until).ok(),
                 };
-                self.ask(environment, application, |pipeline, world, at| {
-                    hold(pipeline, world, at, Scope::Unit, &stop, ANN, now)
-                })
-                .await;
+                self.ask(environment, application, |it| it.hold(Scope::Unit, &stop))
+                    .await;
             }
             ["resume", environment, application] => {
-                self.ask(environment, application, |pipeline, world, at| {
-                    resume(pipeline, world, at, Scope::Unit, "resumed", ANN, now)
+                self.ask(environment, application, |it| {
+                    it.resume(Scope::Unit, "resumed")
                 })
                 .await;
             }
             ["rollback", environment, application, to @ ..] => {
                 let to = to.first().copied();
-                self.ask(environment, application, |pipeline, world, at| {
-                    roll_back(pipeline, world, at, to, "it leaks", ANN, now)
-                })
-                .await;
+                self.ask(environment, application, |it| it.roll_back(to, "it leaks"))
+                    .await;
             }
             ["unpin", environment, application] => {
-                self.ask(environment, application, |pipeline, world, at| {
-                    unpin(pipeline, world, at, "mended", ANN, now)
-                })
-                .await;
+                self.ask(environment, application, |it| it.unpin("mended"))
+                    .await;
             }
             ["retry", environment, application, release @ ..] => {
                 let release = release.first().copied();
-                self.ask(environment, application, |pipeline, world, at| {
-                    retry(pipeline, world, at, release, ANN, now)
-                })
-                .await;
+                self.ask(environment, application, |it| it.retry(release))
+                    .await;
             }
             ["decline-proposal", environment, application] => {
-                self.ask(environment, application, |pipeline, world, at| {
-                    decline(pipeline, world, at, ANN, now)
-                })
-                .await;
+                self.ask(environment, application, |it| it.decline()).await;
             }
             ["rewrite-records", environment, count] => {
                 let name = records_ref(&environment.parse().unwrap());
@@ -117,18 +99,13 @@ impl Teller {
         &mut self,
         environment: &str,
         application: &str,
-        say: impl Fn(&Pipeline, &World, &EnvironmentName) -> Result<Step, String>,
+        say: impl Fn(&Person<'_>) -> Result<Step, String>,
     ) {
         let (environment, application) =
             (environment.parse().unwrap(), application.parse().unwrap());
         let reconciler = self.site.towpaths[0].reconciler.clone();
         let said = reconciler
-            .say(
-                &application,
-                &environment,
-                |pipeline, world| say(pipeline, world, &environment),
-                self.site.now,
-            )
+            .say(&application, &environment, ANN, say, self.site.now)
             .await;
         // Seconds are what the output counts in.
         self.site.pass(Duration::from_secs(1));
