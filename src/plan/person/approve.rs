@@ -6,8 +6,8 @@
 use super::super::foreign::{self, Whose};
 use super::super::{Infra, Ready, Step, Unit, Walk, difference};
 use super::Person;
-use crate::model::record::Statement;
 use crate::model::ObjectRef;
+use crate::model::record::Statement;
 
 /// Live objects that the unit's desired state names, and what adopting them means.
 #[derive(Debug, Clone, PartialEq, Eq)]
