@@ -16,7 +16,7 @@ pub(super) struct Args {
     application: Option<ApplicationName>,
 
     /// Only in this environment; without it in every one that the application goes to
-    #[arg(conflicts_with = "whole")]
+    #[arg(value_name = "ENVIRONMENT", conflicts_with = "whole")]
     in_environment: Option<EnvironmentName>,
 
     /// The whole of this environment, with every application in it
