@@ -78,21 +78,14 @@ struct Unit {
 /// There is nothing to go back to, a source cannot be read, or the record cannot be written.
 pub async fn run(args: &Args, setup: &Setup, out: &mut dyn Write) -> Result<u8> {
     let by = whoever_asks().await?;
-    let Unit {
-        application,
-        environment,
-    } = &args.unit;
-    let said = Said::to(setup, application, environment).await?;
+    let said = args.unit.looked_at(setup).await?;
     let (to, reason) = (args.to.as_deref(), args.reason.as_str());
     said.say(&by, |person| person.roll_back(to, reason)).await?;
     let release = said.pinned();
     let release = release.map_or_else(String::new, |it| {
         format!(" to {it} ({})", it.short_digest())
     });
-    writeln!(
-        out,
-        "{by} rolls {application} in {environment} back{release}: {reason}"
-    )?;
+    writeln!(out, "{by} rolls {} back{release}: {reason}", args.unit)?;
     next(said.carry_out().await?, out)
 }
 
@@ -131,11 +124,7 @@ pub async fn retry(args: &RetryArgs, setup: &Setup, out: &mut dyn Write) -> Resu
 /// Nothing is proposed, or the record cannot be written.
 pub async fn decline(args: &DeclineArgs, setup: &Setup, out: &mut dyn Write) -> Result<u8> {
     let by = whoever_asks().await?;
-    let Unit {
-        application,
-        environment,
-    } = &args.unit;
-    let said = Said::to(setup, application, environment).await?;
+    let said = args.unit.looked_at(setup).await?;
     said.say(&by, |person| person.decline()).await?;
     writeln!(out, "{by} declined what was proposed of {}", args.unit)?;
     Ok(exit::OK)
@@ -144,6 +133,10 @@ pub async fn decline(args: &DeclineArgs, setup: &Setup, out: &mut dyn Write) -> 
 impl Unit {
     async fn in_git(&self, setup: &Setup) -> Result<Said> {
         Said::in_git(setup, &self.application, &self.environment).await
+    }
+
+    async fn looked_at(&self, setup: &Setup) -> Result<Said> {
+        Said::to(setup, &self.application, &self.environment).await
     }
 }
 

@@ -69,18 +69,8 @@ pub(super) fn fate_of(
     version: Option<&Version>,
     now: Timestamp,
 ) -> Fate {
-    let (Some(there), Some(view)) = (
-        pipeline.environment(environment),
-        world.units.get(environment),
-    ) else {
+    let Some(unit) = Unit::of(pipeline, world, environment, now) else {
         return Fate::Awaited;
-    };
-    let unit = Unit {
-        pipeline,
-        environment: there,
-        world,
-        view,
-        now,
     };
     let upstream = match Upstream::read(&unit, environment) {
         Ok(upstream) => upstream,

@@ -109,14 +109,7 @@ struct Ready<'a> {
 /// What the next round does for this pipeline, given what was observed.
 pub fn plan(pipeline: &Pipeline, world: &World, now: Timestamp) -> Plan {
     let units = pipeline.environments.iter().filter_map(|environment| {
-        let view = world.units.get(&environment.name)?;
-        let unit = Unit {
-            pipeline,
-            environment,
-            world,
-            view,
-            now,
-        };
+        let unit = Unit::of(pipeline, world, &environment.name, now)?;
         let gone = pipeline.removed && removed::is_gone(&unit);
         (!gone).then(|| plan_unit(&unit))
     });
@@ -169,6 +162,23 @@ fn decide(unit: &Unit<'_>) -> Walk<Waiting> {
 }
 
 impl<'a> Unit<'a> {
+    /// The application in this environment; `None` where it does not go there, or nobody looked.
+    fn of(
+        pipeline: &'a Pipeline,
+        world: &'a World,
+        environment: &EnvironmentName,
+        now: Timestamp,
+    ) -> Option<Self> {
+        let environment = pipeline.environment(environment)?;
+        Some(Self {
+            pipeline,
+            environment,
+            world,
+            view: world.units.get(&environment.name)?,
+            now,
+        })
+    }
+
     /// What must be readable before anything is decided.
     fn ready(&'a self) -> Walk<Ready<'a>> {
         if self.view.live.is_none() {

@@ -56,6 +56,7 @@ impl Reconciler {
             there.repository
         ))
     }
+
     /// Carries out, as far as git and the forge go, what was said of a unit: the commit, or the proposal and its
     /// request. What the cluster is to do is left to the Towpath that runs. Gives what comes next.
     ///

@@ -109,15 +109,14 @@ impl Person<'_> {
         self.with(|unit| {
             let (infra, records) = unit.read()?;
             let stopped = stopped(records);
+            let none = || format!("nothing failed or was declined in {environment}");
             let release = match named {
-                Some(named) => find(stopped.into_iter(), named).map_err(|others| match others.is_empty() {
-                    true => format!("nothing failed or was declined in {environment}"),
-                    false => format!(
+                None => stopped.first().copied().ok_or_else(none),
+                Some(_) if stopped.is_empty() => Err(none()),
+                Some(named) => find(stopped.into_iter(), named).map_err(|others| {
+                    format!(
                         "`{named}` did not fail in {environment} and was not declined; these did, or were: {others}"
-                    ),
-                }),
-                None => stopped.first().copied().ok_or_else(|| {
-                    format!("nothing failed or was declined in {environment}")
+                    )
                 }),
             };
             Walk::Continue(release.map(|release| {
