@@ -69,6 +69,8 @@ struct Line {
     /// Left out where it is true.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     applied: Option<bool>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    fix: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     taken: Vec<TakenLine>,
     by: String,
@@ -137,6 +139,7 @@ fn line_of(record: &Record) -> Line {
         until: None,
         exercised: None,
         applied: None,
+        fix: None,
         taken: Vec::new(),
         by: record.by.clone(),
     };
@@ -235,6 +238,11 @@ fn line_of(record: &Record) -> Line {
         Statement::ApprovedAdoption { state } => {
             line.state = Some(state.to_string());
         }
+        Statement::Annotated { number, cause, fix } => {
+            line.number = Some(*number);
+            line.reason = cause.clone();
+            line.fix = fix.clone();
+        }
     }
     line
 }
@@ -324,6 +332,11 @@ fn record_of(mut line: Line) -> Result<Record, InvalidRecord> {
         },
         "approved-prune" => Statement::ApprovedPrune { number: number()? },
         "approved-adoption" => Statement::ApprovedAdoption { state: state()? },
+        "annotated" => Statement::Annotated {
+            number: number()?,
+            cause: line.reason.clone(),
+            fix: line.fix.take(),
+        },
         other => return Err(InvalidRecord::Unknown(other.to_owned())),
     };
     Ok(Record {
