@@ -151,8 +151,7 @@ fn find(world: &World, name: &str) -> Result<Release> {
         known.extend(records.failures.iter().map(|it| it.release.clone()));
         known.extend(records.proposal.iter().map(|it| it.release.clone()));
     }
-    // Branch builds and versions side by side have one order only: when they were made.
-    known.sort_by_key(|it| it.rank.built);
+    known.sort_by(Release::compare);
     let is_it = |release: &&Release| {
         let mut images = release.images.values();
         release.name == name || images.any(|image| image.digest.to_string() == name)
