@@ -185,7 +185,7 @@ fn history(deployments: usize, image: &str, digest: &str) -> String {
     for index in 1..=deployments {
         let _ = write!(
             text,
-            "tag deployment-{index:05}\nfrom refs/heads/master^0\ntagger {by}\ndata 21\nSuccessfully Deployed\n\n"
+            "tag deployment-{index:05}\nfrom refs/heads/master^0\ntagger {by}\ndata 22\nSuccessfully Deployed\n\n"
         );
     }
     text
