@@ -21,6 +21,7 @@ mod person;
 mod place;
 pub mod plan;
 pub mod rbac;
+pub mod records;
 pub mod rollback;
 pub mod run;
 mod said;
@@ -99,6 +100,7 @@ enum Command {
     Approve(approve::Args),
     Diff(diff::Args),
     Inventory(inventory::Args),
+    Records(records::Args),
     Rbac(rbac::Args),
     Check(check::Args),
     SetImage(set_image::SetImage),
@@ -225,6 +227,9 @@ async fn dispatch(cli: Cli) -> anyhow::Result<u8> {
             approve::run(&args, &Setup::load(location).await?, &mut out).await?
         }
         Command::Diff(args) => diff::run(&args, &Setup::load(location).await?, &mut out).await?,
+        Command::Records(args) => {
+            records::run(&args, &Setup::load(location).await?, &mut out).await?
+        }
         Command::Inventory(args) => {
             inventory::run(&args, &Setup::load(location).await?, &mut out, &mut err).await?
         }

@@ -194,6 +194,7 @@ impl Observatory {
                     branch: environment.branch.clone(),
                     tags: environment.tags.clone(),
                     queued: environment.gate == Gate::PullRequest,
+                    authority: environment.authority.clone(),
                 };
                 of.insert(environment.name.clone(), place);
                 let url = &environment.repository;

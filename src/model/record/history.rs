@@ -131,7 +131,8 @@ fn is_told(statement: &Statement) -> bool {
         | Statement::Retried { .. }
         | Statement::Ungated { .. }
         | Statement::ApprovedPrune { .. }
-        | Statement::ApprovedAdoption { .. } => true,
+        | Statement::ApprovedAdoption { .. }
+        | Statement::Refused { .. } => true,
         Statement::Adopted { .. }
         | Statement::Deployment { .. }
         | Statement::Verdict { .. }
