@@ -23,6 +23,7 @@ mod rollout;
 mod sentence;
 mod settle;
 mod smoke;
+mod stand;
 mod step;
 mod waiting;
 mod world;
@@ -34,6 +35,7 @@ use jiff::Timestamp;
 pub use fate::{Fate, fate};
 pub use person::{Adoption, Allowed, ForeignObject, Person, Stop};
 pub use proof::{Proof, proof, proof_of};
+pub use stand::{Last, Stand, Word, stand};
 pub use step::{
     Apply, Change, Close, Disarm, Open, PlannedOn, Propose, Prune, Scope, Smoke, Statements, Step,
     Withdraw, Write,
