@@ -8,15 +8,14 @@ use jiff::Timestamp;
 
 use super::message;
 use super::moves::Moves;
+use super::told::{about, follows_environments, happened, number};
 use super::writer::Beyond;
 use super::{Failure, Happened, Order, Outcome};
 use crate::event::EventKind;
 use crate::git::notes::{NotesDraft, NotesError, records_ref};
 use crate::git::{CommitDraft, Draft, GitError, Push, Refs, Repository};
-use crate::model::record::{
-    BRAKE, Cause, LABEL, REOPENED, Record, Standing, Statement, TOWPATH, Verdict,
-};
-use crate::model::{Author, CommitId, EnvironmentName, Follow, Release, proposal_branch};
+use crate::model::record::{BRAKE, Cause, LABEL, REOPENED, Record, Standing, Statement, TOWPATH};
+use crate::model::{Author, CommitId, EnvironmentName, proposal_branch};
 use crate::plan::{PlannedOn, Propose, Scope, Statements, Step, Withdraw, Write};
 
 /// The refs of the repository at a moment.
@@ -455,81 +454,5 @@ impl Names {
                 proposal_branch(&environment.name, order.application())
             ),
         }
-    }
-}
-
-fn follows_environments(order: &Order) -> bool {
-    matches!(order.environment().follow, Follow::Environments { .. })
-}
-
-fn number(records: &[Record]) -> Option<u64> {
-    records.iter().find_map(|record| match record.statement {
-        Statement::Deployment { number, .. } => Some(number),
-        _ => None,
-    })
-}
-
-fn about(kind: EventKind, release: &Release, commit: CommitId, number: Option<u64>) -> Happened {
-    Happened {
-        kind,
-        release: Some(release.clone()),
-        commit: Some(commit),
-        number,
-        reason: None,
-    }
-}
-
-/// What a record tells those who watch.
-fn happened(order: &Order, record: &Record) -> Vec<Happened> {
-    let tell = |kind, release: &Option<Release>, number, reason: Option<&String>| Happened {
-        kind,
-        release: release.clone(),
-        commit: Some(record.commit),
-        number,
-        reason: reason.cloned(),
-    };
-    match &record.statement {
-        Statement::Deployment {
-            number,
-            release,
-            cause: Cause::Merge | Cause::Rollback,
-            ..
-        } => {
-            let mut happened = vec![tell(EventKind::Merged, release, Some(*number), None)];
-            if follows_environments(order) {
-                happened.push(tell(EventKind::Promoted, release, Some(*number), None));
-            }
-            happened
-        }
-        Statement::Verdict {
-            number,
-            release,
-            verdict: Verdict::Healthy { .. },
-            ..
-        } => {
-            vec![tell(EventKind::Healthy, release, Some(*number), None)]
-        }
-        Statement::Verdict {
-            number,
-            release,
-            verdict: Verdict::Failed { reason, .. },
-            ..
-        } => {
-            vec![tell(
-                EventKind::Failed,
-                release,
-                Some(*number),
-                Some(reason),
-            )]
-        }
-        Statement::Declined { release } => {
-            vec![tell(
-                EventKind::Declined,
-                &Some(release.clone()),
-                None,
-                None,
-            )]
-        }
-        _ => Vec::new(),
     }
 }

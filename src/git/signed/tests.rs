@@ -1,3 +1,5 @@
+//! Signatures that count, and those that do not.
+
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use ssh_key::Signature;
 use ssh_key::public::{Ed25519PublicKey, SkEd25519};
