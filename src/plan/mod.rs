@@ -13,6 +13,7 @@ mod foreign;
 mod gate;
 mod head;
 mod hooks;
+mod journey;
 mod next;
 mod notes;
 mod person;
@@ -33,7 +34,8 @@ use std::ops::ControlFlow;
 use jiff::Timestamp;
 
 pub use fate::{Fate, fate};
-pub use person::{Adoption, Allowed, ForeignObject, Person, Stop};
+pub use journey::{Journey, Stopped, journey};
+pub use person::{Adoption, Allowed, ForeignObject, Note, Person, Stop};
 pub use proof::{Proof, proof, proof_of};
 pub use stand::{Last, Stand, Word, stand};
 pub use step::{

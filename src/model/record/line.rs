@@ -70,6 +70,8 @@ struct Line {
     /// Left out where it is true.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     applied: Option<bool>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    fix: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     taken: Vec<TakenLine>,
     by: String,
@@ -139,6 +141,7 @@ fn line_of(record: &Record) -> Line {
         until: None,
         exercised: None,
         applied: None,
+        fix: None,
         taken: Vec::new(),
         by: record.by.clone(),
     };
@@ -241,6 +244,11 @@ fn line_of(record: &Record) -> Line {
             line.said = Some(said.clone());
             line.reason = Some(reason.clone());
         }
+        Statement::Annotated { number, cause, fix } => {
+            line.number = Some(*number);
+            line.reason = cause.clone();
+            line.fix = fix.clone();
+        }
     }
     line
 }
@@ -333,6 +341,11 @@ fn record_of(mut line: Line) -> Result<Record, InvalidRecord> {
         "refused" => Statement::Refused {
             said: line.said.take().ok_or_else(|| missing("said"))?,
             reason: reason(),
+        },
+        "annotated" => Statement::Annotated {
+            number: number()?,
+            cause: line.reason.clone(),
+            fix: line.fix.take(),
         },
         other => return Err(InvalidRecord::Unknown(other.to_owned())),
     };

@@ -13,7 +13,7 @@ use std::fmt;
 
 use jiff::Timestamp;
 
-pub use history::{Happening, PastDeployment, Summary, history, summary};
+pub use history::{Happening, Noted, PastDeployment, Summary, history, summary};
 pub use line::InvalidRecord;
 pub use present::{
     Declined, Deployment, Failure, Hold, Judged, OpenDeployment, Pin, Proposed, Run, Served,
@@ -168,6 +168,15 @@ pub enum Statement {
         /// The unit's desired state.
         state: Digest,
     },
+    /// A person notes what a deployment's trouble came from, and what mended it.
+    Annotated {
+        /// The deployment's number.
+        number: u64,
+        /// What it came from, as far as that is known.
+        cause: Option<String>,
+        /// What mended it.
+        fix: Option<String>,
+    },
     /// Somebody stated what nobody may state without a key of the environment's `authority`: it has no
     /// effect.
     Refused {
@@ -180,10 +189,10 @@ pub enum Statement {
 
 impl Statement {
     /// What it takes for the statement to count where an environment lists keys; `None`: nothing, for it only
-    /// stops.
+    /// stops, or says something that nothing is decided on.
     pub fn right(&self) -> Option<Right> {
         match self {
-            Self::Held { .. } | Self::Declined { .. } => None,
+            Self::Held { .. } | Self::Declined { .. } | Self::Annotated { .. } => None,
             Self::Resumed { .. } | Self::Unpinned { .. } | Self::Retried { .. } => {
                 Some(Right::Resume)
             }
@@ -304,6 +313,17 @@ impl fmt::Display for Statement {
             }
             Self::ApprovedAdoption { .. } => f.write_str("approved the adoption of live objects"),
             Self::Refused { said, reason } => write!(f, "without effect: {said}: {reason}"),
+            Self::Annotated { number, cause, fix } => {
+                write!(f, "of deployment {number}:")?;
+                if let Some(cause) = cause {
+                    write!(f, " cause: {cause}")?;
+                }
+                let and = if cause.is_some() { ";" } else { "" };
+                match fix {
+                    Some(fix) => write!(f, "{and} fix: {fix}"),
+                    None => Ok(()),
+                }
+            }
         }
     }
 }

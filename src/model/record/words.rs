@@ -25,6 +25,7 @@ impl Statement {
             Self::ApprovedPrune { .. } => "approved-prune",
             Self::ApprovedAdoption { .. } => "approved-adoption",
             Self::Refused { .. } => "refused",
+            Self::Annotated { .. } => "annotated",
         }
     }
 }

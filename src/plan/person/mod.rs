@@ -3,6 +3,7 @@
 
 mod approve;
 mod choose;
+mod note;
 mod stop;
 
 use std::ops::ControlFlow;
@@ -10,6 +11,7 @@ use std::ops::ControlFlow;
 use jiff::Timestamp;
 
 pub use approve::{Adoption, Allowed, ForeignObject};
+pub use note::Note;
 pub use stop::Stop;
 
 use super::{Decision, Infra, Scope, Statements, Step, Unit, Walk, World};

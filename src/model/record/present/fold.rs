@@ -136,7 +136,7 @@ impl UnitRecords {
                 self.declined
                     .retain(|declined| !declined.release.is(&digests));
             }
-            Statement::Ungated { .. } => {}
+            Statement::Ungated { .. } | Statement::Annotated { .. } => {}
             Statement::Took { number, taken } => self.took(*number, taken),
             Statement::ApprovedPrune { number } => self.approved_prune = Some(*number),
             Statement::ApprovedAdoption { state } => self.approved_adoption = Some(*state),
