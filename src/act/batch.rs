@@ -8,13 +8,14 @@ use jiff::Timestamp;
 
 use super::message;
 use super::moves::Moves;
+use super::told::{about, follows_environments, happened, number};
 use super::writer::Beyond;
 use super::{Failure, Happened, Order, Outcome};
 use crate::event::EventKind;
 use crate::git::notes::{NotesDraft, NotesError, records_ref};
 use crate::git::{CommitDraft, Draft, GitError, Push, Refs, Repository};
-use crate::model::record::{Cause, Record, Standing, Statement, TOWPATH, Verdict};
-use crate::model::{Author, CommitId, EnvironmentName, Follow, Release, proposal_branch};
+use crate::model::record::{BRAKE, Cause, LABEL, REOPENED, Record, Standing, Statement, TOWPATH};
+use crate::model::{Author, CommitId, EnvironmentName, proposal_branch};
 use crate::plan::{PlannedOn, Propose, Scope, Statements, Step, Withdraw, Write};
 
 /// The refs of the repository at a moment.
@@ -42,6 +43,8 @@ pub(super) struct Batch<'a> {
     /// Refs that were read.
     read: BTreeSet<String>,
     notes: BTreeMap<EnvironmentName, NotesDraft>,
+    /// The environments whose records are signed.
+    signs: BTreeSet<EnvironmentName>,
     proposal_first: bool,
     author: &'a Author,
     now: Timestamp,
@@ -84,6 +87,7 @@ impl<'a> Batch<'a> {
             after: BTreeMap::new(),
             read: BTreeSet::new(),
             notes: BTreeMap::new(),
+            signs: BTreeSet::new(),
             proposal_first: false,
             author,
             now,
@@ -110,10 +114,13 @@ impl<'a> Batch<'a> {
     }
 
     /// The push.
-    pub(super) fn finish(mut self) -> Result<Push, GitError> {
+    pub(super) async fn finish(mut self) -> Result<Push, GitError> {
         let signature = message::signature(self.author, self.now);
         for (environment, notes) in std::mem::take(&mut self.notes) {
-            let commit = notes.commit(&mut self.draft, &signature)?;
+            let mut commit = notes.commit(&mut self.draft, &signature)?;
+            if self.signs.contains(&environment) {
+                commit = self.repository.sign(&mut self.draft, commit).await?;
+            }
             self.after.insert(records_ref(&environment), Some(commit.0));
         }
         let mut push = Push::new();
@@ -296,7 +303,13 @@ impl<'a> Batch<'a> {
             Some(notes) => notes,
             None => {
                 let head = self.current(&records_ref(order.name())).map(CommitId);
-                NotesDraft::begin(&self.draft, head)?
+                if !order.environment().authority.is_open() {
+                    self.signs.insert(order.name().clone());
+                }
+                match head {
+                    Some(head) => self.begin_on(order, said, head)?,
+                    None => NotesDraft::begin(&self.draft, None, None)?,
+                }
             }
         };
         // What is true of a whole environment is seen by all its units: the first one states it.
@@ -333,6 +346,26 @@ impl<'a> Batch<'a> {
         let written = notes.add(&self.draft, records);
         self.notes.insert(order.name().clone(), notes);
         Ok(written?)
+    }
+
+    /// Towpath goes on from the records that count. A person adds a line of their own to what is there, whoever
+    /// wrote that: Towpath judges it all.
+    fn begin_on(
+        &self,
+        order: &Order,
+        said: Said<'_>,
+        head: CommitId,
+    ) -> Result<NotesDraft, NotesError> {
+        let authority = &order.environment().authority;
+        match said.is_of_towpath() {
+            true => {
+                NotesDraft::accepted(self.repository, &self.draft, order.name(), head, authority)
+            }
+            false => {
+                let tree = self.draft.read_commit(head)?.tree;
+                NotesDraft::begin(&self.draft, Some(head), Some(tree))
+            }
+        }
     }
 
     /// One commit on `onto` with these files, if each still is what the plan saw; signed where commits are.
@@ -379,11 +412,16 @@ struct Said<'a> {
     scope: Scope,
 }
 
-impl Said<'static> {
-    const BY_US: Self = Self {
+impl Said<'_> {
+    const BY_US: Said<'static> = Said {
         by: TOWPATH,
         scope: Scope::Unit,
     };
+
+    /// Whether Towpath states it, also for somebody whom it heard elsewhere.
+    fn is_of_towpath(&self) -> bool {
+        [TOWPATH, BRAKE, LABEL, REOPENED].contains(&self.by)
+    }
 }
 
 /// Whether the environment's records say already what would be stated of it.
@@ -416,81 +454,5 @@ impl Names {
                 proposal_branch(&environment.name, order.application())
             ),
         }
-    }
-}
-
-fn follows_environments(order: &Order) -> bool {
-    matches!(order.environment().follow, Follow::Environments { .. })
-}
-
-fn number(records: &[Record]) -> Option<u64> {
-    records.iter().find_map(|record| match record.statement {
-        Statement::Deployment { number, .. } => Some(number),
-        _ => None,
-    })
-}
-
-fn about(kind: EventKind, release: &Release, commit: CommitId, number: Option<u64>) -> Happened {
-    Happened {
-        kind,
-        release: Some(release.clone()),
-        commit: Some(commit),
-        number,
-        reason: None,
-    }
-}
-
-/// What a record tells those who watch.
-fn happened(order: &Order, record: &Record) -> Vec<Happened> {
-    let tell = |kind, release: &Option<Release>, number, reason: Option<&String>| Happened {
-        kind,
-        release: release.clone(),
-        commit: Some(record.commit),
-        number,
-        reason: reason.cloned(),
-    };
-    match &record.statement {
-        Statement::Deployment {
-            number,
-            release,
-            cause: Cause::Merge | Cause::Rollback,
-            ..
-        } => {
-            let mut happened = vec![tell(EventKind::Merged, release, Some(*number), None)];
-            if follows_environments(order) {
-                happened.push(tell(EventKind::Promoted, release, Some(*number), None));
-            }
-            happened
-        }
-        Statement::Verdict {
-            number,
-            release,
-            verdict: Verdict::Healthy { .. },
-            ..
-        } => {
-            vec![tell(EventKind::Healthy, release, Some(*number), None)]
-        }
-        Statement::Verdict {
-            number,
-            release,
-            verdict: Verdict::Failed { reason, .. },
-            ..
-        } => {
-            vec![tell(
-                EventKind::Failed,
-                release,
-                Some(*number),
-                Some(reason),
-            )]
-        }
-        Statement::Declined { release } => {
-            vec![tell(
-                EventKind::Declined,
-                &Some(release.clone()),
-                None,
-                None,
-            )]
-        }
-        _ => Vec::new(),
     }
 }

@@ -242,7 +242,7 @@ impl Writer {
                 });
                 continue;
             }
-            let (pushed, updates) = match batch.finish() {
+            let (pushed, updates) = match batch.finish().await {
                 Ok(push) => {
                     let updates = push.updates().to_vec();
                     (self.repository.push(push).await, updates)

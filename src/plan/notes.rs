@@ -20,6 +20,8 @@ pub(super) fn notes(
     };
     recorded(records, &mut notes);
     let infra = unit.view.infra.read().ok();
+    let of_all = infra.iter().flat_map(|it| &it.standing.refused);
+    notes.extend(records.refused.iter().chain(of_all).cloned());
     let live = unit.view.live.as_ref().map(Observed::read);
     if let (Some(Ok(desired)), Some(Ok(live))) = (infra.map(|it| it.desired.as_ref()), live) {
         let objects = &desired.rendered.objects;

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::present::REFUSED;
 use super::{Hold, InvalidRecord, OpenDeployment, Record, Standing, Statement, Verdict};
 use crate::model::CommitId;
 
@@ -23,6 +24,8 @@ struct Written {
     failed: BTreeMap<String, String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     hold: Option<HoldWritten>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    refused: Vec<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -57,6 +60,7 @@ impl Standing {
                     self.open.push(open);
                 }
                 self.failed.remove(application);
+                self.refused.clear();
             }
             (Statement::Verdict { verdict, .. }, Some(application)) => match verdict {
                 Verdict::Failed { reason, .. } => {
@@ -76,6 +80,11 @@ impl Standing {
                 self.hold = Some(hold);
             }
             (Statement::Resumed { .. }, None) => self.hold = None,
+            (Statement::Refused { .. }, None) => {
+                self.refused.push(record.statement.to_string());
+                let surplus = self.refused.len().saturating_sub(REFUSED);
+                self.refused.drain(..surplus);
+            }
             _ => {}
         }
     }
@@ -123,6 +132,7 @@ impl Standing {
                 .map(|(application, reason)| (application.to_string(), reason.clone()))
                 .collect(),
             hold,
+            refused: self.refused.clone(),
         };
         serde_json::to_string(&written).expect("it holds nothing but texts and numbers") + "\n"
     }
@@ -141,6 +151,7 @@ impl Standing {
         let mut standing = Self {
             number: written.number,
             newest: written.newest.as_deref().map(commit).transpose()?,
+            refused: written.refused,
             ..Self::default()
         };
         for open in written.open {
