@@ -22,7 +22,7 @@ use tokio::sync::Semaphore;
 use super::{Args, counted};
 use crate::cli::Output;
 use crate::cli::setup::Setup;
-use crate::model::{ApplicationName, Environment, Gate, RepositoryUrl};
+use crate::model::{ApplicationName, Environment, Gate, RepositoryUrl, Right};
 use crate::observe::Outside;
 
 /// A question may take as long.
@@ -314,14 +314,40 @@ fn registries<'a>(setup: &'a Setup, outside: &'a Outside) -> Vec<Question<'a>> {
     images.into_iter().map(ask).collect()
 }
 
-/// Whether commits can be signed: something is, and thrown away.
-fn signing(setup: &Setup) -> Option<Question<'static>> {
+/// Whether commits can be signed: something is, and thrown away; and whether what is recorded with the key counts
+/// where keys are listed.
+fn signing(setup: &Setup) -> Option<Question<'_>> {
     let signer = setup.signer()?;
     Some(Question::new("signature", "commits", async move {
-        vec![match signer.sign(b"towpath check --online\n").await {
-            Ok(_) => Said::new(Level::Ok, "can be signed"),
-            Err(error) => Said::new(Level::Error, error.to_string()),
-        }]
+        if let Err(error) = signer.sign(b"towpath check --online\n").await {
+            return vec![Said::new(Level::Error, error.to_string())];
+        }
+        let mut said = vec![Said::new(Level::Ok, "can be signed")];
+        let environments = setup
+            .config
+            .pipelines
+            .iter()
+            .flat_map(|it| &it.environments);
+        let listing = environments.filter(|it| !it.authority.is_open());
+        let listing: BTreeMap<_, _> = listing.map(|it| (&it.name, &it.authority)).collect();
+        if listing.is_empty() {
+            return said;
+        }
+        let key = match signer.public_key().await {
+            Ok(key) => key,
+            Err(error) => return vec![Said::new(Level::Error, error.to_string())],
+        };
+        for (name, authority) in listing {
+            let known = authority.of(&key).filter(|it| it.may(Right::Record));
+            if known.is_none() {
+                let what = format!(
+                    "the key {key} may not `record` in {name}: nothing that Towpath states counts there"
+                );
+                let instead = format!("list it in `authority` of {name}, with `may: [record]`");
+                said.push(Said::new(Level::Error, what).or(instead));
+            }
+        }
+        said
     }))
 }
 
