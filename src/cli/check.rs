@@ -117,11 +117,14 @@ fn in_lines(configuration: &Result<Config, Problems>, out: &mut dyn Write) -> io
             writeln!(out, "  {line}")?;
         }
     }
-    writeln!(out)?;
+    let notes = notes(config);
+    if !(config.warnings.is_empty() && notes.is_empty()) {
+        writeln!(out)?;
+    }
     for warning in &config.warnings {
         writeln!(out, "{warning}")?;
     }
-    for note in notes(config) {
+    for note in notes {
         writeln!(out, "note: {note}")?;
     }
     Ok(())
