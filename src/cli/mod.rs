@@ -20,6 +20,7 @@ mod names;
 mod person;
 mod place;
 pub mod plan;
+pub mod promote;
 pub mod rbac;
 pub mod rollback;
 pub mod run;
@@ -91,6 +92,7 @@ enum Command {
     History(history::Args),
     Hold(hold::Args),
     Resume(hold::ResumeArgs),
+    Promote(promote::Args),
     Rollback(rollback::Args),
     Unpin(rollback::UnpinArgs),
     Retry(rollback::RetryArgs),
@@ -207,6 +209,9 @@ async fn dispatch(cli: Cli) -> anyhow::Result<u8> {
         Command::Hold(args) => hold::run(&args, &Setup::load(location).await?, &mut out).await?,
         Command::Resume(args) => {
             hold::resume(&args, &Setup::load(location).await?, &mut out).await?
+        }
+        Command::Promote(args) => {
+            promote::run(&args, &Setup::load(location).await?, &mut out).await?
         }
         Command::Rollback(args) => {
             rollback::run(&args, &Setup::load(location).await?, &mut out).await?

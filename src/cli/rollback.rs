@@ -64,12 +64,12 @@ pub struct DeclineArgs {
 
 /// One application in one environment.
 #[derive(Debug, clap::Args)]
-struct Unit {
+pub(super) struct Unit {
     /// The application
-    application: ApplicationName,
+    pub(super) application: ApplicationName,
 
     /// The environment
-    environment: EnvironmentName,
+    pub(super) environment: EnvironmentName,
 }
 
 /// Records the choice, and carries it out in git.
@@ -155,7 +155,7 @@ impl std::fmt::Display for Unit {
 }
 
 /// Says what comes next.
-fn next(unit: Option<UnitPlan>, out: &mut dyn Write) -> Result<u8> {
+pub(super) fn next(unit: Option<UnitPlan>, out: &mut dyn Write) -> Result<u8> {
     if let Some(unit) = unit {
         writeln!(out, "next: {}", view::sentence(&unit))?;
     }

@@ -7,6 +7,7 @@ use anyhow::{Result, anyhow, bail};
 use super::names;
 use super::setup::Setup;
 use crate::clock;
+use crate::model::record::{Promoted, UnitRecords};
 use crate::model::{ApplicationName, EnvironmentName, Pipeline, Release};
 use crate::plan::{Person, Step, UnitPlan, World};
 use crate::reconcile::Reconciler;
@@ -79,9 +80,19 @@ impl Said {
 
     /// What a person chose there.
     pub(super) fn pinned(&self) -> Option<Release> {
+        self.records()?.pin.as_ref()?.release.clone()
+    }
+
+    /// What a person asked for there.
+    pub(super) fn promoted(&self) -> Option<Promoted> {
+        let records = self.records()?;
+        Some(records.promotion.as_ref()?.promoted.clone())
+    }
+
+    fn records(&self) -> Option<Arc<UnitRecords>> {
         let world = self.world();
         let infra = world.units.get(&self.environment)?.infra.read().ok()?;
-        infra.records.as_ref().ok()?.pin.as_ref()?.release.clone()
+        infra.records.as_ref().ok().cloned()
     }
 
     /// Asks what a person would be shown.

@@ -213,7 +213,7 @@ impl Subject<'_> {
             .map(|records| infra.unlanded.as_deref().unwrap_or(records))
     }
 
-    /// I1: only what a healthy run upstream stands behind goes on.
+    /// I1: only what a healthy run upstream stands behind goes on, or what a person named and forced.
     fn proven(
         &self,
         release: &Release,
@@ -233,7 +233,8 @@ impl Subject<'_> {
                 runs.any(|run| run.spoiled.is_none() && (run.exercised || counts))
             })
         };
-        if !healthy_here && !all.iter().all(proven) {
+        let forced = records.forced(&digests).is_some();
+        if !healthy_here && !forced && !all.iter().all(proven) {
             broken.push(("I1", format!("{release} is not proven upstream")));
         }
     }

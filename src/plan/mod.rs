@@ -16,6 +16,7 @@ mod hooks;
 mod next;
 mod notes;
 mod person;
+mod promotion;
 mod proof;
 mod release;
 mod removed;
@@ -32,7 +33,7 @@ use std::ops::ControlFlow;
 use jiff::Timestamp;
 
 pub use fate::{Fate, fate};
-pub use person::{Adoption, Allowed, ForeignObject, Person, Stop};
+pub use person::{Adoption, Allowed, ForeignObject, Person, Promote, Stop};
 pub use proof::{Proof, proof, proof_of};
 pub use step::{
     Apply, Change, Close, Disarm, Open, PlannedOn, Propose, Prune, Scope, Smoke, Statements, Step,

@@ -4,7 +4,9 @@ use jiff::Timestamp;
 
 use super::head::Head;
 use super::waiting::after;
-use super::{Infra, Observed, Ready, Reason, Unit, Waiting, Walk, release, unreadable_waiting};
+use super::{
+    Infra, Observed, Ready, Reason, Unit, Waiting, Walk, promotion, release, unreadable_waiting,
+};
 use crate::model::record::{Run, UnitRecords, Verdict};
 use crate::model::{
     EnvironmentName, Follow, Gate, Health, NotExercised, OnFailure, Pace, Release, StopTheLine,
@@ -22,7 +24,9 @@ pub(super) fn release(ready: &Ready<'_>) -> Walk<Waiting> {
         let waiting = release::roll_back(ready, chosen)?;
         return Walk::Continue(with_failure(ready, waiting));
     }
-    let candidate = match candidate(ready) {
+    let asked = promotion::due(ready).map(|it| it.promoted.release.clone());
+    let is_asked = asked.is_some();
+    let candidate = match asked.map_or_else(|| candidate(ready), Ok) {
         Ok(candidate) => candidate,
         Err(waiting) => {
             let target = rollback_target(ready);
@@ -39,7 +43,7 @@ pub(super) fn release(ready: &Ready<'_>) -> Walk<Waiting> {
             return Walk::Continue(with_failure(ready, waiting));
         }
     };
-    if let Some(waiting) = blocked(ready, &candidate) {
+    if let Some(waiting) = blocked(ready, &candidate, is_asked) {
         return Walk::Continue(with_failure(ready, waiting));
     }
     let waiting = match ready.unit.environment.gate {
@@ -313,6 +317,9 @@ pub(super) fn still_stands(ready: &Ready<'_>, release: &Release) -> bool {
         return true;
     };
     let digests = release.digests();
+    if ready.records.forced(&digests).is_some() {
+        return true;
+    }
     all.iter().all(|environment| {
         // What cannot be read takes nothing back.
         let Ok(upstream) = Upstream::read(ready.unit, environment) else {
@@ -327,8 +334,8 @@ pub(super) fn still_stands(ready: &Ready<'_>, release: &Release) -> bool {
     })
 }
 
-/// What keeps a newer release from coming now.
-fn blocked(ready: &Ready<'_>, candidate: &Release) -> Option<Waiting> {
+/// What keeps a newer release from coming now. One that a person asked for takes no turns.
+fn blocked(ready: &Ready<'_>, candidate: &Release, is_asked: bool) -> Option<Waiting> {
     let environment = ready.unit.environment;
     let records = ready.records;
     if let Some(pin) = &records.pin
@@ -349,6 +356,9 @@ fn blocked(ready: &Ready<'_>, candidate: &Release) -> Option<Waiting> {
         return Some(Waiting::on(Reason::LineStopped {
             reason: format!("{application} failed: {reason}"),
         }));
+    }
+    if is_asked {
+        return None;
     }
     let deployment = records.deployment.as_ref()?;
     let unproven = match &deployment.verdict {

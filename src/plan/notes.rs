@@ -6,7 +6,7 @@ use super::difference::Difference;
 use super::{Decision, Live, Observed, Reason, Unit};
 use crate::manifest::Object;
 use crate::model::ObjectRef;
-use crate::model::record::{UnitRecords, Verdict};
+use crate::model::record::{Promotion, UnitRecords, Verdict};
 
 /// One sentence each.
 pub(super) fn notes(
@@ -39,6 +39,7 @@ fn is_shown(decision: &Decision, reason: &Reason) -> bool {
 }
 
 fn recorded(records: &UnitRecords, notes: &mut Vec<String>) {
+    notes.extend(records.promotion.as_ref().and_then(Promotion::notice));
     let Some(deployment) = &records.deployment else {
         return;
     };

@@ -29,7 +29,7 @@ fn commit(ready: &Ready<'_>, release: &Release, cause: Cause) -> Walk<Waiting> {
         state: edit.rendered.state,
         files: edit.files,
         cause,
-        from: from(ready),
+        from: from(ready, release),
         records: settle::supersede(ready),
         planned_on: ready.planned_on(),
     }))
@@ -105,7 +105,7 @@ pub(super) fn propose(ready: &Ready<'_>, release: &Release) -> Walk<Waiting> {
         instead_of: ready.head.release().cloned(),
         files,
         onto,
-        from: from(ready),
+        from: from(ready, release),
         planned_on: ready.planned_on(),
     }))
 }
@@ -127,7 +127,10 @@ pub(super) fn withdraw_unproven(ready: &Ready<'_>) -> Walk {
 }
 
 /// Where the release comes from, for people who read the message.
-fn from(ready: &Ready<'_>) -> String {
+fn from(ready: &Ready<'_>, release: &Release) -> String {
+    if let Some(asked) = ready.records.forced(&release.digests()) {
+        return format!("{}, who promoted it unproven: {}", asked.by, asked.promoted.reason);
+    }
     match &ready.unit.environment.follow {
         Follow::Environments { all, .. } => all
             .iter()

@@ -9,7 +9,7 @@ use super::Reconciler;
 use crate::cluster::{Preview, UnitScope};
 use crate::forge::{Content, Visibility};
 use crate::git::Commit;
-use crate::model::record::{Deployment, UnitRecords, Verdict};
+use crate::model::record::{Deployment, Promotion, UnitRecords, Verdict};
 use crate::model::{
     CommitId, Digest, Environment, EnvironmentName, Follow, KeepTags, Pipeline, Release,
     RequestDiff,
@@ -256,6 +256,7 @@ fn notices(infra: &Infra, records: &UnitRecords, unit: Option<&UnitPlan>) -> Vec
     let mut notices: Vec<String> = holds
         .map(|hold| format!("held by {}: {}", hold.by, hold.reason))
         .collect();
+    notices.extend(records.promotion.as_ref().and_then(Promotion::notice));
     if let Some(pin) = &records.pin {
         let reason = Reason::Pinned {
             release: pin.release.clone(),

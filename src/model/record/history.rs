@@ -129,6 +129,7 @@ fn is_told(statement: &Statement) -> bool {
         | Statement::Held { .. }
         | Statement::Resumed { .. }
         | Statement::Retried { .. }
+        | Statement::Promoted(_)
         | Statement::Ungated { .. }
         | Statement::ApprovedPrune { .. }
         | Statement::ApprovedAdoption { .. } => true,

@@ -14,11 +14,14 @@ use std::str::FromStr;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Record, Statement, Taken, Verdict};
+use super::{Promoted, Record, Statement, Taken, Verdict};
 use crate::model::{Contents, ImageVersion, Images, Rank, Release};
 
 /// The version of the format that this program writes and reads.
 const VERSION: u32 = 1;
+
+/// What a promotion may go over: the missing proof.
+const UNPROVEN: &str = "unproven";
 
 /// A line that is no record this program can read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -69,6 +72,9 @@ struct Line {
     /// Left out where it is true.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     applied: Option<bool>,
+    /// What a person's word goes over.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    despite: Vec<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     taken: Vec<TakenLine>,
     by: String,
@@ -137,6 +143,7 @@ fn line_of(record: &Record) -> Line {
         until: None,
         exercised: None,
         applied: None,
+        despite: Vec::new(),
         taken: Vec::new(),
         by: record.by.clone(),
     };
@@ -221,6 +228,11 @@ fn line_of(record: &Record) -> Line {
         }
         Statement::Retried { release } => {
             line.release = Some(release_line(release));
+        }
+        Statement::Promoted(promoted) => {
+            line.release = Some(release_line(&promoted.release));
+            line.reason = Some(promoted.reason.clone());
+            line.despite = promoted.unproven.then(|| UNPROVEN.to_owned()).into_iter().collect();
         }
         Statement::Ungated { release } => {
             line.release = optional(release);
@@ -312,6 +324,7 @@ fn record_of(mut line: Line) -> Result<Record, InvalidRecord> {
         "retried" => Statement::Retried {
             release: required()?,
         },
+        "promoted" => Statement::Promoted(promoted(&line, required()?)?),
         "ungated" => Statement::Ungated {
             release: release.clone(),
         },
@@ -333,6 +346,19 @@ fn record_of(mut line: Line) -> Result<Record, InvalidRecord> {
         by: line.by,
         commit: parse(&line.commit)?,
         statement,
+    })
+}
+
+/// What goes over something that is not known is not half believed.
+fn promoted(line: &Line, release: Release) -> Result<Promoted, InvalidRecord> {
+    let known = |word: &&String| word.as_str() == UNPROVEN;
+    if let Some(word) = line.despite.iter().find(|word| !known(word)) {
+        return Err(InvalidRecord::Unknown(format!("despite {word}")));
+    }
+    Ok(Promoted {
+        release,
+        reason: line.reason.clone().unwrap_or_default(),
+        unproven: !line.despite.is_empty(),
     })
 }
 

@@ -16,8 +16,8 @@ use jiff::Timestamp;
 pub use history::{Happening, PastDeployment, Summary, history, summary};
 pub use line::InvalidRecord;
 pub use present::{
-    Declined, Deployment, Failure, Hold, Judged, OpenDeployment, Pin, Proposed, Run, Served,
-    Standing, UnitRecords,
+    Declined, Deployment, Failure, Hold, Judged, OpenDeployment, Pin, Promotion, Proposed, Run,
+    Served, Standing, UnitRecords,
 };
 
 /// Who states what Towpath itself did or saw.
@@ -145,6 +145,8 @@ pub enum Statement {
         /// Which.
         release: Release,
     },
+    /// A person asked for a release to come next.
+    Promoted(Promoted),
     /// A commit changed a gated branch's images without a merged proposal.
     Ungated {
         /// What it deploys, where its images are known.
@@ -168,6 +170,17 @@ pub enum Statement {
         /// The unit's desired state.
         state: Digest,
     },
+}
+
+/// A release that a person asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Promoted {
+    /// Which.
+    pub release: Release,
+    /// What was said.
+    pub reason: String,
+    /// Whether it comes though it is not proven.
+    pub unproven: bool,
 }
 
 /// Fields that an apply took from another manager.
@@ -262,6 +275,7 @@ impl fmt::Display for Statement {
             } => write!(f, "held until {until}: {reason}"),
             Self::Resumed { reason } => write!(f, "resumed: {reason}"),
             Self::Retried { release } => write!(f, "retried {release}"),
+            Self::Promoted(promoted) => write!(f, "promoted {promoted}"),
             Self::Ungated { release } => write!(f, "ungated {}", shown(release)),
             Self::Took { taken, .. } => {
                 let taken = taken.iter().map(ToString::to_string);
@@ -272,6 +286,14 @@ impl fmt::Display for Statement {
             }
             Self::ApprovedAdoption { .. } => f.write_str("approved the adoption of live objects"),
         }
+    }
+}
+
+/// `v1.5.0 unproven: the fix cannot wait`.
+impl fmt::Display for Promoted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let unproven = if self.unproven { " unproven" } else { "" };
+        write!(f, "{}{unproven}: {}", self.release, self.reason)
     }
 }
 

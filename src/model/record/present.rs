@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::{Cause, Record, Taken, Verdict};
+use super::{Cause, Promoted, Record, Taken, Verdict};
 use crate::model::{ApplicationName, CommitId, Digest, Digests, Release};
 
 /// How many healthy runs are remembered: what a rollback may go back to without asking history.
@@ -50,6 +50,8 @@ pub struct UnitRecords {
     pub served: Option<Served>,
     /// The pin that holds.
     pub pin: Option<Pin>,
+    /// What a person asked for: it is to come next, or it is what runs.
+    pub promotion: Option<Promotion>,
     /// The hold on this unit.
     pub hold: Option<Hold>,
     /// How many deployments in a row were superseded before they were judged.
@@ -176,6 +178,17 @@ pub struct Pin {
     pub at: Timestamp,
 }
 
+/// What a person asked for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Promotion {
+    /// What was said.
+    pub promoted: Promoted,
+    /// Who.
+    pub by: String,
+    /// When it was recorded.
+    pub at: Timestamp,
+}
+
 /// A person's stop.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Hold {
@@ -187,6 +200,20 @@ pub struct Hold {
     pub at: Timestamp,
     /// When it ends by itself; `None`: a person ends it.
     pub until: Option<Timestamp>,
+}
+
+impl Promotion {
+    /// What is said of a release that is not proven, wherever it is shown.
+    pub fn notice(&self) -> Option<String> {
+        let Promoted {
+            release, reason, ..
+        } = &self.promoted;
+        let notice = || {
+            let by = &self.by;
+            format!("{release} is not proven: {by} promoted it nevertheless: {reason}")
+        };
+        self.promoted.unproven.then(notice)
+    }
 }
 
 impl Hold {
@@ -316,6 +343,13 @@ impl UnitRecords {
     /// The release that runs according to the records.
     pub fn running(&self) -> Option<&Release> {
         self.deployment.as_ref()?.release.as_ref()
+    }
+
+    /// The word of a person by which this release may come though it is not proven.
+    pub fn forced(&self, digests: &Digests) -> Option<&Promotion> {
+        let promotion = self.promotion.as_ref()?;
+        let is_it = promotion.promoted.unproven && promotion.promoted.release.is(digests);
+        is_it.then_some(promotion)
     }
 
     /// Whether this commit is a deployment of the unit that is remembered.

@@ -20,6 +20,7 @@ impl Statement {
             Self::Held { .. } => "held",
             Self::Resumed { .. } => "resumed",
             Self::Retried { .. } => "retried",
+            Self::Promoted(_) => "promoted",
             Self::Ungated { .. } => "ungated",
             Self::Took { .. } => "took",
             Self::ApprovedPrune { .. } => "approved-prune",

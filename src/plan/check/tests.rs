@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::*;
 use crate::config::Config;
 use crate::manifest::{ImageFields, parse};
-use crate::model::record::{Record, Statement, Verdict};
+use crate::model::record::{Promoted, Record, Statement, Verdict};
 use crate::model::{CommitId, Contents, Digest, ImageVersion, Rank};
 use crate::plan::edit::{Directory, Layers};
 use crate::plan::{
@@ -288,6 +288,27 @@ fn a_step_that_breaks_an_invariant_is_found() {
     assert_eq!(
         check_step(gated, upstream, Ok(running()), propose(1)),
         ["I1"]
+    );
+
+    // What a person forced goes on without a proof, that release alone.
+    let forced = |minor| {
+        let mut here = running();
+        here.push(Statement::Promoted(Promoted {
+            release: release(minor),
+            reason: "it cannot wait".to_owned(),
+            unproven: true,
+        }));
+        here
+    };
+    assert!(check_step(open, vec![], Ok(forced(1)), write(1, automation)).is_empty());
+    assert!(check_step(gated, vec![], Ok(forced(1)), propose(1)).is_empty());
+    assert_eq!(
+        check_step(gated, vec![], Ok(forced(2)), propose(1)),
+        ["I1"]
+    );
+    assert_eq!(
+        check_step(gated, vec![], Ok(forced(1)), write(1, automation)),
+        ["I2"]
     );
 
     // I2: past the gate; going back is allowed where it is direct.

@@ -3,6 +3,8 @@
 
 mod approve;
 mod choose;
+mod named;
+mod promote;
 mod stop;
 
 use std::ops::ControlFlow;
@@ -10,6 +12,7 @@ use std::ops::ControlFlow;
 use jiff::Timestamp;
 
 pub use approve::{Adoption, Allowed, ForeignObject};
+pub use promote::Promote;
 pub use stop::Stop;
 
 use super::{Decision, Infra, Scope, Statements, Step, Unit, Walk, World};

@@ -6,7 +6,7 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::FileFailurePersistence;
 
 use super::*;
-use crate::model::record::{InvalidRecord, Statement};
+use crate::model::record::{InvalidRecord, Promoted, Statement};
 use crate::model::{Contents, ImageVersion, Rank};
 
 fn digest(seed: u8) -> Digest {
@@ -86,6 +86,9 @@ fn statements() -> impl Strategy<Value = Statement> {
         }),
         1 => text().prop_map(|reason| Statement::Resumed { reason }),
         2 => releases().prop_map(|release| Statement::Retried { release }),
+        2 => (releases(), text(), proptest::bool::ANY).prop_map(|(release, reason, unproven)| {
+            Statement::Promoted(Promoted { release, reason, unproven })
+        }),
         1 => maybe().prop_map(|release| Statement::Ungated { release }),
         2 => (number(), vec(taken(), 0..3)).prop_map(|(number, taken)| {
             Statement::Took { number, taken }

@@ -7,7 +7,7 @@ use towpath::git::notes::{NotesDraft, records_ref};
 use towpath::git::{Push, Repository};
 use towpath::model::record::{Record, Statement};
 use towpath::model::{CommitId, EnvironmentName};
-use towpath::plan::{Person, Scope, Step, Stop};
+use towpath::plan::{Person, Promote, Scope, Step, Stop};
 
 use super::super::show;
 use super::super::site::Site;
@@ -49,6 +49,15 @@ impl Teller {
             ["rollback", environment, application, to @ ..] => {
                 let to = to.first().copied();
                 self.ask(environment, application, |it| it.roll_back(to, "it leaks"))
+                    .await;
+            }
+            ["promote", environment, application, rest @ ..] => {
+                let asked = Promote {
+                    release: rest.iter().find(|it| !it.starts_with("--")).copied(),
+                    reason: "it is wanted",
+                    unproven: rest.contains(&"--unproven"),
+                };
+                self.ask(environment, application, |it| it.promote(asked))
                     .await;
             }
             ["unpin", environment, application] => {
