@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use super::batch::{Batch, Heads, heads};
 use super::moves::{Moves, UnitKey};
 use super::tags::TagsDue;
-use super::{Failure, Outcome};
+use super::{Failure, Outcome, Rehearsal};
 use crate::git::notes::records_ref;
 use crate::git::{GitError, Pushed, Repository};
 use crate::model::record::{Cause, Statement};
@@ -161,6 +161,33 @@ impl Writer {
         }
         drop(turn);
         outcome.await.unwrap_or(Outcome::Lost)
+    }
+
+    /// What these steps would write together, pushed to nobody. All of them are planned on what is seen now.
+    ///
+    /// # Errors
+    /// What came of them instead: a lost race, or why they cannot be written.
+    pub async fn rehearse(&self, orders: &[Order], now: Timestamp) -> Result<Rehearsal, Outcome> {
+        let turn = self.turn.lock().await;
+        let planned = heads(&self.repository.seen());
+        let failed = |error| Outcome::Failed(failure(self.repository.address(), &error));
+        let mut beyond = Beyond::new();
+        for order in orders {
+            let environment = order.environment();
+            if !planned.contains_key(&records_ref(&environment.name)) {
+                let highest = self.highest_tag(environment).await.map_err(failed)?;
+                beyond.insert(environment.name.clone(), highest);
+            }
+        }
+        let (moves, author) = (&turn.moves, &self.author);
+        let mut batch = Batch::new(&self.repository, &planned, moves, &beyond, author, now);
+        for order in orders {
+            match batch.add(order).await {
+                Outcome::Done(_) => {}
+                unfit => return Err(unfit),
+            }
+        }
+        batch.rehearse().map_err(failed)
     }
 
     /// Lets the server rest, for as long as nobody waits.

@@ -9,9 +9,11 @@ mod clusters;
 pub mod completions;
 pub mod demo;
 pub mod diff;
+mod dry_run;
 pub mod explain;
 mod files;
 mod forges;
+pub mod freeze;
 pub mod history;
 pub mod hold;
 pub mod inventory;
@@ -92,6 +94,8 @@ enum Command {
     History(history::Args),
     Hold(hold::Args),
     Resume(hold::ResumeArgs),
+    Freeze(freeze::Args),
+    Thaw(freeze::ThawArgs),
     Promote(promote::Args),
     Rollback(rollback::Args),
     Unpin(rollback::UnpinArgs),
@@ -210,11 +214,15 @@ async fn dispatch(cli: Cli) -> anyhow::Result<u8> {
         Command::Resume(args) => {
             hold::resume(&args, &Setup::load(location).await?, &mut out).await?
         }
+        Command::Freeze(args) => {
+            freeze::run(&args, &Setup::load(location).await?, &mut out).await?
+        }
+        Command::Thaw(args) => freeze::thaw(&args, &Setup::load(location).await?, &mut out).await?,
         Command::Promote(args) => {
-            promote::run(&args, &Setup::load(location).await?, &mut out).await?
+            promote::run(&args, &Setup::load(location).await?, &mut out, &mut err).await?
         }
         Command::Rollback(args) => {
-            rollback::run(&args, &Setup::load(location).await?, &mut out).await?
+            rollback::run(&args, &Setup::load(location).await?, &mut out, &mut err).await?
         }
         Command::Unpin(args) => {
             rollback::unpin(&args, &Setup::load(location).await?, &mut out).await?

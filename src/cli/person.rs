@@ -6,6 +6,8 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use tokio::process::Command;
 
+use crate::model::Author;
+
 /// How long `git config` may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -19,7 +21,7 @@ pub(super) async fn whoever_asks() -> Result<String> {
             return Ok(email);
         }
     }
-    if let Some(email) = configured().await {
+    if let Some(email) = configured("user.email").await {
         return Ok(email);
     }
     for variable in ["EMAIL", "USER", "LOGNAME"] {
@@ -30,20 +32,37 @@ pub(super) async fn whoever_asks() -> Result<String> {
     bail!("nobody is known who says this: run `git config --global user.email YOU@EXAMPLE.COM`")
 }
 
+/// The person's git identity, for commits of their own: as git would commit, else the name before the address.
+///
+/// # Errors
+/// As [`whoever_asks`].
+pub(super) async fn identity() -> Result<Author> {
+    let email = whoever_asks().await?;
+    let mut name = ["GIT_AUTHOR_NAME", "GIT_COMMITTER_NAME"]
+        .into_iter()
+        .find_map(variable_of);
+    if name.is_none() {
+        name = configured("user.name").await;
+    }
+    let before = || email.split('@').next().unwrap_or_default().to_owned();
+    let name = name.unwrap_or_else(before);
+    Ok(Author { name, email })
+}
+
 fn variable_of(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|it| !it.trim().is_empty())
 }
 
 /// What git says, where there is one.
-async fn configured() -> Option<String> {
+async fn configured(key: &str) -> Option<String> {
     let git = Command::new("git")
-        .args(["config", "--get", "user.email"])
+        .args(["config", "--get", key])
         .stdin(Stdio::null())
         .stderr(Stdio::null())
         .kill_on_drop(true)
         .output();
     let output = tokio::time::timeout(TIMEOUT, git).await.ok()?.ok()?;
-    let email = String::from_utf8(output.stdout).ok()?;
-    let email = email.trim();
-    (output.status.success() && !email.is_empty()).then(|| email.to_owned())
+    let value = String::from_utf8(output.stdout).ok()?;
+    let value = value.trim();
+    (output.status.success() && !value.is_empty()).then(|| value.to_owned())
 }

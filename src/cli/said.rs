@@ -1,14 +1,15 @@
 //! What commands need that write what a person said: one look at a unit, and a writer.
 
+use std::io::Write;
 use std::sync::Arc;
 
 use anyhow::{Result, anyhow, bail};
 
-use super::names;
 use super::setup::Setup;
+use super::{dry_run, names};
 use crate::clock;
 use crate::model::record::{Promoted, UnitRecords};
-use crate::model::{ApplicationName, EnvironmentName, Pipeline, Release};
+use crate::model::{ApplicationName, EnvironmentName, Pipeline, Release, StatedHold};
 use crate::plan::{Person, Step, UnitPlan, World};
 use crate::reconcile::Reconciler;
 
@@ -72,6 +73,11 @@ impl Said {
         }
     }
 
+    /// The same application in another environment, as it was looked at.
+    pub(super) fn at(&self, environment: &EnvironmentName) -> Self {
+        Self::of(self.reconciler.clone(), self.pipeline.clone(), environment)
+    }
+
     /// What was seen.
     fn world(&self) -> World {
         let observatory = self.reconciler.observatory();
@@ -81,6 +87,11 @@ impl Said {
     /// What a person chose there.
     pub(super) fn pinned(&self) -> Option<Release> {
         self.records()?.pin.as_ref()?.release.clone()
+    }
+
+    /// What is proposed there.
+    pub(super) fn proposed(&self) -> Option<Release> {
+        Some(self.records()?.proposal.as_ref()?.release.clone())
     }
 
     /// What a person asked for there.
@@ -119,6 +130,55 @@ impl Said {
             .say(application, &self.environment, by, say, clock::now());
         said.await.map_err(|why| anyhow!(why))
     }
+
+    /// Refuses a choice whose images are gone, and warns of those that could not be asked for.
+    pub(super) async fn has_images(
+        &self,
+        by: &str,
+        say: impl Fn(&Person<'_>) -> Result<Step, String>,
+        err: &mut dyn Write,
+    ) -> Result<()> {
+        let application = &self.pipeline.application.name;
+        let asked =
+            self.reconciler
+                .has_images(application, &self.environment, by, say, clock::now());
+        for unknown in asked.await.map_err(|why| anyhow!(why))? {
+            writeln!(
+                err,
+                "warning: it is not known whether it is still there: {unknown}"
+            )?;
+        }
+        Ok(())
+    }
+
+    /// Shows what would be written; `carries`: also what [`Self::carry_out`] would write first.
+    pub(super) async fn show(
+        &self,
+        by: &str,
+        say: impl Fn(&Person<'_>) -> Result<Step, String>,
+        carries: bool,
+        out: &mut dyn Write,
+    ) -> Result<u8> {
+        let application = &self.pipeline.application.name;
+        let rehearsed = self.reconciler.rehearse(
+            application,
+            &self.environment,
+            by,
+            say,
+            carries,
+            clock::now(),
+        );
+        let (rehearsal, next) = rehearsed.await.map_err(|why| anyhow!(why))?;
+        dry_run::show(&rehearsal, next.as_ref(), out)
+    }
+
+    /// The hold that stands in the environment's file, if it holds.
+    pub(super) fn held_by_file(&self) -> Option<&StatedHold> {
+        let environment = self.pipeline.environment(&self.environment)?;
+        let hold = environment.hold.as_ref();
+        hold.filter(|hold| hold.holds(clock::now()))
+    }
+
     /// Carries out in git what was said; gives what comes next.
     pub(super) async fn carry_out(&self) -> Result<Option<UnitPlan>> {
         let application = &self.pipeline.application.name;

@@ -10,11 +10,12 @@ use super::form::{At, WordOr, Words, count, duration, text};
 use super::list::{Mapped, any_list, list};
 use super::section::{Fields, Section};
 use super::sops;
+use super::stops::HoldForm;
 use super::terms;
 use super::tunables::{Defaults, OVERRIDABLE, Tunables, tunables};
 use crate::model::{
     BranchFilter, ClusterSpec, Credential, EnvironmentName, ForgeKind, InvalidFilter, KeepTags,
-    Sops, VersionRange,
+    Sops, StatedHold, VersionRange,
 };
 
 /// The branch of an infra repository where none is stated.
@@ -30,6 +31,7 @@ pub(super) struct Declared {
     pub(super) sops: Option<Sops>,
     pub(super) follow: Option<At<Follow>>,
     pub(super) tags: Option<Tags>,
+    pub(super) hold: Option<StatedHold>,
     pub(super) tunables: Tunables,
     /// The keys an application may set for itself here.
     pub(super) overridable: Vec<&'static str>,
@@ -122,6 +124,11 @@ fn environment(section: &mut Section<'_>) -> Option<Declared> {
             read: follow,
         },
     );
+    let hold = section.optional(
+        "hold",
+        "Stops everything that Towpath does here, as long as it stands: a reason, or `{ reason, until }`.",
+        HoldForm,
+    );
     let tunables = tunables(section, Defaults::Apply);
     let tags = section.or(
         "tags",
@@ -146,6 +153,7 @@ fn environment(section: &mut Section<'_>) -> Option<Declared> {
         sops: sops.map(|sops| sops.value),
         follow,
         tags: tags.map(|tags| tags.value),
+        hold: hold.map(|hold| hold.value),
         tunables,
         overridable: overridable.map_or_else(Vec::new, |keys| {
             keys.value.into_iter().map(|key| key.value).collect()

@@ -29,6 +29,7 @@ pub mod schema;
 mod section;
 mod settings;
 mod sops;
+mod stops;
 mod terms;
 mod tunables;
 pub mod watch;

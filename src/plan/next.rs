@@ -5,9 +5,10 @@ use jiff::Timestamp;
 use super::head::Head;
 use super::waiting::after;
 use super::{
-    Infra, Observed, Ready, Reason, Unit, Waiting, Walk, promotion, release, unreadable_waiting,
+    Infra, Observed, Ready, Reason, Unit, Waiting, Walk, freeze, gate, pace, promotion, release,
+    unreadable_waiting,
 };
-use crate::model::record::{Run, UnitRecords, Verdict};
+use crate::model::record::{Promotion, Run, UnitRecords, Verdict};
 use crate::model::{
     EnvironmentName, Follow, Gate, Health, NotExercised, OnFailure, Pace, Release, StopTheLine,
 };
@@ -24,9 +25,9 @@ pub(super) fn release(ready: &Ready<'_>) -> Walk<Waiting> {
         let waiting = release::roll_back(ready, chosen)?;
         return Walk::Continue(with_failure(ready, waiting));
     }
-    let asked = promotion::due(ready).map(|it| it.promoted.release.clone());
-    let is_asked = asked.is_some();
-    let candidate = match asked.map_or_else(|| candidate(ready), Ok) {
+    let asked = promotion::due(ready);
+    let named = asked.map(|it| it.promoted.release.clone());
+    let candidate = match named.map_or_else(|| candidate(ready), Ok) {
         Ok(candidate) => candidate,
         Err(waiting) => {
             let target = rollback_target(ready);
@@ -38,12 +39,17 @@ pub(super) fn release(ready: &Ready<'_>) -> Walk<Waiting> {
             }
             let waiting = match target {
                 Some(run) => release::roll_back(ready, &run.release)?,
-                None => waiting,
+                None => freeze::before(ready, waiting),
             };
             return Walk::Continue(with_failure(ready, waiting));
         }
     };
-    if let Some(waiting) = blocked(ready, &candidate, is_asked) {
+    let waiting = blocked(ready, &candidate, asked.is_some());
+    let waiting = match waiting {
+        None => closed(ready, &candidate, asked)?,
+        waiting => waiting,
+    };
+    if let Some(waiting) = waiting {
         return Walk::Continue(with_failure(ready, waiting));
     }
     let waiting = match ready.unit.environment.gate {
@@ -51,6 +57,43 @@ pub(super) fn release(ready: &Ready<'_>) -> Walk<Waiting> {
         Gate::Branch | Gate::PullRequest => release::propose(ready, &candidate),
     };
     waiting.map_continue(|waiting| with_failure(ready, waiting))
+}
+
+/// What keeps the environment from taking it at this moment. What is proposed already stays so: whether it is
+/// merged is a person's.
+fn closed(
+    ready: &Ready<'_>,
+    candidate: &Release,
+    asked: Option<&Promotion>,
+) -> Walk<Option<Waiting>> {
+    let over_freeze = asked.is_some_and(|asked| asked.promoted.during_freeze);
+    let frozen = freeze::of(ready).filter(|_| !over_freeze);
+    let frozen = || {
+        frozen
+            .clone()
+            .map(|it| freeze::waiting(it, Some(candidate.clone())))
+    };
+    let scheduled = || promotion::scheduled(asked?, ready.unit.now);
+    let limited = || match asked {
+        Some(_) => None,
+        None => pace::limited(ready, candidate),
+    };
+    let Some(waiting) = frozen().or_else(scheduled).or_else(limited) else {
+        return Walk::Continue(None);
+    };
+    let open = ready.infra.proposal.is_some();
+    match ready.records.proposal.as_ref().filter(|_| open) {
+        Some(proposed) if proposed.release.is(&candidate.digests()) => Walk::Continue(None),
+        Some(proposed) if ready.unit.is_gated() => {
+            release::withdraw_unproven(ready)?;
+            let gate = gate::waits(ready, proposed, candidate);
+            Walk::Continue(Some(Waiting {
+                next: waiting.next,
+                ..gate
+            }))
+        }
+        _ => Walk::Continue(Some(waiting)),
+    }
 }
 
 /// What a person asked to go back to, as long as the branch asks for something else. One whose proposal was
@@ -68,7 +111,7 @@ fn chosen<'a>(ready: &Ready<'a>) -> Option<&'a Release> {
 /// failed here.
 fn candidate(ready: &Ready<'_>) -> Result<Release, Waiting> {
     let (newest, coming) = match &ready.unit.environment.follow {
-        Follow::Branches(_) | Follow::Tags(_) => (released(ready)?, None),
+        Follow::Branches(_) | Follow::Tags(_) => released(ready)?,
         Follow::Environments { all, soak } => promoted(ready, all, *soak)?,
     };
     // What is still on its way upstream is looked at again in time, whatever holds this one up.
@@ -107,7 +150,7 @@ fn candidate(ready: &Ready<'_>) -> Result<Release, Waiting> {
 }
 
 /// The newest release of the registry that the environment admits.
-fn released(ready: &Ready<'_>) -> Result<Release, Waiting> {
+fn released(ready: &Ready<'_>) -> Result<(Release, Option<Waiting>), Waiting> {
     let catalogue = ready
         .unit
         .world
@@ -115,10 +158,12 @@ fn released(ready: &Ready<'_>) -> Result<Release, Waiting> {
         .read()
         .map_err(unreadable_waiting)?;
     let follow = &ready.unit.environment.follow;
-    let newest = catalogue.releases(follow).pop();
+    let (mut old, young) = pace::aged(ready, catalogue.releases(follow), ready.head.release());
+    let newest = old.pop();
     let incomplete = catalogue.incomplete(follow).into_iter().next_back();
     match (newest, incomplete) {
-        (Some(newest), _) => Ok(newest),
+        (Some(newest), _) => Ok((newest, young)),
+        (None, _) if young.is_some() => Err(young.unwrap_or_else(|| idle(ready))),
         (None, Some(it)) => Err(Waiting::on(Reason::Incomplete {
             name: it.name.clone(),
             missing: it.missing.clone(),
@@ -160,11 +205,13 @@ fn promoted(
         }
         proven = Some(here);
     }
-    let newest = proven
-        .unwrap_or_default()
-        .into_iter()
-        .max_by(Release::compare);
     let running = ready.head.release();
+    let (old, young) = pace::aged(ready, proven.unwrap_or_default(), running);
+    let newest = old.into_iter().max_by(Release::compare);
+    let waiting = match (waiting, young) {
+        (Some(waiting), Some(young)) => Some(waiting.or(young)),
+        (waiting, young) => waiting.or(young),
+    };
     match (newest, waiting) {
         (Some(newest), Some(waiting)) => {
             // What is proven now goes first, unless it already runs and something newer is on its way.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::difference::Difference;
-use super::{Decision, Live, Observed, Reason, Unit};
+use super::{Decision, Frozen, Live, Observed, Reason, Unit, promotion};
 use crate::manifest::Object;
 use crate::model::ObjectRef;
 use crate::model::record::{Promotion, UnitRecords, Verdict};
@@ -12,6 +12,7 @@ use crate::model::record::{Promotion, UnitRecords, Verdict};
 pub(super) fn notes(
     unit: &Unit<'_>,
     records: Option<&UnitRecords>,
+    frozen: Option<&Frozen>,
     decision: &Decision,
 ) -> Vec<String> {
     let mut notes = Vec::new();
@@ -19,7 +20,13 @@ pub(super) fn notes(
         return notes;
     };
     recorded(records, &mut notes);
+    notes.extend(promotion::pending(unit, records));
     let infra = unit.view.infra.read().ok();
+    let is_told = matches!(
+        decision,
+        Decision::Waiting(waiting) if matches!(waiting.reason, Reason::Frozen { .. })
+    );
+    notes.extend(frozen.filter(|_| !is_told).map(Frozen::notice));
     let live = unit.view.live.as_ref().map(Observed::read);
     if let (Some(Ok(desired)), Some(Ok(live))) = (infra.map(|it| it.desired.as_ref()), live) {
         let objects = &desired.rendered.objects;

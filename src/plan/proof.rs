@@ -76,7 +76,7 @@ pub fn proof_of(
     Some(of_release(&unit, records, &release))
 }
 
-pub(super) fn of_release(unit: &Unit<'_>, records: &UnitRecords, release: &Release) -> Proof {
+fn of_release(unit: &Unit<'_>, records: &UnitRecords, release: &Release) -> Proof {
     let now = unit.now;
     let digests = release.digests();
     let Follow::Environments { all, soak } = &unit.environment.follow else {

@@ -14,7 +14,7 @@ use crate::model::{
     CommitId, Digest, Environment, EnvironmentName, Follow, KeepTags, Pipeline, Release,
     RequestDiff,
 };
-use crate::plan::{Decision, Infra, Observed, Reason, UnitPlan, World};
+use crate::plan::{Decision, Frozen, Infra, Observed, Reason, UnitPlan, World};
 use crate::present::request::{self, About, BLOCK_MAX, Built, Commits, Outcome, Proven, Runs};
 use crate::registry::ImageConfig;
 
@@ -256,6 +256,10 @@ fn notices(infra: &Infra, records: &UnitRecords, unit: Option<&UnitPlan>) -> Vec
     let mut notices: Vec<String> = holds
         .map(|hold| format!("held by {}: {}", hold.by, hold.reason))
         .collect();
+    notices.extend(
+        unit.and_then(|unit| unit.frozen.as_ref())
+            .map(Frozen::notice),
+    );
     notices.extend(records.promotion.as_ref().and_then(Promotion::notice));
     if let Some(pin) = &records.pin {
         let reason = Reason::Pinned {

@@ -130,6 +130,8 @@ fn is_told(statement: &Statement) -> bool {
         | Statement::Resumed { .. }
         | Statement::Retried { .. }
         | Statement::Promoted(_)
+        | Statement::Frozen { .. }
+        | Statement::Thawed { .. }
         | Statement::Ungated { .. }
         | Statement::ApprovedPrune { .. }
         | Statement::ApprovedAdoption { .. } => true,

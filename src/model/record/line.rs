@@ -20,8 +20,9 @@ use crate::model::{Contents, ImageVersion, Images, Rank, Release};
 /// The version of the format that this program writes and reads.
 const VERSION: u32 = 1;
 
-/// What a promotion may go over: the missing proof.
+/// What a promotion may go over: the missing proof, a freeze.
 const UNPROVEN: &str = "unproven";
+const FREEZE: &str = "freeze";
 
 /// A line that is no record this program can read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -55,6 +56,8 @@ struct Line {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     over: Option<ReleaseLine>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    serves: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     state: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     cause: Option<String>,
@@ -66,6 +69,8 @@ struct Line {
     reason: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     until: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    after: Option<Timestamp>,
     /// Left out where it is true.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     exercised: Option<bool>,
@@ -135,12 +140,14 @@ fn line_of(record: &Record) -> Line {
         number: None,
         release: None,
         over: None,
+        serves: None,
         state: None,
         cause: None,
         proposal: None,
         verdict: None,
         reason: None,
         until: None,
+        after: None,
         exercised: None,
         applied: None,
         despite: Vec::new(),
@@ -210,20 +217,22 @@ fn line_of(record: &Record) -> Line {
         Statement::Pinned {
             release,
             over,
+            serves,
             reason,
         } => {
             line.release = optional(release);
             line.over = optional(over);
+            line.serves = serves.as_ref().map(ToString::to_string);
             line.reason = Some(reason.clone());
         }
         Statement::Unpinned { reason } => {
             line.reason = Some(reason.clone());
         }
-        Statement::Held { reason, until } => {
+        Statement::Held { reason, until } | Statement::Frozen { reason, until } => {
             line.reason = Some(reason.clone());
             line.until = *until;
         }
-        Statement::Resumed { reason } => {
+        Statement::Resumed { reason } | Statement::Thawed { reason } => {
             line.reason = Some(reason.clone());
         }
         Statement::Retried { release } => {
@@ -232,7 +241,13 @@ fn line_of(record: &Record) -> Line {
         Statement::Promoted(promoted) => {
             line.release = Some(release_line(&promoted.release));
             line.reason = Some(promoted.reason.clone());
-            line.despite = promoted.unproven.then(|| UNPROVEN.to_owned()).into_iter().collect();
+            line.after = promoted.not_before;
+            let despite = [
+                (promoted.unproven, UNPROVEN),
+                (promoted.during_freeze, FREEZE),
+            ];
+            let despite = despite.into_iter().filter(|(is_so, _)| *is_so);
+            line.despite = despite.map(|(_, word)| word.to_owned()).collect();
         }
         Statement::Ungated { release } => {
             line.release = optional(release);
@@ -313,6 +328,7 @@ fn record_of(mut line: Line) -> Result<Record, InvalidRecord> {
         "pinned" => Statement::Pinned {
             release: release.clone(),
             over,
+            serves: line.serves.as_deref().map(parse).transpose()?,
             reason: reason(),
         },
         "unpinned" => Statement::Unpinned { reason: reason() },
@@ -320,6 +336,11 @@ fn record_of(mut line: Line) -> Result<Record, InvalidRecord> {
             reason: reason(),
             until: line.until,
         },
+        "frozen" => Statement::Frozen {
+            reason: reason(),
+            until: line.until,
+        },
+        "thawed" => Statement::Thawed { reason: reason() },
         "resumed" => Statement::Resumed { reason: reason() },
         "retried" => Statement::Retried {
             release: required()?,
@@ -351,14 +372,17 @@ fn record_of(mut line: Line) -> Result<Record, InvalidRecord> {
 
 /// What goes over something that is not known is not half believed.
 fn promoted(line: &Line, release: Release) -> Result<Promoted, InvalidRecord> {
-    let known = |word: &&String| word.as_str() == UNPROVEN;
+    let known = |word: &&String| [UNPROVEN, FREEZE].contains(&word.as_str());
+    let despite = |word: &str| line.despite.iter().any(|it| it == word);
     if let Some(word) = line.despite.iter().find(|word| !known(word)) {
         return Err(InvalidRecord::Unknown(format!("despite {word}")));
     }
     Ok(Promoted {
         release,
         reason: line.reason.clone().unwrap_or_default(),
-        unproven: !line.despite.is_empty(),
+        unproven: despite(UNPROVEN),
+        during_freeze: despite(FREEZE),
+        not_before: line.after,
     })
 }
 

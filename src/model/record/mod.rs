@@ -120,6 +120,8 @@ pub enum Statement {
         release: Option<Release>,
         /// The newest release it was chosen over: only newer ones are proposed.
         over: Option<Release>,
+        /// The environment that it is to be proven for: it ends once the release came there.
+        serves: Option<EnvironmentName>,
         /// What was seen or said.
         reason: String,
     },
@@ -137,6 +139,18 @@ pub enum Statement {
     },
     /// The hold ended.
     Resumed {
+        /// What was said.
+        reason: String,
+    },
+    /// A person stopped what comes by itself to an environment.
+    Frozen {
+        /// What was said.
+        reason: String,
+        /// When it opens by itself; `None`: a person thaws it.
+        until: Option<Timestamp>,
+    },
+    /// The freeze ended.
+    Thawed {
         /// What was said.
         reason: String,
     },
@@ -181,6 +195,10 @@ pub struct Promoted {
     pub reason: String,
     /// Whether it comes though it is not proven.
     pub unproven: bool,
+    /// Whether it comes though the environment is frozen.
+    pub during_freeze: bool,
+    /// The moment before which it does not come.
+    pub not_before: Option<Timestamp>,
 }
 
 /// Fields that an apply took from another manager.
@@ -274,6 +292,15 @@ impl fmt::Display for Statement {
                 until: Some(until),
             } => write!(f, "held until {until}: {reason}"),
             Self::Resumed { reason } => write!(f, "resumed: {reason}"),
+            Self::Frozen {
+                reason,
+                until: None,
+            } => write!(f, "frozen: {reason}"),
+            Self::Frozen {
+                reason,
+                until: Some(until),
+            } => write!(f, "frozen until {until}: {reason}"),
+            Self::Thawed { reason } => write!(f, "thawed: {reason}"),
             Self::Retried { release } => write!(f, "retried {release}"),
             Self::Promoted(promoted) => write!(f, "promoted {promoted}"),
             Self::Ungated { release } => write!(f, "ungated {}", shown(release)),
@@ -292,8 +319,17 @@ impl fmt::Display for Statement {
 /// `v1.5.0 unproven: the fix cannot wait`.
 impl fmt::Display for Promoted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let unproven = if self.unproven { " unproven" } else { "" };
-        write!(f, "{}{unproven}: {}", self.release, self.reason)
+        write!(f, "{}", self.release)?;
+        if self.unproven {
+            f.write_str(" unproven")?;
+        }
+        if self.during_freeze {
+            f.write_str(" during a freeze")?;
+        }
+        if let Some(at) = self.not_before {
+            write!(f, " not before {at}")?;
+        }
+        write!(f, ": {}", self.reason)
     }
 }
 

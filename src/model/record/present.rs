@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use super::{Cause, Promoted, Record, Taken, Verdict};
-use crate::model::{ApplicationName, CommitId, Digest, Digests, Release};
+use crate::model::{ApplicationName, CommitId, Digest, Digests, EnvironmentName, Release};
 
 /// How many healthy runs are remembered: what a rollback may go back to without asking history.
 const RUNS: usize = 5;
@@ -172,6 +172,8 @@ pub struct Pin {
     pub release: Option<Release>,
     /// The newest release it was chosen over.
     pub over: Option<Release>,
+    /// The environment that it is to be proven for.
+    pub serves: Option<EnvironmentName>,
     /// What was seen or said.
     pub reason: String,
     /// When it was recorded.
@@ -210,7 +212,7 @@ impl Promotion {
         } = &self.promoted;
         let notice = || {
             let by = &self.by;
-            format!("{release} is not proven: {by} promoted it nevertheless: {reason}")
+            format!("{release} was promoted unproven by {by}: {reason}")
         };
         self.promoted.unproven.then(notice)
     }
@@ -234,6 +236,10 @@ pub struct Standing {
     pub open: Vec<OpenDeployment>,
     /// The hold on the environment.
     pub hold: Option<Hold>,
+    /// What a person said of the environment's freeze.
+    pub freeze: Option<Hold>,
+    /// When the newest deployments were recorded, oldest first: as many as a rate may count.
+    pub recent: Vec<Timestamp>,
     /// Applications whose newest deployment failed, and why.
     pub failed: BTreeMap<ApplicationName, String>,
 }

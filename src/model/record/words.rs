@@ -19,6 +19,8 @@ impl Statement {
             Self::Unpinned { .. } => "unpinned",
             Self::Held { .. } => "held",
             Self::Resumed { .. } => "resumed",
+            Self::Frozen { .. } => "frozen",
+            Self::Thawed { .. } => "thawed",
             Self::Retried { .. } => "retried",
             Self::Promoted(_) => "promoted",
             Self::Ungated { .. } => "ungated",

@@ -172,6 +172,7 @@ pub(super) fn write(minor: u8, cause: Cause) -> Step {
         files: Vec::new(),
         state: state(),
         cause,
+        asked: false,
         from: "qa".to_owned(),
         records: Vec::new(),
         planned_on: planned_on(),
@@ -247,6 +248,7 @@ pub(super) fn check_live(
             release: None,
             number: None,
             decision: Decision::Step(Box::new(step)),
+            frozen: None,
             notes: Vec::new(),
         }],
     };
@@ -297,15 +299,14 @@ fn a_step_that_breaks_an_invariant_is_found() {
             release: release(minor),
             reason: "it cannot wait".to_owned(),
             unproven: true,
+            during_freeze: false,
+            not_before: None,
         }));
         here
     };
     assert!(check_step(open, vec![], Ok(forced(1)), write(1, automation)).is_empty());
     assert!(check_step(gated, vec![], Ok(forced(1)), propose(1)).is_empty());
-    assert_eq!(
-        check_step(gated, vec![], Ok(forced(2)), propose(1)),
-        ["I1"]
-    );
+    assert_eq!(check_step(gated, vec![], Ok(forced(2)), propose(1)), ["I1"]);
     assert_eq!(
         check_step(gated, vec![], Ok(forced(1)), write(1, automation)),
         ["I2"]
@@ -347,6 +348,7 @@ fn a_step_that_breaks_an_invariant_is_found() {
     here.push(Statement::Pinned {
         release: None,
         over: None,
+        serves: None,
         reason: "a person".to_owned(),
     });
     assert_eq!(

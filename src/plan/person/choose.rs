@@ -68,6 +68,7 @@ fn goes_back(ready: &Ready<'_>, to: Option<&str>, reason: &str) -> Result<Vec<St
     statements.push(Statement::Pinned {
         release: Some(target.clone()),
         over: newest_over(records.pin.as_ref(), running),
+        serves: None,
         reason: reason.to_owned(),
     });
     Ok(statements)

@@ -3,6 +3,8 @@
 
 mod approve;
 mod choose;
+mod hotfix;
+mod merge;
 mod named;
 mod promote;
 mod stop;

@@ -51,7 +51,11 @@ pub(super) fn find<'a>(
             all.push(release);
         }
     }
-    let fitting: Vec<&Release> = all.iter().filter(|it| it.is_named(named)).copied().collect();
+    let fitting: Vec<&Release> = all
+        .iter()
+        .filter(|it| it.is_named(named))
+        .copied()
+        .collect();
     match fitting.as_slice() {
         [one, others @ ..] if others.iter().all(|it| it.is(&one.digests())) => Ok(one),
         [] if all.is_empty() => Err(Unfound::Nothing),

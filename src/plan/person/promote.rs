@@ -1,11 +1,14 @@
 //! A person asks for a release to come next: the newest that is proven, or the one that is named.
 
+use jiff::Timestamp;
+
 use super::Person;
 use super::choose::is_stopped;
+use super::hotfix;
 use super::named::find;
 use crate::model::record::{Promoted, Statement};
 use crate::model::{Follow, Release};
-use crate::plan::{Proof, Ready, Scope, Step, Unit, Walk, promotion, proof};
+use crate::plan::{Fate, Ready, Scope, Step, Unit, Walk, fate, frozen, promotion};
 
 /// What is said with a promotion.
 #[derive(Debug, Clone, Copy)]
@@ -16,6 +19,12 @@ pub struct Promote<'a> {
     pub reason: &'a str,
     /// Whether it comes though it is not proven.
     pub unproven: bool,
+    /// Whether it comes though the environment is frozen.
+    pub during_freeze: bool,
+    /// Whether it is first to be proven where that is asked for: a fix of an older line.
+    pub hotfix: bool,
+    /// The moment before which it does not come.
+    pub not_before: Option<Timestamp>,
 }
 
 impl Person<'_> {
@@ -41,6 +50,9 @@ fn promotes(ready: &Ready<'_>, asked: Promote<'_>) -> Result<Vec<Statement>, Str
     if let Some(running) = ready.head.release() {
         if running.is(&release.digests()) {
             return Err(match asked.release {
+                Some(_) if is_stopped(ready.records, &release) => format!(
+                    "{release} is what {environment} asks for already: `towpath retry` has it tried again"
+                ),
                 Some(_) => format!("{release} is what {environment} asks for already"),
                 None => format!(
                     "nothing newer than {release}, which {environment} asks for already, may come"
@@ -55,6 +67,7 @@ fn promotes(ready: &Ready<'_>, asked: Promote<'_>) -> Result<Vec<Statement>, Str
             ));
         }
     }
+    may_now(ready, asked, &release)?;
     let mut statements = Vec::new();
     if is_stopped(ready.records, &release) {
         statements.push(Statement::Retried {
@@ -65,8 +78,28 @@ fn promotes(ready: &Ready<'_>, asked: Promote<'_>) -> Result<Vec<Statement>, Str
         release,
         reason: asked.reason.to_owned(),
         unproven,
+        during_freeze: asked.during_freeze,
+        not_before: asked.not_before,
     }));
     Ok(statements)
+}
+
+/// Whether it is said in time, and over a freeze knowingly.
+fn may_now(ready: &Ready<'_>, asked: Promote<'_>, release: &Release) -> Result<(), String> {
+    let now = ready.unit.now;
+    if let Some(past) = asked.not_before.filter(|at| *at <= now) {
+        return Err(format!("{past} is past: leave `--not-before` out"));
+    }
+    let comes = asked.not_before.unwrap_or(now);
+    let (environment, standing) = (ready.unit.environment, &ready.infra.standing);
+    match frozen(environment, standing, comes).filter(|_| !asked.during_freeze) {
+        None => Ok(()),
+        Some(frozen) => Err(format!(
+            "{} is {}: `--during-freeze --reason …` brings {release} nevertheless",
+            environment.name,
+            frozen.notice()
+        )),
+    }
 }
 
 /// Which release is meant, and whether it comes without a proof.
@@ -93,13 +126,30 @@ fn release(ready: &Ready<'_>, asked: Promote<'_>) -> Result<(Release, bool), Str
     if asked.unproven {
         return Ok((release.clone(), true));
     }
-    let why = match proof::of_release(ready.unit, ready.records, release) {
-        Proof::Open(why) | Proof::Spoiled(why) => why,
-        Proof::Proven(_) => format!("{environment} does not take {release} from its registries"),
-    };
+    if asked.hotfix {
+        hotfix::may_be_proven(ready.unit, release)?;
+        return Ok((release.clone(), false));
+    }
+    let why = unproven(ready.unit, release);
     Err(format!(
         "{why}: `--unproven --reason …` promotes it nevertheless, which is recorded and shown"
     ))
+}
+
+/// Why it may not come without a word more.
+fn unproven(unit: &Unit<'_>, release: &Release) -> String {
+    let Follow::Environments { all, .. } = &unit.environment.follow else {
+        let environment = &unit.environment.name;
+        return format!("{release} is not what {environment} takes from its registries");
+    };
+    let mut fates = all.iter().map(|name| {
+        let fate = fate(unit.pipeline, unit.world, name, &release.name, unit.now);
+        (name, fate)
+    });
+    match fates.find(|(_, fate)| *fate != Fate::Proven) {
+        Some((name, fate)) => format!("{release} is not proven in {name}: {fate}"),
+        None => format!("{release} is not proven"),
+    }
 }
 
 /// What may come without a word more: proven in everything that is followed, or taken from registries.
@@ -124,11 +174,16 @@ fn may_come(unit: &Unit<'_>) -> Result<Vec<Release>, String> {
 }
 
 /// Every release that somebody knows: the registries, and the records of every environment.
-fn known(unit: &Unit<'_>) -> Vec<Release> {
+pub(super) fn known(unit: &Unit<'_>) -> Vec<Release> {
     let catalogue = unit.world.catalogue.read().ok();
     let mut known: Vec<Release> = catalogue.iter().flat_map(|it| it.all()).collect();
     for view in unit.world.units.values() {
-        let Some(records) = view.infra.read().ok().and_then(|it| it.records.as_ref().ok()) else {
+        let Some(records) = view
+            .infra
+            .read()
+            .ok()
+            .and_then(|it| it.records.as_ref().ok())
+        else {
             continue;
         };
         known.extend(records.running().cloned());

@@ -101,12 +101,14 @@ impl UnitRecords {
             Statement::Pinned {
                 release,
                 over,
+                serves,
                 reason,
             } => {
                 self.promotion = None;
                 self.pin = Some(Pin {
                     release: release.clone(),
                     over: over.clone(),
+                    serves: serves.clone(),
                     reason: reason.clone(),
                     at,
                 });
@@ -121,6 +123,8 @@ impl UnitRecords {
                 });
             }
             Statement::Resumed { .. } => self.hold = None,
+            // Of whole environments, which keep that themselves.
+            Statement::Frozen { .. } | Statement::Thawed { .. } => {}
             Statement::Retried { release } => {
                 let digests = release.digests();
                 // Its verdict is open again, and its time begins anew.
