@@ -24,15 +24,22 @@ pub struct Said {
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum ChildError {
-    /// There is no such program.
-    #[error("it is not there")]
-    Missing,
-    /// It is there and cannot be started.
+    /// It is not there, or cannot be started.
     #[error("it cannot be started: {0}")]
     Start(io::Error),
     /// It was started, and what it says cannot be read.
-    #[error("what it says cannot be read: {0}")]
+    #[error("its answer cannot be read: {0}")]
     Read(io::Error),
+    /// How it ended cannot be seen.
+    #[error("its end cannot be seen: {0}")]
+    End(io::Error),
+}
+
+impl ChildError {
+    /// Whether there is no such program.
+    pub fn is_missing(&self) -> bool {
+        matches!(self, Self::Start(error) if error.kind() == io::ErrorKind::NotFound)
+    }
 }
 
 /// Runs it with this input, and takes at most so many bytes of its output.
@@ -46,10 +53,7 @@ pub async fn ask(mut command: Command, input: &[u8], most: u64) -> Result<Said, 
         .stderr(Stdio::piped())
         .kill_on_drop(true)
         .spawn()
-        .map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => ChildError::Missing,
-            _ => ChildError::Start(error),
-        })?;
+        .map_err(ChildError::Start)?;
     let (taken, said, complained) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     let write = async {
         if let Some(mut taken) = taken {
@@ -65,14 +69,16 @@ pub async fn ask(mut command: Command, input: &[u8], most: u64) -> Result<Said, 
         }
     };
     let listen = async {
-        match complained {
-            Some(it) => it.take(COMPLAINTS_MAX).read_to_end(&mut complaints).await,
-            None => Ok(0),
+        if let Some(mut complained) = complained {
+            let mut first = (&mut complained).take(COMPLAINTS_MAX);
+            let _unheard = first.read_to_end(&mut complaints).await;
+            // A pipe that nobody empties would keep it from its end.
+            let _rest = tokio::io::copy(&mut complained, &mut tokio::io::sink()).await;
         }
     };
-    let ((), read, _) = tokio::join!(write, read, listen);
+    let ((), read, ()) = tokio::join!(write, read, listen);
     read.map_err(ChildError::Read)?;
-    let status = child.wait().await.map_err(ChildError::Read)?;
+    let status = child.wait().await.map_err(ChildError::End)?;
     Ok(Said {
         status,
         output,

@@ -41,7 +41,7 @@ pub struct Args {
 /// # Errors
 /// Where nothing waits for it, a source cannot be read, or nothing can be written.
 pub async fn run(args: &Args, setup: &Setup, out: &mut dyn Write) -> Result<u8> {
-    let said = Said::to(setup, &args.unit.application, &args.unit.environment).await?;
+    let said = args.unit.looked_at(setup).await?;
     match args.prune {
         Some(number) => prune(args, number, &said, out).await,
         None => merge(args, &said, out).await,

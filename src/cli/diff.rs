@@ -1,7 +1,6 @@
 //! `towpath diff`: what the cluster would make of a unit's desired state. Writes nothing: it holds the
 //! reading half of one cluster.
 
-use std::collections::BTreeSet;
 use std::io::Write;
 
 use anstyle::{AnsiColor, Style};
@@ -74,23 +73,21 @@ pub async fn run(args: &Args, setup: &Setup, out: &mut dyn Write) -> Result<u8> 
 
 /// Every object of the unit, by name.
 async fn objects(args: &Args, setup: &Setup, now: Timestamp) -> Result<Vec<Tried>> {
-    let pipelines = names::pipelines(setup, Some(&args.application))?;
-    let Some(pipeline) = pipelines.first() else {
-        bail!("there is no application `{}`", args.application);
-    };
-    let environment = names::environment(pipeline, &args.environment)?;
+    let pipeline = names::pipeline(setup, &args.application)?;
+    let environment = names::environment(&pipeline, &args.environment)?;
     let outside = setup.outside(std::slice::from_ref(&environment.name))?;
-    let observatory = Observatory::new(&pipelines, &setup.pipelines(), &outside, now);
+    let observatory = Observatory::new(
+        std::slice::from_ref(&pipeline),
+        &setup.pipelines(),
+        &outside,
+        now,
+    );
     match &args.release {
         // Releases are known by the registries, and by the records of every environment.
         Some(_) => read_releases(&observatory, now).await,
-        None => {
-            if let Some(source) = observatory.infra.get(&environment.repository) {
-                source.read(now).await;
-            }
-        }
+        None => observatory.read_infra([&environment.repository], now).await,
     }
-    let world = observatory.world(pipeline, now);
+    let world = observatory.world(&pipeline, now);
     let desired = view::desired(&world, environment).map_err(|why| anyhow!("{why}"))?;
     let rendered = match &args.release {
         None => desired.rendered.clone(),
@@ -130,11 +127,8 @@ async fn neighbours(
     let there = pipelines
         .iter()
         .filter_map(|pipeline| pipeline.environment(&unit.environment));
-    let urls: BTreeSet<_> = there.map(|it| &it.repository).collect();
-    let sources = urls
-        .into_iter()
-        .filter_map(|url| observatory.infra.get(url));
-    join_all(sources.map(|source| source.read(now))).await;
+    let urls = there.map(|it| &it.repository);
+    observatory.read_infra(urls, now).await;
     observatory
 }
 

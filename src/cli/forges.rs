@@ -37,13 +37,7 @@ pub(super) struct Made {
 /// # Errors
 /// An address of an API that is none.
 pub(super) fn all(config: &Config, client: &reqwest::Client, meter: &Meter) -> Result<Made> {
-    let mut forges = Forges {
-        config,
-        client,
-        meter,
-        budgets: Vec::new(),
-        made: Made::default(),
-    };
+    let mut forges = Forges::new(config, client, meter);
     for pipeline in &config.pipelines {
         for environment in &pipeline.environments {
             forges.lets_git_in(&environment.repository, &environment.credential)?;
@@ -70,13 +64,7 @@ pub(super) fn known(
     meter: &Meter,
 ) -> Result<BTreeMap<RepositoryUrl, KnownForge>> {
     let mut known = BTreeMap::new();
-    let mut forges = Forges {
-        config,
-        client,
-        meter,
-        budgets: Vec::new(),
-        made: Made::default(),
-    };
+    let mut forges = Forges::new(config, client, meter);
     for pipeline in &config.pipelines {
         for environment in &pipeline.environments {
             let url = &environment.repository;
@@ -108,7 +96,17 @@ pub(super) fn settings(config: &Config, url: &RepositoryUrl) -> ForgeSettings {
     found.cloned().unwrap_or_default()
 }
 
-impl Forges<'_> {
+impl<'a> Forges<'a> {
+    fn new(config: &'a Config, client: &'a reqwest::Client, meter: &'a Meter) -> Self {
+        Self {
+            config,
+            client,
+            meter,
+            budgets: Vec::new(),
+            made: Made::default(),
+        }
+    }
+
     fn of_infra(&mut self, environment: &Environment) -> Result<()> {
         let url = &environment.repository;
         let needed = environment.gate == Gate::PullRequest || self.settings(url).statuses;

@@ -2,11 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::sync::Arc;
 
 use anyhow::{Result, bail};
 use comfy_table::{Table, presets};
-use futures_util::future::join_all;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
@@ -17,8 +15,8 @@ use crate::clock;
 use crate::model::record::{
     self, Cause, Happening, Judged, PastDeployment, Record, Statement, Summary, Verdict,
 };
-use crate::model::{ApplicationName, EnvironmentName};
-use crate::observe::{InfraSource, Observatory};
+use crate::model::{ApplicationName, EnvironmentName, RepositoryUrl};
+use crate::observe::Observatory;
 
 /// Show what was deployed where, how it ended, and who stopped or chose what
 ///
@@ -133,23 +131,17 @@ async fn happenings(args: &Args, setup: &Setup, now: Timestamp) -> Result<Vec<Ha
     names::environments(setup, named)?;
     let outside = setup.outside(named)?;
     let observatory = Observatory::new(&pipelines, &setup.pipelines(), &outside, now);
-    let mut sources: BTreeMap<EnvironmentName, Arc<InfraSource>> = BTreeMap::new();
-    for environment in pipelines.iter().flat_map(|it| &it.environments) {
-        if (named.is_empty() || named.contains(&environment.name))
-            && let Some(source) = observatory.infra.get(&environment.repository)
-        {
-            sources.insert(environment.name.clone(), source.clone());
-        }
-    }
-    let mut unread: Vec<&Arc<InfraSource>> = Vec::new();
-    for source in sources.values() {
-        if !unread.iter().any(|it| Arc::ptr_eq(it, source)) {
-            unread.push(source);
-        }
-    }
-    join_all(unread.iter().map(|source| source.read(now))).await;
+    let environments = pipelines.iter().flat_map(|it| &it.environments);
+    let asked = environments.filter(|it| named.is_empty() || named.contains(&it.name));
+    let repositories: BTreeMap<&EnvironmentName, &RepositoryUrl> =
+        asked.map(|it| (&it.name, &it.repository)).collect();
+    let urls = repositories.values().copied();
+    observatory.read_infra(urls, now).await;
     let mut all = Vec::new();
-    for (environment, source) in &sources {
+    for (environment, url) in repositories {
+        let Some(source) = observatory.infra.get(url) else {
+            continue;
+        };
         match source.records(environment) {
             Ok(records) => all.extend(record::history(records)),
             Err(why) => bail!("the history of {environment} cannot be told: {why}"),

@@ -109,11 +109,8 @@ async fn claims<'a>(
     let observatory = Observatory::new(&pipelines, &pipelines, outside, now);
     let environments = pipelines.iter().flat_map(|pipeline| &pipeline.environments);
     let looked_at = environments.filter(|it| outside.clusters.contains_key(&it.name));
-    let urls: BTreeSet<_> = looked_at.map(|it| &it.repository).collect();
-    let sources = urls
-        .into_iter()
-        .filter_map(|url| observatory.infra.get(url));
-    join_all(sources.map(|source| source.read(now))).await;
+    let urls = looked_at.map(|it| &it.repository);
+    observatory.read_infra(urls, now).await;
     let mut claims: BTreeMap<&EnvironmentName, Claims> = BTreeMap::new();
     for of in members.chunk_by(|a, b| a.0 == b.0) {
         let Some((environment, _)) = of.first() else {

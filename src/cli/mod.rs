@@ -17,6 +17,7 @@ pub mod freeze;
 pub mod history;
 pub mod hold;
 pub mod inventory;
+mod known;
 mod moment;
 mod names;
 mod person;
@@ -24,12 +25,14 @@ mod place;
 pub mod plan;
 pub mod promote;
 pub mod rbac;
+pub mod releases;
 pub mod rollback;
 pub mod run;
 mod said;
 pub mod schema;
 pub mod set_image;
 pub mod setup;
+pub mod show;
 pub mod status;
 mod view;
 pub mod wait;
@@ -92,6 +95,8 @@ enum Command {
     Explain(explain::Args),
     Wait(wait::Args),
     History(history::Args),
+    Releases(releases::Args),
+    Show(show::Args),
     Hold(hold::Args),
     Resume(hold::ResumeArgs),
     Freeze(freeze::Args),
@@ -209,6 +214,12 @@ async fn dispatch(cli: Cli) -> anyhow::Result<u8> {
         }
         Command::History(args) => {
             history::run(&args, &Setup::load(location).await?, &mut out).await?
+        }
+        Command::Releases(args) => {
+            releases::run(&args, &Setup::load(location).await?, &mut out, &mut err).await?
+        }
+        Command::Show(args) => {
+            show::run(&args, &Setup::load(location).await?, &mut out, &mut err).await?
         }
         Command::Hold(args) => hold::run(&args, &Setup::load(location).await?, &mut out).await?,
         Command::Resume(args) => {

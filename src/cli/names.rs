@@ -4,7 +4,7 @@
 use std::fmt::Display;
 use std::sync::Arc;
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Result, bail};
 
 use super::setup::Setup;
 use crate::model::{ApplicationName, Environment, EnvironmentName, Pipeline};
@@ -17,21 +17,24 @@ pub(super) fn pipelines(
     setup: &Setup,
     application: Option<&ApplicationName>,
 ) -> Result<Vec<Arc<Pipeline>>> {
-    let mut pipelines = setup.pipelines();
-    if let Some(name) = application {
-        pipelines.retain(|pipeline| pipeline.application.name == *name);
-        if pipelines.is_empty() {
-            return Err(no_application(setup, name));
-        }
+    match application {
+        Some(name) => Ok(vec![pipeline(setup, name)?]),
+        None => Ok(setup.pipelines()),
     }
-    Ok(pipelines)
 }
 
-/// Says that there is no such application.
-pub(super) fn no_application(setup: &Setup, name: &ApplicationName) -> anyhow::Error {
-    let all = setup.config.pipelines.iter();
-    let known = list(all.map(|it| &it.application.name));
-    anyhow!("there is no application `{name}`: there are {known}")
+/// The pipeline of an application.
+///
+/// # Errors
+/// There is no such application.
+pub(super) fn pipeline(setup: &Setup, name: &ApplicationName) -> Result<Arc<Pipeline>> {
+    let pipelines = setup.pipelines();
+    let of_name = |it: &&Arc<Pipeline>| it.application.name == *name;
+    if let Some(pipeline) = pipelines.iter().find(of_name) {
+        return Ok(pipeline.clone());
+    }
+    let known = list(pipelines.iter().map(|it| &it.application.name));
+    bail!("there is no application `{name}`: there are {known}");
 }
 
 /// An application's environment.

@@ -65,7 +65,7 @@ pub async fn run(
         application,
         environment,
     } = &args.unit;
-    let said = Said::to(setup, application, environment).await?;
+    let said = args.unit.looked_at(setup).await?;
     let not_before = args.not_before.map(|at| at.at(clock::now())).transpose()?;
     let asked = Promote {
         release: args.release.as_deref(),

@@ -5,7 +5,6 @@ use std::io::Write;
 use std::sync::Arc;
 
 use anyhow::{Result, bail};
-use futures_util::future::join_all;
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -223,11 +222,8 @@ pub(super) async fn units(
             .flat_map(|it| &it.environments)
             .filter(asked)
     };
-    let repositories: BTreeSet<_> = all().map(|it| &it.repository).collect();
-    let sources = repositories
-        .into_iter()
-        .filter_map(|url| observatory.infra.get(url));
-    join_all(sources.map(|source| source.read(now))).await;
+    let urls = all().map(|it| &it.repository);
+    observatory.read_infra(urls, now).await;
     let (mut units, mut wrong) = (Vec::new(), Vec::new());
     for pipeline in &pipelines {
         let world = observatory.world(pipeline, now);

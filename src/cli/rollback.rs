@@ -95,11 +95,7 @@ pub async fn run(
     err: &mut dyn Write,
 ) -> Result<u8> {
     let by = whoever_asks().await?;
-    let Unit {
-        application,
-        environment,
-    } = &args.unit;
-    let said = Said::to(setup, application, environment).await?;
+    let said = args.unit.looked_at(setup).await?;
     let (to, reason) = (args.to.as_deref(), args.reason.as_str());
     let back = |person: &Person<'_>| person.roll_back(to, reason);
     said.has_images(&by, back, err).await?;
@@ -111,10 +107,7 @@ pub async fn run(
     let release = release.map_or_else(String::new, |it| {
         format!(" to {it} ({})", it.short_digest())
     });
-    writeln!(
-        out,
-        "{by} rolls {application} in {environment} back{release}: {reason}"
-    )?;
+    writeln!(out, "{by} rolls {} back{release}: {reason}", args.unit)?;
     next(said.carry_out().await?, out)
 }
 
@@ -161,11 +154,7 @@ pub async fn retry(args: &RetryArgs, setup: &Setup, out: &mut dyn Write) -> Resu
 /// Nothing is proposed, or the record cannot be written.
 pub async fn decline(args: &DeclineArgs, setup: &Setup, out: &mut dyn Write) -> Result<u8> {
     let by = whoever_asks().await?;
-    let Unit {
-        application,
-        environment,
-    } = &args.unit;
-    let said = Said::to(setup, application, environment).await?;
+    let said = args.unit.looked_at(setup).await?;
     let decline = |person: &Person<'_>| person.decline();
     if args.dry.dry_run {
         return said.show(&by, decline, false, out).await;
@@ -178,6 +167,10 @@ pub async fn decline(args: &DeclineArgs, setup: &Setup, out: &mut dyn Write) -> 
 impl Unit {
     async fn in_git(&self, setup: &Setup) -> Result<Said> {
         Said::in_git(setup, &self.application, &self.environment).await
+    }
+
+    pub(super) async fn looked_at(&self, setup: &Setup) -> Result<Said> {
+        Said::to(setup, &self.application, &self.environment).await
     }
 }
 

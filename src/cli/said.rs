@@ -29,13 +29,10 @@ impl Said {
     ) -> Result<Self> {
         let now = clock::now();
         let reconciler = setup.reconciler(&[], now)?;
-        let pipelines = names::pipelines(setup, Some(application))?;
-        let pipeline = pipelines.into_iter().next();
-        let pipeline = pipeline.ok_or_else(|| names::no_application(setup, application))?;
+        let pipeline = names::pipeline(setup, application)?;
         let there = names::environment(&pipeline, environment)?;
-        if let Some(source) = reconciler.observatory().infra.get(&there.repository) {
-            source.read(now).await;
-        }
+        let observatory = reconciler.observatory();
+        observatory.read_infra([&there.repository], now).await;
         Ok(Self::of(reconciler, pipeline, environment))
     }
 

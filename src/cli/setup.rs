@@ -124,6 +124,14 @@ impl Setup {
         self.outside_with(clusters, &self.forges()?)
     }
 
+    /// The outside systems, to look at, without clusters: for what git and registries tell.
+    ///
+    /// # Errors
+    /// Where the HTTP client or a mirror cannot be made.
+    pub fn outside_clusters_apart(&self) -> Result<Outside> {
+        self.outside_with(BTreeMap::new(), &self.forges()?)
+    }
+
     fn clusters(
         &self,
         only: &[EnvironmentName],

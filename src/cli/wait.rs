@@ -49,18 +49,16 @@ pub async fn run(
     err: &mut dyn Write,
 ) -> Result<u8> {
     let begun = clock::now();
-    let pipelines = names::pipelines(setup, Some(&args.application))?;
-    let pipeline = pipelines
-        .first()
-        .ok_or_else(|| names::no_application(setup, &args.application))?;
-    let there = names::environment(pipeline, &args.environment)?;
+    let pipeline = names::pipeline(setup, &args.application)?;
+    let alone = std::slice::from_ref(&pipeline);
+    let there = names::environment(&pipeline, &args.environment)?;
     let outside = setup.outside(&[])?;
-    let observatory = Observatory::new(&pipelines, &setup.pipelines(), &outside, begun);
-    observatory.read_all(&pipelines, begun).await;
+    let observatory = Observatory::new(alone, &setup.pipelines(), &outside, begun);
+    observatory.read_all(alone, begun).await;
     let mut told = String::new();
     loop {
         let now = clock::now();
-        let (fate, unit) = look(&observatory, pipeline, args, now);
+        let (fate, unit) = look(&observatory, &pipeline, args, now);
         let sentence = match &unit {
             Some(unit) => format!("{fate}; {}", view::sentence(unit)),
             None => fate.to_string(),
@@ -82,9 +80,8 @@ pub async fn run(
             told = sentence;
         }
         tokio::time::sleep(PACE).await;
-        if let Some(source) = observatory.infra.get(&there.repository) {
-            source.read(clock::now()).await;
-        }
+        let again = clock::now();
+        observatory.read_infra([&there.repository], again).await;
     }
 }
 

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use super::environment;
+use super::credential::credential;
 use super::form::{At, Form, Reading, duration, misformed};
 use super::list::{Table, list};
 use super::section::{Fields, Section};
@@ -129,7 +129,7 @@ const SOURCE: Fields<Source> = Fields {
             "The address of the source repository.",
             terms::source_url(),
         );
-        let credential = environment::credential(section);
+        let credential = credential(section);
         Some(Source {
             url: url?.value,
             credential,

@@ -2,11 +2,12 @@
 
 use serde_json::json;
 
+use super::credential::{self, Described};
 use super::form::{Text, Wrong};
 use super::problem::quote;
 use super::section::{Fields, Section};
 use super::terms;
-use crate::model::{Credential, SigningKey};
+use crate::model::SigningKey;
 
 /// How commits are made.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -63,28 +64,12 @@ fn sign(section: &mut Section<'_>) -> Option<SigningKey> {
 }
 
 fn ssh(section: &mut Section<'_>) -> Option<SigningKey> {
-    let variable = section.optional(
-        "env",
-        "The environment variable that holds the key.",
-        terms::variable(),
-    );
-    let file = section.optional(
-        "file",
-        "The file that holds the key; read anew each time, so that it may be exchanged. A relative path starts at the configuration's folder.",
-        terms::path(),
-    );
-    section
-        .exactly_one(&["env", "file"], "ssh: { file: towpath-signing }")
-        .then_some(())?;
-    let of_variable = variable.map(|variable| Credential::Environment {
-        variable: variable.value,
-        user: None,
-    });
-    let of_file = file.map(|path| Credential::File {
-        path: path.value,
-        user: None,
-    });
-    of_variable.or(of_file).map(SigningKey::Ssh)
+    let described = Described {
+        variable: "The environment variable that holds the key.",
+        file: "The file that holds the key; read anew each time, so that it may be exchanged. A relative path starts at the configuration's folder.",
+        sample: "ssh: { file: towpath-signing }",
+    };
+    credential::secret(section, &described).map(SigningKey::Ssh)
 }
 
 fn gpg(section: &mut Section<'_>) -> Option<SigningKey> {

@@ -6,7 +6,8 @@
 use std::time::Duration;
 
 use super::cluster::{self, Limits};
-use super::form::{At, WordOr, Words, count, duration, text};
+use super::credential::credential;
+use super::form::{At, WordOr, Words, count, duration};
 use super::list::{Mapped, any_list, list};
 use super::section::{Fields, Section};
 use super::sops;
@@ -185,54 +186,6 @@ fn repository(section: &mut Section<'_>) -> Option<Repository> {
         credential,
         forge: forge.map(|forge| forge.value),
     })
-}
-
-/// The key `credential` of a repository or registry.
-pub(super) fn credential(section: &mut Section<'_>) -> Credential {
-    let form = Fields {
-        sample: "{ env: INFRA_TOKEN }",
-        read: named_secret,
-    };
-    section
-        .optional(
-            "credential",
-            "The name of the secret that lets Towpath in. Left out: the git credential helper, docker's configuration or the ssh agent.",
-            form,
-        )
-        .map_or(Credential::Default, |credential| credential.value)
-}
-
-pub(super) fn named_secret(section: &mut Section<'_>) -> Option<Credential> {
-    let variable = section.optional(
-        "env",
-        "The environment variable that holds the token or password.",
-        terms::variable(),
-    );
-    let file = section.optional(
-        "file",
-        "The file that holds the token or password; read anew each time, so that it may be rotated. A relative path starts at the configuration's folder.",
-        terms::path(),
-    );
-    let user = section.optional(
-        "user",
-        "The user name that goes with it.",
-        text("a user name", "towpath"),
-    );
-    let user = user.map(|user| user.value);
-    section
-        .exactly_one(&["env", "file"], "credential: { env: INFRA_TOKEN }")
-        .then_some(())?;
-    match (variable, file) {
-        (Some(variable), _) => Some(Credential::Environment {
-            variable: variable.value,
-            user,
-        }),
-        (None, Some(path)) => Some(Credential::File {
-            path: path.value,
-            user,
-        }),
-        (None, None) => None,
-    }
 }
 
 /// The values without their places.

@@ -3,7 +3,7 @@
 use serde_json::json;
 use url::Url;
 
-use super::environment::{credential, named_secret};
+use super::credential::{credential, login};
 use super::form::{Flag, Text, Wrong, count};
 use super::problem::quote;
 use super::section::{Fields, Section};
@@ -78,7 +78,7 @@ fn app(section: &mut Section<'_>) -> Option<AppSettings> {
         "The name of the App's private key, in PEM.",
         Fields {
             sample: "{ file: towpath.pem }",
-            read: named_secret,
+            read: login,
         },
     );
     Some(AppSettings {

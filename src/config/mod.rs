@@ -13,6 +13,7 @@ mod check;
 mod cluster;
 mod collide;
 mod commit;
+mod credential;
 mod duration;
 mod environment;
 pub mod files;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use url::Url;
 
 use super::commit::{CommitSettings, commit};
-use super::environment::credential;
+use super::credential::credential;
 use super::forge::{self, ForgeSettings};
 use super::form::{At, Flag, a_second_or_more};
 use super::list::Table;

@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use super::credential::{self, Described};
 use super::environment::values;
 use super::form::{Flag, Text, Wrong};
 use super::list::{Table, list};
@@ -92,30 +93,12 @@ fn admission(section: &mut Section<'_>) -> Option<Admission> {
 }
 
 fn secret(section: &mut Section<'_>) -> Option<Credential> {
-    let variable = section.optional(
-        "env",
-        "The environment variable that holds the secret.",
-        terms::variable(),
-    );
-    let file = section.optional(
-        "file",
-        "The file that holds the secret; read again every few seconds, so that it may be exchanged. A relative path starts at the configuration's folder.",
-        terms::path(),
-    );
-    section
-        .exactly_one(&["env", "file"], "{ env: WEBHOOK_SECRET }")
-        .then_some(())?;
-    match (variable, file) {
-        (Some(variable), _) => Some(Credential::Environment {
-            variable: variable.value,
-            user: None,
-        }),
-        (None, Some(path)) => Some(Credential::File {
-            path: path.value,
-            user: None,
-        }),
-        (None, None) => None,
-    }
+    let described = Described {
+        variable: "The environment variable that holds the secret.",
+        file: "The file that holds the secret; read again every few seconds, so that it may be exchanged. A relative path starts at the configuration's folder.",
+        sample: "{ env: WEBHOOK_SECRET }",
+    };
+    credential::secret(section, &described)
 }
 
 /// The certificate.

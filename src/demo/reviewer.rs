@@ -12,14 +12,12 @@ use super::checkout::Checkout;
 use super::manifests::APPLICATION;
 use super::site::Site;
 use super::story::quoted;
+use crate::forge::PROVEN;
 use crate::model::proposal_branch;
 
 /// How often the page is looked at until all of it stands there, and how long that may take.
 const LOOK: Duration = Duration::from_millis(20);
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// The check that a reviewer waits for.
-const PROVEN: &str = "towpath/proven";
 
 /// See the module.
 pub enum Reviewer<'a> {

@@ -193,11 +193,12 @@ pub trait ReadForge: Send + Sync {
     /// [`ForgeError`].
     async fn rights(&self) -> Result<Rights, ForgeError>;
 
-    /// What protects a branch (`refs/heads/…`) or a tag (`refs/tags/…`), which need not exist.
+    /// What protects a branch (`refs/heads/…`) or a tag (`refs/tags/…`), which need not exist, and whether it binds
+    /// us, who have the rights that [`ReadForge::rights`] told.
     ///
     /// # Errors
     /// [`ForgeError`].
-    async fn protection(&self, reference: &str) -> Result<Protection, ForgeError>;
+    async fn protection(&self, reference: &str, us: &Rights) -> Result<Protection, ForgeError>;
 
     /// Which checks were reported on the newest requests to a branch.
     ///

@@ -367,7 +367,7 @@ impl ReadForge for SimulatedForge {
         })
     }
 
-    async fn protection(&self, reference: &str) -> Result<Protection, ForgeError> {
+    async fn protection(&self, reference: &str, _us: &Rights) -> Result<Protection, ForgeError> {
         let state = self.read()?;
         let known = state.protections.get(reference).cloned();
         Ok(known.unwrap_or_default())

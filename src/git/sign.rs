@@ -14,7 +14,7 @@ use tokio::process::Command;
 
 use super::object::{Kind, Object};
 use super::{Draft, GitError, Repository};
-use crate::child::{self, ChildError};
+use crate::child;
 use crate::model::{CommitId, Credential, SigningKey};
 use crate::secret::Secret;
 use crate::shown::on_one_line;
@@ -162,9 +162,9 @@ async fn run(command: Command, payload: &[u8], begins: &str) -> Result<String, S
         .to_string_lossy()
         .into_owned();
     let said = child::ask(command, payload, SIGNATURE_MAX).await;
-    let said = said.map_err(|error| match error {
-        ChildError::Missing => format!("there is no `{program}`: install it"),
-        error => format!("`{program}`: {error}"),
+    let said = said.map_err(|error| match error.is_missing() {
+        true => format!("there is no `{program}`: install it"),
+        false => format!("`{program}`: {error}"),
     })?;
     let signature = String::from_utf8(said.output).unwrap_or_default();
     if said.status.success() && signature.starts_with(begins) {

@@ -24,3 +24,14 @@ pub enum Credential {
         user: Option<String>,
     },
 }
+
+impl Credential {
+    /// The same secret, with the user name that goes with it.
+    pub fn of(self, user: Option<String>) -> Self {
+        match self {
+            Self::Default => Self::Default,
+            Self::Environment { variable, .. } => Self::Environment { variable, user },
+            Self::File { path, .. } => Self::File { path, user },
+        }
+    }
+}

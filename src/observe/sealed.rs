@@ -251,9 +251,11 @@ async fn run(sops: &Sops, path: &str, bytes: &[u8]) -> Result<Secret, String> {
     }
     let said = child::ask(command, bytes, LARGEST).await;
     let said = said.map_err(|error| match error {
-        ChildError::Missing => "is not there: install it, or correct `sops.binary`".to_owned(),
+        error if error.is_missing() => {
+            "is not there: install it, or correct `sops.binary`".to_owned()
+        }
         ChildError::Start(error) => format!("cannot be started: {error}"),
-        ChildError::Read(error) => format!("cannot be read: {error}"),
+        ChildError::Read(error) | ChildError::End(error) => format!("cannot be read: {error}"),
     })?;
     if said.output.len() as u64 == LARGEST {
         return Err("gives more than a manifest file may hold".to_owned());

@@ -308,8 +308,7 @@ fn states_a_hold(step: &Step) -> bool {
 
 /// Whether a person chose this release.
 fn is_chosen(records: &UnitRecords, digests: &Digests) -> bool {
-    let pinned = records.pin.as_ref().and_then(|pin| pin.release.as_ref());
-    pinned.is_some_and(|pinned| pinned.is(digests))
+    records.pin.as_ref().is_some_and(|pin| pin.is_on(digests))
 }
 
 /// Whether proposing this goes back: to what a person chose, or after a failure; to what was healthy here.

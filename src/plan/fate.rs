@@ -3,6 +3,7 @@
 use std::fmt;
 
 use jiff::Timestamp;
+use semver::Version;
 
 use super::next::Upstream;
 use super::{Unit, World};
@@ -54,25 +55,28 @@ pub fn fate(
     named: &str,
     now: Timestamp,
 ) -> Fate {
-    let (Some(there), Some(view)) = (
-        pipeline.environment(environment),
-        world.units.get(environment),
-    ) else {
+    let version = parse_version(named);
+    let is_it = |release: &Release| release.is_named(named);
+    fate_of(pipeline, world, environment, &is_it, version.as_ref(), now)
+}
+
+/// What became of the release that is the one, whose version this is, in an environment.
+pub(super) fn fate_of(
+    pipeline: &Pipeline,
+    world: &World,
+    environment: &EnvironmentName,
+    is_it: &dyn Fn(&Release) -> bool,
+    version: Option<&Version>,
+    now: Timestamp,
+) -> Fate {
+    let Some(unit) = Unit::of(pipeline, world, environment, now) else {
         return Fate::Awaited;
-    };
-    let unit = Unit {
-        pipeline,
-        environment: there,
-        world,
-        view,
-        now,
     };
     let upstream = match Upstream::read(&unit, environment) {
         Ok(upstream) => upstream,
         Err(waiting) => return Fate::Unknown(waiting.reason.to_string()),
     };
     let records = upstream.records;
-    let is_it = |release: &Release| release.is_named(named);
     if let Some(run) = records.runs.iter().rev().find(|run| is_it(&run.release)) {
         let followers = pipeline.followers(environment);
         let soak = followers.map(|(_, soak)| soak).max().unwrap_or_default();
@@ -83,11 +87,14 @@ pub fn fate(
             None => Fate::Soaking,
         };
     }
-    stopped(records, named).unwrap_or(Fate::Awaited)
+    stopped(records, is_it, version).unwrap_or(Fate::Awaited)
 }
 
-fn stopped(records: &UnitRecords, named: &str) -> Option<Fate> {
-    let is_it = |release: &Release| release.is_named(named);
+fn stopped(
+    records: &UnitRecords,
+    is_it: &dyn Fn(&Release) -> bool,
+    version: Option<&Version>,
+) -> Option<Fate> {
     let running = records.deployment.as_ref();
     let running = running.filter(|it| it.release.as_ref().is_some_and(is_it));
     if let Some(deployment) = running {
@@ -108,7 +115,7 @@ fn stopped(records: &UnitRecords, named: &str) -> Option<Fate> {
         return Some(Fate::Proposed);
     }
     // What never came and is older than what runs does not come any more.
-    let (version, running) = (parse_version(named)?, records.running()?);
-    let newer = running.rank.version.as_ref()? > &version;
+    let running = records.running()?;
+    let newer = running.rank.version.as_ref()? > version?;
     newer.then(|| Fate::PassedOver(running.to_string()))
 }

@@ -26,6 +26,7 @@ mod rollout;
 mod sentence;
 mod settle;
 mod smoke;
+mod stand;
 mod step;
 mod waiting;
 mod world;
@@ -39,6 +40,7 @@ pub use freeze::{Frozen, frozen};
 pub use pace::full_until;
 pub use person::{Adoption, Allowed, ForeignObject, Person, Promote, Stop};
 pub use proof::{Proof, proof, proof_of};
+pub use stand::{Last, Stand, Word, stand};
 pub use step::{
     Apply, Change, Close, Disarm, Merge, Open, PlannedOn, Propose, Prune, Scope, Smoke, Statements,
     Step, Withdraw, Write,
@@ -114,14 +116,7 @@ struct Ready<'a> {
 /// What the next round does for this pipeline, given what was observed.
 pub fn plan(pipeline: &Pipeline, world: &World, now: Timestamp) -> Plan {
     let units = pipeline.environments.iter().filter_map(|environment| {
-        let view = world.units.get(&environment.name)?;
-        let unit = Unit {
-            pipeline,
-            environment,
-            world,
-            view,
-            now,
-        };
+        let unit = Unit::of(pipeline, world, &environment.name, now)?;
         let gone = pipeline.removed && removed::is_gone(&unit);
         (!gone).then(|| plan_unit(&unit))
     });
@@ -179,6 +174,23 @@ fn decide(unit: &Unit<'_>) -> Walk<Waiting> {
 }
 
 impl<'a> Unit<'a> {
+    /// The application in this environment; `None` where it does not go there, or nobody looked.
+    fn of(
+        pipeline: &'a Pipeline,
+        world: &'a World,
+        environment: &EnvironmentName,
+        now: Timestamp,
+    ) -> Option<Self> {
+        let environment = pipeline.environment(environment)?;
+        Some(Self {
+            pipeline,
+            environment,
+            world,
+            view: world.units.get(&environment.name)?,
+            now,
+        })
+    }
+
     /// What must be readable before anything is decided.
     fn ready(&'a self) -> Walk<Ready<'a>> {
         if self.view.live.is_none() {

@@ -125,22 +125,6 @@ fn of_release(unit: &Unit<'_>, records: &UnitRecords, release: &Release) -> Proo
 }
 
 impl<'a> Unit<'a> {
-    fn of(
-        pipeline: &'a Pipeline,
-        world: &'a World,
-        environment: &EnvironmentName,
-        now: Timestamp,
-    ) -> Option<Self> {
-        let environment = pipeline.environment(environment)?;
-        Some(Self {
-            pipeline,
-            environment,
-            world,
-            view: world.units.get(&environment.name)?,
-            now,
-        })
-    }
-
     fn records(&self) -> Option<(&'a Infra, &'a UnitRecords)> {
         let infra = self.view.infra.read().ok()?;
         Some((infra, infra.records.as_ref().ok()?))

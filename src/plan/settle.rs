@@ -175,8 +175,7 @@ fn unpin_for(ready: &Ready<'_>, release: Option<&Release>) -> Vec<Statement> {
         return Vec::new();
     };
     // It was proposed because a person chose it.
-    let chosen = pin.release.as_ref();
-    if chosen.is_some_and(|it| it.is(&release.digests())) {
+    if pin.is_on(&release.digests()) {
         return Vec::new();
     }
     vec![Statement::Unpinned {

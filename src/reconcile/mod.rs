@@ -20,7 +20,7 @@ mod show;
 mod timetable;
 mod words;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -40,7 +40,9 @@ use crate::cluster::SharedCluster;
 use crate::event::Event;
 use crate::forge::SharedForge;
 use crate::model::catalogue::Catalogue;
-use crate::model::{ApplicationName, Author, EnvironmentName, FlatMap, Pipeline, RepositoryUrl};
+use crate::model::{
+    ApplicationName, Author, EnvironmentName, FlatMap, ImageReference, Pipeline, RepositoryUrl,
+};
 use crate::observe::{Intervals, Observatory, Outside};
 use crate::plan::{self, Decision, Learned, Plan, Reason, Step, Waiting, World};
 use crate::smoke::Probe;
@@ -274,8 +276,7 @@ impl Reconciler {
             });
         }
         self.look_again(towed, &plan);
-        let open = self.observatory.unresolved(&towed.pipeline, &world);
-        let is_looked_up = open.is_empty() || towed.memory().looked_up;
+        let (open, is_looked_up) = self.unresolved(towed, &world);
         let look_up = self.look_up(towed, open, effects, now);
         let rest = rest(&plan, now).min(look_up);
         self.post(towed, &world, plan, is_looked_up);
@@ -312,8 +313,7 @@ impl Reconciler {
                 let again = self.show(towed, shows, now).await;
                 towed.memory().end_showing(again);
             }
-            let open = self.observatory.unresolved(&towed.pipeline, &world);
-            let is_looked_up = open.is_empty() || towed.memory().looked_up;
+            let (_, is_looked_up) = self.unresolved(towed, &world);
             self.post(towed, &world, plan, is_looked_up);
         }
         self.judge_all(now).await;
@@ -390,6 +390,13 @@ impl Reconciler {
             }
         }
         due
+    }
+
+    /// Tags that only manifests name and no look resolved yet, and whether they were looked up.
+    fn unresolved(&self, towed: &Towed, world: &World) -> (BTreeSet<ImageReference>, bool) {
+        let open = self.observatory.unresolved(&towed.pipeline, world);
+        let is_looked_up = open.is_empty() || towed.memory().looked_up;
+        (open, is_looked_up)
     }
 
     fn post(&self, towed: &Towed, world: &World, plan: Plan, is_looked_up: bool) {

@@ -1,16 +1,15 @@
 //! Docker's [credential helpers](https://github.com/docker/docker-credential-helpers#development):
 //! `docker-credential-NAME get`, the registry on its input, JSON on its output.
 
-use std::process::Stdio;
 use std::time::Duration;
 
 use serde::Deserialize;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::Command;
 
 use super::credential::Login;
 use super::error::Said;
 use super::settings::Environment;
+use crate::child;
 use crate::secret::Secret;
 
 /// Helpers of clouds ask a metadata server or refresh a login, which takes seconds.
@@ -52,30 +51,9 @@ async fn ask(
     if let Some(path) = environment.get("PATH") {
         command.env("PATH", path);
     }
-    let mut helper = command
-        .arg("get")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .kill_on_drop(true)
-        .spawn()
-        .map_err(|error| format!("it cannot be started: {error}"))?;
-    if let Some(mut input) = helper.stdin.take() {
-        // A helper that does not read its input closes it early; its answer is judged all the same.
-        let _unread = input.write_all(registry.as_bytes()).await;
-    }
-    let mut output = Vec::new();
-    if let Some(stream) = helper.stdout.take() {
-        stream
-            .take(LARGEST_ANSWER)
-            .read_to_end(&mut output)
-            .await
-            .map_err(|error| format!("its answer cannot be read: {error}"))?;
-    }
-    let status = helper
-        .wait()
-        .await
-        .map_err(|error| format!("its end cannot be seen: {error}"))?;
+    command.arg("get");
+    let said = child::ask(command, registry.as_bytes(), LARGEST_ANSWER).await;
+    let child::Said { status, output, .. } = said.map_err(|error| error.to_string())?;
     if !status.success() {
         let said = String::from_utf8_lossy(&output);
         // The one message that the helpers' protocol fixes.

@@ -43,15 +43,7 @@ struct Change<'a> {
 fn the_demo_is_as_told_and_every_changed_fact_is_noticed() {
     let directory = tempfile::tempdir().unwrap();
     let kept = directory.path().join("kept");
-    let output = demo()
-        .args(["--output", "json", "--keep"])
-        .arg(&kept)
-        .output()
-        .unwrap();
-    let text = String::from_utf8(output.stdout).unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{text}{said}");
-    assert_eq!(said, "");
+    let text = kept_demo(&[], &kept);
     events(&text, &kept);
 
     let Some(()) = has_jq() else { return };
@@ -195,15 +187,7 @@ fn a_person_merges_and_what_is_not_as_told_is_named() {
 fn on_github_production_is_a_pull_request() {
     let directory = tempfile::tempdir().unwrap();
     let kept = directory.path().join("kept");
-    let output = demo()
-        .args(["--github", "--output", "json", "--keep"])
-        .arg(&kept)
-        .output()
-        .unwrap();
-    let text = String::from_utf8(output.stdout).unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{text}{said}");
-    assert_eq!(said, "");
+    let text = kept_demo(&["--github"], &kept);
     let lines: Vec<Value> = text
         .lines()
         .map(|line| serde_json::from_str(line).unwrap())
@@ -342,6 +326,18 @@ fn demo() -> Command {
         .env_remove("TOWPATH_LOG")
         .stdin(Stdio::null());
     command
+}
+
+/// Plays the demo to its end, leaves it in a directory, and gives what it told.
+fn kept_demo(how: &[&str], kept: &Path) -> String {
+    let mut demo = demo();
+    demo.args(how).args(["--output", "json", "--keep"]);
+    let output = demo.arg(kept).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{text}{said}");
+    assert_eq!(said, "");
+    text
 }
 
 fn verify(directory: &Path) -> Output {

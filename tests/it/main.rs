@@ -8,6 +8,7 @@
 
 mod cli;
 mod config;
+mod day;
 mod demo;
 mod docs;
 mod forge;

@@ -22,8 +22,7 @@ use tokio::sync::Semaphore;
 use super::{Args, counted};
 use crate::cli::Output;
 use crate::cli::setup::Setup;
-use crate::clock;
-use crate::model::{ApplicationName, Environment, ForgeKind, Gate, RepositoryUrl};
+use crate::model::{ApplicationName, Environment, Gate, RepositoryUrl};
 use crate::observe::Outside;
 
 /// A question may take as long.
@@ -329,17 +328,4 @@ fn signing(setup: &Setup) -> Option<Question<'static>> {
 /// Whether the environment cannot do without its forge.
 fn needs_forge(setup: &Setup, environment: &Environment) -> bool {
     environment.gate == Gate::PullRequest || setup.forge_settings(&environment.repository).statuses
-}
-
-/// As people name it.
-fn named(kind: ForgeKind) -> &'static str {
-    match kind {
-        ForgeKind::GitHub => "github",
-        ForgeKind::Gitea => "gitea",
-    }
-}
-
-/// What the clock says when a command begins.
-fn now() -> jiff::Timestamp {
-    clock::now()
 }

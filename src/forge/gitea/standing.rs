@@ -136,12 +136,15 @@ impl Gitea {
         })
     }
 
-    pub(super) async fn protection_of(&self, reference: &str) -> Result<Protection, ForgeError> {
-        let us = self.own_rights().await?;
+    pub(super) async fn protection_of(
+        &self,
+        reference: &str,
+        us: &Rights,
+    ) -> Result<Protection, ForgeError> {
         match reference.strip_prefix("refs/heads/") {
-            Some(branch) if us.admin => self.by_rules(branch, &us).await,
+            Some(branch) if us.admin => self.by_rules(branch, us).await,
             Some(branch) => self.by_branch(branch).await,
-            None => self.by_tag_rules(reference, &us).await,
+            None => self.by_tag_rules(reference, us).await,
         }
     }
 
@@ -271,6 +274,9 @@ fn rule(kind: RuleKind, binds: Binds) -> Rule {
 
 /// Required statuses count when a request is merged; whoever may push need not wait for them.
 fn checks(contexts: Vec<String>) -> Option<Rule> {
+    if contexts.is_empty() {
+        return None;
+    }
     let checks = contexts
         .into_iter()
         .map(|context| Check { context, app: None });
@@ -278,12 +284,7 @@ fn checks(contexts: Vec<String>) -> Option<Rule> {
         checks: checks.collect(),
         pushes: false,
     };
-    (kind
-        != RuleKind::Checks {
-            checks: Vec::new(),
-            pushes: false,
-        })
-    .then(|| rule(kind, Binds::Yes))
+    Some(rule(kind, Binds::Yes))
 }
 
 /// Whether a list binds us: it does where it names others alone.

@@ -359,8 +359,8 @@ impl ReadForge for GitHub {
         self.own_rights().await
     }
 
-    async fn protection(&self, reference: &str) -> Result<Protection, ForgeError> {
-        self.protection_of(reference).await
+    async fn protection(&self, reference: &str, us: &Rights) -> Result<Protection, ForgeError> {
+        self.protection_of(reference, us).await
     }
 
     async fn reported(&self, base: &str) -> Result<Reported, ForgeError> {

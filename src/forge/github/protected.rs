@@ -13,18 +13,22 @@ use serde_json::json;
 
 use self::told::{Answered, Branch, Classic, Held, Ruleset};
 use super::GitHub;
-use crate::forge::{Binds, ForgeError, Protection, Rule};
+use crate::forge::{Binds, ForgeError, Protection, Rights, Rule};
 
 /// A page, and so many of them.
 const PAGE: usize = 100;
 const PAGES: usize = 10;
 
 impl GitHub {
-    pub(super) async fn protection_of(&self, reference: &str) -> Result<Protection, ForgeError> {
+    pub(super) async fn protection_of(
+        &self,
+        reference: &str,
+        us: &Rights,
+    ) -> Result<Protection, ForgeError> {
         let mut protection = Protection::default();
         if let Some(branch) = reference.strip_prefix("refs/heads/") {
             self.by_rulesets(branch, &mut protection).await?;
-            self.by_classic(branch, &mut protection).await?;
+            self.by_classic(branch, us, &mut protection).await?;
         } else {
             self.by_tag_rulesets(reference, &mut protection).await?;
         }
@@ -97,6 +101,7 @@ impl GitHub {
     async fn by_classic(
         &self,
         branch: &str,
+        us: &Rights,
         protection: &mut Protection,
     ) -> Result<(), ForgeError> {
         let route = format!("branches/{branch}");
@@ -108,10 +113,7 @@ impl GitHub {
         };
         let route = format!("branches/{branch}/protection");
         match self.get::<Classic>(&route, &()).await {
-            Ok(classic) => {
-                let us = self.own_rights().await?;
-                protection.rules.extend(classic.rules(&us));
-            }
+            Ok(classic) => protection.rules.extend(classic.rules(us)),
             // 404 for those who may not ask, and where there are rulesets alone.
             Err(ForgeError::Denied { .. }) => self.by_graph(branch, &shown, protection).await?,
             Err(error) => return Err(error),

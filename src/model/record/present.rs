@@ -191,6 +191,13 @@ pub struct Promotion {
     pub at: Timestamp,
 }
 
+impl Pin {
+    /// Whether this very release was chosen.
+    pub fn is_on(&self, digests: &Digests) -> bool {
+        self.release.as_ref().is_some_and(|it| it.is(digests))
+    }
+}
+
 /// A person's stop.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Hold {

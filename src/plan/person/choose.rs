@@ -111,17 +111,16 @@ impl Person<'_> {
         self.with(|unit| {
             let (infra, records) = unit.read()?;
             let stopped = stopped(records);
+            let none = || format!("nothing failed or was declined in {environment}");
             let release = match named {
+                None => stopped.first().copied().ok_or_else(none),
                 Some(named) => find(stopped.into_iter(), named).map_err(|unfound| {
                     unfound.say(
-                        &format!("nothing failed or was declined in {environment}"),
+                        &none(),
                         &format!(
                             "`{named}` did not fail in {environment} and was not declined; these did, or were"
                         ),
                     )
-                }),
-                None => stopped.first().copied().ok_or_else(|| {
-                    format!("nothing failed or was declined in {environment}")
                 }),
             };
             Walk::Continue(release.map(|release| {

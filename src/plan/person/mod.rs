@@ -40,21 +40,12 @@ impl Person<'_> {
         &self,
         tell: impl FnOnce(&Unit<'_>) -> Walk<Result<T, String>>,
     ) -> Result<T, String> {
-        let environment = self.pipeline.environment(self.environment);
-        let view = self.world.units.get(self.environment);
-        let (Some(environment), Some(view)) = (environment, view) else {
+        let Some(unit) = Unit::of(self.pipeline, self.world, self.environment, self.now) else {
             let application = &self.pipeline.application.name;
             return Err(format!(
                 "{application} does not go to `{}`",
                 self.environment
             ));
-        };
-        let unit = Unit {
-            pipeline: self.pipeline,
-            environment,
-            world: self.world,
-            view,
-            now: self.now,
         };
         match tell(&unit) {
             ControlFlow::Continue(told) => told,

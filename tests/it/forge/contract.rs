@@ -471,12 +471,14 @@ async fn rights_are_told(bed: &dyn Bed) {
 async fn protection_is_told(bed: &dyn Bed) {
     bed.commit("guarded", "guarded.yaml", "one\n").await;
     let forge = bed.forge();
+    let us = forge.rights().await.unwrap();
     for reference in ["refs/heads/guarded", "refs/tags/deployment-0001"] {
-        let open = forge.protection(reference).await.unwrap();
+        let open = forge.protection(reference, &us).await.unwrap();
         assert_eq!(open.rules, [], "{reference}");
     }
     bed.protects("guarded").await;
-    let Protection { rules, .. } = forge.protection("refs/heads/guarded").await.unwrap();
+    let told = forge.protection("refs/heads/guarded", &us).await;
+    let Protection { rules, .. } = told.unwrap();
     let by_requests = rules
         .iter()
         .find(|it| it.kind == RuleKind::Requests { approvals: 1 });

@@ -1,16 +1,14 @@
 //! What GitHub answers when it does not do as it should: told apart by who can help, without the credential,
 //! and gone as soon as it is.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use tempfile::TempDir;
 use towpath::clock;
 use towpath::demo::github::{Fault, Rule};
-use towpath::forge::github::{Access, Budget, Connection, GitHub, Identity};
+use towpath::forge::github::{GitHub, Identity};
 use towpath::forge::{Forge, ForgeError, Progress, ReadForge, Requests, Status};
-use towpath::http::{HttpSettings, client};
-use towpath::model::{CommitId, Credential, RepositoryUrl};
+use towpath::model::{CommitId, Credential};
 
 use crate::github::Site;
 
@@ -20,18 +18,8 @@ const REPOSITORY: &str = "acme/infra";
 fn adapter(site: &Site, folder: &TempDir) -> GitHub {
     let path = folder.path().join("token");
     std::fs::write(&path, site.token("towpath").expose()).unwrap();
-    let client = client(&HttpSettings::default()).unwrap();
-    let api = site.github.url();
-    let repository: RepositoryUrl = site.github.clone_url(REPOSITORY).parse().unwrap();
     let identity = Identity::Token(Credential::File { path, user: None });
-    let access = Access::new(client.clone(), api.clone(), repository.clone(), identity);
-    GitHub::new(Connection {
-        client,
-        api,
-        repository,
-        access: Arc::new(access),
-        budget: Arc::new(Budget::default()),
-    })
+    site.adapter(REPOSITORY, identity)
 }
 
 fn answer(status: u16, headers: &[(&'static str, &str)], body: &str) -> Fault {

@@ -350,15 +350,17 @@ async fn what_protects_a_repository_is_told_as_far_as_gitea_tells_us() {
             )
             .await;
         let forge = bed.forge();
-        assert_eq!(forge.rights().await.unwrap().admin, permission == "admin");
-        let told = forge.protection("refs/heads/master").await.unwrap();
+        let us = forge.rights().await.unwrap();
+        assert_eq!(us.admin, permission == "admin");
+        let told = forge.protection("refs/heads/master", &us).await.unwrap();
         let lines: String = told
             .rules
             .iter()
             .map(|it| format!("{:?} {:?}\n", it.kind, it.binds))
             .collect();
         assert_eq!(lines, wanted, "{permission}");
-        let tag = forge.protection("refs/tags/deployment-0001").await.unwrap();
+        let tag = forge.protection("refs/tags/deployment-0001", &us).await;
+        let tag = tag.unwrap();
         match permission {
             "admin" => assert_eq!(tag.rules[0].binds, Binds::Yes),
             _ => assert!(tag.rules.is_empty() && !tag.untold.is_empty()),

@@ -10,10 +10,9 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use towpath::clock;
 use towpath::demo::github::{Protection, RequiredChecks};
-use towpath::forge::github::{Access, Budget, Connection, GitHub, Identity};
+use towpath::forge::github::{GitHub, Identity};
 use towpath::forge::{Forge, ForgeError, ReadForge, Requests, Visibility};
-use towpath::http::{HttpSettings, client};
-use towpath::model::{CommitId, Credential, RepositoryUrl};
+use towpath::model::{CommitId, Credential};
 use towpath::plan::Request;
 
 use super::contract::{self, BASE, Bed, How, Page};
@@ -55,17 +54,7 @@ impl Simulated {
 
     /// The adapter of a process that was just started.
     fn adapter(&self, identity: Identity) -> GitHub {
-        let client = client(&HttpSettings::default()).unwrap();
-        let api = self.site.github.url();
-        let repository: RepositoryUrl = self.site.github.clone_url(REPOSITORY).parse().unwrap();
-        let access = Access::new(client.clone(), api.clone(), repository.clone(), identity);
-        GitHub::new(Connection {
-            client,
-            api,
-            repository,
-            access: Arc::new(access),
-            budget: Arc::new(Budget::default()),
-        })
+        self.site.adapter(REPOSITORY, identity)
     }
 
     async fn ask(&self, login: &str, method: Method, rest: &str, body: Option<Value>) -> Value {

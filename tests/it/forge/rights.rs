@@ -1,13 +1,10 @@
 //! Every right on GitHub that a proposer is asked for is needed, and no other.
 
-use std::sync::Arc;
-
 use tempfile::TempDir;
 use towpath::clock;
-use towpath::forge::github::{Access, Budget, Connection, GitHub, Identity};
+use towpath::forge::github::{GitHub, Identity};
 use towpath::forge::{Content, Forge, ForgeError, Opening, Progress, ReadForge, Requests, Status};
-use towpath::http::{HttpSettings, client};
-use towpath::model::{Credential, RepositoryUrl};
+use towpath::model::Credential;
 use towpath::secret::Secret;
 
 use super::contract::{self, BASE};
@@ -18,18 +15,8 @@ const REPOSITORY: &str = "acme/infra";
 fn forge(site: &Site, token: &Secret, directory: &TempDir) -> GitHub {
     let path = directory.path().join("token");
     std::fs::write(&path, token.expose()).unwrap();
-    let client = client(&HttpSettings::default()).unwrap();
-    let repository: RepositoryUrl = site.github.clone_url(REPOSITORY).parse().unwrap();
-    let api = site.github.url();
     let identity = Identity::Token(Credential::File { path, user: None });
-    let access = Access::new(client.clone(), api.clone(), repository.clone(), identity);
-    GitHub::new(Connection {
-        client,
-        api,
-        repository,
-        access: Arc::new(access),
-        budget: Arc::new(Budget::default()),
-    })
+    site.adapter(REPOSITORY, identity)
 }
 
 /// What of a proposer's work these rights do not let it do.

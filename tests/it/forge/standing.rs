@@ -2,7 +2,6 @@
 //! description. And what Gitea tells a writer.
 
 use std::fmt::Write as _;
-use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde_json::json;
@@ -11,10 +10,9 @@ use towpath::clock;
 use towpath::demo::github::{
     Actors, Protection, RequiredCheck, RequiredChecks, RequiredReviews, Role, Ruleset, Target,
 };
-use towpath::forge::github::{Access, Budget, Connection, GitHub, Identity};
+use towpath::forge::github::{GitHub, Identity};
 use towpath::forge::{Binds, ForgeError, May, ReadForge};
-use towpath::http::{HttpSettings, client};
-use towpath::model::{Credential, RepositoryUrl};
+use towpath::model::Credential;
 
 use crate::github::{APP_KEY, Site, check_exchanges};
 
@@ -62,17 +60,7 @@ impl Bed {
                 Identity::Token(self.secret(token.expose()))
             }
         };
-        let client = client(&HttpSettings::default()).unwrap();
-        let api = self.site.github.url();
-        let repository: RepositoryUrl = self.site.github.clone_url(REPOSITORY).parse().unwrap();
-        let access = Access::new(client.clone(), api.clone(), repository.clone(), identity);
-        GitHub::new(Connection {
-            client,
-            api,
-            repository,
-            access: Arc::new(access),
-            budget: Arc::new(Budget::default()),
-        })
+        self.site.adapter(REPOSITORY, identity)
     }
 
     fn judge(&self) {
@@ -125,7 +113,9 @@ async fn each_credential_is_told_what_it_may() {
 
 /// The rules of a ref as one sees them, a line each: kind, whether it binds, where it stands.
 async fn seen(bed: &Bed, who: &str, reference: &str) -> String {
-    let protection = bed.forge(who).await.protection(reference).await.unwrap();
+    let forge = bed.forge(who).await;
+    let us = forge.rights().await.unwrap();
+    let protection = forge.protection(reference, &us).await.unwrap();
     let mut text = String::new();
     for rule in protection.rules {
         let binds = match rule.binds {

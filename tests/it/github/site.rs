@@ -11,8 +11,10 @@ use octocrab::jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use reqwest::{Client, Method, Response};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use towpath::demo::github::{GitHub, Level, NewApp, Permission, Permissions, Role};
+use towpath::demo::github::{self as simulated, Level, NewApp, Permission, Permissions, Role};
+use towpath::forge::github::{Access, Budget, Connection, GitHub, Identity};
 use towpath::http::{HttpSettings, client};
+use towpath::model::RepositoryUrl;
 use towpath::secret::Secret;
 
 /// The key of the app in tests. It opens nothing else.
@@ -29,7 +31,7 @@ const BEGINNING: i64 = 1_800_000_000;
 
 /// A running site.
 pub(crate) struct Site {
-    pub(crate) github: GitHub,
+    pub(crate) github: simulated::GitHub,
     pub(crate) client: Client,
     pub(crate) app: u64,
     pub(crate) installation: u64,
@@ -46,6 +48,21 @@ impl Site {
         Self::start_at(BEGINNING).await
     }
 
+    /// The adapter of a process that was just started: its budget is whole.
+    pub(crate) fn adapter(&self, repository: &str, identity: Identity) -> GitHub {
+        let client = client(&HttpSettings::default()).unwrap();
+        let api = self.github.url();
+        let repository: RepositoryUrl = self.github.clone_url(repository).parse().unwrap();
+        let access = Access::new(client.clone(), api.clone(), repository.clone(), identity);
+        GitHub::new(Connection {
+            client,
+            api,
+            repository,
+            access: Arc::new(access),
+            budget: Arc::new(Budget::default()),
+        })
+    }
+
     /// The same at this moment, in seconds since 1970.
     pub(crate) async fn start_at(beginning: i64) -> Self {
         let directory = TempDir::new().unwrap();
@@ -54,7 +71,7 @@ impl Site {
         let clock = Arc::new(move || {
             Timestamp::from_second(told.load(Ordering::SeqCst)).expect("a test's time is small")
         });
-        let github = GitHub::start(&directory.path().join("served"), clock)
+        let github = simulated::GitHub::start(&directory.path().join("served"), clock)
             .await
             .unwrap();
         github.add_organization("acme").await;

@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
 
-use super::{Level, Question, Said, now};
+use super::{Level, Question, Said};
 use crate::cli::rbac;
 use crate::cli::setup::Setup;
+use crate::clock;
 use crate::cluster::ReadCluster;
 use crate::cluster::rbac::{Holder, Right, Scope, rights};
 use crate::model::{ClusterSpec, EnvironmentName};
@@ -80,7 +81,8 @@ async fn needed(
     name: &EnvironmentName,
     cluster: &dyn ReadCluster,
 ) -> Result<Vec<Right>> {
-    let units = rbac::units(setup, outside, std::slice::from_ref(name), now()).await?;
+    let now = clock::now();
+    let units = rbac::units(setup, outside, std::slice::from_ref(name), now).await?;
     let units: Vec<&rbac::Unit> = units.iter().collect();
     let namespaces = rbac::followed(name, &units).ok();
     let roles = rbac::roles(name, &units, Some(cluster), namespaces.as_ref()).await?;

@@ -18,8 +18,8 @@ pub(super) fn infra<'a>(
     infra: &'a Infra<'_>,
 ) -> Question<'a> {
     Question::new("forge", forge.name(), async move {
-        let needed = infra.environments.iter();
-        let needed = needed.filter(|(it, _)| needs_forge(setup, it)).count() > 0;
+        let mut environments = infra.environments.iter();
+        let needed = environments.any(|(it, _)| needs_forge(setup, it));
         let rights = match forge.rights().await {
             Ok(rights) => rights,
             // It would only have told more.
@@ -135,7 +135,7 @@ async fn branch(
     let is_gated = environment.gate != Gate::None;
     let mut said = Vec::new();
     let branch = format!("refs/heads/{}", environment.branch);
-    match forge.protection(&branch).await {
+    match forge.protection(&branch, us).await {
         Ok(protection) => {
             let means = Branch {
                 gate: environment.gate,
@@ -165,14 +165,16 @@ async fn branch(
         .collect();
     if is_gated {
         let proposal = proposal_branch(&environment.name, application);
-        let found = forge.protection(&format!("refs/heads/{proposal}")).await;
+        let reference = format!("refs/heads/{proposal}");
+        let found = forge.protection(&reference, us).await;
         let found = found.map(|it| gate::proposal(signs, &it));
         said.extend(told(found).map(|it| of(&proposal, it)));
     }
     let tags = &environment.tags;
     if tags.keep != KeepTags::None {
         let tag = tags.name(1);
-        let found = forge.protection(&format!("refs/tags/{tag}")).await;
+        let reference = format!("refs/tags/{tag}");
+        let found = forge.protection(&reference, us).await;
         let deleted = matches!(tags.keep, KeepTags::Newest(_));
         let found = found.map(|it| gate::tag(signs, deleted, &it));
         said.extend(told(found).map(|it| of(&tag, it)));

@@ -2,7 +2,7 @@
 //!
 //! A webhook is known by the end of its address: where it is received from outside is not ours to know.
 
-use super::{Infra, Level, Question, Said, named};
+use super::{Infra, Level, Question, Said};
 use crate::cli::setup::Setup;
 use crate::forge::{ForgeError, Hook, SharedReadForge};
 use crate::model::{ForgeKind, Gate, Sender};
@@ -41,12 +41,11 @@ pub(super) fn of_forge<'a>(
         ForgeKind::Gitea => Sender::Gitea,
     };
     setup.config.settings.webhooks.get(&sender)?;
-    let gated = infra.environments.iter();
-    let gated = gated.map(|(it, _)| it.gate == Gate::PullRequest);
-    let gated = gated.fold(false, |any, it| any | it);
+    let mut environments = infra.environments.iter();
+    let gated = environments.any(|(it, _)| it.gate == Gate::PullRequest);
     Some(Question::new("webhook", forge.name(), async move {
         match forge.hooks().await {
-            Ok(hooks) => vec![told(&hooks, named(*kind), gated)],
+            Ok(hooks) => vec![told(&hooks, sender.name(), gated)],
             Err(ForgeError::Denied { .. }) => vec![Said::new(
                 Level::Unknown,
                 "whether it tells us of news is told to administrators alone",

@@ -1,0 +1,160 @@
+//! `towpath show`: everything about one release, or about one deployment.
+
+mod deployment;
+mod release;
+
+use std::io::Write;
+
+use anyhow::Result;
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::setup::Setup;
+use super::{Output, known, names, view};
+use crate::clock;
+use crate::model::record::{Cause, PastDeployment, Record, Verdict};
+use crate::model::{ApplicationName, EnvironmentName};
+
+/// Show all there is to know of a release, or of a deployment
+///
+/// Of a release: its images, the commit it was built from, what its images say of themselves, every attempt in
+/// every environment with how it ended, what people did about it, and where it is reached. Of a deployment, which is called
+/// as its tag is, `deployment-0042` or `production/deployment-0042`: which applications it changed and how it
+/// ended for each.
+///
+/// Records in git are enough for an answer: what registries would add is left out where they do not answer, and
+/// that is said on stderr.
+#[derive(Debug, clap::Args)]
+#[command(allow_missing_positional = true)]
+pub struct Args {
+    /// The application; not needed where there is one, or for a deployment
+    application: Option<ApplicationName>,
+
+    /// A release, by its name or by the beginning of its name or of a digest; or a deployment, by its tag
+    #[arg(value_name = "RELEASE|DEPLOYMENT")]
+    what: String,
+
+    /// The environment of the deployment; of a release, only what happened there
+    #[arg(long, value_name = "ENVIRONMENT")]
+    environment: Option<EnvironmentName>,
+
+    /// How the answer is written
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORM")]
+    output: Output,
+}
+
+/// Writes the answer.
+///
+/// # Errors
+/// Names are unknown or ambiguous, the outside cannot be set up, or the writer's.
+pub async fn run(
+    args: &Args,
+    setup: &Setup,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> Result<u8> {
+    let now = clock::now();
+    names::environments(setup, args.environment.as_slice())?;
+    let meant = deployment::meant(args, setup)?;
+    if !meant.is_empty() {
+        return deployment::run(args, setup, &meant, out, now).await;
+    }
+    let pipeline = known::one(setup, args.application.as_ref())?;
+    if let Some(environment) = &args.environment {
+        names::environment(&pipeline, environment)?;
+    }
+    release::run(args, setup, &pipeline, out, err, now).await
+}
+
+/// An attempt to deploy, as scripts read it.
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct AttemptView {
+    deployment: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tag: Option<String>,
+    at: Timestamp,
+    cause: &'static str,
+    by: String,
+    commit: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    verdict: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    /// From its record to its verdict.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seconds: Option<i64>,
+}
+
+impl AttemptView {
+    fn of(it: &PastDeployment, tag: Option<String>) -> Self {
+        let judged = it.judged.as_ref();
+        Self {
+            deployment: it.number,
+            tag,
+            at: view::moment(it.at),
+            cause: it.cause.as_str(),
+            by: it.by.clone(),
+            commit: it.commit.to_string(),
+            verdict: judged.map(|it| it.verdict.as_str()),
+            reason: judged.and_then(|it| match &it.verdict {
+                Verdict::Failed { reason, .. } => Some(reason.clone()),
+                Verdict::Healthy { .. } | Verdict::Superseded => None,
+            }),
+            seconds: judged.map(|judged| judged.at.duration_since(it.at).as_secs()),
+        }
+    }
+}
+
+/// What somebody said or Towpath noticed, as scripts read it.
+#[derive(Clone, Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct SaidView {
+    at: Timestamp,
+    by: String,
+    what: &'static str,
+    text: String,
+}
+
+impl SaidView {
+    fn of(record: &Record) -> Self {
+        Self {
+            at: view::moment(record.at),
+            by: record.by.clone(),
+            what: record.statement.kind(),
+            text: record.statement.to_string(),
+        }
+    }
+
+    fn line(&self, now: Timestamp) -> String {
+        format!(
+            "{} ago  {}: {}",
+            view::ago(self.at, now),
+            self.by,
+            self.text
+        )
+    }
+}
+
+/// `committed by towpath at 6b70d5e, 3h ago: healthy after 12s`.
+fn attempt_line(it: &PastDeployment, now: Timestamp) -> String {
+    let came = match it.cause {
+        Cause::Baseline => "was there",
+        Cause::Automation => "committed",
+        Cause::Merge => "merged",
+        Cause::Hand => "committed by hand",
+        Cause::Rollback => "put back",
+    };
+    let judged = it.judged.as_ref();
+    let took = judged.map(|judged| view::span(judged.at.duration_since(it.at)));
+    let took = took.map(|it| format!(" after {it}")).unwrap_or_default();
+    let ended = match judged.map(|judged| &judged.verdict) {
+        None => "not judged yet".to_owned(),
+        Some(Verdict::Healthy { exercised: true }) => format!("healthy{took}"),
+        Some(Verdict::Healthy { exercised: false }) => format!("healthy{took}, not exercised"),
+        Some(Verdict::Failed { reason, .. }) => format!("failed{took}: {reason}"),
+        Some(Verdict::Superseded) => format!("superseded{took}"),
+    };
+    let (commit, ago) = (it.commit.short(), view::ago(it.at, now));
+    format!("{came} at {commit} {ago} ago: {ended}")
+}

@@ -1,0 +1,314 @@
+//! The operator's day: every command that looks, or says something, against real git repositories on a server, a
+//! registry, and a story of which the times are given.
+//!
+//! `fixtures/day/*.txt` are transcripts like those of `fixtures/cli`, run in the order of their names on one and the
+//! same story. Ids and moments are written as `x`, which keeps columns where they are; `TOWPATH_UPDATE=1`
+//! records anew.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use tempfile::TempDir;
+use towpath::cli::setup::Setup;
+use towpath::clock;
+use towpath::config::Location;
+use towpath::demo::git_server::{GitServer, commit_first};
+use towpath::demo::image::ImageSpec;
+use towpath::demo::registry::{Access, DemoRegistry};
+use towpath::git::Signature;
+use towpath::plan::Decision;
+use towpath::reconcile::Reconciler;
+
+use crate::cli;
+
+/// The loop settles in fewer rounds than this at one moment.
+const ROUNDS: usize = 20;
+
+pub(crate) struct Day {
+    pub(crate) folder: TempDir,
+    git: GitServer,
+    registry: DemoRegistry,
+    begun: Timestamp,
+}
+
+impl Day {
+    /// Two applications; QA takes tags, production follows it behind a gate.
+    async fn start() -> Self {
+        let folder = TempDir::new().unwrap();
+        let day = Self {
+            git: GitServer::start(&folder.path().join("git")).await.unwrap(),
+            registry: DemoRegistry::start(Access::Open, None).await.unwrap(),
+            folder,
+            // Half a minute into a minute: what is told as minutes is the same however long the test takes.
+            begun: clock::now().round(jiff::Unit::Second).unwrap()
+                - SignedDuration::from_secs(3 * 3600 + 30),
+        };
+        let old = day.at(-24 * 60);
+        for name in ["shop", "cart"] {
+            day.push(name, "v1.3.0", old);
+        }
+        for (environment, replicas, more) in [
+            ("qa", 1, "follow: { tags: '>=1.0.0' }"),
+            (
+                "production",
+                3,
+                "follow: { environment: qa, soak: 10m }\ngate: branch",
+            ),
+        ] {
+            day.environment(environment, replicas, more).await;
+        }
+        let application = |name: &str| {
+            format!(
+                "  - name: {name}\n    images: [{{ repository: {}/acme/{name}, release-tag: '{{tag}}' }}]\n    environments: [qa, production]\n",
+                day.registry.address()
+            )
+        };
+        let applications = format!(
+            "applications:\n{}{}",
+            application("shop"),
+            application("cart")
+        );
+        day.write("config/applications/all.yaml", &applications);
+        day.write("config/towpath.yaml", "cache: cache\n");
+        day
+    }
+
+    async fn environment(&self, name: &str, replicas: u32, more: &str) {
+        let path = self.git.create(name).await.unwrap();
+        let mut files = Vec::new();
+        for application in ["shop", "cart"] {
+            let image = format!("{}/acme/{application}:v1.3.0", self.registry.address());
+            let manifests = format!(
+                "apiVersion: apps/v1\nkind: Deployment\nmetadata: {{ name: {application} }}\nspec:\n  replicas: {replicas}\n  selector: {{ matchLabels: {{ app: {application} }} }}\n  template:\n    metadata: {{ labels: {{ app: {application} }} }}\n    spec:\n      containers:\n        - name: web\n          image: \"{image}\"\n---\napiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: {{ name: {application} }}\nspec:\n  tls: [{{ hosts: [{application}.{name}.example.com] }}]\n  rules: [{{ host: {application}.{name}.example.com, http: {{ paths: [{{ path: /, pathType: Prefix, backend: {{ service: {{ name: {application}, port: {{ number: 80 }} }} }} }}] }} }}]\n---\napiVersion: v1\nkind: Secret\nmetadata: {{ name: {application} }}\nstringData: {{ password: of-{name} }}\n"
+            );
+            files.push((format!("{application}/all.yaml"), manifests.into_bytes()));
+        }
+        let by = Signature {
+            name: "Ann".to_owned(),
+            email: "ann@example.com".to_owned(),
+            time: self.at(-60),
+        };
+        commit_first(&path, files, "first", &by).await.unwrap();
+        let url = self.git.url(name);
+        self.write(
+            &format!("config/{name}/environment.yaml"),
+            &format!(
+                "repository: {{ url: '{url}', branch: master }}\nmanifests: ['{{application}}']\ncluster: {{ simulated: {{ ready-after: 10s, fail: [v1.5.0] }} }}\n{more}\n"
+            ),
+        );
+    }
+
+    /// So many minutes after the story began.
+    fn at(&self, minutes: i64) -> Timestamp {
+        self.begun + SignedDuration::from_mins(minutes)
+    }
+
+    fn push(&self, application: &str, tag: &str, at: Timestamp) {
+        let revision = "0123456789abcdef0123456789abcdef01234567".to_owned();
+        let image = ImageSpec {
+            content: format!("{application} {tag}"),
+            created: Some(at),
+            labels: [("org.opencontainers.image.revision".to_owned(), revision)].into(),
+            ..ImageSpec::default()
+        };
+        let repository = format!("acme/{application}");
+        self.registry
+            .show(&repository, tag, &image.build())
+            .unwrap();
+    }
+
+    fn write(&self, path: &str, text: &str) {
+        let path = self.folder.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    async fn tow(&self) -> Towing<'_> {
+        let config: Location = self.path("config").display().to_string().parse().unwrap();
+        let mut setup = Setup::load(config).await.unwrap();
+        setup.config.settings.cache = Some(self.path("config/cache"));
+        let reconciler = setup.reconciler(&[], self.begun).unwrap();
+        Towing {
+            day: self,
+            setup,
+            reconciler,
+        }
+    }
+
+    fn path(&self, path: &str) -> PathBuf {
+        self.folder.path().join(path)
+    }
+
+    /// Merges a proposal as a person does.
+    async fn merge(&self, environment: &str, application: &str, at: Timestamp) {
+        let clone = self.path(&format!("clone-{}", at.as_second()));
+        let git = |directory: &Path, arguments: Vec<String>| {
+            let mut git = tokio::process::Command::new("git");
+            git.current_dir(directory)
+                .args(["-c", "user.name=Ann", "-c", "user.email=ann@example.com"])
+                .args(arguments)
+                .env("GIT_AUTHOR_DATE", at.to_string())
+                .env("GIT_COMMITTER_DATE", at.to_string())
+                .env("GIT_CONFIG_GLOBAL", "/dev/null")
+                .kill_on_drop(true);
+            git
+        };
+        let words = |text: String| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        let url = self.git.url(environment);
+        let name = clone.display().to_string();
+        for (directory, arguments) in [
+            (self.folder.path(), format!("clone -q {url} {name}")),
+            (
+                clone.as_path(),
+                format!("merge -q --no-ff --no-edit origin/towpath/{environment}/{application}"),
+            ),
+            (clone.as_path(), "push -q origin master".to_owned()),
+        ] {
+            let output = git(directory, words(arguments)).output().await.unwrap();
+            assert!(output.status.success(), "{output:?}");
+        }
+    }
+
+    /// What is the same in every run.
+    fn normalised(&self, text: &str) -> String {
+        let text = text
+            .replace(&self.registry.address().to_string(), "REGISTRY")
+            .replace(&self.git.address().to_string(), "GIT")
+            .replace(&self.folder.path().display().to_string(), "HERE");
+        let mut done = String::new();
+        let mut word = String::new();
+        for c in text.chars().chain(['\n']) {
+            match c.is_ascii_alphanumeric() || matches!(c, '-' | ':' | '.') {
+                true => word.push(c),
+                false => {
+                    done.push_str(&plain(&std::mem::take(&mut word)));
+                    done.push(c);
+                }
+            }
+        }
+        done.pop();
+        done
+    }
+}
+
+/// A word without what differs from run to run, of the same length.
+fn plain(word: &str) -> String {
+    if word.trim_end_matches('.').parse::<Timestamp>().is_ok() {
+        let figures = |c: char| if c.is_ascii_digit() { 'x' } else { c };
+        return word.chars().map(figures).collect();
+    }
+    let parts = word.split_inclusive([':', '.', '-']);
+    parts.map(figures_hidden).collect()
+}
+
+fn figures_hidden(part: &str) -> String {
+    let text = part.trim_end_matches([':', '.', '-']);
+    let is_hex = text
+        .bytes()
+        .all(|it| matches!(it, b'0'..=b'9' | b'a'..=b'f'));
+    // The length of a commit or digest, whole or shortened for people.
+    if is_hex && matches!(text.len(), 7 | 12 | 40 | 64) {
+        return format!("{}{}", "x".repeat(text.len()), &part[text.len()..]);
+    }
+    let is_moments_ago =
+        text.len() == 2 && text.ends_with('s') && text.as_bytes()[0].is_ascii_digit();
+    match is_moments_ago {
+        true => format!("0s{}", &part[2..]),
+        false => part.to_owned(),
+    }
+}
+
+struct Towing<'a> {
+    day: &'a Day,
+    setup: Setup,
+    reconciler: Arc<Reconciler>,
+}
+
+impl Towing<'_> {
+    /// Looks and acts until nothing is left to do at this moment.
+    async fn until(&self, minutes: i64) {
+        // In steps: a rollout takes ten seconds, and a soak ten minutes.
+        for seconds in [0, 15, 30] {
+            let now = self.day.at(minutes) + SignedDuration::from_secs(seconds);
+            self.settle(now).await;
+        }
+    }
+
+    async fn settle(&self, now: Timestamp) {
+        let observatory = self.reconciler.observatory();
+        let pipelines = self.setup.pipelines();
+        for _ in 0..ROUNDS {
+            observatory.read_all(&pipelines, now).await;
+            self.reconciler.round(now).await;
+            let posted = self.reconciler.board().all();
+            let mut units = posted.iter().flat_map(|it| &it.plan.units);
+            if !units.any(|unit| matches!(unit.decision, Decision::Step(_))) {
+                return;
+            }
+        }
+        panic!("it does not settle");
+    }
+}
+
+/// The story: 1.4.0 goes through, 1.5.0 fails in QA, 1.6.0 waits for a person before production.
+pub(crate) async fn told() -> Day {
+    let day = Day::start().await;
+    let towing = day.tow().await;
+    towing.until(0).await;
+    day.push("shop", "v1.4.0", day.at(60));
+    towing.until(60).await;
+    towing.until(75).await;
+    day.merge("production", "shop", day.at(90)).await;
+    towing.until(90).await;
+    day.push("shop", "v1.5.0", day.at(120));
+    towing.until(120).await;
+    day.push("shop", "v1.6.0", day.at(150));
+    towing.until(150).await;
+    towing.until(165).await;
+    drop(towing);
+    day
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_command_of_the_day_says_what_is_recorded() {
+    let day = told().await;
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/day");
+    let mut pages: Vec<_> = fs::read_dir(&folder)
+        .unwrap()
+        .map(|it| it.unwrap().path())
+        .collect();
+    pages.sort();
+    let mut wrong = Vec::new();
+    for page in pages {
+        let text = fs::read_to_string(&page).unwrap();
+        let (title, _) = text.split_once("\n\n").unwrap();
+        let mut now = format!("{title}\n");
+        for command in text.lines().filter_map(|line| line.strip_prefix("$ ")) {
+            now.push('\n');
+            let program = towpath(&day);
+            let command = command.to_owned();
+            let said = tokio::task::spawn_blocking(move || cli::transcript_of(program, &command));
+            now.push_str(&day.normalised(&said.await.unwrap()));
+        }
+        wrong.extend(cli::compare(&page, &now));
+    }
+    assert!(
+        wrong.is_empty(),
+        "{}\nTOWPATH_UPDATE=1 records what is now",
+        wrong.join("\n")
+    );
+}
+
+/// The program, where the story's configuration is.
+pub(crate) fn towpath(day: &Day) -> Command {
+    let mut command = cli::towpath(day.folder.path());
+    command
+        .current_dir(day.path("config"))
+        .env("TOWPATH_CONFIG", ".")
+        .env("GIT_AUTHOR_EMAIL", "bob@example.com")
+        .env("GIT_CONFIG_GLOBAL", "/dev/null");
+    command
+}
