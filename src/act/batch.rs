@@ -8,13 +8,14 @@ use jiff::Timestamp;
 
 use super::message;
 use super::moves::Moves;
+use super::told::{about, follows_environments, happened, is_true, number};
 use super::writer::Beyond;
 use super::{Committed, Failure, Happened, Moved, Order, Outcome, Rehearsal};
 use crate::event::EventKind;
 use crate::git::notes::{NotesDraft, NotesError, records_ref};
 use crate::git::{CommitDraft, Draft, GitError, Merging, Push, Refs, Repository};
-use crate::model::record::{BRAKE, Cause, Record, Standing, Statement, TOWPATH, Verdict};
-use crate::model::{Author, CommitId, EnvironmentName, Follow, Release, proposal_branch};
+use crate::model::record::{Cause, Record, Standing, Statement, TOWPATH};
+use crate::model::{Author, CommitId, EnvironmentName, proposal_branch};
 use crate::plan::{
     Merge, PlannedOn, Propose, Scope, Statements, Step, Withdraw, Write, full_until,
 };
@@ -482,27 +483,6 @@ impl Said<'static> {
     };
 }
 
-/// Whether the environment's records say already what would be stated of it.
-fn is_true(statement: &Statement, standing: &Standing, by: &str) -> bool {
-    let hold = standing.hold.as_ref().filter(|hold| hold.by == by);
-    let freeze = standing.freeze.as_ref();
-    match statement {
-        Statement::Frozen { reason, until } => freeze.is_some_and(|freeze| {
-            freeze.by == by && freeze.reason == *reason && freeze.until == *until
-        }),
-        Statement::Thawed { .. } => freeze.is_none(),
-        Statement::Held { reason, until } => {
-            hold.is_some_and(|hold| hold.reason == *reason && hold.until == *until)
-        }
-        // The cluster's word lifts its own hold alone, a person's any.
-        Statement::Resumed { .. } => standing
-            .hold
-            .as_ref()
-            .is_none_or(|hold| by == BRAKE && hold.by != BRAKE),
-        _ => false,
-    }
-}
-
 /// The refs of a unit.
 struct Names {
     branch: String,
@@ -521,81 +501,5 @@ impl Names {
                 proposal_branch(&environment.name, order.application())
             ),
         }
-    }
-}
-
-fn follows_environments(order: &Order) -> bool {
-    matches!(order.environment().follow, Follow::Environments { .. })
-}
-
-fn number(records: &[Record]) -> Option<u64> {
-    records.iter().find_map(|record| match record.statement {
-        Statement::Deployment { number, .. } => Some(number),
-        _ => None,
-    })
-}
-
-fn about(kind: EventKind, release: &Release, commit: CommitId, number: Option<u64>) -> Happened {
-    Happened {
-        kind,
-        release: Some(release.clone()),
-        commit: Some(commit),
-        number,
-        reason: None,
-    }
-}
-
-/// What a record tells those who watch.
-fn happened(order: &Order, record: &Record) -> Vec<Happened> {
-    let tell = |kind, release: &Option<Release>, number, reason: Option<&String>| Happened {
-        kind,
-        release: release.clone(),
-        commit: Some(record.commit),
-        number,
-        reason: reason.cloned(),
-    };
-    match &record.statement {
-        Statement::Deployment {
-            number,
-            release,
-            cause: Cause::Merge | Cause::Rollback,
-            ..
-        } => {
-            let mut happened = vec![tell(EventKind::Merged, release, Some(*number), None)];
-            if follows_environments(order) {
-                happened.push(tell(EventKind::Promoted, release, Some(*number), None));
-            }
-            happened
-        }
-        Statement::Verdict {
-            number,
-            release,
-            verdict: Verdict::Healthy { .. },
-            ..
-        } => {
-            vec![tell(EventKind::Healthy, release, Some(*number), None)]
-        }
-        Statement::Verdict {
-            number,
-            release,
-            verdict: Verdict::Failed { reason, .. },
-            ..
-        } => {
-            vec![tell(
-                EventKind::Failed,
-                release,
-                Some(*number),
-                Some(reason),
-            )]
-        }
-        Statement::Declined { release } => {
-            vec![tell(
-                EventKind::Declined,
-                &Some(release.clone()),
-                None,
-                None,
-            )]
-        }
-        _ => Vec::new(),
     }
 }

@@ -5,6 +5,7 @@ mod batch;
 mod message;
 mod moves;
 mod tags;
+mod told;
 mod writer;
 
 use std::time::Duration;

@@ -10,6 +10,7 @@ use super::said::Said;
 use super::setup::Setup;
 use super::{dry_run, exit, moment};
 use crate::clock;
+use crate::model::record::Promoted;
 use crate::plan::{Person, Promote};
 
 /// Bring a release to an environment next: the newest that is proven, or the one that is named
@@ -61,10 +62,6 @@ pub async fn run(
     err: &mut dyn Write,
 ) -> Result<u8> {
     let by = whoever_asks().await?;
-    let Unit {
-        application,
-        environment,
-    } = &args.unit;
     let said = args.unit.looked_at(setup).await?;
     let not_before = args.not_before.map(|at| at.at(clock::now())).transpose()?;
     let asked = Promote {
@@ -82,10 +79,12 @@ pub async fn run(
     }
     said.say(&by, promote).await?;
     if let Some(promoted) = said.promoted() {
-        let digest = promoted.release.short_digest();
+        let (release, reason) = (&promoted.release, &promoted.reason);
+        let (digest, terms) = (release.short_digest(), terms(&promoted));
         writeln!(
             out,
-            "{by} promotes {application} in {environment} to {promoted} ({digest})"
+            "{by} promotes {} to {release} ({digest}){terms}: {reason}",
+            args.unit
         )?;
     }
     if args.hotfix {
@@ -108,4 +107,19 @@ async fn prove(args: &Args, said: &Said, by: &str, out: &mut dyn Write) -> Resul
         next(there.carry_out().await?, out)?;
     }
     Ok(())
+}
+
+/// What it goes over, and from when on it counts.
+fn terms(promoted: &Promoted) -> String {
+    let mut terms = String::new();
+    if promoted.unproven {
+        terms.push_str(", unproven");
+    }
+    if promoted.during_freeze {
+        terms.push_str(", during a freeze");
+    }
+    if let Some(at) = promoted.not_before {
+        terms.push_str(&format!(", not before {at}"));
+    }
+    terms
 }

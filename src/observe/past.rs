@@ -1,9 +1,14 @@
 //! Everything that the records of an environment say, for people who ask what happened. No decision reads it.
 
-use super::InfraSource;
+use std::collections::BTreeSet;
+
+use futures_util::future::join_all;
+use jiff::Timestamp;
+
+use super::{InfraSource, Observatory};
 use crate::git::notes;
 use crate::model::record::Record;
-use crate::model::{CommitId, EnvironmentName};
+use crate::model::{CommitId, EnvironmentName, RepositoryUrl};
 use crate::plan::Reason;
 
 impl InfraSource {
@@ -26,5 +31,18 @@ impl InfraSource {
         let commit = repository.commit(CommitId(head.id));
         let tree = commit.map_err(|error| error.to_string())?.tree;
         notes::read_all(repository, tree).map_err(|error| error.to_string())
+    }
+}
+
+impl Observatory {
+    /// Reads these infra repositories alone, each once.
+    pub async fn read_infra<'a>(
+        &self,
+        urls: impl IntoIterator<Item = &'a RepositoryUrl>,
+        now: Timestamp,
+    ) {
+        let urls: BTreeSet<_> = urls.into_iter().collect();
+        let sources = urls.into_iter().filter_map(|url| self.infra.get(url));
+        join_all(sources.map(|source| source.read(now))).await;
     }
 }

@@ -28,6 +28,7 @@ mod settle;
 mod smoke;
 mod stand;
 mod step;
+mod upstream;
 mod waiting;
 mod world;
 

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::next::Upstream;
+use super::upstream::Upstream;
 use super::{Ready, Reason, Unit, Waiting};
 use crate::model::record::{Promotion, UnitRecords};
 use crate::model::{EnvironmentName, Follow, Release};

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::head::Head;
-use super::next::Upstream;
+use super::upstream::Upstream;
 use super::{Infra, Unit, World};
 use crate::manifest::Rendered;
 use crate::model::record::{Promotion, UnitRecords};

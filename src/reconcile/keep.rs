@@ -18,7 +18,7 @@ use crate::model::{
     RepositoryUrl, proposal_branch,
 };
 use crate::observe::{Concerned, HistorySource, InfraSource, LiveSource, RequestSource, TagSource};
-use crate::plan::{Decision, Plan, Reason};
+use crate::plan::{Decision, Plan, Reason, World};
 
 /// How soon tags that could not be looked up are tried again.
 const LOOK_UP_AGAIN: Duration = Duration::from_secs(5);
@@ -226,6 +226,17 @@ impl Reconciler {
                 self.hear_of_git(&environment.repository, None);
             }
         }
+    }
+
+    /// Tags that only manifests name and no look resolved yet, and whether they were looked up.
+    pub(super) fn unresolved(
+        &self,
+        towed: &Towed,
+        world: &World,
+    ) -> (BTreeSet<ImageReference>, bool) {
+        let open = self.observatory.unresolved(&towed.pipeline, world);
+        let is_looked_up = open.is_empty() || towed.memory().looked_up;
+        (open, is_looked_up)
     }
 
     /// Has these tags looked up, which only manifests name; a round follows. Gives how long the pipeline

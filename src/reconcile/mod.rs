@@ -20,7 +20,7 @@ mod show;
 mod timetable;
 mod words;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -40,9 +40,7 @@ use crate::cluster::SharedCluster;
 use crate::event::Event;
 use crate::forge::SharedForge;
 use crate::model::catalogue::Catalogue;
-use crate::model::{
-    ApplicationName, Author, EnvironmentName, FlatMap, ImageReference, Pipeline, RepositoryUrl,
-};
+use crate::model::{ApplicationName, Author, EnvironmentName, FlatMap, Pipeline, RepositoryUrl};
 use crate::observe::{Intervals, Observatory, Outside};
 use crate::plan::{self, Decision, Learned, Plan, Reason, Step, Waiting, World};
 use crate::smoke::Probe;
@@ -390,13 +388,6 @@ impl Reconciler {
             }
         }
         due
-    }
-
-    /// Tags that only manifests name and no look resolved yet, and whether they were looked up.
-    fn unresolved(&self, towed: &Towed, world: &World) -> (BTreeSet<ImageReference>, bool) {
-        let open = self.observatory.unresolved(&towed.pipeline, world);
-        let is_looked_up = open.is_empty() || towed.memory().looked_up;
-        (open, is_looked_up)
     }
 
     fn post(&self, towed: &Towed, world: &World, plan: Plan, is_looked_up: bool) {

@@ -37,6 +37,15 @@ impl Person<'_> {
                 "{release} is proposed in {environment}, not `{named}`"
             ));
         }
+        if ready
+            .head
+            .release()
+            .is_some_and(|it| it.is(&release.digests()))
+        {
+            return Err(format!(
+                "{release} is merged already: a Towpath that runs records that"
+            ));
+        }
         if branch.conflicts {
             return Err(format!(
                 "the branch of {environment} changed the same files since: {release} is proposed anew in the next round"

@@ -162,7 +162,7 @@ fn may_come(unit: &Unit<'_>) -> Result<Vec<Release>, String> {
     };
     let mut proven: Vec<Release> = Vec::new();
     for name in all {
-        let upstream = super::super::next::Upstream::read(unit, name);
+        let upstream = super::super::upstream::Upstream::read(unit, name);
         let upstream = upstream.map_err(|waiting| waiting.reason.to_string())?;
         let runs = upstream.records.runs.iter().map(|run| &run.release);
         proven.extend(
