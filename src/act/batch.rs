@@ -9,13 +9,13 @@ use jiff::Timestamp;
 use super::message;
 use super::moves::Moves;
 use super::told::{about, follows_environments, happened, is_true, number};
-use super::writer::Beyond;
+use super::writer::{Beyond, Names};
 use super::{Committed, Failure, Happened, Moved, Order, Outcome, Rehearsal};
 use crate::event::EventKind;
 use crate::git::notes::{NotesDraft, NotesError, records_ref};
 use crate::git::{CommitDraft, Draft, GitError, Merging, Push, Refs, Repository};
 use crate::model::record::{Cause, Record, Standing, Statement, TOWPATH};
-use crate::model::{Author, CommitId, EnvironmentName, proposal_branch};
+use crate::model::{Author, CommitId, EnvironmentName};
 use crate::plan::{
     Merge, PlannedOn, Propose, Scope, Statements, Step, Withdraw, Write, full_until,
 };
@@ -481,25 +481,4 @@ impl Said<'static> {
         by: TOWPATH,
         scope: Scope::Unit,
     };
-}
-
-/// The refs of a unit.
-struct Names {
-    branch: String,
-    records: String,
-    proposal: String,
-}
-
-impl Names {
-    fn of(order: &Order) -> Self {
-        let environment = order.environment();
-        Self {
-            branch: format!("refs/heads/{}", environment.branch),
-            records: records_ref(&environment.name),
-            proposal: format!(
-                "refs/heads/{}",
-                proposal_branch(&environment.name, order.application())
-            ),
-        }
-    }
 }

@@ -20,7 +20,9 @@ use super::{Failure, Outcome, Rehearsal};
 use crate::git::notes::records_ref;
 use crate::git::{GitError, Pushed, Repository};
 use crate::model::record::{Cause, Statement};
-use crate::model::{ApplicationName, Author, Environment, EnvironmentName, Pipeline};
+use crate::model::{
+    ApplicationName, Author, Environment, EnvironmentName, Pipeline, proposal_branch,
+};
 use crate::plan::Step;
 
 /// So many times as long as a push took, what nobody waits for stays out of the next one.
@@ -84,6 +86,27 @@ impl Order {
     /// The unit's application.
     pub fn application(&self) -> &ApplicationName {
         &self.pipeline.application.name
+    }
+}
+
+/// The refs of a unit.
+pub(super) struct Names {
+    pub(super) branch: String,
+    pub(super) records: String,
+    pub(super) proposal: String,
+}
+
+impl Names {
+    pub(super) fn of(order: &Order) -> Self {
+        let environment = order.environment();
+        Self {
+            branch: format!("refs/heads/{}", environment.branch),
+            records: records_ref(&environment.name),
+            proposal: format!(
+                "refs/heads/{}",
+                proposal_branch(&environment.name, order.application())
+            ),
+        }
     }
 }
 

@@ -21,11 +21,11 @@ pub(super) struct Looked {
 
 /// Images that a release needs and that were not found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Missing {
+pub(crate) struct Missing {
     /// The registry does not have them.
-    pub gone: Vec<String>,
+    pub(crate) gone: Vec<String>,
     /// It did not answer, and what it did instead.
-    pub unknown: Vec<String>,
+    pub(crate) unknown: Vec<String>,
 }
 
 /// How long a tag that does not exist is not looked up again.
@@ -50,7 +50,7 @@ impl Observatory {
     }
 
     /// The images of a release that their registry does not have any more, and those that it could not be asked of.
-    pub async fn missing(&self, release: &Release) -> Missing {
+    pub(crate) async fn missing(&self, release: &Release) -> Missing {
         let mut missing = Missing::default();
         for (repository, image) in &release.images {
             let named = format!("{repository}@{}", image.digest);

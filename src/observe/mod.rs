@@ -46,7 +46,6 @@ pub use requests::{Changed, RequestSource};
 pub use source::{Bell, Failed, Source, Stale};
 
 use catalogue::CatalogueKept;
-pub use lookup::Missing;
 use lookup::{Looked, without_digest};
 
 use crate::cluster::SharedReadCluster;
