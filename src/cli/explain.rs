@@ -1,12 +1,14 @@
 //! `towpath explain`: the one thing that blocks, and what would unblock it.
 
+mod journey;
+
 use std::io::Write;
 
 use anyhow::Result;
 
 use super::setup::Setup;
 use super::view::{self, UnitView};
-use super::{Output, exit, names, status};
+use super::{Output, exit, known, names, status};
 use crate::clock;
 use crate::model::{ApplicationName, EnvironmentName, Follow, Pipeline};
 use crate::plan::{Decision, Plan, Reason, UnitPlan};
@@ -22,6 +24,11 @@ pub struct Args {
 
     /// Only this environment and what it follows
     environment: Option<EnvironmentName>,
+
+    /// Follow this release, by name or by the beginning of its name or of a digest: the one thing that stops it, and
+    /// where
+    #[arg(long, value_name = "RELEASE", conflicts_with_all = ["environment", "effective"])]
+    release: Option<String>,
 
     /// Print each effective value of the configuration and where it stands
     #[arg(long, name = "effective", id = "effective")]
@@ -44,6 +51,10 @@ pub async fn run(
 ) -> Result<u8> {
     if args.config_values {
         return effective(args, setup, out);
+    }
+    if let Some(release) = &args.release {
+        let pipeline = known::one(setup, args.application.as_ref())?;
+        return journey::run(release, setup, &pipeline, args.output, out, err).await;
     }
     let looked = status::look(setup, args.application.as_ref(), &[], clock::now()).await?;
     let mut views = Vec::new();

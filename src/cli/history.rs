@@ -9,6 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use super::setup::Setup;
+use super::show::NotedView;
 use super::view::{self, ReleaseView};
 use super::{Output, exit, moment, names};
 use crate::clock;
@@ -42,6 +43,10 @@ pub struct Args {
     #[arg(long)]
     summary: bool,
 
+    /// Only deployments that failed, with what they came from and what mended them (`towpath annotate`)
+    #[arg(long, conflicts_with = "summary")]
+    problems: bool,
+
     /// How the answer is written
     #[arg(short, long, value_enum, default_value_t, value_name = "FORM")]
     output: Output,
@@ -70,6 +75,9 @@ struct HappeningView {
     /// From its record to its verdict.
     #[serde(skip_serializing_if = "Option::is_none")]
     seconds: Option<i64>,
+    /// What people noted of its trouble.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    noted: Vec<NotedView>,
     by: String,
     commit: String,
 }
@@ -110,11 +118,17 @@ pub async fn run(args: &Args, setup: &Setup, out: &mut dyn Write) -> Result<u8> 
         );
         return summed(&view, args.output, out);
     }
+    if args.problems {
+        happenings.retain(
+            |it| matches!(it, Happening::Deployment(deployment) if deployment.is_problem()),
+        );
+    }
     happenings.reverse();
     if args.limit > 0 {
         happenings.truncate(args.limit);
     }
     match args.output {
+        Output::Table if args.problems => problems(&happenings, now, out)?,
         Output::Table => table(&happenings, now, out)?,
         form => {
             let views: Vec<_> = happenings.iter().map(HappeningView::of).collect();
@@ -186,6 +200,41 @@ fn table(happenings: &[Happening], now: Timestamp, out: &mut dyn Write) -> Resul
         ]);
     }
     writeln!(out, "{}", table.trim_fmt())?;
+    Ok(())
+}
+
+/// The problem log.
+fn problems(happenings: &[Happening], now: Timestamp, out: &mut dyn Write) -> Result<()> {
+    let deployments = happenings.iter().filter_map(|it| match it {
+        Happening::Deployment(deployment) => Some(deployment),
+        Happening::Said(_) => None,
+    });
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING).set_header([
+        "AGO",
+        "ENVIRONMENT",
+        "APPLICATION",
+        "DEPLOYMENT",
+        "CAUSE",
+        "FIX",
+        "WHAT",
+    ]);
+    for it in deployments {
+        let noted = |text: Option<&str>| text.unwrap_or("–").to_owned();
+        table.add_row([
+            view::ago(it.at, now),
+            it.environment.to_string(),
+            it.application.to_string(),
+            it.number.to_string(),
+            noted(it.cause_noted()),
+            noted(it.fix_noted()),
+            sentence(it),
+        ]);
+    }
+    match table.row_count() {
+        0 => writeln!(out, "nothing failed")?,
+        _ => writeln!(out, "{}", table.trim_fmt())?,
+    }
     Ok(())
 }
 
@@ -272,6 +321,7 @@ impl HappeningView {
             verdict: judged.map(|it| it.verdict.as_str()),
             text: sentence(it),
             seconds: judged.map(|judged| judged.at.duration_since(it.at).as_secs()),
+            noted: NotedView::all(it),
             by: it.by.clone(),
             commit: it.commit.to_string(),
         }
@@ -293,12 +343,16 @@ impl HappeningView {
             environment: record.environment.to_string(),
             application: record.application.as_ref().map(ToString::to_string),
             what: record.statement.kind(),
-            deployment: None,
+            deployment: match &record.statement {
+                Statement::Annotated { number, .. } => Some(*number),
+                _ => None,
+            },
             release: release.map(ReleaseView::of),
             cause: None,
             verdict: None,
             text: record.statement.to_string(),
             seconds: None,
+            noted: Vec::new(),
             by: record.by.clone(),
             commit: record.commit.to_string(),
         }

@@ -68,6 +68,26 @@ impl Known {
         let tags = join_all(observatory.tags.values().map(|it| it.read(now)));
         let histories = join_all(observatory.histories.values().map(|it| it.read(now)));
         drop(tokio::join!(infra, tags, histories));
+        Ok(Self::of(pipeline, observatory, now))
+    }
+
+    /// The same, with clusters and forges: for what is decided.
+    ///
+    /// # Errors
+    /// Where the outside cannot be set up.
+    pub(super) async fn read_all(
+        setup: &Setup,
+        pipeline: &Arc<Pipeline>,
+        now: Timestamp,
+    ) -> Result<Self> {
+        let outside = setup.outside(&[])?;
+        let pipelines = std::slice::from_ref(pipeline);
+        let observatory = Observatory::new(pipelines, &setup.pipelines(), &outside, now);
+        observatory.read_all(pipelines, now).await;
+        Ok(Self::of(pipeline, observatory, now))
+    }
+
+    fn of(pipeline: &Arc<Pipeline>, observatory: Observatory, now: Timestamp) -> Self {
         let world = observatory.world(pipeline, now);
         let mut known = Self {
             pipeline: pipeline.clone(),
@@ -82,7 +102,7 @@ impl Known {
         };
         known.read_records();
         known.collect();
-        Ok(known)
+        known
     }
 
     /// Where a release stands in an environment.
@@ -296,7 +316,8 @@ pub(super) fn released(statement: &Statement) -> Option<&Release> {
         | Statement::Thawed { .. }
         | Statement::Took { .. }
         | Statement::ApprovedPrune { .. }
-        | Statement::ApprovedAdoption { .. } => None,
+        | Statement::ApprovedAdoption { .. }
+        | Statement::Annotated { .. } => None,
     }
 }
 

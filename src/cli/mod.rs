@@ -3,9 +3,11 @@
 //! Owns words and layout for people and scripts. Decides nothing.
 
 pub mod adopt;
+pub mod annotate;
 pub mod approve;
 pub mod check;
 mod clusters;
+pub mod compare;
 pub mod completions;
 pub mod demo;
 pub mod diff;
@@ -14,10 +16,12 @@ pub mod explain;
 mod files;
 mod forges;
 pub mod freeze;
+pub mod help;
 pub mod history;
 pub mod hold;
 pub mod inventory;
 mod known;
+pub mod man;
 mod moment;
 mod names;
 mod person;
@@ -60,7 +64,8 @@ use setup::{Setup, SetupError};
     name = "towpath",
     version,
     max_term_width = 100,
-    propagate_version = true
+    propagate_version = true,
+    disable_help_subcommand = true
 )]
 pub struct Cli {
     /// Where the configuration is: a folder, or `URL?ref=REF&path=DIRECTORY` of a git repository
@@ -106,9 +111,11 @@ enum Command {
     Unpin(rollback::UnpinArgs),
     Retry(rollback::RetryArgs),
     Decline(rollback::DeclineArgs),
+    Annotate(annotate::Args),
     Adopt(adopt::Args),
     Approve(approve::Args),
     Diff(diff::Args),
+    Compare(compare::Args),
     Inventory(inventory::Args),
     Rbac(rbac::Args),
     Check(check::Args),
@@ -116,6 +123,8 @@ enum Command {
     Schema(schema::Args),
     Demo(demo::Args),
     Completions(completions::Args),
+    Man(man::Args),
+    Help(help::Args),
 }
 
 /// When to use colours.
@@ -173,6 +182,7 @@ pub mod exit {
 
 /// Runs the program: what `main` does.
 pub fn main() -> ExitCode {
+    completions::answer();
     let cli = Cli::parse();
     let choice = match cli.color {
         Color::Auto => anstream::ColorChoice::Auto,
@@ -244,11 +254,17 @@ async fn dispatch(cli: Cli) -> anyhow::Result<u8> {
         Command::Decline(args) => {
             rollback::decline(&args, &Setup::load(location).await?, &mut out).await?
         }
+        Command::Annotate(args) => {
+            annotate::run(&args, &Setup::load(location).await?, &mut out).await?
+        }
         Command::Adopt(args) => adopt::run(&args, &Setup::load(location).await?, &mut out).await?,
         Command::Approve(args) => {
             approve::run(&args, &Setup::load(location).await?, &mut out).await?
         }
         Command::Diff(args) => diff::run(&args, &Setup::load(location).await?, &mut out).await?,
+        Command::Compare(args) => {
+            compare::run(&args, &Setup::load(location).await?, &mut out).await?
+        }
         Command::Inventory(args) => {
             inventory::run(&args, &Setup::load(location).await?, &mut out, &mut err).await?
         }
@@ -272,7 +288,9 @@ async fn dispatch(cli: Cli) -> anyhow::Result<u8> {
         Command::SetImage(args) => set_image::run(&args, &mut out, &mut err)?,
         Command::Schema(args) => schema::run(&args, &mut out)?,
         Command::Demo(args) => demo::run(&args, &mut out, &mut err).await?,
-        Command::Completions(args) => completions::run(&args, &mut Cli::command(), &mut out)?,
+        Command::Completions(args) => completions::run(&args, &mut out)?,
+        Command::Man(args) => man::run(&args, Cli::command(), &mut out)?,
+        Command::Help(args) => help::run(&args, Cli::command(), &mut out)?,
     };
     match out.flush() {
         // What was found out stands, also where nobody reads the rest of it.

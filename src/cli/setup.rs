@@ -13,6 +13,7 @@ use super::names;
 use crate::cluster::{self, SharedCluster, SharedReadCluster};
 use crate::config::{Config, ForgeSettings, Location, Problems, default_cache, files};
 use crate::forge;
+use crate::git::memory::MemoryRemote;
 use crate::git::{self, Access, Given, Mode, Reach, Repository, Signer};
 use crate::http::{self, HttpSettings, Meter};
 use crate::model::{CommitId, Credential, Digest, EnvironmentName, Pipeline, RepositoryUrl};
@@ -232,12 +233,7 @@ impl Setup {
     }
 
     fn cache(&self) -> PathBuf {
-        let variable = |name: &str| std::env::var_os(name).map(PathBuf::from);
-        self.config
-            .settings
-            .cache
-            .clone()
-            .unwrap_or_else(|| default_cache(variable))
+        cache(&self.config)
     }
 
     fn registries(&self) -> RegistrySettings {
@@ -287,13 +283,33 @@ fn add(
         return Ok(());
     }
     let remote = git::remote(url, &access)?;
-    let folder = cache
-        .join("mirrors")
-        .join(Digest::of(url.as_str().as_bytes()).short());
+    let folder = mirror(cache, url);
     let repository = Repository::on_disk(remote, &folder)
         .with_context(|| format!("the mirror of {url} cannot be kept in {}", folder.display()))?;
     repositories.insert(url.clone(), repository);
     Ok(())
+}
+
+/// What is kept of a repository on this disk, with no way to its server; `None` where nothing is.
+pub(super) fn kept(config: &Config, url: &RepositoryUrl) -> Option<Repository> {
+    let folder = mirror(&cache(config), url);
+    if !folder.exists() {
+        return None;
+    }
+    let nowhere = Arc::new(MemoryRemote::new(url.as_str()));
+    Repository::on_disk(nowhere, &folder).ok()
+}
+
+fn mirror(cache: &Path, url: &RepositoryUrl) -> PathBuf {
+    cache
+        .join("mirrors")
+        .join(Digest::of(url.as_str().as_bytes()).short())
+}
+
+fn cache(config: &Config) -> PathBuf {
+    let variable = |name: &str| std::env::var_os(name).map(PathBuf::from);
+    let asked = config.settings.cache.clone();
+    asked.unwrap_or_else(|| default_cache(variable))
 }
 
 fn access(client: &reqwest::Client, credential: &Credential, meter: &Meter) -> Access {

@@ -1,6 +1,6 @@
 //! `towpath show`: everything about one release, or about one deployment.
 
-mod deployment;
+pub(super) mod deployment;
 mod release;
 
 use std::io::Write;
@@ -9,10 +9,12 @@ use anyhow::Result;
 use jiff::Timestamp;
 use serde::Serialize;
 
+use deployment::Wanted;
+
 use super::setup::Setup;
 use super::{Output, known, names, view};
 use crate::clock;
-use crate::model::record::{Cause, PastDeployment, Record, Verdict};
+use crate::model::record::{Cause, Noted, PastDeployment, Record, Verdict};
 use crate::model::{ApplicationName, EnvironmentName};
 
 /// Show all there is to know of a release, or of a deployment
@@ -55,9 +57,15 @@ pub async fn run(
 ) -> Result<u8> {
     let now = clock::now();
     names::environments(setup, args.environment.as_slice())?;
-    let meant = deployment::meant(args, setup)?;
+    let wanted = Wanted {
+        application: args.application.as_ref(),
+        what: &args.what,
+        environment: args.environment.as_ref(),
+    };
+    let meant = deployment::meant(&wanted, setup)?;
     if !meant.is_empty() {
-        return deployment::run(args, setup, &meant, out, now).await;
+        let found = deployment::find(&wanted, setup, &meant, now).await?;
+        return deployment::write(&found, args.output, now, out);
     }
     let pipeline = known::one(setup, args.application.as_ref())?;
     if let Some(environment) = &args.environment {
@@ -84,6 +92,33 @@ struct AttemptView {
     /// From its record to its verdict.
     #[serde(skip_serializing_if = "Option::is_none")]
     seconds: Option<i64>,
+    /// What people noted of its trouble.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    noted: Vec<NotedView>,
+}
+
+/// What a person noted of a deployment's trouble, as scripts read it.
+#[derive(Serialize)]
+pub(super) struct NotedView {
+    at: Timestamp,
+    by: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cause: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fix: Option<String>,
+}
+
+impl NotedView {
+    /// All that was noted, oldest first.
+    pub(super) fn all(it: &PastDeployment) -> Vec<Self> {
+        let view = |noted: &Noted| Self {
+            at: view::moment(noted.at),
+            by: noted.by.clone(),
+            cause: noted.cause.clone(),
+            fix: noted.fix.clone(),
+        };
+        it.noted.iter().map(view).collect()
+    }
 }
 
 impl AttemptView {
@@ -102,6 +137,7 @@ impl AttemptView {
                 Verdict::Healthy { .. } | Verdict::Superseded => None,
             }),
             seconds: judged.map(|judged| judged.at.duration_since(it.at).as_secs()),
+            noted: NotedView::all(it),
         }
     }
 }

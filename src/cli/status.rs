@@ -1,10 +1,13 @@
 //! `towpath status`: what runs where, and why.
 
+mod table;
+mod watch;
+
 use std::io::Write;
 use std::sync::Arc;
 
 use anyhow::Result;
-use comfy_table::{Table, presets};
+use clap::builder::PossibleValuesParser;
 use jiff::Timestamp;
 
 use super::setup::Setup;
@@ -13,16 +16,41 @@ use super::{Output, exit, names};
 use crate::clock;
 use crate::model::{ApplicationName, EnvironmentName, Pipeline};
 use crate::observe::{LeftBehind, Observatory};
-use crate::plan::{self, Plan, Reason};
+use crate::plan::{self, Plan, Reason, UnitPlan};
+
+/// What a unit is called that waits for nothing.
+const STEP: &str = "step";
 
 /// Show what runs where, and why
 ///
-/// Reads every source once; needs no running Towpath. Exit code 3 with `--exit-code` where anything
-/// is held or failed, 1 where a source cannot be read.
+/// What needs a person comes first, then what cannot be read, what is on its way, and what is settled. Reads every
+/// source once; needs no running Towpath. Exit code 3 with `--exit-code` where anything that is shown is held or failed, 1
+/// where a source cannot be read.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Only this application
     application: Option<ApplicationName>,
+
+    /// Only these environments (`A,B`)
+    #[arg(long, value_name = "ENVIRONMENT", value_delimiter = ',')]
+    environment: Vec<EnvironmentName>,
+
+    /// Only what is in these states (`A,B`), such as `failed` or `gate`; the runbook lists them
+    #[arg(
+        long,
+        value_name = "STATE",
+        value_delimiter = ',',
+        hide_possible_values = true,
+        value_parser = PossibleValuesParser::new(Reason::NAMES.into_iter().chain([STEP]))
+    )]
+    state: Vec<String>,
+
+    /// Go on showing it as the world moves, until Ctrl-C
+    ///
+    /// Sources are looked at again at the pace of `poll` in `towpath.yaml`. On a terminal the table is drawn anew; elsewhere
+    /// it is written again where it changed.
+    #[arg(short, long, conflicts_with = "exit_code")]
+    watch: bool,
 
     /// Let the exit code tell whether anything is held, failed or unreadable
     #[arg(long)]
@@ -30,7 +58,21 @@ pub struct Args {
 
     /// How the answer is written
     #[arg(short, long, value_enum, default_value_t, value_name = "FORM")]
-    output: Output,
+    output: Form,
+}
+
+/// How the answer is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+enum Form {
+    /// For people.
+    #[default]
+    Table,
+    /// For people with room: with digests, commits, and what unblocks it.
+    Wide,
+    /// One JSON value.
+    Json,
+    /// One YAML document.
+    Yaml,
 }
 
 /// What was looked at.
@@ -58,28 +100,58 @@ pub(super) async fn look(
     only: &[EnvironmentName],
     now: Timestamp,
 ) -> Result<Looked> {
-    let all = setup.pipelines();
-    let asked = |pipeline: &&Arc<Pipeline>| {
-        application.is_none_or(|name| pipeline.application.name == *name)
-    };
-    let mut pipelines: Vec<_> = all.iter().filter(asked).cloned().collect();
-    let outside = setup.outside(only)?;
-    let observatory = Observatory::new(&pipelines, &all, &outside, now);
-    observatory.read_all(&pipelines, now).await;
-    pipelines.extend(observatory.removed().iter().filter(asked).cloned());
-    if pipelines.is_empty() {
-        pipelines = names::pipelines(setup, application)?;
+    let lookout = Lookout::new(setup, application, only, now)?;
+    lookout.observatory.read_all(&lookout.pipelines, now).await;
+    lookout.looked(setup, application).await
+}
+
+/// What is looked at, and what is kept of it.
+struct Lookout {
+    /// Those that are configured.
+    pipelines: Vec<Arc<Pipeline>>,
+    observatory: Observatory,
+}
+
+impl Lookout {
+    fn new(
+        setup: &Setup,
+        application: Option<&ApplicationName>,
+        only: &[EnvironmentName],
+        now: Timestamp,
+    ) -> Result<Self> {
+        let all = setup.pipelines();
+        let mut pipelines = all.clone();
+        pipelines.retain(|it| application.is_none_or(|name| it.application.name == *name));
+        let outside = setup.outside(only)?;
+        let observatory = Observatory::new(&pipelines, &all, &outside, now);
+        Ok(Self {
+            pipelines,
+            observatory,
+        })
     }
-    let planned = pipelines.into_iter().map(|pipeline| {
-        let now = clock::now();
-        let world = observatory.world(&pipeline, now);
-        let plan = plan::plan(&pipeline, &world, now);
-        (pipeline, plan)
-    });
-    Ok(Looked {
-        planned: planned.collect(),
-        left_behind: observatory.read_left_behind().await,
-    })
+
+    /// What comes next by what is kept.
+    async fn looked(&self, setup: &Setup, application: Option<&ApplicationName>) -> Result<Looked> {
+        let mut pipelines = self.pipelines.clone();
+        let removed = self.observatory.removed();
+        let removed = removed
+            .iter()
+            .filter(|it| application.is_none_or(|name| it.application.name == *name));
+        pipelines.extend(removed.cloned());
+        if pipelines.is_empty() {
+            pipelines = names::pipelines(setup, application)?;
+        }
+        let planned = pipelines.into_iter().map(|pipeline| {
+            let now = clock::now();
+            let world = self.observatory.world(&pipeline, now);
+            let plan = plan::plan(&pipeline, &world, now);
+            (pipeline, plan)
+        });
+        Ok(Looked {
+            planned: planned.collect(),
+            left_behind: self.observatory.read_left_behind().await,
+        })
+    }
 }
 
 /// Writes the answer.
@@ -87,60 +159,82 @@ pub(super) async fn look(
 /// # Errors
 /// Where the outside cannot be set up, or the writer's.
 pub async fn run(args: &Args, setup: &Setup, out: &mut dyn Write) -> Result<u8> {
-    let now = clock::now();
-    let looked = look(setup, args.application.as_ref(), &[], now).await?;
-    let units = || {
-        looked
-            .planned
-            .iter()
-            .flat_map(|(_, plan)| plan.units.iter().map(move |unit| (plan, unit)))
-    };
-    match args.output {
-        Output::Table => {
-            let mut table = Table::new();
-            table.load_preset(presets::NOTHING).set_header([
-                "APPLICATION",
-                "ENVIRONMENT",
-                "RELEASE",
-                "DEPLOYMENT",
-                "STATE",
-                "SINCE",
-                "REASON",
-            ]);
-            for (plan, unit) in units() {
-                let style = view::style(unit);
-                let since = view::waiting(unit).and_then(|waiting| waiting.since);
-                let state = view::state(unit);
-                table.add_row([
-                    plan.application.to_string(),
-                    unit.environment.to_string(),
-                    unit.release
-                        .as_ref()
-                        .map_or_else(|| "–".to_owned(), ToString::to_string),
-                    unit.number
-                        .map_or_else(|| "–".to_owned(), |number| number.to_string()),
-                    format!("{style}{state}{style:#}"),
-                    since.map_or_else(|| "–".to_owned(), |since| view::ago(since, clock::now())),
-                    view::cell(unit, clock::now()),
-                ]);
-            }
-            writeln!(out, "{}", table.trim_fmt())?;
-            looked.tell_left_behind(out)?;
-        }
-        form => {
-            let views: Vec<_> = units()
-                .map(|(plan, unit)| UnitView::of(plan, unit))
-                .collect();
-            form.write(&views, out)?;
-        }
+    names::environments(setup, &args.environment)?;
+    if args.watch {
+        return watch::run(args, setup, out).await;
     }
+    let looked = look(setup, args.application.as_ref(), &[], clock::now()).await?;
+    let units = args.shown(&looked);
+    write(args, &looked, &units, clock::now(), out)?;
     if !args.exit_code {
         return Ok(exit::OK);
     }
-    let reasons = || units().filter_map(|(_, unit)| Some(&view::waiting(unit)?.reason));
+    let reasons = || {
+        let waiting = units.iter().filter_map(|(_, unit)| view::waiting(unit));
+        waiting.map(|it| &it.reason)
+    };
     Ok(match () {
         () if reasons().any(|reason| matches!(reason, Reason::Unreadable(_))) => exit::ERROR,
         () if reasons().any(Reason::is_stopped) => exit::STOPPED,
         () => exit::OK,
     })
+}
+
+impl Args {
+    /// The units that are asked for, what needs a person first.
+    fn shown<'a>(&self, looked: &'a Looked) -> Vec<(&'a Plan, &'a UnitPlan)> {
+        let units = looked.planned.iter().flat_map(|(_, plan)| {
+            let units = plan.units.iter();
+            units.map(move |unit| (plan, unit))
+        });
+        let is_asked = |(_, unit): &(&Plan, &UnitPlan)| {
+            let there = self.environment.is_empty() || self.environment.contains(&unit.environment);
+            let state = view::state(unit);
+            there && (self.state.is_empty() || self.state.iter().any(|it| it == state))
+        };
+        let mut units: Vec<_> = units.filter(is_asked).collect();
+        // Stable: the rest keeps the order of the configuration and of the pipeline.
+        units.sort_by_key(|(_, unit)| urgency(unit));
+        units
+    }
+}
+
+/// How soon somebody should look at it: the lowest first.
+fn urgency(unit: &UnitPlan) -> u8 {
+    match view::waiting(unit).map(|waiting| &waiting.reason) {
+        Some(Reason::Failed { .. } | Reason::Refused { .. }) => 0,
+        Some(reason) if reason.is_stopped() => 1,
+        Some(reason) if reason.needs_person() => 2,
+        Some(Reason::Unreadable(_) | Reason::Retrying { .. }) => 3,
+        Some(Reason::UpToDate { .. } | Reason::NotOurs | Reason::NothingReleased) => 5,
+        None | Some(_) => 4,
+    }
+}
+
+fn write(
+    args: &Args,
+    looked: &Looked,
+    units: &[(&Plan, &UnitPlan)],
+    now: Timestamp,
+    out: &mut dyn Write,
+) -> Result<()> {
+    let form = match args.output {
+        Form::Table | Form::Wide => {
+            let wide = args.output == Form::Wide;
+            if units.is_empty() {
+                writeln!(out, "nothing is in such a state")?;
+            } else {
+                write!(out, "{}", table::of(units, wide, table::columns(), now))?;
+            }
+            return looked.tell_left_behind(out);
+        }
+        Form::Json => Output::Json,
+        Form::Yaml => Output::Yaml,
+    };
+    let views: Vec<_> = units
+        .iter()
+        .map(|(plan, unit)| UnitView::of(plan, unit))
+        .collect();
+    form.write(&views, out)?;
+    Ok(())
 }

@@ -123,6 +123,11 @@ impl Repository {
         locked(&self.inner.seen).clone()
     }
 
+    /// Where a ref stood when what it leads to was last brought here, also by an earlier process. No request.
+    pub fn remembered(&self, name: &str) -> Option<ObjectId> {
+        locked(&self.inner.tips).get(name).copied()
+    }
+
     /// One of [`Self::seen`].
     pub fn seen_at(&self, name: &str) -> Option<Ref> {
         locked(&self.inner.seen).get(name).copied()

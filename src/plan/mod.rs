@@ -14,6 +14,7 @@ mod freeze;
 mod gate;
 mod head;
 mod hooks;
+mod journey;
 mod next;
 mod notes;
 mod pace;
@@ -38,8 +39,9 @@ use jiff::Timestamp;
 
 pub use fate::{Fate, fate};
 pub use freeze::{Frozen, frozen};
+pub use journey::{Journey, Stopped, journey};
 pub use pace::full_until;
-pub use person::{Adoption, Allowed, ForeignObject, Person, Promote, Stop};
+pub use person::{Adoption, Allowed, ForeignObject, Note, Person, Promote, Stop};
 pub use proof::{Proof, proof, proof_of};
 pub use stand::{Last, Stand, Word, stand};
 pub use step::{

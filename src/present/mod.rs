@@ -6,3 +6,4 @@
 pub mod address;
 pub mod diff;
 pub mod request;
+pub mod unlike;

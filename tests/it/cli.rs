@@ -148,18 +148,22 @@ fn run_logs_to_stderr_and_tells_the_outcome_on_stdout() {
 }
 
 #[test]
-fn completions_are_of_every_command() {
+fn every_shell_is_offered_every_command() {
     let home = tempfile::tempdir().unwrap();
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let output = run(home.path(), &["completions", shell]);
         let script = String::from_utf8(output.stdout).unwrap();
         assert!(output.status.success(), "{shell}");
+        assert!(script.contains("COMPLETE"), "{shell}: {script}");
+        let mut asking = towpath(home.path());
+        asking
+            .env("COMPLETE", shell)
+            .env("_CLAP_COMPLETE_INDEX", "1")
+            .args(["--", "towpath", ""]);
+        let offered = String::from_utf8(asking.output().unwrap().stdout).unwrap();
         for command in Cli::command().get_subcommands() {
-            assert!(
-                script.contains(command.get_name()),
-                "{shell}: {}",
-                command.get_name()
-            );
+            let name = command.get_name();
+            assert!(offered.contains(name), "{shell}: {name}: {offered}");
         }
     }
 }

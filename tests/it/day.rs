@@ -5,10 +5,17 @@
 //! same story. Ids and moments are written as `x`, which keeps columns where they are; `TOWPATH_UPDATE=1`
 //! records anew.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "these programs run one after the other, and nothing waits beside them"
+)]
+
 use std::fs;
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use tempfile::TempDir;
@@ -26,6 +33,9 @@ use crate::cli;
 
 /// The loop settles in fewer rounds than this at one moment.
 const ROUNDS: usize = 20;
+
+/// A change is seen within seconds; this long only where it never is.
+const WATCHED_MAX: Duration = Duration::from_secs(60);
 
 pub(crate) struct Day {
     pub(crate) folder: TempDir,
@@ -72,7 +82,7 @@ impl Day {
             application("cart")
         );
         day.write("config/applications/all.yaml", &applications);
-        day.write("config/towpath.yaml", "cache: cache\n");
+        day.write("config/towpath.yaml", "cache: cache\npoll: { git: 1s }\n");
         day
     }
 
@@ -300,6 +310,53 @@ async fn every_command_of_the_day_says_what_is_recorded() {
         "{}\nTOWPATH_UPDATE=1 records what is now",
         wrong.join("\n")
     );
+    watched(&day).await;
+}
+
+/// What is watched changes once, when a person holds it, and the watching ends with Ctrl-C.
+async fn watched(day: &Day) {
+    let (mut watching, mut holding) = (towpath(day), towpath(day));
+    let told = tokio::task::spawn_blocking(move || {
+        let mut child = watching
+            .args(["status", "shop", "--environment", "production", "--watch"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut until = |part: &str| {
+            let mut seen = Vec::new();
+            for line in lines.by_ref() {
+                seen.push(line.unwrap());
+                if seen.last().unwrap().contains(part) {
+                    return seen;
+                }
+            }
+            panic!("it ended: {seen:?}");
+        };
+        let before = until(" gate ");
+        let held = holding.args([
+            "hold",
+            "shop",
+            "production",
+            "--reason",
+            "the database moves",
+        ]);
+        assert!(held.output().unwrap().status.success());
+        let after = until(" held ");
+        let kill = Command::new("kill")
+            .args(["-INT", &child.id().to_string()])
+            .status();
+        assert!(kill.unwrap().success());
+        (before, after, child.wait().unwrap().code())
+    });
+    // Whatever is wrong, this test ends.
+    let (before, after, code) = tokio::time::timeout(WATCHED_MAX, told)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!((before.len(), code), (2, Some(0)), "{before:?}");
+    // An empty line, the heading, and the unit as it is now: nothing was written in between.
+    assert_eq!(after.len(), 3, "{after:?}");
 }
 
 /// The program, where the story's configuration is.

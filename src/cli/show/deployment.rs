@@ -9,16 +9,24 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::release::{commit_line, tag};
-use super::{Args, AttemptView, SaidView, attempt_line};
+use super::{AttemptView, SaidView, attempt_line};
 use crate::cli::setup::Setup;
 use crate::cli::view::{self, ReleaseView};
 use crate::cli::{Output, exit, names};
 use crate::model::record::{self, Happening, PastDeployment, Record, Statement};
-use crate::model::{CommitId, Environment, EnvironmentName};
+use crate::model::{ApplicationName, CommitId, Environment, EnvironmentName};
 use crate::observe::{InfraSource, Observatory};
 
+/// What a person named.
+pub(in crate::cli) struct Wanted<'a> {
+    pub(in crate::cli) application: Option<&'a ApplicationName>,
+    /// The deployment, as its tag is called.
+    pub(in crate::cli) what: &'a str,
+    pub(in crate::cli) environment: Option<&'a EnvironmentName>,
+}
+
 /// A deployment that may be meant.
-pub(super) struct Meant {
+pub(in crate::cli) struct Meant {
     environment: Environment,
     number: u64,
 }
@@ -48,23 +56,25 @@ struct ChangedView {
 }
 
 /// A deployment that there was.
-struct Found {
-    environment: Environment,
-    number: u64,
-    commit: CommitId,
+pub(in crate::cli) struct Found {
+    pub(in crate::cli) environment: Environment,
+    pub(in crate::cli) number: u64,
+    pub(in crate::cli) commit: CommitId,
     subject: Option<String>,
-    changed: Vec<PastDeployment>,
+    /// What it changed.
+    pub(in crate::cli) changed: Vec<PastDeployment>,
     said: Vec<Record>,
 }
 
 /// The deployments that the word on the command line may name, by environment; none where it is no such word.
-pub(super) fn meant(args: &Args, setup: &Setup) -> Result<Vec<Meant>> {
-    let pipelines = names::pipelines(setup, args.application.as_ref())?;
+pub(in crate::cli) fn meant(args: &Wanted<'_>, setup: &Setup) -> Result<Vec<Meant>> {
+    let pipelines = names::pipelines(setup, args.application)?;
     let mut meant: BTreeMap<EnvironmentName, Meant> = BTreeMap::new();
     for environment in pipelines.iter().flat_map(|it| &it.environments) {
-        let asked = args.environment.as_ref();
-        if asked.is_none_or(|name| *name == environment.name)
-            && let Some(number) = number(&args.what, environment)
+        if args
+            .environment
+            .is_none_or(|name| *name == environment.name)
+            && let Some(number) = number(args.what, environment)
         {
             let environment = environment.clone();
             meant.insert(
@@ -95,22 +105,29 @@ fn number(what: &str, environment: &Environment) -> Option<u64> {
 }
 
 /// Writes the answer.
-pub(super) async fn run(
-    args: &Args,
-    setup: &Setup,
-    meant: &[Meant],
-    out: &mut dyn Write,
+pub(super) fn write(
+    found: &Found,
+    form: Output,
     now: Timestamp,
+    out: &mut dyn Write,
 ) -> Result<u8> {
-    let found = find(args, setup, meant, now).await?;
-    match args.output {
-        Output::Table => table(&found, now, out)?,
+    match form {
+        Output::Table => table(found, now, out)?,
         form => form.write(&found.view(), out)?,
     }
     Ok(exit::OK)
 }
 
-async fn find(args: &Args, setup: &Setup, meant: &[Meant], now: Timestamp) -> Result<Found> {
+/// The one deployment that is meant.
+///
+/// # Errors
+/// There is none, or there are several; or the records cannot be read.
+pub(in crate::cli) async fn find(
+    args: &Wanted<'_>,
+    setup: &Setup,
+    meant: &[Meant],
+    now: Timestamp,
+) -> Result<Found> {
     let outside = setup.outside_clusters_apart()?;
     let pipelines = setup.pipelines();
     let observatory = Observatory::new(&pipelines, &pipelines, &outside, now);
@@ -150,7 +167,7 @@ async fn find(args: &Args, setup: &Setup, meant: &[Meant], now: Timestamp) -> Re
     }
 }
 
-fn look(args: &Args, source: &InfraSource, meant: &Meant) -> Result<Found, String> {
+fn look(args: &Wanted<'_>, source: &InfraSource, meant: &Meant) -> Result<Found, String> {
     let environment = &meant.environment;
     let records = source.records(&environment.name).map_err(|why| {
         format!(
@@ -165,7 +182,7 @@ fn look(args: &Args, source: &InfraSource, meant: &Meant) -> Result<Found, Strin
     });
     let all: Vec<PastDeployment> = all.collect();
     let newest = all.iter().map(|it| it.number).max();
-    let asked = args.application.as_ref();
+    let asked = args.application;
     let is_it = |it: &PastDeployment| {
         it.number == meant.number && asked.is_none_or(|name| *name == it.application)
     };
@@ -202,7 +219,8 @@ fn about(record: &Record) -> Option<u64> {
     match &record.statement {
         Statement::Degraded { number, .. }
         | Statement::Took { number, .. }
-        | Statement::ApprovedPrune { number } => Some(*number),
+        | Statement::ApprovedPrune { number }
+        | Statement::Annotated { number, .. } => Some(*number),
         _ => None,
     }
 }

@@ -302,9 +302,9 @@ fn concerns(
         Statement::Deployment { .. } | Statement::Verdict { .. } | Statement::Adopted { .. } => {
             false
         }
-        Statement::Took { number, .. } | Statement::ApprovedPrune { number } => {
-            spans.iter().any(|(_, _, of)| of == number)
-        }
+        Statement::Took { number, .. }
+        | Statement::ApprovedPrune { number }
+        | Statement::Annotated { number, .. } => spans.iter().any(|(_, _, of)| of == number),
         statement => match released(statement) {
             Some(release) => is_it(release),
             None => spans

@@ -38,6 +38,39 @@ pub struct PastDeployment {
     pub by: String,
     /// How it ended, once it did.
     pub judged: Option<Judged>,
+    /// What people noted of its trouble, oldest first.
+    pub noted: Vec<Noted>,
+}
+
+/// What a person noted of a deployment's trouble.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Noted {
+    /// When.
+    pub at: Timestamp,
+    /// Who.
+    pub by: String,
+    /// What it came from.
+    pub cause: Option<String>,
+    /// What mended it.
+    pub fix: Option<String>,
+}
+
+impl PastDeployment {
+    /// What it came from, as it was last noted.
+    pub fn cause_noted(&self) -> Option<&str> {
+        self.noted.iter().rev().find_map(|it| it.cause.as_deref())
+    }
+
+    /// What mended it, as it was last noted.
+    pub fn fix_noted(&self) -> Option<&str> {
+        self.noted.iter().rev().find_map(|it| it.fix.as_deref())
+    }
+
+    /// Whether something was wrong with it: it failed, or somebody noted of what.
+    pub fn is_problem(&self) -> bool {
+        let verdict = self.judged.as_ref().map(|it| &it.verdict);
+        matches!(verdict, Some(Verdict::Failed { .. })) || !self.noted.is_empty()
+    }
 }
 
 impl Happening {
@@ -86,6 +119,7 @@ pub fn history(records: impl IntoIterator<Item = Record>) -> Vec<Happening> {
                     cause: *cause,
                     by: record.by.clone(),
                     judged: None,
+                    noted: Vec::new(),
                 }));
             }
             (
@@ -100,6 +134,20 @@ pub fn history(records: impl IntoIterator<Item = Record>) -> Vec<Happening> {
                 {
                     judge(deployment, verdict, record.at);
                 }
+            }
+            (Statement::Annotated { number, cause, fix }, Some(application)) => {
+                let at = stands.get(&(application.clone(), *number)).copied();
+                if let Some(Happening::Deployment(deployment)) =
+                    at.and_then(|at| happenings.get_mut(at))
+                {
+                    deployment.noted.push(Noted {
+                        at: record.at,
+                        by: record.by.clone(),
+                        cause: cause.clone(),
+                        fix: fix.clone(),
+                    });
+                }
+                happenings.push(Happening::Said(record));
             }
             _ if is_told(&record.statement) => happenings.push(Happening::Said(record)),
             _ => {}
@@ -134,7 +182,8 @@ fn is_told(statement: &Statement) -> bool {
         | Statement::Thawed { .. }
         | Statement::Ungated { .. }
         | Statement::ApprovedPrune { .. }
-        | Statement::ApprovedAdoption { .. } => true,
+        | Statement::ApprovedAdoption { .. }
+        | Statement::Annotated { .. } => true,
         Statement::Adopted { .. }
         | Statement::Deployment { .. }
         | Statement::Verdict { .. }

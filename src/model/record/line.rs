@@ -80,6 +80,8 @@ struct Line {
     /// What a person's word goes over.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     despite: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    fix: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     taken: Vec<TakenLine>,
     by: String,
@@ -151,6 +153,7 @@ fn line_of(record: &Record) -> Line {
         exercised: None,
         applied: None,
         despite: Vec::new(),
+        fix: None,
         taken: Vec::new(),
         by: record.by.clone(),
     };
@@ -262,6 +265,11 @@ fn line_of(record: &Record) -> Line {
         Statement::ApprovedAdoption { state } => {
             line.state = Some(state.to_string());
         }
+        Statement::Annotated { number, cause, fix } => {
+            line.number = Some(*number);
+            line.reason = cause.clone();
+            line.fix = fix.clone();
+        }
     }
     line
 }
@@ -358,6 +366,11 @@ fn record_of(mut line: Line) -> Result<Record, InvalidRecord> {
         },
         "approved-prune" => Statement::ApprovedPrune { number: number()? },
         "approved-adoption" => Statement::ApprovedAdoption { state: state()? },
+        "annotated" => Statement::Annotated {
+            number: number()?,
+            cause: line.reason.clone(),
+            fix: line.fix.take(),
+        },
         other => return Err(InvalidRecord::Unknown(other.to_owned())),
     };
     Ok(Record {

@@ -13,7 +13,7 @@ use std::fmt;
 
 use jiff::Timestamp;
 
-pub use history::{Happening, PastDeployment, Summary, history, summary};
+pub use history::{Happening, Noted, PastDeployment, Summary, history, summary};
 pub use line::InvalidRecord;
 pub use present::{
     Declined, Deployment, Failure, Hold, Judged, OpenDeployment, Pin, Promotion, Proposed, Run,
@@ -184,6 +184,15 @@ pub enum Statement {
         /// The unit's desired state.
         state: Digest,
     },
+    /// A person notes what a deployment's trouble came from, and what mended it.
+    Annotated {
+        /// The deployment's number.
+        number: u64,
+        /// What it came from, as far as that is known.
+        cause: Option<String>,
+        /// What mended it.
+        fix: Option<String>,
+    },
 }
 
 /// A release that a person asked for.
@@ -312,6 +321,17 @@ impl fmt::Display for Statement {
                 write!(f, "approved what deployment {number} deletes")
             }
             Self::ApprovedAdoption { .. } => f.write_str("approved the adoption of live objects"),
+            Self::Annotated { number, cause, fix } => {
+                write!(f, "of deployment {number}:")?;
+                if let Some(cause) = cause {
+                    write!(f, " cause: {cause}")?;
+                }
+                let and = if cause.is_some() { ";" } else { "" };
+                match fix {
+                    Some(fix) => write!(f, "{and} fix: {fix}"),
+                    None => Ok(()),
+                }
+            }
         }
     }
 }

@@ -6,6 +6,7 @@ mod choose;
 mod hotfix;
 mod merge;
 mod named;
+mod note;
 mod promote;
 mod stop;
 
@@ -14,6 +15,7 @@ use std::ops::ControlFlow;
 use jiff::Timestamp;
 
 pub use approve::{Adoption, Allowed, ForeignObject};
+pub use note::Note;
 pub use promote::Promote;
 pub use stop::Stop;
 

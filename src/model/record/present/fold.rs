@@ -152,7 +152,7 @@ impl UnitRecords {
                     at,
                 });
             }
-            Statement::Ungated { .. } => {}
+            Statement::Ungated { .. } | Statement::Annotated { .. } => {}
             Statement::Took { number, taken } => self.took(*number, taken),
             Statement::ApprovedPrune { number } => self.approved_prune = Some(*number),
             Statement::ApprovedAdoption { state } => self.approved_adoption = Some(*state),

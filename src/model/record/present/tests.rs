@@ -103,6 +103,9 @@ fn statements() -> impl Strategy<Value = Statement> {
         }),
         1 => number().prop_map(|number| Statement::ApprovedPrune { number }),
         1 => state().prop_map(|state| Statement::ApprovedAdoption { state }),
+        1 => (number(), proptest::option::of(text()), proptest::option::of(text())).prop_map(
+            |(number, cause, fix)| Statement::Annotated { number, cause, fix }
+        ),
     ]
 }
 
