@@ -10,6 +10,7 @@ mod hundred;
 mod kube;
 mod marks;
 mod notification;
+mod operator;
 mod outside;
 mod process;
 mod push;
@@ -53,6 +54,9 @@ fn main() -> Result<()> {
         }
         if is_wanted("scale") {
             scale::measure().await?;
+        }
+        if is_wanted("operator") {
+            operator::measure().await?;
         }
         if is_wanted("outside") {
             outside::measure().await?;

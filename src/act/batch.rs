@@ -14,7 +14,7 @@ use super::{Committed, Failure, Happened, Moved, Order, Outcome, Rehearsal};
 use crate::event::EventKind;
 use crate::git::notes::{NotesDraft, NotesError, records_ref};
 use crate::git::{CommitDraft, Draft, GitError, Merging, Push, Refs, Repository};
-use crate::model::record::{Cause, Record, Standing, Statement, TOWPATH};
+use crate::model::record::{BRAKE, Cause, LABEL, REOPENED, Record, Standing, Statement, TOWPATH};
 use crate::model::{Author, CommitId, EnvironmentName};
 use crate::plan::{
     Merge, PlannedOn, Propose, Scope, Statements, Step, Withdraw, Write, full_until,
@@ -45,6 +45,8 @@ pub(super) struct Batch<'a> {
     /// Refs that were read.
     read: BTreeSet<String>,
     notes: BTreeMap<EnvironmentName, NotesDraft>,
+    /// The environments whose records are signed.
+    signs: BTreeSet<EnvironmentName>,
     proposal_first: bool,
     /// What is told of it, where it is only rehearsed.
     rehearsal: Rehearsal,
@@ -89,6 +91,7 @@ impl<'a> Batch<'a> {
             after: BTreeMap::new(),
             read: BTreeSet::new(),
             notes: BTreeMap::new(),
+            signs: BTreeSet::new(),
             proposal_first: false,
             rehearsal: Rehearsal::default(),
             author,
@@ -116,10 +119,13 @@ impl<'a> Batch<'a> {
     }
 
     /// The push.
-    pub(super) fn finish(mut self) -> Result<Push, GitError> {
+    pub(super) async fn finish(mut self) -> Result<Push, GitError> {
         let signature = message::signature(self.author, self.now);
         for (environment, notes) in std::mem::take(&mut self.notes) {
-            let commit = notes.commit(&mut self.draft, &signature)?;
+            let mut commit = notes.commit(&mut self.draft, &signature)?;
+            if self.signs.contains(&environment) {
+                commit = self.repository.sign(&mut self.draft, commit).await?;
+            }
             self.after.insert(records_ref(&environment), Some(commit.0));
         }
         let mut push = Push::new();
@@ -244,7 +250,10 @@ impl<'a> Batch<'a> {
             Some(notes) => is_full(notes.standing()),
             None => {
                 let head = self.current(&records_ref(order.name())).map(CommitId);
-                is_full(NotesDraft::begin(&self.draft, head)?.standing())
+                match head {
+                    Some(head) => is_full(self.begin_on(order, Said::BY_US, head)?.standing()),
+                    None => false,
+                }
             }
         };
         match full {
@@ -328,9 +337,9 @@ impl<'a> Batch<'a> {
     }
 
     /// What the push would bring.
-    pub(super) fn rehearse(mut self) -> Result<Rehearsal, GitError> {
+    pub(super) async fn rehearse(mut self) -> Result<Rehearsal, GitError> {
         let mut rehearsal = std::mem::take(&mut self.rehearsal);
-        let push = self.finish()?;
+        let push = self.finish().await?;
         let moved = push.updates().iter().filter(|it| !it.is_verification());
         rehearsal.refs = moved
             .map(|update| Moved {
@@ -391,7 +400,13 @@ impl<'a> Batch<'a> {
             Some(notes) => notes,
             None => {
                 let head = self.current(&records_ref(order.name())).map(CommitId);
-                NotesDraft::begin(&self.draft, head)?
+                if !order.environment().authority.is_open() {
+                    self.signs.insert(order.name().clone());
+                }
+                match head {
+                    Some(head) => self.begin_on(order, said, head)?,
+                    None => NotesDraft::begin(&self.draft, None, None)?,
+                }
             }
         };
         // What is true of a whole environment is seen by all its units: the first one states it.
@@ -430,6 +445,26 @@ impl<'a> Batch<'a> {
         let written = written?;
         self.rehearsal.records.extend(written.iter().cloned());
         Ok(written)
+    }
+
+    /// Towpath goes on from the records that count. A person adds a line of their own to what is there, whoever
+    /// wrote that: Towpath judges it all.
+    fn begin_on(
+        &self,
+        order: &Order,
+        said: Said<'_>,
+        head: CommitId,
+    ) -> Result<NotesDraft, NotesError> {
+        let authority = &order.environment().authority;
+        match said.is_of_towpath() {
+            true => {
+                NotesDraft::accepted(self.repository, &self.draft, order.name(), head, authority)
+            }
+            false => {
+                let tree = self.draft.read_commit(head)?.tree;
+                NotesDraft::begin(&self.draft, Some(head), Some(tree))
+            }
+        }
     }
 
     /// One commit on `onto` with these files, if each still is what the plan saw; signed where commits are.
@@ -476,9 +511,14 @@ struct Said<'a> {
     scope: Scope,
 }
 
-impl Said<'static> {
-    const BY_US: Self = Self {
+impl Said<'_> {
+    const BY_US: Said<'static> = Said {
         by: TOWPATH,
         scope: Scope::Unit,
     };
+
+    /// Whether Towpath states it, also for somebody whom it heard elsewhere.
+    fn is_of_towpath(&self) -> bool {
+        [TOWPATH, BRAKE, LABEL, REOPENED].contains(&self.by)
+    }
 }

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use super::writer::{Writer, outcome};
 use super::{Failure, Happened, Outcome, message};
 use crate::event::EventKind;
-use crate::git::notes::{NotesDraft, NotesError, read_note, read_standing, records_ref};
+use crate::git::notes::{NotesDraft, NotesError, counted, read_note, read_standing, records_ref};
 use crate::git::{GitError, Push, TagDraft};
 use crate::model::record::{OpenDeployment, Record, Statement};
 use crate::model::{CommitId, Environment, EnvironmentName, KeepTags};
@@ -87,12 +87,12 @@ impl Writer {
         };
         let head = CommitId(shown.id);
         // Somebody else's records that were seen a moment ago and are still on their way here.
-        let Ok(commit) = self.repository.commit(head) else {
+        let Ok(tree) = self.counted(environment, head) else {
             return Ok((None, Vec::new()));
         };
         let mut ended = Vec::new();
-        for open in read_standing(&self.repository, commit.tree)?.open {
-            let note = read_note(&self.repository, commit.tree, open.commit)?;
+        for open in read_standing(&self.repository, tree)?.open {
+            let note = read_note(&self.repository, tree, open.commit)?;
             if is_ended(&note, open.number) {
                 ended.push((open, note));
             }
@@ -122,9 +122,10 @@ impl Writer {
             KeepTags::None => crate::git::Refs::new(),
             _ => self.repository.look(&names).await?,
         };
-        let tree = self.repository.commit(head)?.tree;
+        let tree = self.counted(environment, head)?;
         let mut draft = self.repository.draft();
-        let mut notes = NotesDraft::begin(&draft, Some(head))?;
+        let (name, authority) = (&environment.name, &environment.authority);
+        let mut notes = NotesDraft::accepted(&self.repository, &draft, name, head, authority)?;
         let signature = message::signature(&self.author, now);
         let mut push = Push::new();
         let mut happened = Vec::new();
@@ -166,7 +167,10 @@ impl Writer {
                 }
             }
         }
-        let commit = notes.commit(&mut draft, &signature)?;
+        let mut commit = notes.commit(&mut draft, &signature)?;
+        if !environment.authority.is_open() {
+            commit = self.repository.sign(&mut draft, commit).await?;
+        }
         // On a server without atomic push the tags go first: a deployment that is still open is looked at again.
         let push = push
             .update(records_ref(&environment.name), Some(head.0), commit.0)
@@ -176,6 +180,16 @@ impl Writer {
             Outcome::Done(_) => Outcome::Done(happened),
             other => other,
         })
+    }
+
+    /// The tree of the records that count.
+    fn counted(
+        &self,
+        environment: &Environment,
+        head: CommitId,
+    ) -> Result<gix::ObjectId, NotesError> {
+        let authority = &environment.authority;
+        counted(&self.repository, &environment.name, head, authority)
     }
 
     /// Whether the records tell of this deployment: tags of another tool are left alone.

@@ -26,10 +26,12 @@ pub(super) fn is_true(statement: &Statement, standing: &Standing, by: &str) -> b
     }
 }
 
+/// Whether what comes there was somewhere else before.
 pub(super) fn follows_environments(order: &Order) -> bool {
     matches!(order.environment().follow, Follow::Environments { .. })
 }
 
+/// The number of the deployment among these.
 pub(super) fn number(records: &[Record]) -> Option<u64> {
     records.iter().find_map(|record| match record.statement {
         Statement::Deployment { number, .. } => Some(number),
@@ -37,6 +39,7 @@ pub(super) fn number(records: &[Record]) -> Option<u64> {
     })
 }
 
+/// What is told of a release.
 pub(super) fn about(
     kind: EventKind,
     release: &Release,

@@ -210,7 +210,7 @@ impl Writer {
                 unfit => return Err(unfit),
             }
         }
-        batch.rehearse().map_err(failed)
+        batch.rehearse().await.map_err(failed)
     }
 
     /// Lets the server rest, for as long as nobody waits.
@@ -292,7 +292,7 @@ impl Writer {
                 });
                 continue;
             }
-            let (pushed, updates) = match batch.finish() {
+            let (pushed, updates) = match batch.finish().await {
                 Ok(push) => {
                     let updates = push.updates().to_vec();
                     (self.repository.push(push).await, updates)

@@ -4,6 +4,7 @@
 pub mod manifests;
 pub mod online;
 
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
@@ -63,10 +64,6 @@ impl Args {
         !self.manifests.is_empty()
     }
 }
-
-/// What whoever sets Towpath up must know; true of every configuration as long as records are not
-/// signed.
-const TRUST: &str = "records are not signed: everyone who can push to an infra repository is trusted to promote in it";
 
 /// Writes the answer for a configuration that was read. The exit code is 0 where it has no mistake,
 /// else 1.
@@ -135,7 +132,7 @@ fn notes(config: &Config) -> Vec<String> {
     let open = config.settings.webhooks.iter();
     let open = open.filter(|(_, admission)| matches!(admission, Admission::Unauthenticated));
     let open: Vec<_> = open.map(|(sender, _)| format!("`{sender}`")).collect();
-    let mut notes = vec![TRUST.to_owned()];
+    let mut notes: Vec<String> = trusting(config).into_iter().collect();
     if !open.is_empty() {
         notes.push(format!(
             "webhooks of {} are taken without authentication: whoever reaches the address can have sources looked at again",
@@ -143,6 +140,20 @@ fn notes(config: &Config) -> Vec<String> {
         ));
     }
     notes
+}
+
+/// Where nobody is asked for a signature.
+fn trusting(config: &Config) -> Option<String> {
+    let environments = config.pipelines.iter().flat_map(|it| &it.environments);
+    let open = environments.filter(|it| it.authority.is_open());
+    let open: BTreeSet<&str> = open.map(|it| it.name.as_str()).collect();
+    let open: Vec<&str> = open.into_iter().collect();
+    (!open.is_empty()).then(|| {
+        format!(
+            "no keys are listed in {}: everyone who can push to the infra repository is trusted to let releases go on there (`authority`, docs/records.md)",
+            first_of(&open)
+        )
+    })
 }
 
 /// The first few names, and how many more there are.

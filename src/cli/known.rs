@@ -317,6 +317,7 @@ pub(super) fn released(statement: &Statement) -> Option<&Release> {
         | Statement::Took { .. }
         | Statement::ApprovedPrune { .. }
         | Statement::ApprovedAdoption { .. }
+        | Statement::Refused { .. }
         | Statement::Annotated { .. } => None,
     }
 }

@@ -29,6 +29,7 @@ mod place;
 pub mod plan;
 pub mod promote;
 pub mod rbac;
+pub mod records;
 pub mod releases;
 pub mod rollback;
 pub mod run;
@@ -117,6 +118,7 @@ enum Command {
     Diff(diff::Args),
     Compare(compare::Args),
     Inventory(inventory::Args),
+    Records(records::Args),
     Rbac(rbac::Args),
     Check(check::Args),
     SetImage(set_image::SetImage),
@@ -262,6 +264,9 @@ async fn dispatch(cli: Cli) -> anyhow::Result<u8> {
             approve::run(&args, &Setup::load(location).await?, &mut out).await?
         }
         Command::Diff(args) => diff::run(&args, &Setup::load(location).await?, &mut out).await?,
+        Command::Records(args) => {
+            records::run(&args, &Setup::load(location).await?, &mut out).await?
+        }
         Command::Compare(args) => {
             compare::run(&args, &Setup::load(location).await?, &mut out).await?
         }

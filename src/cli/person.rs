@@ -1,15 +1,21 @@
 //! Who runs the command: stands in the records that it writes.
 
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
 use tokio::process::Command;
 
-use crate::model::Author;
+use crate::git::Signer;
+use crate::model::{Author, Credential, SigningKey};
 
 /// How long `git config` may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How people sign.
+pub(super) const SIGNING: &str =
+    "`git config --global gpg.format ssh`, `git config --global user.signingkey ~/.ssh/id_ed25519`";
 
 /// The person's git identity: the address git would commit with, or the user's name on this machine.
 ///
@@ -21,7 +27,7 @@ pub(super) async fn whoever_asks() -> Result<String> {
             return Ok(email);
         }
     }
-    if let Some(email) = configured("user.email").await {
+    if let Some(email) = configured(&["user.email"]).await {
         return Ok(email);
     }
     for variable in ["EMAIL", "USER", "LOGNAME"] {
@@ -42,7 +48,7 @@ pub(super) async fn identity() -> Result<Author> {
         .into_iter()
         .find_map(variable_of);
     if name.is_none() {
-        name = configured("user.name").await;
+        name = configured(&["user.name"]).await;
     }
     let before = || email.split('@').next().unwrap_or_default().to_owned();
     let name = name.unwrap_or_else(before);
@@ -53,10 +59,32 @@ fn variable_of(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|it| !it.trim().is_empty())
 }
 
+/// The key that git signs with for this person: `gpg.format` and `user.signingkey`. `None`: git signs with no SSH
+/// key.
+///
+/// # Errors
+/// The key is written into git's configuration itself, where `ssh-keygen` finds no file.
+pub(super) async fn signer() -> Result<Option<Arc<Signer>>> {
+    if configured(&["gpg.format"]).await.as_deref() != Some("ssh") {
+        return Ok(None);
+    }
+    // As a path: git itself knows what `~` stands for.
+    let Some(key) = configured(&["--type=path", "user.signingkey"]).await else {
+        return Ok(None);
+    };
+    if key.starts_with("key::") || key.starts_with("ssh-") {
+        bail!("git's user.signingkey holds the key itself: name its file there, {SIGNING}");
+    }
+    let path = key.into();
+    let key = Credential::File { path, user: None };
+    Ok(Some(Arc::new(Signer::new(SigningKey::Ssh(key)))))
+}
+
 /// What git says, where there is one.
-async fn configured(key: &str) -> Option<String> {
+async fn configured(what: &[&str]) -> Option<String> {
     let git = Command::new("git")
-        .args(["config", "--get", key])
+        .args(["config", "--get"])
+        .args(what)
         .stdin(Stdio::null())
         .stderr(Stdio::null())
         .kill_on_drop(true)

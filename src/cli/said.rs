@@ -4,12 +4,15 @@ use std::io::Write;
 use std::sync::Arc;
 
 use anyhow::{Result, anyhow, bail};
+use jiff::Timestamp;
 
 use super::setup::Setup;
-use super::{dry_run, names};
+use super::{dry_run, names, person};
 use crate::clock;
-use crate::model::record::{Promoted, UnitRecords};
-use crate::model::{ApplicationName, EnvironmentName, Pipeline, Release, StatedHold};
+use crate::model::record::{Promoted, Statement, UnitRecords};
+use crate::model::{
+    ApplicationName, Authority, EnvironmentName, Pipeline, PublicKey, Release, Right, StatedHold,
+};
 use crate::plan::{Person, Step, UnitPlan, World};
 use crate::reconcile::Reconciler;
 
@@ -18,6 +21,8 @@ pub(super) struct Said {
     reconciler: Arc<Reconciler>,
     pipeline: Arc<Pipeline>,
     environment: EnvironmentName,
+    /// Whose key signs what is said; `None`: nobody's.
+    key: Option<PublicKey>,
 }
 
 impl Said {
@@ -28,12 +33,17 @@ impl Said {
         environment: &EnvironmentName,
     ) -> Result<Self> {
         let now = clock::now();
-        let reconciler = setup.reconciler(&[], now)?;
         let pipeline = names::pipeline(setup, application)?;
         let there = names::environment(&pipeline, environment)?;
+        let (reconciler, key) = speaking(setup, environment, now).await?;
         let observatory = reconciler.observatory();
         observatory.read_infra([&there.repository], now).await;
-        Ok(Self::of(reconciler, pipeline, environment))
+        Ok(Self {
+            reconciler,
+            pipeline,
+            environment: environment.clone(),
+            key,
+        })
     }
 
     /// Looks at everything that the application needs.
@@ -43,7 +53,7 @@ impl Said {
         environment: &EnvironmentName,
     ) -> Result<Self> {
         let now = clock::now();
-        let reconciler = setup.reconciler(&[], now)?;
+        let (reconciler, key) = speaking(setup, environment, now).await?;
         let observatory = reconciler.observatory();
         let mut pipelines = setup.pipelines();
         pipelines.retain(|pipeline| pipeline.application.name == *application);
@@ -55,24 +65,22 @@ impl Said {
         let Some(pipeline) = pipelines.iter().find(unit).cloned() else {
             bail!("{application} does not go to `{environment}`, and nothing of it runs there");
         };
-        Ok(Self::of(reconciler, pipeline, environment))
-    }
-
-    fn of(
-        reconciler: Arc<Reconciler>,
-        pipeline: Arc<Pipeline>,
-        environment: &EnvironmentName,
-    ) -> Self {
-        Self {
+        Ok(Self {
             reconciler,
             pipeline,
             environment: environment.clone(),
-        }
+            key,
+        })
     }
 
     /// The same application in another environment, as it was looked at.
     pub(super) fn at(&self, environment: &EnvironmentName) -> Self {
-        Self::of(self.reconciler.clone(), self.pipeline.clone(), environment)
+        Self {
+            reconciler: self.reconciler.clone(),
+            pipeline: self.pipeline.clone(),
+            environment: environment.clone(),
+            key: self.key.clone(),
+        }
     }
 
     /// What was seen.
@@ -122,6 +130,10 @@ impl Said {
         say: impl Fn(&Person<'_>) -> Result<Step, String>,
     ) -> Result<()> {
         let application = &self.pipeline.application.name;
+        let say = |person: &Person<'_>| {
+            let step = say(person)?;
+            self.counts(&step, by).map(|()| step)
+        };
         let said = self
             .reconciler
             .say(application, &self.environment, by, say, clock::now());
@@ -176,12 +188,64 @@ impl Said {
         hold.filter(|hold| hold.holds(clock::now()))
     }
 
-    /// Carries out in git what was said; gives what comes next.
+    /// Whether what is stated would count: what does not is not written.
+    fn counts(&self, step: &Step, by: &str) -> Result<(), String> {
+        let (Some(authority), Step::Record(stated)) = (self.authority(), step) else {
+            return Ok(());
+        };
+        let rights = stated.statements.iter().filter_map(Statement::right);
+        let objection = |right| authority.objection(right, self.key.as_ref(), by);
+        match rights.filter_map(objection).next() {
+            Some(why) => Err(format!(
+                "it would not count in {}: {why}. People sign as git does: {}",
+                self.environment,
+                person::SIGNING
+            )),
+            None => Ok(()),
+        }
+    }
+
+    /// Whose records count there; `None`: everybody's.
+    fn authority(&self) -> Option<&Authority> {
+        let there = self.pipeline.environment(&self.environment)?;
+        Some(&*there.authority).filter(|it| !it.is_open())
+    }
+
+    /// Carries out in git what was said; gives what comes next. Where this person's key may not `record`, it is left
+    /// to Towpath.
     pub(super) async fn carry_out(&self) -> Result<Option<UnitPlan>> {
+        // What it took would be recorded by this process, whose records do not count.
+        let records = |it: &Authority| {
+            let known = self.key.as_ref().and_then(|key| it.of(key));
+            known.is_some_and(|it| it.may(Right::Record))
+        };
+        if self.authority().is_some_and(|it| !records(it)) {
+            return Ok(None);
+        }
         let application = &self.pipeline.application.name;
         let carried = self
             .reconciler
             .carry_out(application, &self.environment, clock::now());
         carried.await.map_err(|why| anyhow!(why))
     }
+}
+
+/// What a person writes with, and whose key signs it: where the environment lists keys, the one that git signs with
+/// for this person.
+async fn speaking(
+    setup: &Setup,
+    environment: &EnvironmentName,
+    now: Timestamp,
+) -> Result<(Arc<Reconciler>, Option<PublicKey>)> {
+    let pipelines = setup.pipelines();
+    let there = pipelines.iter().find_map(|it| it.environment(environment));
+    if there.is_none_or(|it| it.authority.is_open()) {
+        return Ok((setup.reconciler(&[], now)?, None));
+    }
+    let signer = person::signer().await?;
+    let key = match &signer {
+        Some(signer) => Some(signer.public_key().await?),
+        None => None,
+    };
+    Ok((setup.reconciler_signing(&[], signer, now)?, key))
 }

@@ -100,9 +100,25 @@ impl Setup {
     /// # Errors
     /// As [`Self::outside`].
     pub fn reconciler(&self, only: &[EnvironmentName], now: Timestamp) -> Result<Arc<Reconciler>> {
+        self.reconciler_signing(only, self.signer().map(Arc::new), now)
+    }
+
+    /// The same, which signs with this.
+    ///
+    /// # Errors
+    /// As [`Self::outside`].
+    pub(super) fn reconciler_signing(
+        &self,
+        only: &[EnvironmentName],
+        signer: Option<Arc<Signer>>,
+        now: Timestamp,
+    ) -> Result<Arc<Reconciler>> {
         let clusters = self.clusters(only)?;
         let made = self.forges()?;
-        let outside = self.outside_with(cluster::reading(&clusters), &made)?;
+        let mut outside = self.outside_with(cluster::reading(&clusters), &made)?;
+        for repository in outside.repositories.values_mut() {
+            *repository = repository.clone().signing(signer.clone());
+        }
         Ok(Arc::new(Reconciler::new(
             self.pipelines(),
             &outside,
@@ -212,10 +228,6 @@ impl Setup {
                 let access = door(&environment.repository, &environment.credential);
                 add(&mut repositories, access, &cache, &environment.repository)?;
             }
-        }
-        let signer = self.signer().map(Arc::new);
-        for repository in repositories.values_mut() {
-            *repository = repository.clone().signing(signer.clone());
         }
         Ok(Outside {
             registry: Arc::new(registry),

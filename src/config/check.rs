@@ -12,7 +12,7 @@ use super::environment::Follow;
 use super::form::At;
 use super::problem::{Place, Problems, listed, nearest, quote};
 use super::{Declarations, files};
-use crate::model::{ApplicationName, EnvironmentName};
+use crate::model::{ApplicationName, Authorised, EnvironmentName, Right, SigningKey};
 
 /// Runs every check; what is found joins the declarations' problems.
 pub(super) fn all(root: &Path, declarations: &mut Declarations) {
@@ -29,6 +29,7 @@ pub(super) fn all(root: &Path, declarations: &mut Declarations) {
         overrides_are_allowed,
         applications_can_name_namespaces,
         environments_are_reached,
+        authority_lets_towpath_record,
     ] {
         check(root, declarations, &mut problems);
     }
@@ -369,6 +370,31 @@ fn environments_are_reached(_: &Path, declarations: &Declarations, problems: &mu
                 format!("no application runs in `{name}`"),
                 "add it to an application's `environments`, or remove its folder",
             );
+        }
+    }
+}
+
+/// Without a key of its own nothing that Towpath states would count.
+fn authority_lets_towpath_record(_: &Path, declarations: &Declarations, problems: &mut Problems) {
+    let Some(settings) = &declarations.settings else {
+        return;
+    };
+    let signs = matches!(settings.commit.sign, Some(SigningKey::Ssh(_)));
+    for file in declarations.environments.values() {
+        let keys = file.declared.iter().flat_map(|it| &it.authority);
+        let keys: Vec<&At<Authorised>> = keys.collect();
+        let Some(first) = keys.first() else { continue };
+        let records = |it: &&&At<Authorised>| it.value.may.contains(&Right::Record);
+        if keys.iter().find(records).is_none() {
+            let what =
+                "no key of `authority` may `record`: nothing that Towpath states would count";
+            let instead = "add Towpath's own: `{ who: towpath, key: …, may: [record] }`";
+            problems.error(&first.place, what, instead);
+        }
+        if !signs {
+            let what = "`authority` lists keys, and Towpath signs with none";
+            let instead = "write `commit: { sign: { ssh: { file: … } } }` in towpath.yaml";
+            problems.error(&first.place, what, instead);
         }
     }
 }

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use super::authority;
 use super::cluster::{self, Limits};
 use super::credential::credential;
 use super::form::{At, WordOr, Words, count, duration};
@@ -15,8 +16,8 @@ use super::stops::HoldForm;
 use super::terms;
 use super::tunables::{Defaults, OVERRIDABLE, Tunables, tunables};
 use crate::model::{
-    BranchFilter, ClusterSpec, Credential, EnvironmentName, ForgeKind, InvalidFilter, KeepTags,
-    Sops, StatedHold, VersionRange,
+    Authorised, BranchFilter, ClusterSpec, Credential, EnvironmentName, ForgeKind, InvalidFilter,
+    KeepTags, Sops, StatedHold, VersionRange,
 };
 
 /// The branch of an infra repository where none is stated.
@@ -33,6 +34,8 @@ pub(super) struct Declared {
     pub(super) follow: Option<At<Follow>>,
     pub(super) tags: Option<Tags>,
     pub(super) hold: Option<StatedHold>,
+    /// Whose records let something move; empty: everybody's.
+    pub(super) authority: Vec<At<Authorised>>,
     pub(super) tunables: Tunables,
     /// The keys an application may set for itself here.
     pub(super) overridable: Vec<&'static str>,
@@ -140,6 +143,11 @@ fn environment(section: &mut Section<'_>) -> Option<Declared> {
         },
         "{}",
     );
+    let authority = section.optional(
+        "authority",
+        "The keys whose signature lets a record count that lets something move (docs/records.md). Left out: everybody who can push to the repository is trusted.",
+        authority::authority(),
+    );
     let overridable = section.or(
         "override",
         "The keys that an application may set for itself here, under `in`.",
@@ -155,6 +163,7 @@ fn environment(section: &mut Section<'_>) -> Option<Declared> {
         follow,
         tags: tags.map(|tags| tags.value),
         hold: hold.map(|hold| hold.value),
+        authority: authority.map_or_else(Vec::new, |keys| keys.value),
         tunables,
         overridable: overridable.map_or_else(Vec::new, |keys| {
             keys.value.into_iter().map(|key| key.value).collect()

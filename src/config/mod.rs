@@ -9,6 +9,7 @@
 //! into a repository: what only the outside world can tell is told by the rounds that look at it.
 
 mod application;
+mod authority;
 mod check;
 mod cluster;
 mod collide;

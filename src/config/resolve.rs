@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::application::{self, Override};
+use super::authority;
 use super::collide::same_repository;
 use super::environment;
 use super::form::{At, Effective};
@@ -177,6 +178,7 @@ impl Unit<'_> {
                 prefix,
             },
             image_fields: tunables.image_fields.clone()?,
+            authority: authority::resolved(&self.declared.authority).into(),
         })
     }
 

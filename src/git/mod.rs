@@ -23,6 +23,7 @@ mod push;
 pub mod remote;
 mod repository;
 mod sign;
+mod signed;
 mod tree;
 mod walk;
 mod wire;

@@ -10,6 +10,9 @@
 //! in the tree. `present/` can be made anew from the notes; it makes reading the present one look,
 //! however many notes there are. This module never decides what is recorded.
 
+mod counted;
+mod verify;
+
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,6 +22,9 @@ use gix::ObjectId;
 use super::{CommitDraft, Draft, Found, GitError, Repository, Signature};
 use crate::model::record::{Record, Standing, Statement, UnitRecords};
 use crate::model::{ApplicationName, CommitId, EnvironmentName};
+
+pub use counted::{OPEN_MAX, counted, settled, sign};
+pub use verify::{Verified, verify};
 
 const STANDING: &str = "present/environment";
 
@@ -59,6 +65,11 @@ pub enum NotesError {
         /// What is wrong with it.
         reason: String,
     },
+    /// The environment lists keys, and nobody who may `record` ever signed its records.
+    #[error(
+        "nothing of {0} is signed with a key of `authority` that may `record`: read it (`git log --notes`, docs/records.md), and accept it with `towpath records sign {1}`"
+    )]
+    Unsigned(String, EnvironmentName),
 }
 
 /// Reads a file of the records' tree.
@@ -227,15 +238,15 @@ struct Note {
 }
 
 impl NotesDraft {
-    /// Begins on the records' head.
+    /// Begins on the records' head, with the tree of those that count: its own, or that of [`counted`].
     ///
     /// # Errors
     /// [`NotesError`] where what is there cannot be read.
-    pub fn begin(draft: &Draft, head: Option<CommitId>) -> Result<Self, NotesError> {
-        let tree = head
-            .map(|head| draft.read_commit(head))
-            .transpose()?
-            .map(|commit| commit.tree);
+    pub fn begin(
+        draft: &Draft,
+        head: Option<CommitId>,
+        tree: Option<ObjectId>,
+    ) -> Result<Self, NotesError> {
         let standing = match tree {
             Some(tree) => standing(draft, tree)?,
             None => Standing::default(),
@@ -294,7 +305,19 @@ impl NotesDraft {
     ///
     /// # Errors
     /// Any [`GitError`] of reading the mirror.
-    pub fn commit(self, draft: &mut Draft, author: &Signature) -> Result<CommitId, GitError> {
+    pub fn commit(mut self, draft: &mut Draft, author: &Signature) -> Result<CommitId, GitError> {
+        let tree = self.tree(draft)?;
+        Ok(draft.commit(&CommitDraft {
+            tree,
+            parents: self.parent.into_iter().collect(),
+            author: author.clone(),
+            committer: author.clone(),
+            message: message(&self.written),
+        }))
+    }
+
+    /// The tree with what was added.
+    fn tree(&mut self, draft: &mut Draft) -> Result<ObjectId, GitError> {
         let mut edits = vec![(STANDING.to_owned(), Some(self.standing.to_json().into()))];
         let commits: BTreeSet<_> = self.written.iter().map(|record| record.commit).collect();
         let units: BTreeSet<_> = self
@@ -302,14 +325,14 @@ impl NotesDraft {
             .iter()
             .map(|record| &record.application)
             .collect();
-        for (commit, note) in self.notes {
+        for (commit, note) in std::mem::take(&mut self.notes) {
             if commits.contains(&commit) {
                 // Without the room to grow: it is kept for a while.
                 let text = note.text.into_boxed_slice();
                 edits.push((note_path(commit), Some(text.into())));
             }
         }
-        for (application, present) in self.units {
+        for (application, present) in std::mem::take(&mut self.units) {
             let application = Some(application);
             let Some(name) = application
                 .as_ref()
@@ -322,14 +345,7 @@ impl NotesDraft {
             let text = lines.collect::<String>().into_bytes();
             edits.push((unit_path(name), Some(text.into())));
         }
-        let tree = draft.edit(self.tree, edits)?;
-        Ok(draft.commit(&CommitDraft {
-            tree,
-            parents: self.parent.into_iter().collect(),
-            author: author.clone(),
-            committer: author.clone(),
-            message: message(&self.written),
-        }))
+        draft.edit(self.tree, edits)
     }
 
     /// The number that the commit has through another application's deployment, while that has no

@@ -9,13 +9,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use ssh_key::SshSig;
 use tempfile::NamedTempFile;
 use tokio::process::Command;
 
 use super::object::{Kind, Object};
-use super::{Draft, GitError, Repository};
+use super::{Draft, GitError, Repository, signed};
 use crate::child;
-use crate::model::{CommitId, Credential, SigningKey};
+use crate::model::{CommitId, Credential, PublicKey, SigningKey};
 use crate::secret::Secret;
 use crate::shown::on_one_line;
 
@@ -27,6 +28,9 @@ const SIGNATURE_MAX: u64 = 64 << 10;
 
 /// What a key's file may hold, in bytes.
 const KEY_MAX: u64 = 64 << 10;
+
+/// What is signed to see who signs.
+const PROBE: &[u8] = b"towpath asks whose key this is\n";
 
 /// What is shown of what a program says.
 const WORDS: usize = 300;
@@ -56,6 +60,20 @@ impl Signer {
                 key: self.name(),
                 detail,
             })
+    }
+
+    /// The public half of the key: something is signed for it, and thrown away.
+    ///
+    /// # Errors
+    /// [`GitError::Signing`] as [`Self::sign`], also where it is no SSH key that can be checked here.
+    pub async fn public_key(&self) -> Result<PublicKey, GitError> {
+        let signature = self.sign(PROBE).await?;
+        let signature = SshSig::from_pem(signature.as_bytes()).ok();
+        let key = signature.and_then(|it| signed::signed_by(&it, signed::NAMESPACE, PROBE));
+        key.ok_or_else(|| GitError::Signing {
+            key: self.name(),
+            detail: "it is no SSH key of a kind that `authority` can list".to_owned(),
+        })
     }
 
     async fn signed(&self, payload: &[u8]) -> Result<String, String> {

@@ -9,8 +9,9 @@ use jiff::Timestamp;
 
 use super::freeze::Window;
 use super::{
-    Access, ApplicationName, BranchFilter, ClusterSpec, Credential, EnvironmentName, ForgeKind,
-    HealthRule, ImageRepository, Prune, RepositoryUrl, RequestPolicy, TagTemplate, VersionRange,
+    Access, ApplicationName, Authority, BranchFilter, ClusterSpec, Credential, EnvironmentName,
+    ForgeKind, HealthRule, ImageRepository, Prune, RepositoryUrl, RequestPolicy, TagTemplate,
+    VersionRange,
 };
 
 /// What is released: a source repository and one or more images.
@@ -109,6 +110,8 @@ pub struct Environment {
     pub tags: DeploymentTags,
     /// Image fields of custom resources.
     pub image_fields: Vec<ImageField>,
+    /// Whose records let something move.
+    pub authority: Arc<Authority>,
 }
 
 /// Where an environment's releases come from.

@@ -4,6 +4,7 @@
 //! checked value.
 
 mod author;
+mod authority;
 mod braces;
 mod branch;
 pub mod catalogue;
@@ -30,6 +31,7 @@ mod version;
 mod webhook;
 
 pub use author::Author;
+pub use authority::{Authorised, Authority, InvalidKey, PublicKey, Right};
 pub use branch::{BranchFilter, InvalidFilter};
 pub use cluster::{
     Access, ClusterAddress, ClusterSpec, Denied, InvalidKind, KindName, Kubernetes, Prune,

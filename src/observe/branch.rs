@@ -7,11 +7,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use gix::ObjectId;
 use jiff::Timestamp;
 
-use super::infra::{Anchor, InfraReader};
-use crate::git::notes::{self, records_ref};
+use super::infra::{Anchor, InfraReader, Place};
+use crate::git::notes::{self, NotesError, records_ref};
 use crate::git::{Commit, End, GitError, Repository};
 use crate::model::record::{Cause, Standing, Statement, Verdict};
-use crate::model::{ApplicationName, CommitId, EnvironmentName};
+use crate::model::{ApplicationName, CommitId, EnvironmentName, Right};
 
 /// The furthest that is walked back for recorded deployments.
 const WALK_MAX: usize = 10_000;
@@ -60,6 +60,7 @@ impl InfraReader {
     pub(super) async fn environment(
         &self,
         name: &EnvironmentName,
+        place: &Place,
         head: CommitId,
         records: Option<CommitId>,
         before: Option<&Arc<EnvironmentSeen>>,
@@ -68,18 +69,24 @@ impl InfraReader {
         if let Some(before) = before.filter(|it| it.head == head && it.records_head == records) {
             return Ok(before.clone());
         }
-        let records_tree = match records {
-            Some(records) => Some(self.repository.commit(records)?.tree),
-            None => None,
+        let counted = match records {
+            Some(records) => self.counted(name, place, records).await?.map(Some),
+            None => Ok(None),
+        };
+        // What does not count is still told of by its name.
+        let records_tree = match (&counted, records) {
+            (Ok(tree), _) => *tree,
+            (Err(_), Some(records)) => Some(self.repository.commit(records)?.tree),
+            (Err(_), None) => None,
         };
         let recorded = match (before, records_tree) {
             (Some(before), _) if before.records_tree == records_tree => before.recorded.clone(),
             (_, Some(tree)) => Arc::new(notes::recorded(&self.repository, tree)?),
             (_, None) => Arc::default(),
         };
-        let standing = match self.are_those(name, records).await? {
-            Ok(()) => read_standing(&self.repository, records_tree),
-            Err(why) => Err(why),
+        let standing = match (self.are_those(name, records).await?, counted) {
+            (Ok(()), Ok(_)) => read_standing(&self.repository, records_tree),
+            (Err(why), _) | (Ok(()), Err(why)) => Err(why),
         };
         let wanted: BTreeSet<CommitId> = standing.iter().flat_map(|it| matters(it)).collect();
         let history = self.history(head, wanted.clone(), before).await?;
@@ -115,6 +122,45 @@ impl InfraReader {
             unlanded,
             landed,
         }))
+    }
+
+    /// The tree of the records that count; why nothing is promoted any more, where none does.
+    async fn counted(
+        &self,
+        name: &EnvironmentName,
+        place: &Place,
+        records: CommitId,
+    ) -> Result<Result<ObjectId, String>, GitError> {
+        let authority = &place.authority;
+        if !authority.is_open() {
+            let (repository, trusted) = (self.repository.clone(), authority.clone());
+            let stop = move |commit: &Commit| notes::settled(&repository, commit.id, &trusted);
+            let walk = self
+                .repository
+                .first_parents(records, &stop, notes::OPEN_MAX);
+            walk.await?;
+        }
+        match notes::counted(&self.repository, name, records, authority) {
+            Ok(tree) => Ok(Ok(tree)),
+            Err(NotesError::Git(error)) => Err(error),
+            Err(error) => Ok(Err(error.to_string())),
+        }
+    }
+
+    /// As whom the newest records are signed that were accepted as a whole.
+    pub(super) fn accepted_by(&self, name: &EnvironmentName, records: CommitId) -> Option<String> {
+        let authority = &self.places.get(name)?.authority;
+        let mut next = Some(records);
+        for _ in 0..notes::OPEN_MAX {
+            let commit = self.repository.commit(next?).ok()?;
+            let key = self.repository.signer_of(commit.id);
+            let known = key.and_then(|key| authority.of(&key).cloned());
+            if let Some(known) = known.filter(|it| it.may(Right::Record)) {
+                return Some(known.who);
+            }
+            next = commit.parents.first().copied();
+        }
+        None
     }
 
     /// First parents back to every deployment that matters.

@@ -16,7 +16,7 @@ use crate::git::notes::{self, records_ref};
 use crate::git::{GitError, Reach, Ref, Refs, Repository};
 use crate::manifest::ImageFields;
 use crate::model::{
-    ApplicationName, CommitId, DeploymentTags, EnvironmentName, ImageField, Release,
+    ApplicationName, Authority, CommitId, DeploymentTags, EnvironmentName, ImageField, Release,
 };
 
 /// A proposal is one commit, and the one it stands on tells whether the base moved under it.
@@ -70,6 +70,8 @@ pub struct Place {
     pub tags: DeploymentTags,
     /// Whether a merge queue may stand before the branch.
     pub queued: bool,
+    /// Whose records let something move.
+    pub authority: Arc<Authority>,
 }
 
 /// Where all environments' records are.
@@ -256,7 +258,14 @@ impl InfraReader {
                 .get(&records_ref(environment))
                 .map(|shown| CommitId(shown.id));
             let seen = self
-                .environment(environment, CommitId(head.id), records, seen_before, now)
+                .environment(
+                    environment,
+                    place,
+                    CommitId(head.id),
+                    records,
+                    seen_before,
+                    now,
+                )
                 .await
                 .map_err(failed)?;
             let proposals = below(&refs, environment)

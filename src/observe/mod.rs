@@ -13,6 +13,7 @@ mod concerned;
 mod desired;
 mod history;
 mod infra;
+mod intervals;
 mod live;
 mod lookup;
 mod merging;
@@ -28,7 +29,6 @@ mod unit;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use futures_util::future::join_all;
 use jiff::Timestamp;
@@ -38,6 +38,7 @@ pub use claims::Claims;
 pub use concerned::Concerned;
 pub use history::{Between, History, HistoryReader};
 pub use infra::{InfraReader, Place, Snapshot};
+pub use intervals::Intervals;
 pub use live::LiveSource;
 pub use merging::WouldBe;
 pub use releases::TagReader;
@@ -76,34 +77,6 @@ pub struct Outside {
     pub forges: BTreeMap<RepositoryUrl, SharedReadForge>,
     /// Asks what was deployed whether it answers.
     pub probe: Arc<dyn Probe>,
-}
-
-/// How often sources are read without being told to, and how long doing anything about it may take.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Intervals {
-    /// Git repositories.
-    pub git: Duration,
-    /// Image registries.
-    pub registry: Duration,
-    /// Clusters, beside being watched.
-    pub cluster: Duration,
-    /// Forges.
-    pub forge: Duration,
-    /// How long a turn of a loop may take: rounds and looks do not wait for anything within one.
-    pub turn: Duration,
-}
-
-impl Default for Intervals {
-    fn default() -> Self {
-        let half_a_minute = Duration::from_secs(30);
-        Self {
-            git: half_a_minute,
-            registry: half_a_minute,
-            cluster: half_a_minute,
-            forge: half_a_minute,
-            turn: Duration::from_secs(60),
-        }
-    }
 }
 
 /// An infra repository and what is kept of it.
@@ -194,6 +167,7 @@ impl Observatory {
                     branch: environment.branch.clone(),
                     tags: environment.tags.clone(),
                     queued: environment.gate == Gate::PullRequest,
+                    authority: environment.authority.clone(),
                 };
                 of.insert(environment.name.clone(), place);
                 let url = &environment.repository;

@@ -6,9 +6,9 @@ use futures_util::future::join_all;
 use jiff::Timestamp;
 
 use super::{InfraSource, Observatory};
-use crate::git::notes;
+use crate::git::notes::{self, Verified};
 use crate::model::record::Record;
-use crate::model::{CommitId, EnvironmentName, RepositoryUrl};
+use crate::model::{EnvironmentName, RepositoryUrl};
 use crate::plan::Reason;
 
 impl InfraSource {
@@ -24,13 +24,35 @@ impl InfraSource {
             return Ok(Vec::new());
         };
         seen.standing.as_ref().map_err(Clone::clone)?;
-        let Some(head) = snapshot.refs.get(&notes::records_ref(environment)) else {
+        let Some(tree) = seen.records_tree else {
             return Ok(Vec::new());
         };
         let repository = self.reader.repository();
-        let commit = repository.commit(CommitId(head.id));
-        let tree = commit.map_err(|error| error.to_string())?.tree;
         notes::read_all(repository, tree).map_err(|error| error.to_string())
+    }
+
+    /// Whether the records of an environment as of the last look are whole; and as whom the newest that was accepted
+    /// is signed, where the environment lists keys.
+    ///
+    /// # Errors
+    /// As [`Self::records`].
+    pub fn verify(
+        &self,
+        environment: &EnvironmentName,
+    ) -> Result<(Verified, Option<String>), String> {
+        let observed = self.source.observed();
+        let unreadable = |it: &crate::plan::Unreadable| Reason::Unreadable(it.clone()).to_string();
+        let snapshot = observed.read().map_err(unreadable)?;
+        let Some(seen) = snapshot.environments.get(environment) else {
+            return Ok(Default::default());
+        };
+        seen.standing.as_ref().map_err(Clone::clone)?;
+        let (Some(tree), Some(head)) = (seen.records_tree, seen.records_head) else {
+            return Ok(Default::default());
+        };
+        let found = notes::verify(self.reader.repository(), environment, tree);
+        let found = found.map_err(|error| error.to_string())?;
+        Ok((found, self.reader.accepted_by(environment, head)))
     }
 }
 

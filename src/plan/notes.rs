@@ -27,6 +27,8 @@ pub(super) fn notes(
         Decision::Waiting(waiting) if matches!(waiting.reason, Reason::Frozen { .. })
     );
     notes.extend(frozen.filter(|_| !is_told).map(Frozen::notice));
+    let of_all = infra.iter().flat_map(|it| &it.standing.refused);
+    notes.extend(records.refused.iter().chain(of_all).cloned());
     let live = unit.view.live.as_ref().map(Observed::read);
     if let (Some(Ok(desired)), Some(Ok(live))) = (infra.map(|it| it.desired.as_ref()), live) {
         let objects = &desired.rendered.objects;

@@ -31,7 +31,7 @@ impl Reason {
             Self::Retrying { failed, prevented: true } => {
                 format!("whoever may change that in {}; it is tried again by itself", failed.source)
             }
-            Self::UnreadableRecords(_) => "use the Towpath that wrote them, or restore the records ref".to_owned(),
+            Self::UnreadableRecords(_) => "use the Towpath that wrote them, restore the records ref, or accept what stands there".to_owned(),
             Self::BrokenManifests(_) => "commit a fix to the infra repository".to_owned(),
             Self::Behind { .. } => "a fresh look at the branch".to_owned(),
             Self::WentBack => "a second look 30 s after the first".to_owned(),

@@ -13,6 +13,7 @@ mod link;
 mod merge;
 mod quote;
 mod sections;
+mod unlike;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -73,6 +74,8 @@ pub struct About {
     /// The files that the proposal changes otherwise than by setting the release's images, such as by
     /// a person's commit on its branch.
     pub beside: Vec<String>,
+    /// How the proposal is no copy of the environment that the release comes from, besides the release.
+    pub unlike: Option<Unlike>,
     /// The commit of the environment's branch that the proposal was made on (`Proposed::base`): where
     /// the dry run was made from. Not the branch's head, which moves for others too.
     pub base: CommitId,
@@ -148,6 +151,15 @@ pub enum Outcome {
     /// It was not asked, or could not answer: why, in one sentence that stays the same as long as the
     /// reason does.
     Unknown(String),
+}
+
+/// How what is proposed differs from what a followed environment asks for, other than by the release.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Unlike {
+    /// Which environment.
+    pub environment: EnvironmentName,
+    /// The objects that differ: what that environment has is the former of two versions.
+    pub objects: Vec<diff::ObjectDiff>,
 }
 
 /// A unit's newest deployment.

@@ -30,22 +30,23 @@ pub fn unlike(first: Side<'_>, second: Side<'_>, images: &[ImageRepository]) -> 
     names.dedup();
     let of = |name: &ObjectRef| {
         let (before, after) = (here.get(name).copied(), there.get(name).copied());
+        if before.map(Object::hash) == after.map(Object::hash) {
+            return None;
+        }
         let secret =
             before.is_some_and(Object::is_encrypted) || after.is_some_and(Object::is_encrypted);
         let value = |object: &Object, side: Side<'_>| plain(object, side.namespace, images);
         let before = before.map(|it| value(it, first));
         let after = after.map(|it| value(it, second));
-        compare(Versions {
+        let diff = compare(Versions {
             reference: name,
             before: before.as_ref(),
             after: after.as_ref(),
             secret,
-        })
+        });
+        (diff.change != Change::Unchanged).then_some(diff)
     };
-    let differing = names.into_iter().map(of);
-    differing
-        .filter(|it| it.change != Change::Unchanged)
-        .collect()
+    names.into_iter().filter_map(of).collect()
 }
 
 /// Objects by what they are called where the default namespace has no name.

@@ -15,7 +15,10 @@ use crate::model::{
     RequestDiff,
 };
 use crate::plan::{Decision, Frozen, Infra, Observed, Reason, UnitPlan, World};
-use crate::present::request::{self, About, BLOCK_MAX, Built, Commits, Outcome, Proven, Runs};
+use crate::present::request::{
+    self, About, BLOCK_MAX, Built, Commits, Outcome, Proven, Runs, Unlike,
+};
+use crate::present::unlike::{Side, unlike};
 use crate::registry::ImageConfig;
 
 /// For so long, what is shown stays as it is while something that it rests on cannot be read: a look that
@@ -79,10 +82,50 @@ fn about(
             Some(Visibility::Public | Visibility::Internal) | None => RequestDiff::Fields,
         }),
         beside: proposal.map_or_else(Vec::new, |it| it.beside.clone()),
+        unlike: unlike_upstream(pipeline, environment, world),
         base: proposed.base,
         runs: records.deployment.as_ref().map(runs),
         on_failure: environment.on_failure,
         rollback: environment.rollback,
+    })
+}
+
+/// How what is proposed is no copy of the first environment that is followed. The branch tells, as it is now: of a
+/// proposal that sets the release's images alone, nothing else is left once it is merged.
+fn unlike_upstream(
+    pipeline: &Pipeline,
+    environment: &Environment,
+    world: &World,
+) -> Option<Unlike> {
+    let Follow::Environments { all, .. } = &environment.follow else {
+        return None;
+    };
+    let upstream = pipeline.environment(all.first()?)?;
+    let infra = |name: &EnvironmentName| world.units.get(name)?.infra.read().ok();
+    let before = infra(&upstream.name)?.desired.as_ref().ok()?;
+    let here = infra(&environment.name)?;
+    let proposal = here.proposal.as_ref()?;
+    let after = match proposal.beside.is_empty() {
+        true => &here.desired,
+        false => &proposal.desired,
+    };
+    let after = after.as_ref().ok()?;
+    let images = pipeline.application.images.iter();
+    let images: Vec<_> = images.map(|it| it.repository.clone()).collect();
+    let objects = unlike(
+        Side {
+            rendered: &before.rendered,
+            namespace: upstream.cluster.namespace(),
+        },
+        Side {
+            rendered: &after.rendered,
+            namespace: environment.cluster.namespace(),
+        },
+        &images,
+    );
+    (!objects.is_empty()).then(|| Unlike {
+        environment: upstream.name.clone(),
+        objects,
     })
 }
 

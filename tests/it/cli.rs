@@ -246,10 +246,7 @@ fn reference() -> String {
         cli.get_arguments()
             .filter(|argument| argument.is_global_set()),
     );
-    for command in cli
-        .get_subcommands()
-        .filter(|command| command.get_name() != "help")
-    {
+    for command in described(&cli) {
         let mut command = command.clone();
         let about = command.get_long_about().or(command.get_about());
         let about = about
@@ -257,12 +254,8 @@ fn reference() -> String {
             .unwrap_or_default();
         let usage = command.render_usage().to_string();
         let usage = usage.strip_prefix("Usage: ").unwrap_or(&usage);
-        let name = command.get_name();
-        writeln!(
-            page,
-            "## `towpath {name}`\n\n{about}\n\n```\n{usage}\n```\n"
-        )
-        .unwrap();
+        let name = command.get_bin_name().unwrap_or_default();
+        writeln!(page, "## `{name}`\n\n{about}\n\n```\n{usage}\n```\n").unwrap();
         table(
             &mut page,
             command
@@ -271,6 +264,14 @@ fn reference() -> String {
         );
     }
     page
+}
+
+/// All commands, each before those that stand in it.
+fn described(command: &clap::Command) -> Vec<&clap::Command> {
+    let own = command.get_subcommands();
+    let own = own.filter(|command| command.get_name() != "help");
+    own.flat_map(|command| [vec![command], described(command)].concat())
+        .collect()
 }
 
 fn table<'a>(page: &mut String, arguments: impl Iterator<Item = &'a Arg>) {

@@ -16,7 +16,7 @@ sed -n '/^```sh try$/,/^```$/p' "$page" | grep -v '^```' \
   | sed "s/127\.0\.0\.1:5000/127.0.0.1:$(free_port)/g; s/127\.0\.0\.1:8080/127.0.0.1:$(free_port)/g" > "$blocks"
 mkdir "$here/bin" && ln -s "$towpath" "$here/bin/towpath"
 cd "$here"
-export PATH="$here/bin:$PATH" HOME="$here" GIT_CONFIG_GLOBAL=/dev/null GIT_CONFIG_SYSTEM=/dev/null
+export PATH="$here/bin:$PATH" HOME="$here" GIT_CONFIG_GLOBAL="$here/.gitconfig" GIT_CONFIG_SYSTEM=/dev/null
 export GIT_AUTHOR_NAME=Ada GIT_AUTHOR_EMAIL=ada@example.com GIT_COMMITTER_NAME=Ada GIT_COMMITTER_EMAIL=ada@example.com
 unset TOWPATH_CONFIG
 timeout 300 bash -euo pipefail ${VERBOSE:+-v} "$blocks" > out 2>&1 || { cat out; tail -20 run.log; exit 1; }

@@ -183,6 +183,7 @@ fn is_told(statement: &Statement) -> bool {
         | Statement::Ungated { .. }
         | Statement::ApprovedPrune { .. }
         | Statement::ApprovedAdoption { .. }
+        | Statement::Refused { .. }
         | Statement::Annotated { .. } => true,
         Statement::Adopted { .. }
         | Statement::Deployment { .. }

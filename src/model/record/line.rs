@@ -5,8 +5,7 @@
 //!  "commit":"3f…","number":7,"release":{…},"state":"sha256:…","verdict":"healthy","by":"towpath"}
 //! ```
 //!
-//! Unknown fields are ignored, unknown versions and records are refused. A `signature` field is
-//! reserved as the last one.
+//! Unknown fields are ignored, unknown versions and records are refused.
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
@@ -67,6 +66,8 @@ struct Line {
     verdict: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    said: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     until: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -148,6 +149,7 @@ fn line_of(record: &Record) -> Line {
         proposal: None,
         verdict: None,
         reason: None,
+        said: None,
         until: None,
         after: None,
         exercised: None,
@@ -265,6 +267,10 @@ fn line_of(record: &Record) -> Line {
         Statement::ApprovedAdoption { state } => {
             line.state = Some(state.to_string());
         }
+        Statement::Refused { said, reason } => {
+            line.said = Some(said.clone());
+            line.reason = Some(reason.clone());
+        }
         Statement::Annotated { number, cause, fix } => {
             line.number = Some(*number);
             line.reason = cause.clone();
@@ -366,6 +372,10 @@ fn record_of(mut line: Line) -> Result<Record, InvalidRecord> {
         },
         "approved-prune" => Statement::ApprovedPrune { number: number()? },
         "approved-adoption" => Statement::ApprovedAdoption { state: state()? },
+        "refused" => Statement::Refused {
+            said: line.said.take().ok_or_else(|| missing("said"))?,
+            reason: reason(),
+        },
         "annotated" => Statement::Annotated {
             number: number()?,
             cause: line.reason.clone(),

@@ -35,7 +35,7 @@ pub const HOLD_LABEL: &str = "towpath/hold";
 /// Who states that a person opened the request of a declined release again.
 pub const REOPENED: &str = "forge: opened again";
 
-use super::{ApplicationName, CommitId, Digest, EnvironmentName, Release};
+use super::{ApplicationName, CommitId, Digest, EnvironmentName, Release, Right};
 
 /// One self-contained statement about an environment.
 #[derive(Debug, Clone, PartialEq)]
@@ -193,6 +193,43 @@ pub enum Statement {
         /// What mended it.
         fix: Option<String>,
     },
+    /// Somebody stated what nobody may state without a key of the environment's `authority`: it has no
+    /// effect.
+    Refused {
+        /// Who said what, in which commit of the records.
+        said: String,
+        /// Why it does not count.
+        reason: String,
+    },
+}
+
+impl Statement {
+    /// What it takes for the statement to count where an environment lists keys; `None`: nothing, for it only
+    /// stops, or says something that nothing is decided on.
+    pub fn right(&self) -> Option<Right> {
+        match self {
+            Self::Held { .. }
+            | Self::Frozen { .. }
+            | Self::Declined { .. }
+            | Self::Annotated { .. } => None,
+            Self::Resumed { .. }
+            | Self::Thawed { .. }
+            | Self::Unpinned { .. }
+            | Self::Retried { .. } => Some(Right::Resume),
+            Self::Promoted(_) => Some(Right::Promote),
+            Self::Pinned { .. } => Some(Right::RollBack),
+            Self::ApprovedPrune { .. } | Self::ApprovedAdoption { .. } => Some(Right::Approve),
+            Self::Adopted { .. }
+            | Self::Deployment { .. }
+            | Self::Verdict { .. }
+            | Self::Degraded { .. }
+            | Self::Proposed { .. }
+            | Self::Withdrawn { .. }
+            | Self::Ungated { .. }
+            | Self::Took { .. }
+            | Self::Refused { .. } => Some(Right::Record),
+        }
+    }
 }
 
 /// A release that a person asked for.
@@ -321,6 +358,7 @@ impl fmt::Display for Statement {
                 write!(f, "approved what deployment {number} deletes")
             }
             Self::ApprovedAdoption { .. } => f.write_str("approved the adoption of live objects"),
+            Self::Refused { said, reason } => write!(f, "without effect: {said}: {reason}"),
             Self::Annotated { number, cause, fix } => {
                 write!(f, "of deployment {number}:")?;
                 if let Some(cause) = cause {

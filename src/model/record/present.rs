@@ -28,6 +28,9 @@ const OUTPACED_MAX: usize = 10;
 /// How many fields' former managers are remembered, by object and manager; all stand in the notes.
 const TAKEN: usize = 20;
 
+/// How many statements without effect are remembered, until the next deployment; all stand in the notes.
+pub(super) const REFUSED: usize = 3;
+
 /// What the records say of a unit now.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct UnitRecords {
@@ -62,6 +65,8 @@ pub struct UnitRecords {
     pub approved_prune: Option<u64>,
     /// The desired state for which a person said yes to taking over live objects.
     pub approved_adoption: Option<Digest>,
+    /// What was stated of it since the newest deployment and has no effect, a sentence each.
+    pub refused: Vec<String>,
     /// The records that say all this, oldest first.
     records: Vec<Record>,
 }
@@ -249,6 +254,8 @@ pub struct Standing {
     pub recent: Vec<Timestamp>,
     /// Applications whose newest deployment failed, and why.
     pub failed: BTreeMap<ApplicationName, String>,
+    /// What was stated of it since the newest deployment and has no effect, a sentence each.
+    pub refused: Vec<String>,
 }
 
 /// A deployment that has no tag yet.

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::present::REFUSED;
 use super::{Cause, Hold, InvalidRecord, OpenDeployment, Record, Standing, Statement, Verdict};
 use crate::model::{CommitId, Rate};
 
@@ -28,6 +29,8 @@ struct Written {
     freeze: Option<HoldWritten>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     recent: Vec<Timestamp>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    refused: Vec<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -63,6 +66,7 @@ impl Standing {
                     self.count(record.at, *cause);
                 }
                 self.failed.remove(application);
+                self.refused.clear();
             }
             (Statement::Verdict { verdict, .. }, Some(application)) => match verdict {
                 Verdict::Failed { reason, .. } => {
@@ -80,6 +84,11 @@ impl Standing {
                 self.freeze = Some(said(record, reason, *until));
             }
             (Statement::Thawed { .. }, None) => self.freeze = None,
+            (Statement::Refused { .. }, None) => {
+                self.refused.push(record.statement.to_string());
+                let surplus = self.refused.len().saturating_sub(REFUSED);
+                self.refused.drain(..surplus);
+            }
             _ => {}
         }
     }
@@ -135,6 +144,7 @@ impl Standing {
             hold: self.hold.clone().map(HoldWritten::from),
             freeze: self.freeze.clone().map(HoldWritten::from),
             recent: self.recent.clone(),
+            refused: self.refused.clone(),
         };
         serde_json::to_string(&written).expect("it holds nothing but texts and numbers") + "\n"
     }
@@ -153,6 +163,7 @@ impl Standing {
         let mut standing = Self {
             number: written.number,
             newest: written.newest.as_deref().map(commit).transpose()?,
+            refused: written.refused,
             ..Self::default()
         };
         for open in written.open {

@@ -27,6 +27,7 @@ impl Statement {
             Self::Took { .. } => "took",
             Self::ApprovedPrune { .. } => "approved-prune",
             Self::ApprovedAdoption { .. } => "approved-adoption",
+            Self::Refused { .. } => "refused",
             Self::Annotated { .. } => "annotated",
         }
     }

@@ -5,7 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::built::{self, Range};
 use super::link::Page;
 use super::quote::code;
-use super::{About, Commit, Outcome, Proven, changes};
+use super::{About, Commit, Outcome, Proven, changes, unlike};
 use crate::model::{ImageVersion, OnFailure, Rollback};
 use crate::present::diff::Change;
 
@@ -36,6 +36,7 @@ pub(super) fn all(about: &About, room: usize) -> Option<String> {
     let below = [
         deleted(about),
         beside(about),
+        unlike::section(about),
         Some(ways(about)),
         Some(made_from(about)),
     ];

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use tempfile::TempDir;
 use tokio::process::Command;
-use towpath::git::{CommitDraft, GitError, Push, Pushed, Signer};
+use towpath::git::{CommitDraft, GitError, Push, Pushed, Repository, Signer};
 use towpath::model::{CommitId, Credential, SigningKey};
 
 use super::site::{MASTER, Site, signature};
@@ -23,18 +23,16 @@ async fn ran(program: &mut Command) -> Result<String, String> {
     }
 }
 
-async fn ssh_key(directory: &Path, name: &str, passphrase: &str) -> Credential {
+async fn ssh_key(directory: &Path, kind: &str, name: &str, passphrase: &str) -> Credential {
     let path = directory.join(name);
     let mut keygen = Command::new("ssh-keygen");
-    keygen.args([
-        "-q", "-t", "ed25519", "-C", "towpath", "-N", passphrase, "-f",
-    ]);
+    keygen.args(["-q", "-t", kind, "-C", "towpath", "-N", passphrase, "-f"]);
     ran(keygen.arg(&path)).await.unwrap();
     Credential::File { path, user: None }
 }
 
 /// A signed commit that git got by a push.
-async fn pushed(site: &Site, key: SigningKey) -> Result<CommitId, GitError> {
+async fn pushed(site: &Site, key: SigningKey) -> Result<(Repository, CommitId), GitError> {
     let repository = site.repository("signing");
     let repository = repository.signing(Some(Arc::new(Signer::new(key))));
     let mut draft = repository.draft();
@@ -52,7 +50,7 @@ async fn pushed(site: &Site, key: SigningKey) -> Result<CommitId, GitError> {
     assert_eq!(read.subject(), "qa: deploy web v1");
     let push = Push::new().update(MASTER, None, signed.0).with(&draft)?;
     assert_eq!(repository.push(push).await?, Pushed::Landed);
-    Ok(signed)
+    Ok((repository, signed))
 }
 
 fn git(site: &Site) -> Command {
@@ -65,15 +63,17 @@ fn git(site: &Site) -> Command {
 #[tokio::test]
 async fn an_ssh_key_signs_as_git_verifies() {
     // One as it is made, and one as secrets are mounted: others may read it.
-    for mode in [0o600, 0o444] {
+    for (kind, mode) in [("ed25519", 0o600), ("ed25519", 0o444), ("rsa", 0o600)] {
         let site = Site::file().await.unwrap();
         let keys = TempDir::new().unwrap();
-        let key = ssh_key(keys.path(), "key", "").await;
+        let key = ssh_key(keys.path(), kind, "key", "").await;
         let public = std::fs::read_to_string(keys.path().join("key.pub")).unwrap();
         let signers = keys.path().join("signers");
         std::fs::write(&signers, format!("towpath@example.com {public}")).unwrap();
         std::fs::set_permissions(keys.path().join("key"), Permissions::from_mode(mode)).unwrap();
-        let commit = pushed(&site, SigningKey::Ssh(key)).await.unwrap();
+        let (repository, commit) = pushed(&site, SigningKey::Ssh(key)).await.unwrap();
+        let signer = repository.signer_of(commit);
+        assert_eq!(signer, Some(public.parse().unwrap()));
         let allowed = format!("gpg.ssh.allowedSignersFile={}", signers.display());
         let mut verify = git(&site);
         verify
@@ -118,7 +118,9 @@ async fn a_gnupg_key_signs_as_git_verifies() {
     };
     let commit = pushed(&site, key).await;
     let shown = match &commit {
-        Ok(commit) => {
+        Ok((repository, commit)) => {
+            // Only SSH keys count in `authority`.
+            assert_eq!(repository.signer_of(*commit), None);
             let mut git = git(&site);
             git.env("GNUPGHOME", home.path());
             ran(git
@@ -147,7 +149,7 @@ async fn a_key_that_cannot_sign_is_named_and_nothing_is_pushed() {
         user: None,
     };
     std::fs::write(keys.path().join("nonsense"), "not a key at all\n").unwrap();
-    let locked = ssh_key(keys.path(), "locked", "a passphrase").await;
+    let locked = ssh_key(keys.path(), "ed25519", "locked", "a passphrase").await;
     for (key, named, why) in [
         (SigningKey::Ssh(file("missing")), "missing", "No such file"),
         (SigningKey::Ssh(file("nonsense")), "nonsense", "ssh-keygen"),
@@ -161,7 +163,7 @@ async fn a_key_that_cannot_sign_is_named_and_nothing_is_pushed() {
             "gpg",
         ),
     ] {
-        let error = pushed(&site, key).await.unwrap_err();
+        let error = pushed(&site, key).await.err().unwrap();
         assert!(matches!(error, GitError::Signing { .. }), "{error:?}");
         let text = error.to_string();
         assert!(text.contains(named) && text.contains(why), "{text}");

@@ -80,6 +80,11 @@ fn about(text: &str, form: &str) -> About {
         ],
         "diff": form,
         "beside": [text],
+        "unlike": { "environment": "qa", "objects": [
+            { "before": object("a"), "after": object("b") },
+            { "after": object("b") },
+            { "before": object("a") },
+        ] },
         "proven": [{
             "environment": "qa", "number": 1, "tag": text, "repository": "https://example.com/infra",
             "healthy-at": "2026-11-20T10:00:00Z", "soak": 0, "smoke": [text],

@@ -9,7 +9,7 @@ use towpath::model::{
     Rollback, TitleTemplate, parse_version,
 };
 use towpath::present::diff::{self, Trial, Tried, Versions};
-use towpath::present::request::{About, Built, Commit, Commits, Outcome, Proven, Runs};
+use towpath::present::request::{About, Built, Commit, Commits, Outcome, Proven, Runs, Unlike};
 
 /// What a case is about.
 pub(super) fn about(given: &Value) -> About {
@@ -39,6 +39,10 @@ pub(super) fn about(given: &Value) -> About {
             _ => RequestDiff::Full,
         },
         beside: texts(given, "beside"),
+        unlike: given.get("unlike").map(|it| Unlike {
+            environment: text(it, "environment").parse().unwrap(),
+            objects: list(it, "objects").map(|it| tried(it).diff).collect(),
+        }),
         base: commit_id(text(given, "base")),
         runs: given.get("runs").map(|it| Runs {
             number: it["number"].as_u64().unwrap(),

@@ -89,6 +89,7 @@ impl Teller {
         match words {
             ["config", environment] => self.site.configure(environment, block),
             ["applications"] => block.clone_into(&mut self.site.applications),
+            ["settings"] => block.clone_into(&mut self.site.settings),
             ["pipeline", environments @ ..] => {
                 let list = format!("environments: [{}]", environments.join(", "));
                 let (before, _) = self.site.applications.split_once("environments:")?;

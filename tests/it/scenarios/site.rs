@@ -13,8 +13,8 @@ use towpath::config::Config;
 use towpath::event::Event;
 use towpath::forge::SharedForge;
 use towpath::forge::simulated::SimulatedForge;
-use towpath::git::Repository;
 use towpath::git::memory::{Call, MemoryRemote, Person};
+use towpath::git::{Repository, Signer};
 use towpath::model::{
     Author, ClusterSpec, Environment, EnvironmentName, Gate, Pipeline, RepositoryUrl,
 };
@@ -46,6 +46,11 @@ const ENVIRONMENTS: [(&str, &str); 3] = [
 
 pub(super) struct Site {
     pub(super) applications: String,
+    pub(super) settings: String,
+    /// What Towpath signs with.
+    signer: Option<Arc<Signer>>,
+    /// Whose key a person signs records with.
+    pub(super) key: Option<String>,
     environments: BTreeMap<String, Mapping>,
     pub(super) registry: SimulatedRegistry,
     pub(super) endpoints: Endpoints,
@@ -85,6 +90,9 @@ impl Site {
         });
         Self {
             applications: APPLICATIONS.to_owned(),
+            settings: String::new(),
+            signer: None,
+            key: None,
             environments: environments.collect(),
             registry: SimulatedRegistry::new(),
             endpoints: Endpoints::default(),
@@ -119,6 +127,10 @@ impl Site {
             PathBuf::from("applications/shop.yaml"),
             self.applications.clone().into_bytes(),
         )];
+        if !self.settings.is_empty() {
+            let settings = self.settings.clone().into_bytes();
+            files.push((PathBuf::from("towpath.yaml"), settings));
+        }
         for (name, mapping) in &self.environments {
             // An environment that no application runs in would be refused.
             if self.applications.contains(name.as_str()) {
@@ -130,6 +142,7 @@ impl Site {
             }
         }
         let config = Config::parse(&files).unwrap_or_else(|problems| panic!("{problems}"));
+        self.signer = config.settings.commit.sign.map(Signer::new).map(Arc::new);
         self.pipelines = config.pipelines;
         for pipeline in &self.pipelines {
             if let Some(source) = &pipeline.application.source {
@@ -160,10 +173,10 @@ impl Site {
 
     /// Starts a process that knows nothing.
     pub(super) fn start(&mut self) {
-        let repositories = self
-            .remotes
-            .iter()
-            .map(|(url, remote)| (url.clone(), Repository::in_memory(Arc::new(remote.clone()))));
+        let repositories = self.remotes.iter().map(|(url, remote)| {
+            let repository = Repository::in_memory(Arc::new(remote.clone()));
+            (url.clone(), repository.signing(self.signer.clone()))
+        });
         let acted_for = |name: &EnvironmentName| self.only.is_empty() || self.only.contains(name);
         let clusters: BTreeMap<_, _> = self
             .clusters

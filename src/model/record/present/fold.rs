@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::{
     Declined, Deployment, EARLIER, Failure, Hold, Judged, OUTPACED_MAX, Pin, Promotion, Proposed,
-    RUNS, Run, STOPPED, Served, TAKEN, UnitRecords,
+    REFUSED, RUNS, Run, STOPPED, Served, TAKEN, UnitRecords,
 };
 use crate::model::record::{Record, Statement, Taken, Verdict};
 use crate::model::{CommitId, Digest, Release};
@@ -156,6 +156,11 @@ impl UnitRecords {
             Statement::Took { number, taken } => self.took(*number, taken),
             Statement::ApprovedPrune { number } => self.approved_prune = Some(*number),
             Statement::ApprovedAdoption { state } => self.approved_adoption = Some(*state),
+            Statement::Refused { .. } => {
+                self.refused.push(record.statement.to_string());
+                let surplus = self.refused.len().saturating_sub(REFUSED);
+                self.refused.drain(..surplus);
+            }
         }
     }
 
@@ -196,6 +201,7 @@ impl UnitRecords {
         self.approved_prune = None;
         self.approved_adoption = self.approved_adoption.filter(|it| *it == deployment.state);
         self.taken.clear();
+        self.refused.clear();
         self.before = self.deployment.replace(deployment);
     }
 

@@ -1,12 +1,13 @@
 //! What people record, and what becomes of records.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use towpath::git::notes::{NotesDraft, records_ref};
-use towpath::git::{Push, Repository};
+use towpath::git::notes::{self, NotesDraft, records_ref};
+use towpath::git::{CommitDraft, Push, Pushed, Repository, Signature, Signer};
 use towpath::model::record::{Record, Statement};
-use towpath::model::{Author, CommitId, EnvironmentName};
+use towpath::model::{Author, CommitId, Credential, EnvironmentName, SigningKey};
 use towpath::plan::{Person, Promote, Scope, Step, Stop};
 
 use super::super::show;
@@ -16,7 +17,7 @@ use super::Teller;
 /// Who says it.
 const ANN: &str = "ann@example.com";
 
-fn ann() -> Author {
+fn ann_herself() -> Author {
     Author {
         name: "Ann".to_owned(),
         email: ANN.to_owned(),
@@ -48,12 +49,35 @@ fn promotion<'a>(words: &[&'a str], now: Timestamp) -> Promote<'a> {
     asked
 }
 
+/// Who commits it.
+fn ann(now: Timestamp) -> Signature {
+    Signature {
+        name: "Ann".to_owned(),
+        email: ANN.to_owned(),
+        time: now,
+    }
+}
+
+/// The key of that name among the fixtures.
+fn signer(name: &str) -> Arc<Signer> {
+    let path = format!("{}/fixtures/keys/{name}", env!("CARGO_MANIFEST_DIR"));
+    let path = path.into();
+    let key = Credential::File { path, user: None };
+    Arc::new(Signer::new(SigningKey::Ssh(key)))
+}
+
 impl Teller {
     /// People's records.
     pub(super) async fn record(&mut self, words: &[&str]) -> bool {
         let now = self.site.now;
         match words {
             ["say", environment, what, rest @ ..] => self.say(environment, what, rest).await,
+            // Whose key signs what is said from here on.
+            ["key", name] => self.site.key = Some((*name).to_owned()),
+            ["sign-records", environment] => self.sign_records(environment).await,
+            ["tamper-records", environment, application] => {
+                self.tamper(environment, application).await;
+            }
             ["approve", environment, application, number] => {
                 let number = number.parse().unwrap();
                 self.ask(environment, application, |it| it.approve_prune(number))
@@ -87,7 +111,7 @@ impl Teller {
                     .await;
             }
             ["merge-proposal", environment, application, release @ ..] => {
-                let (ann, release) = (ann(), release.first().copied());
+                let (ann, release) = (ann_herself(), release.first().copied());
                 self.ask(environment, application, |it| it.merge(release, &ann))
                     .await;
             }
@@ -97,7 +121,7 @@ impl Teller {
                     reason: "it leaks".to_owned(),
                     until: None,
                 };
-                let ann = ann();
+                let ann = ann_herself();
                 let say = |it: &Person<'_>| match *what {
                     "promote" => it.promote(asked),
                     "rollback" => it.roll_back(to, "it leaks"),
@@ -290,9 +314,11 @@ impl Teller {
         };
         let name: EnvironmentName = environment.parse().unwrap();
         let mirror = show::mirror(self.site.remote(environment)).await;
+        let mirror = mirror.signing(self.site.key.as_deref().map(signer));
         let held = mirror.seen().get(&records_ref(&name)).map(|held| held.id);
+        let tree = held.map(|held| mirror.commit(CommitId(held)).unwrap().tree);
         let mut draft = mirror.draft();
-        let mut notes = NotesDraft::begin(&draft, held.map(CommitId)).unwrap();
+        let mut notes = NotesDraft::begin(&draft, held.map(CommitId), tree).unwrap();
         let record = Record {
             at: self.site.now,
             environment: name.clone(),
@@ -306,13 +332,44 @@ impl Teller {
             statement,
         };
         notes.add(&draft, vec![record]).unwrap();
-        let author = towpath::git::Signature {
-            name: "Ann".to_owned(),
-            email: "ann@example.com".to_owned(),
-            time: self.site.now,
-        };
+        let author = ann(self.site.now);
         let commit = notes.commit(&mut draft, &author).unwrap();
+        let commit = mirror.sign(&mut draft, commit).await.unwrap();
         let push = Push::new().update(records_ref(&name), held, commit.0);
+        mirror.push(push.with(&draft).unwrap()).await.unwrap();
+    }
+
+    /// Signs the records as they are.
+    async fn sign_records(&self, environment: &str) {
+        let mirror = show::mirror(self.site.remote(environment)).await;
+        let mirror = mirror.signing(self.site.key.as_deref().map(signer));
+        let author = ann(self.site.now);
+        let signed = notes::sign(&mirror, &environment.parse().unwrap(), &author).await;
+        assert_eq!(signed.unwrap(), Some(Pushed::Landed));
+    }
+
+    /// Takes out of the records what they say of a unit now, and every note.
+    async fn tamper(&self, environment: &str, application: &str) {
+        let name = records_ref(&environment.parse().unwrap());
+        let mirror = show::mirror(self.site.remote(environment)).await;
+        let head = CommitId(mirror.seen()[&name].id);
+        let tree = mirror.commit(head).unwrap().tree;
+        let mut draft = mirror.draft();
+        let present = format!("present/applications/{application}");
+        let files = mirror.changed(None, Some(tree)).unwrap();
+        let notes = files.into_iter().map(|file| file.path);
+        let notes = notes.filter(|path| !path.starts_with("present/"));
+        let edits = notes.chain([present]).map(|path| (path, None));
+        let tree = draft.edit(Some(tree), edits).unwrap();
+        let author = ann(self.site.now);
+        let commit = draft.commit(&CommitDraft {
+            tree,
+            parents: vec![head],
+            author: author.clone(),
+            committer: author,
+            message: "nothing happened\n".to_owned(),
+        });
+        let push = Push::new().update(name, Some(head.0), commit.0);
         mirror.push(push.with(&draft).unwrap()).await.unwrap();
     }
 

@@ -1,0 +1,171 @@
+//! Who may let what move: where an environment lists keys, its records count by whose key signed them.
+//!
+//! Stopping is cheap, starting is not: what stops counts unsigned, whoever says it.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::str::FromStr;
+
+use ssh_key::HashAlg;
+use ssh_key::public::KeyData;
+
+/// The keys of an environment. Without any, everybody who can push its records is trusted.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Authority {
+    /// Whose they are, and what each may.
+    pub keys: Vec<Authorised>,
+}
+
+/// A key, and what may be said with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Authorised {
+    /// As whom: a person's git identity, or any name for Towpath's own key.
+    pub who: String,
+    /// The key.
+    pub key: PublicKey,
+    /// What.
+    pub may: BTreeSet<Right>,
+}
+
+/// What a record may let move.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Right {
+    /// State what happened: deployments, verdicts, proposals. Towpath's own right; whoever has it has all others.
+    Record,
+    /// Say yes to deletions, and to taking live objects over.
+    Approve,
+    /// End a hold or a pin, and have what failed or was declined tried again.
+    Resume,
+    /// Go back to an older release.
+    RollBack,
+    /// Choose which release goes on.
+    Promote,
+}
+
+impl Right {
+    /// Every one.
+    pub const ALL: [Self; 5] = [
+        Self::Record,
+        Self::Approve,
+        Self::Resume,
+        Self::RollBack,
+        Self::Promote,
+    ];
+
+    /// The name in the configuration.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Record => "record",
+            Self::Approve => "approve",
+            Self::Resume => "resume",
+            Self::RollBack => "roll-back",
+            Self::Promote => "promote",
+        }
+    }
+}
+
+impl fmt::Display for Right {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl Authority {
+    /// Whether everybody who can push is trusted.
+    pub fn is_open(&self) -> bool {
+        self.keys.is_empty()
+    }
+
+    /// Whose key it is.
+    pub fn of(&self, key: &PublicKey) -> Option<&Authorised> {
+        self.keys.iter().find(|it| it.key == *key)
+    }
+
+    /// Why what takes this right does not count, said by that person and signed with that key.
+    pub fn objection(&self, right: Right, key: Option<&PublicKey>, by: &str) -> Option<String> {
+        let Some(key) = key else {
+            return Some(format!(
+                "it is not signed with a key of `authority` that may `{right}`"
+            ));
+        };
+        match self.of(key) {
+            None => Some(format!(
+                "it is signed with the key {key}, which `authority` does not list"
+            )),
+            Some(known) if !known.may(right) => {
+                Some(format!("the key of {} may not `{right}`", known.who))
+            }
+            Some(known) if known.who != by => {
+                Some(format!("it is signed with the key of {}", known.who))
+            }
+            Some(_) => None,
+        }
+    }
+}
+
+impl Authorised {
+    /// Whether this may be said with the key.
+    pub fn may(&self, right: Right) -> bool {
+        self.may.contains(&right) || self.may.contains(&Right::Record)
+    }
+}
+
+/// An SSH key's public half: Ed25519, also of a security key, or RSA
+/// ([RFC 8709](https://www.rfc-editor.org/rfc/rfc8709), [RFC 8332](https://www.rfc-editor.org/rfc/rfc8332),
+/// [PROTOCOL.u2f](https://github.com/openssh/openssh-portable/blob/master/PROTOCOL.u2f)).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PublicKey(KeyData);
+
+/// A text that names no key of these kinds.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidKey {
+    /// No key in OpenSSH's form.
+    #[error("it is no public key in OpenSSH's form")]
+    Malformed,
+    /// A kind that is not known here.
+    #[error(
+        "a key of kind `{0}` is not supported: use ssh-ed25519, sk-ssh-ed25519@openssh.com or ssh-rsa"
+    )]
+    Unsupported(String),
+}
+
+impl PublicKey {
+    /// What the key consists of.
+    pub fn data(&self) -> &KeyData {
+        &self.0
+    }
+}
+
+impl TryFrom<KeyData> for PublicKey {
+    type Error = InvalidKey;
+
+    fn try_from(data: KeyData) -> Result<Self, InvalidKey> {
+        match data {
+            KeyData::Ed25519(_) | KeyData::SkEd25519(_) | KeyData::Rsa(_) => Ok(Self(data)),
+            other => Err(InvalidKey::Unsupported(other.algorithm().to_string())),
+        }
+    }
+}
+
+/// A line of an `id_….pub` file.
+impl FromStr for PublicKey {
+    type Err = InvalidKey;
+
+    fn from_str(text: &str) -> Result<Self, InvalidKey> {
+        let kind = text.split_whitespace().next().unwrap_or_default();
+        match ssh_key::PublicKey::from_openssh(text.trim()) {
+            Ok(key) => Self::try_from(key.key_data().clone()),
+            Err(ssh_key::Error::AlgorithmUnknown | ssh_key::Error::AlgorithmUnsupported { .. }) => {
+                Err(InvalidKey::Unsupported(kind.to_owned()))
+            }
+            Err(_) => Err(InvalidKey::Malformed),
+        }
+    }
+}
+
+/// Its fingerprint, as `ssh-keygen -l` shows it.
+impl fmt::Display for PublicKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fingerprint(HashAlg::Sha256).fmt(f)
+    }
+}
