@@ -8,15 +8,17 @@ use jiff::Timestamp;
 
 use super::message;
 use super::moves::Moves;
-use super::told::{about, follows_environments, happened, number};
-use super::writer::Beyond;
-use super::{Failure, Happened, Order, Outcome};
+use super::told::{about, follows_environments, happened, is_true, number};
+use super::writer::{Beyond, Names};
+use super::{Committed, Failure, Happened, Moved, Order, Outcome, Rehearsal};
 use crate::event::EventKind;
 use crate::git::notes::{NotesDraft, NotesError, records_ref};
-use crate::git::{CommitDraft, Draft, GitError, Push, Refs, Repository};
+use crate::git::{CommitDraft, Draft, GitError, Merging, Push, Refs, Repository};
 use crate::model::record::{BRAKE, Cause, LABEL, REOPENED, Record, Standing, Statement, TOWPATH};
-use crate::model::{Author, CommitId, EnvironmentName, proposal_branch};
-use crate::plan::{PlannedOn, Propose, Scope, Statements, Step, Withdraw, Write};
+use crate::model::{Author, CommitId, EnvironmentName};
+use crate::plan::{
+    Merge, PlannedOn, Propose, Scope, Statements, Step, Withdraw, Write, full_until,
+};
 
 /// The refs of the repository at a moment.
 pub(super) type Heads = BTreeMap<String, ObjectId>;
@@ -46,6 +48,8 @@ pub(super) struct Batch<'a> {
     /// The environments whose records are signed.
     signs: BTreeSet<EnvironmentName>,
     proposal_first: bool,
+    /// What is told of it, where it is only rehearsed.
+    rehearsal: Rehearsal,
     author: &'a Author,
     now: Timestamp,
 }
@@ -89,6 +93,7 @@ impl<'a> Batch<'a> {
             notes: BTreeMap::new(),
             signs: BTreeSet::new(),
             proposal_first: false,
+            rehearsal: Rehearsal::default(),
             author,
             now,
         }
@@ -157,6 +162,10 @@ impl<'a> Batch<'a> {
                 self.expect(order, &withdraw.planned_on)?;
                 self.withdraw(order, withdraw)
             }
+            Step::Merge(merge) => {
+                self.expect(order, &merge.planned_on)?;
+                self.merge(order, merge)
+            }
             Step::Record(statements) => {
                 self.expect(order, &statements.planned_on)?;
                 self.record(order, statements)
@@ -186,6 +195,7 @@ impl<'a> Batch<'a> {
     }
 
     async fn write(&mut self, order: &Order, write: &Write) -> Result<Vec<Happened>, Unfit> {
+        self.is_not_full(order, write)?;
         let names = Names::of(order);
         let head = self.current(&names.branch).ok_or(Unfit::Lost)?;
         let verb = if write.cause == Cause::Rollback {
@@ -200,6 +210,8 @@ impl<'a> Batch<'a> {
             &write.release,
             &write.from,
         );
+        let files = write.files.iter().map(|file| file.path.clone()).collect();
+        self.tell(&names.branch, &text, files);
         let commit = self.edit(CommitId(head), &write.files, text).await?;
         let mut statements = write.records.clone();
         statements.push(Statement::Deployment {
@@ -227,6 +239,29 @@ impl<'a> Batch<'a> {
         Ok(happened)
     }
 
+    /// What many units planned at once comes one after the other: no more than may is written.
+    fn is_not_full(&self, order: &Order, write: &Write) -> Result<(), Unfit> {
+        let rate = order.environment().rate;
+        let Some(rate) = rate.filter(|_| write.cause == Cause::Automation && !write.asked) else {
+            return Ok(());
+        };
+        let is_full = |standing: &Standing| full_until(rate, standing, self.now).is_some();
+        let full = match self.notes.get(order.name()) {
+            Some(notes) => is_full(notes.standing()),
+            None => {
+                let head = self.current(&records_ref(order.name())).map(CommitId);
+                match head {
+                    Some(head) => is_full(self.begin_on(order, Said::BY_US, head)?.standing()),
+                    None => false,
+                }
+            }
+        };
+        match full {
+            true => Err(Unfit::Lost),
+            false => Ok(()),
+        }
+    }
+
     async fn propose(&mut self, order: &Order, propose: &Propose) -> Result<Vec<Happened>, Unfit> {
         let names = Names::of(order);
         let text = message::commit(
@@ -236,6 +271,8 @@ impl<'a> Batch<'a> {
             &propose.release,
             &propose.from,
         );
+        let files = propose.files.iter().map(|file| file.path.clone()).collect();
+        self.tell(&names.proposal, &text, files);
         let commit = self.edit(propose.onto, &propose.files, text).await?;
         let statement = Statement::Proposed {
             release: propose.release.clone(),
@@ -252,6 +289,66 @@ impl<'a> Batch<'a> {
             commit,
             None,
         )])
+    }
+
+    /// A merge commit, as a person makes one. That it was merged is seen on the branch like any merge.
+    fn merge(&mut self, order: &Order, merge: &Merge) -> Result<Vec<Happened>, Unfit> {
+        let names = Names::of(order);
+        let head = merge.planned_on.head;
+        let tree = |draft: &Draft, commit| draft.read_commit(commit).map(|commit| commit.tree);
+        let (from, ours, theirs) = (
+            tree(&self.draft, merge.base)?,
+            tree(&self.draft, head)?,
+            tree(&self.draft, merge.proposal)?,
+        );
+        let tree = match self.repository.merging(from, ours, theirs)? {
+            Merging::Tree(tree) => tree,
+            Merging::Edits(edits) => self.draft.edit(Some(ours), edits)?,
+            Merging::Both(path) => {
+                return Err(Unfit::Failed(format!(
+                    "the branch and the proposal both changed {path}: merge it with git"
+                )));
+            }
+        };
+        let by = message::signature(&merge.by, self.now);
+        let message = message::merge(order.application(), order.name(), &merge.release);
+        let files = self.repository.changed(Some(ours), Some(theirs))?;
+        let files = files.into_iter().map(|change| change.path).collect();
+        self.tell(&names.branch, &message, files);
+        let commit = self.draft.commit(&CommitDraft {
+            tree,
+            parents: vec![head, merge.proposal],
+            author: by.clone(),
+            committer: by,
+            message,
+        });
+        self.after.insert(names.branch, Some(commit.0));
+        self.read.extend([names.records, names.proposal]);
+        Ok(Vec::new())
+    }
+
+    /// Remembers what is said of a commit.
+    fn tell(&mut self, branch: &str, message: &str, files: Vec<String>) {
+        self.rehearsal.commits.push(Committed {
+            branch: branch.to_owned(),
+            subject: message.lines().next().unwrap_or_default().to_owned(),
+            files,
+        });
+    }
+
+    /// What the push would bring.
+    pub(super) async fn rehearse(mut self) -> Result<Rehearsal, GitError> {
+        let mut rehearsal = std::mem::take(&mut self.rehearsal);
+        let push = self.finish().await?;
+        let moved = push.updates().iter().filter(|it| !it.is_verification());
+        rehearsal.refs = moved
+            .map(|update| Moved {
+                name: update.name.clone(),
+                from: update.old.map(CommitId),
+                is_deleted: update.new.is_none(),
+            })
+            .collect();
+        Ok(rehearsal)
     }
 
     fn withdraw(&mut self, order: &Order, withdraw: &Withdraw) -> Result<Vec<Happened>, Unfit> {
@@ -345,7 +442,9 @@ impl<'a> Batch<'a> {
         }
         let written = notes.add(&self.draft, records);
         self.notes.insert(order.name().clone(), notes);
-        Ok(written?)
+        let written = written?;
+        self.rehearsal.records.extend(written.iter().cloned());
+        Ok(written)
     }
 
     /// Towpath goes on from the records that count. A person adds a line of their own to what is there, whoever
@@ -421,38 +520,5 @@ impl Said<'_> {
     /// Whether Towpath states it, also for somebody whom it heard elsewhere.
     fn is_of_towpath(&self) -> bool {
         [TOWPATH, BRAKE, LABEL, REOPENED].contains(&self.by)
-    }
-}
-
-/// Whether the environment's records say already what would be stated of it.
-fn is_true(statement: &Statement, standing: &Standing, by: &str) -> bool {
-    let hold = standing.hold.as_ref().filter(|hold| hold.by == by);
-    match statement {
-        Statement::Held { reason, until } => {
-            hold.is_some_and(|hold| hold.reason == *reason && hold.until == *until)
-        }
-        Statement::Resumed { .. } => hold.is_none(),
-        _ => false,
-    }
-}
-
-/// The refs of a unit.
-struct Names {
-    branch: String,
-    records: String,
-    proposal: String,
-}
-
-impl Names {
-    fn of(order: &Order) -> Self {
-        let environment = order.environment();
-        Self {
-            branch: format!("refs/heads/{}", environment.branch),
-            records: records_ref(&environment.name),
-            proposal: format!(
-                "refs/heads/{}",
-                proposal_branch(&environment.name, order.application())
-            ),
-        }
     }
 }

@@ -34,6 +34,15 @@ pub(super) fn commit(
     message
 }
 
+/// The message of a merge of a proposal.
+pub(super) fn merge(
+    application: &ApplicationName,
+    environment: &EnvironmentName,
+    release: &Release,
+) -> String {
+    format!("{environment}: merge {application} {release}\n")
+}
+
 /// The message of a deployment's tag: its outcome, then each unit's verdict, then the records it was made from.
 pub(super) fn tag(verdicts: &[&Record], records: &str) -> String {
     let mut lines = Vec::new();

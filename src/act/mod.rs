@@ -13,6 +13,7 @@ use std::time::Duration;
 pub use writer::{Order, Writer};
 
 use crate::event::EventKind;
+use crate::model::record::Record;
 use crate::model::{CommitId, Release};
 
 /// What came of a step.
@@ -39,6 +40,39 @@ pub struct Happened {
     pub number: Option<u64>,
     /// What else there is to say.
     pub reason: Option<String>,
+}
+
+/// What steps would write, if they were pushed now.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Rehearsal {
+    /// The records, in order.
+    pub records: Vec<Record>,
+    /// The commits on branches.
+    pub commits: Vec<Committed>,
+    /// The refs that would move.
+    pub refs: Vec<Moved>,
+}
+
+/// A commit that would be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Committed {
+    /// On which branch: its full ref name.
+    pub branch: String,
+    /// The first line of its message.
+    pub subject: String,
+    /// The files that it changes.
+    pub files: Vec<String>,
+}
+
+/// A ref that would move.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Moved {
+    /// Its full name.
+    pub name: String,
+    /// Where it stands; `None`: it is made.
+    pub from: Option<CommitId>,
+    /// Whether it goes away.
+    pub is_deleted: bool,
 }
 
 /// Why a step did not take effect.

@@ -1,9 +1,30 @@
-//! What steps tell those who watch, once they took effect. Writes nothing.
+//! What written records tell those who watch, and what they say already.
 
 use super::{Happened, Order};
 use crate::event::EventKind;
-use crate::model::record::{Cause, Record, Statement, Verdict};
+use crate::model::record::{BRAKE, Cause, Record, Standing, Statement, Verdict};
 use crate::model::{CommitId, Follow, Release};
+
+/// Whether the environment's records say already what would be stated of it.
+pub(super) fn is_true(statement: &Statement, standing: &Standing, by: &str) -> bool {
+    let hold = standing.hold.as_ref().filter(|hold| hold.by == by);
+    let freeze = standing.freeze.as_ref();
+    match statement {
+        Statement::Frozen { reason, until } => freeze.is_some_and(|freeze| {
+            freeze.by == by && freeze.reason == *reason && freeze.until == *until
+        }),
+        Statement::Thawed { .. } => freeze.is_none(),
+        Statement::Held { reason, until } => {
+            hold.is_some_and(|hold| hold.reason == *reason && hold.until == *until)
+        }
+        // The cluster's word lifts its own hold alone, a person's any.
+        Statement::Resumed { .. } => standing
+            .hold
+            .as_ref()
+            .is_none_or(|hold| by == BRAKE && hold.by != BRAKE),
+        _ => false,
+    }
+}
 
 /// Whether what comes there was somewhere else before.
 pub(super) fn follows_environments(order: &Order) -> bool {

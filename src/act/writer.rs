@@ -16,11 +16,13 @@ use tokio::time::Instant;
 use super::batch::{Batch, Heads, heads};
 use super::moves::{Moves, UnitKey};
 use super::tags::TagsDue;
-use super::{Failure, Outcome};
+use super::{Failure, Outcome, Rehearsal};
 use crate::git::notes::records_ref;
 use crate::git::{GitError, Pushed, Repository};
 use crate::model::record::{Cause, Statement};
-use crate::model::{ApplicationName, Author, Environment, EnvironmentName, Pipeline};
+use crate::model::{
+    ApplicationName, Author, Environment, EnvironmentName, Pipeline, proposal_branch,
+};
 use crate::plan::Step;
 
 /// So many times as long as a push took, what nobody waits for stays out of the next one.
@@ -84,6 +86,27 @@ impl Order {
     /// The unit's application.
     pub fn application(&self) -> &ApplicationName {
         &self.pipeline.application.name
+    }
+}
+
+/// The refs of a unit.
+pub(super) struct Names {
+    pub(super) branch: String,
+    pub(super) records: String,
+    pub(super) proposal: String,
+}
+
+impl Names {
+    pub(super) fn of(order: &Order) -> Self {
+        let environment = order.environment();
+        Self {
+            branch: format!("refs/heads/{}", environment.branch),
+            records: records_ref(&environment.name),
+            proposal: format!(
+                "refs/heads/{}",
+                proposal_branch(&environment.name, order.application())
+            ),
+        }
     }
 }
 
@@ -161,6 +184,33 @@ impl Writer {
         }
         drop(turn);
         outcome.await.unwrap_or(Outcome::Lost)
+    }
+
+    /// What these steps would write together, pushed to nobody. All of them are planned on what is seen now.
+    ///
+    /// # Errors
+    /// What came of them instead: a lost race, or why they cannot be written.
+    pub async fn rehearse(&self, orders: &[Order], now: Timestamp) -> Result<Rehearsal, Outcome> {
+        let turn = self.turn.lock().await;
+        let planned = heads(&self.repository.seen());
+        let failed = |error| Outcome::Failed(failure(self.repository.address(), &error));
+        let mut beyond = Beyond::new();
+        for order in orders {
+            let environment = order.environment();
+            if !planned.contains_key(&records_ref(&environment.name)) {
+                let highest = self.highest_tag(environment).await.map_err(failed)?;
+                beyond.insert(environment.name.clone(), highest);
+            }
+        }
+        let (moves, author) = (&turn.moves, &self.author);
+        let mut batch = Batch::new(&self.repository, &planned, moves, &beyond, author, now);
+        for order in orders {
+            match batch.add(order).await {
+                Outcome::Done(_) => {}
+                unfit => return Err(unfit),
+            }
+        }
+        batch.rehearse().await.map_err(failed)
     }
 
     /// Lets the server rest, for as long as nobody waits.

@@ -332,6 +332,7 @@ impl HappeningView {
             Statement::Withdrawn { release, .. }
             | Statement::Declined { release }
             | Statement::Retried { release } => Some(release),
+            Statement::Promoted(promoted) => Some(&promoted.release),
             Statement::Pinned { release, .. }
             | Statement::Ungated { release }
             | Statement::Degraded { release, .. } => release.as_ref(),

@@ -7,9 +7,9 @@ use anyhow::{Result, anyhow};
 use super::person::whoever_asks;
 use super::said::Said;
 use super::setup::Setup;
-use super::{exit, moment, place};
+use super::{dry_run, exit, moment, place};
 use crate::clock;
-use crate::plan::Stop;
+use crate::plan::{Person, Stop};
 
 /// Stop everything that Towpath does for an application, or in a whole environment
 ///
@@ -28,6 +28,9 @@ pub struct Args {
     /// When it ends by itself: `2h`, `2026-11-23T08:00:00Z` or `2026-11-23T09:00[Europe/Rome]`
     #[arg(long, value_name = "WHEN", value_parser = moment::parse)]
     until: Option<moment::Moment>,
+
+    #[command(flatten)]
+    dry: dry_run::Args,
 }
 
 /// Let go on what `towpath hold` stopped
@@ -39,6 +42,9 @@ pub struct ResumeArgs {
     /// Why
     #[arg(long, default_value = "resumed")]
     reason: String,
+
+    #[command(flatten)]
+    dry: dry_run::Args,
 }
 
 /// Writes the records of a hold.
@@ -54,6 +60,11 @@ pub async fn run(args: &Args, setup: &Setup, out: &mut dyn Write) -> Result<u8> 
     };
     for place in args.place.places(setup)? {
         let said = Said::in_git(setup, &place.application, &place.environment).await?;
+        if args.dry.dry_run {
+            let hold = |person: &Person<'_>| person.hold(place.scope, &stop);
+            said.show(&by, hold, false, out).await?;
+            continue;
+        }
         said.say(&by, |person| person.hold(place.scope, &stop))
             .await?;
         match stop.until {
@@ -74,11 +85,21 @@ pub async fn resume(args: &ResumeArgs, setup: &Setup, out: &mut dyn Write) -> Re
     let (mut resumed, mut refused) = (0, Vec::new());
     for place in &places {
         let said = Said::in_git(setup, &place.application, &place.environment).await?;
-        let lifted = said.say(&by, |person| person.resume(place.scope, &args.reason));
-        match lifted.await {
+        let resume = |person: &Person<'_>| person.resume(place.scope, &args.reason);
+        let lifted = match args.dry.dry_run {
+            true => said.show(&by, resume, false, out).await.map(drop),
+            false => said.say(&by, resume).await,
+        };
+        match lifted {
             Ok(()) => {
                 resumed += 1;
-                writeln!(out, "{by} resumed {place}: {}", args.reason)?;
+                if !args.dry.dry_run {
+                    writeln!(out, "{by} resumed {place}: {}", args.reason)?;
+                }
+                if let Some(stated) = said.held_by_file() {
+                    let (file, reason) = (&stated.place, &stated.reason);
+                    writeln!(out, "it is still held in {file}: {reason}")?;
+                }
             }
             Err(why) => refused.push(why.to_string()),
         }

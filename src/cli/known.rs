@@ -308,9 +308,12 @@ pub(super) fn released(statement: &Statement) -> Option<&Release> {
         | Statement::Withdrawn { release, .. }
         | Statement::Declined { release }
         | Statement::Retried { release } => Some(release),
+        Statement::Promoted(promoted) => Some(&promoted.release),
         Statement::Unpinned { .. }
         | Statement::Held { .. }
         | Statement::Resumed { .. }
+        | Statement::Frozen { .. }
+        | Statement::Thawed { .. }
         | Statement::Took { .. }
         | Statement::ApprovedPrune { .. }
         | Statement::ApprovedAdoption { .. }

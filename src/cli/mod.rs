@@ -11,9 +11,11 @@ pub mod compare;
 pub mod completions;
 pub mod demo;
 pub mod diff;
+mod dry_run;
 pub mod explain;
 mod files;
 mod forges;
+pub mod freeze;
 pub mod help;
 pub mod history;
 pub mod hold;
@@ -25,6 +27,7 @@ mod names;
 mod person;
 mod place;
 pub mod plan;
+pub mod promote;
 pub mod rbac;
 pub mod records;
 pub mod releases;
@@ -102,6 +105,9 @@ enum Command {
     Show(show::Args),
     Hold(hold::Args),
     Resume(hold::ResumeArgs),
+    Freeze(freeze::Args),
+    Thaw(freeze::ThawArgs),
+    Promote(promote::Args),
     Rollback(rollback::Args),
     Unpin(rollback::UnpinArgs),
     Retry(rollback::RetryArgs),
@@ -231,8 +237,15 @@ async fn dispatch(cli: Cli) -> anyhow::Result<u8> {
         Command::Resume(args) => {
             hold::resume(&args, &Setup::load(location).await?, &mut out).await?
         }
+        Command::Freeze(args) => {
+            freeze::run(&args, &Setup::load(location).await?, &mut out).await?
+        }
+        Command::Thaw(args) => freeze::thaw(&args, &Setup::load(location).await?, &mut out).await?,
+        Command::Promote(args) => {
+            promote::run(&args, &Setup::load(location).await?, &mut out, &mut err).await?
+        }
         Command::Rollback(args) => {
-            rollback::run(&args, &Setup::load(location).await?, &mut out).await?
+            rollback::run(&args, &Setup::load(location).await?, &mut out, &mut err).await?
         }
         Command::Unpin(args) => {
             rollback::unpin(&args, &Setup::load(location).await?, &mut out).await?

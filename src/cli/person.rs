@@ -8,7 +8,7 @@ use anyhow::{Result, bail};
 use tokio::process::Command;
 
 use crate::git::Signer;
-use crate::model::{Credential, SigningKey};
+use crate::model::{Author, Credential, SigningKey};
 
 /// How long `git config` may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -36,6 +36,23 @@ pub(super) async fn whoever_asks() -> Result<String> {
         }
     }
     bail!("nobody is known who says this: run `git config --global user.email YOU@EXAMPLE.COM`")
+}
+
+/// The person's git identity, for commits of their own: as git would commit, else the name before the address.
+///
+/// # Errors
+/// As [`whoever_asks`].
+pub(super) async fn identity() -> Result<Author> {
+    let email = whoever_asks().await?;
+    let mut name = ["GIT_AUTHOR_NAME", "GIT_COMMITTER_NAME"]
+        .into_iter()
+        .find_map(variable_of);
+    if name.is_none() {
+        name = configured(&["user.name"]).await;
+    }
+    let before = || email.split('@').next().unwrap_or_default().to_owned();
+    let name = name.unwrap_or_else(before);
+    Ok(Author { name, email })
 }
 
 fn variable_of(name: &str) -> Option<String> {

@@ -62,7 +62,7 @@ impl Args {
 }
 
 /// Every unit of an environment knows its records: the first one states what is said of all.
-fn whole(setup: &Setup, environment: &EnvironmentName) -> Result<Place> {
+pub(super) fn whole(setup: &Setup, environment: &EnvironmentName) -> Result<Place> {
     let pipelines = setup.pipelines();
     let mut there = pipelines
         .iter()

@@ -7,9 +7,9 @@ use anyhow::Result;
 use super::person::whoever_asks;
 use super::said::Said;
 use super::setup::Setup;
-use super::{exit, view};
+use super::{dry_run, exit, view};
 use crate::model::{ApplicationName, EnvironmentName};
-use crate::plan::UnitPlan;
+use crate::plan::{Person, UnitPlan};
 
 /// Put back a release that was healthy there
 ///
@@ -29,6 +29,9 @@ pub struct Args {
     /// Why, for those who find it
     #[arg(long, default_value = "a person went back to it")]
     reason: String,
+
+    #[command(flatten)]
+    dry: dry_run::Args,
 }
 
 /// Let automation go on after a rollback, a revert or an edit by hand
@@ -40,6 +43,9 @@ pub struct UnpinArgs {
     /// Why
     #[arg(long, default_value = "unpinned")]
     reason: String,
+
+    #[command(flatten)]
+    dry: dry_run::Args,
 }
 
 /// Let a release that failed or was declined be tried again
@@ -50,6 +56,9 @@ pub struct RetryArgs {
 
     /// The release, by name or by the beginning of a digest; without it the last that failed or was declined
     release: Option<String>,
+
+    #[command(flatten)]
+    dry: dry_run::Args,
 }
 
 /// Decline what is proposed, with `gate: branch`
@@ -60,27 +69,40 @@ pub struct RetryArgs {
 pub struct DeclineArgs {
     #[command(flatten)]
     unit: Unit,
+
+    #[command(flatten)]
+    dry: dry_run::Args,
 }
 
 /// One application in one environment.
 #[derive(Debug, clap::Args)]
-struct Unit {
+pub(super) struct Unit {
     /// The application
-    application: ApplicationName,
+    pub(super) application: ApplicationName,
 
     /// The environment
-    environment: EnvironmentName,
+    pub(super) environment: EnvironmentName,
 }
 
 /// Records the choice, and carries it out in git.
 ///
 /// # Errors
 /// There is nothing to go back to, a source cannot be read, or the record cannot be written.
-pub async fn run(args: &Args, setup: &Setup, out: &mut dyn Write) -> Result<u8> {
+pub async fn run(
+    args: &Args,
+    setup: &Setup,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> Result<u8> {
     let by = whoever_asks().await?;
     let said = args.unit.looked_at(setup).await?;
     let (to, reason) = (args.to.as_deref(), args.reason.as_str());
-    said.say(&by, |person| person.roll_back(to, reason)).await?;
+    let back = |person: &Person<'_>| person.roll_back(to, reason);
+    said.has_images(&by, back, err).await?;
+    if args.dry.dry_run {
+        return said.show(&by, back, true, out).await;
+    }
+    said.say(&by, back).await?;
     let release = said.pinned();
     let release = release.map_or_else(String::new, |it| {
         format!(" to {it} ({})", it.short_digest())
@@ -96,7 +118,11 @@ pub async fn run(args: &Args, setup: &Setup, out: &mut dyn Write) -> Result<u8> 
 pub async fn unpin(args: &UnpinArgs, setup: &Setup, out: &mut dyn Write) -> Result<u8> {
     let by = whoever_asks().await?;
     let said = args.unit.in_git(setup).await?;
-    said.say(&by, |person| person.unpin(&args.reason)).await?;
+    let unpin = |person: &Person<'_>| person.unpin(&args.reason);
+    if args.dry.dry_run {
+        return said.show(&by, unpin, false, out).await;
+    }
+    said.say(&by, unpin).await?;
     writeln!(out, "{by} unpinned {}: {}", args.unit, args.reason)?;
     Ok(exit::OK)
 }
@@ -109,7 +135,11 @@ pub async fn retry(args: &RetryArgs, setup: &Setup, out: &mut dyn Write) -> Resu
     let by = whoever_asks().await?;
     let said = args.unit.in_git(setup).await?;
     let named = args.release.as_deref();
-    said.say(&by, |person| person.retry(named)).await?;
+    let retry = |person: &Person<'_>| person.retry(named);
+    if args.dry.dry_run {
+        return said.show(&by, retry, false, out).await;
+    }
+    said.say(&by, retry).await?;
     let release = args
         .release
         .as_deref()
@@ -125,7 +155,11 @@ pub async fn retry(args: &RetryArgs, setup: &Setup, out: &mut dyn Write) -> Resu
 pub async fn decline(args: &DeclineArgs, setup: &Setup, out: &mut dyn Write) -> Result<u8> {
     let by = whoever_asks().await?;
     let said = args.unit.looked_at(setup).await?;
-    said.say(&by, |person| person.decline()).await?;
+    let decline = |person: &Person<'_>| person.decline();
+    if args.dry.dry_run {
+        return said.show(&by, decline, false, out).await;
+    }
+    said.say(&by, decline).await?;
     writeln!(out, "{by} declined what was proposed of {}", args.unit)?;
     Ok(exit::OK)
 }
@@ -135,7 +169,7 @@ impl Unit {
         Said::in_git(setup, &self.application, &self.environment).await
     }
 
-    async fn looked_at(&self, setup: &Setup) -> Result<Said> {
+    pub(super) async fn looked_at(&self, setup: &Setup) -> Result<Said> {
         Said::to(setup, &self.application, &self.environment).await
     }
 }
@@ -148,7 +182,7 @@ impl std::fmt::Display for Unit {
 }
 
 /// Says what comes next.
-fn next(unit: Option<UnitPlan>, out: &mut dyn Write) -> Result<u8> {
+pub(super) fn next(unit: Option<UnitPlan>, out: &mut dyn Write) -> Result<u8> {
     if let Some(unit) = unit {
         writeln!(out, "next: {}", view::sentence(&unit))?;
     }

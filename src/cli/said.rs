@@ -1,16 +1,17 @@
 //! What commands need that write what a person said: one look at a unit, and a writer.
 
+use std::io::Write;
 use std::sync::Arc;
 
 use anyhow::{Result, anyhow, bail};
 use jiff::Timestamp;
 
 use super::setup::Setup;
-use super::{names, person};
+use super::{dry_run, names, person};
 use crate::clock;
-use crate::model::record::Statement;
+use crate::model::record::{Promoted, Statement, UnitRecords};
 use crate::model::{
-    ApplicationName, Authority, EnvironmentName, Pipeline, PublicKey, Release, Right,
+    ApplicationName, Authority, EnvironmentName, Pipeline, PublicKey, Release, Right, StatedHold,
 };
 use crate::plan::{Person, Step, UnitPlan, World};
 use crate::reconcile::Reconciler;
@@ -72,6 +73,16 @@ impl Said {
         })
     }
 
+    /// The same application in another environment, as it was looked at.
+    pub(super) fn at(&self, environment: &EnvironmentName) -> Self {
+        Self {
+            reconciler: self.reconciler.clone(),
+            pipeline: self.pipeline.clone(),
+            environment: environment.clone(),
+            key: self.key.clone(),
+        }
+    }
+
     /// What was seen.
     fn world(&self) -> World {
         let observatory = self.reconciler.observatory();
@@ -80,9 +91,24 @@ impl Said {
 
     /// What a person chose there.
     pub(super) fn pinned(&self) -> Option<Release> {
+        self.records()?.pin.as_ref()?.release.clone()
+    }
+
+    /// What is proposed there.
+    pub(super) fn proposed(&self) -> Option<Release> {
+        Some(self.records()?.proposal.as_ref()?.release.clone())
+    }
+
+    /// What a person asked for there.
+    pub(super) fn promoted(&self) -> Option<Promoted> {
+        let records = self.records()?;
+        Some(records.promotion.as_ref()?.promoted.clone())
+    }
+
+    fn records(&self) -> Option<Arc<UnitRecords>> {
         let world = self.world();
         let infra = world.units.get(&self.environment)?.infra.read().ok()?;
-        infra.records.as_ref().ok()?.pin.as_ref()?.release.clone()
+        infra.records.as_ref().ok().cloned()
     }
 
     /// Asks what a person would be shown.
@@ -112,6 +138,54 @@ impl Said {
             .reconciler
             .say(application, &self.environment, by, say, clock::now());
         said.await.map_err(|why| anyhow!(why))
+    }
+
+    /// Refuses a choice whose images are gone, and warns of those that could not be asked for.
+    pub(super) async fn has_images(
+        &self,
+        by: &str,
+        say: impl Fn(&Person<'_>) -> Result<Step, String>,
+        err: &mut dyn Write,
+    ) -> Result<()> {
+        let application = &self.pipeline.application.name;
+        let asked =
+            self.reconciler
+                .has_images(application, &self.environment, by, say, clock::now());
+        for unknown in asked.await.map_err(|why| anyhow!(why))? {
+            writeln!(
+                err,
+                "warning: it is not known whether it is still there: {unknown}"
+            )?;
+        }
+        Ok(())
+    }
+
+    /// Shows what would be written; `carries`: also what [`Self::carry_out`] would write first.
+    pub(super) async fn show(
+        &self,
+        by: &str,
+        say: impl Fn(&Person<'_>) -> Result<Step, String>,
+        carries: bool,
+        out: &mut dyn Write,
+    ) -> Result<u8> {
+        let application = &self.pipeline.application.name;
+        let rehearsed = self.reconciler.rehearse(
+            application,
+            &self.environment,
+            by,
+            say,
+            carries,
+            clock::now(),
+        );
+        let (rehearsal, next) = rehearsed.await.map_err(|why| anyhow!(why))?;
+        dry_run::show(&rehearsal, next.as_ref(), out)
+    }
+
+    /// The hold that stands in the environment's file, if it holds.
+    pub(super) fn held_by_file(&self) -> Option<&StatedHold> {
+        let environment = self.pipeline.environment(&self.environment)?;
+        let hold = environment.hold.as_ref();
+        hold.filter(|hold| hold.holds(clock::now()))
     }
 
     /// Whether what is stated would count: what does not is not written.

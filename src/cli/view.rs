@@ -129,7 +129,7 @@ fn step_sentence(step: &Step) -> String {
                 withdraw.release, withdraw.reason
             )
         }
-        Step::Open(_) | Step::Close(_) | Step::Disarm(_) => step.to_string(),
+        Step::Open(_) | Step::Close(_) | Step::Disarm(_) | Step::Merge(_) => step.to_string(),
         Step::Record(statements) if statements.statements.is_empty() => step.to_string(),
         Step::Record(statements) => {
             let kinds: Vec<_> = statements.statements.iter().map(|it| it.kind()).collect();
@@ -178,7 +178,7 @@ pub(super) fn details(step: &Step) -> Vec<String> {
         Step::Smoke(smoke) => smoke.tests.iter().map(|it| it.get.to_string()).collect(),
         Step::Open(open) => vec![open.branch.clone()],
         Step::Withdraw(_) | Step::Record(_) => Vec::new(),
-        Step::Close(_) | Step::Disarm(_) => Vec::new(),
+        Step::Close(_) | Step::Disarm(_) | Step::Merge(_) => Vec::new(),
     }
 }
 

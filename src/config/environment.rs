@@ -12,11 +12,12 @@ use super::form::{At, WordOr, Words, count, duration};
 use super::list::{Mapped, any_list, list};
 use super::section::{Fields, Section};
 use super::sops;
+use super::stops::HoldForm;
 use super::terms;
 use super::tunables::{Defaults, OVERRIDABLE, Tunables, tunables};
 use crate::model::{
     Authorised, BranchFilter, ClusterSpec, Credential, EnvironmentName, ForgeKind, InvalidFilter,
-    KeepTags, Sops, VersionRange,
+    KeepTags, Sops, StatedHold, VersionRange,
 };
 
 /// The branch of an infra repository where none is stated.
@@ -32,6 +33,7 @@ pub(super) struct Declared {
     pub(super) sops: Option<Sops>,
     pub(super) follow: Option<At<Follow>>,
     pub(super) tags: Option<Tags>,
+    pub(super) hold: Option<StatedHold>,
     /// Whose records let something move; empty: everybody's.
     pub(super) authority: Vec<At<Authorised>>,
     pub(super) tunables: Tunables,
@@ -126,6 +128,11 @@ fn environment(section: &mut Section<'_>) -> Option<Declared> {
             read: follow,
         },
     );
+    let hold = section.optional(
+        "hold",
+        "Stops everything that Towpath does here, as long as it stands: a reason, or `{ reason, until }`.",
+        HoldForm,
+    );
     let tunables = tunables(section, Defaults::Apply);
     let tags = section.or(
         "tags",
@@ -155,6 +162,7 @@ fn environment(section: &mut Section<'_>) -> Option<Declared> {
         sops: sops.map(|sops| sops.value),
         follow,
         tags: tags.map(|tags| tags.value),
+        hold: hold.map(|hold| hold.value),
         authority: authority.map_or_else(Vec::new, |keys| keys.value),
         tunables,
         overridable: overridable.map_or_else(Vec::new, |keys| {

@@ -31,6 +31,7 @@ pub mod schema;
 mod section;
 mod settings;
 mod sops;
+mod stops;
 mod terms;
 mod tunables;
 pub mod watch;

@@ -4,18 +4,26 @@
 //! Owns their forms and defaults. What overrides what is made in `resolve`.
 
 use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::json;
 
 use super::cluster::kind;
 use super::environment::values;
-use super::form::{At, Flag, Form, Words, any_text, count, text};
+use super::form::{
+    At, Flag, Form, Text, Words, Wrong, a_second_or_more, any_text, count, duration, text,
+};
 use super::judging::{SmokeStated, health, smoke};
 use super::list::{List, Mapped, any_list};
+use super::problem::quote;
 use super::request::request;
 use super::section::{Fields, Section};
+use super::stops::freeze;
 use super::terms;
+use crate::model::freeze::Window;
 use crate::model::{
-    Adopt, Conflicts, Drift, Gate, HealthPolicy, ImageField, OnFailure, Pace, Prune, RequestPolicy,
-    Rollback, StopTheLine,
+    Adopt, Conflicts, Drift, Gate, HealthPolicy, ImageField, OnFailure, Pace, Prune, Rate,
+    RequestPolicy, Rollback, StopTheLine,
 };
 
 /// What an environment states for all applications and an application may state for itself.
@@ -28,8 +36,11 @@ pub(super) struct Tunables {
     pub(super) smoke: Option<Vec<SmokeStated>>,
     pub(super) on_failure: Option<OnFailure>,
     pub(super) rollback: Option<Rollback>,
+    pub(super) freeze: Option<Vec<Window>>,
     pub(super) stop_the_line: Option<StopTheLine>,
     pub(super) pace: Option<Pace>,
+    pub(super) rate: Option<Rate>,
+    pub(super) min_age: Option<Duration>,
     pub(super) drift: Option<Drift>,
     pub(super) conflicts: Option<Conflicts>,
     pub(super) prune: Option<Prune>,
@@ -48,8 +59,11 @@ pub(super) const OVERRIDABLE: &[(&str, &str)] = &[
     ("smoke", "smoke"),
     ("on-failure", "on-failure"),
     ("rollback", "rollback"),
+    ("freeze", "freeze"),
     ("stop-the-line", "stop-the-line"),
     ("pace", "pace"),
+    ("rate", "rate"),
+    ("min-age", "min-age"),
     ("drift", "drift"),
     ("conflicts", "conflicts"),
     ("prune", "prune"),
@@ -122,6 +136,13 @@ pub(super) fn tunables(section: &mut Section<'_>, defaults: Defaults) -> Tunable
         defaults,
         "gate",
     );
+    let freeze = section.tunable(
+        "freeze",
+        "Windows in which nothing comes by itself; people still may.",
+        freeze(),
+        defaults,
+        "[]",
+    );
     let stop_the_line = section.tunable(
         "stop-the-line",
         "How far a failure reaches: the failed `unit` alone, or every unit of the `environment`.",
@@ -138,6 +159,21 @@ pub(super) fn tunables(section: &mut Section<'_>, defaults: Defaults) -> Tunable
         Words(&[("newest", Pace::Newest), ("proven", Pace::Proven)]),
         defaults,
         "newest",
+    );
+    let rate = section.optional(
+        "rate",
+        "How many deployments the environment takes by itself in how long a time. Left out: as many as come.",
+        Fields {
+            sample: "{ at-most: 4, per: 1h }",
+            read: rate,
+        },
+    );
+    let min_age = section.tunable(
+        "min-age",
+        "How old a release's newest image must be before the release comes by itself.",
+        duration(),
+        defaults,
+        "0s",
     );
     let drift = section.tunable(
         "drift",
@@ -191,8 +227,11 @@ pub(super) fn tunables(section: &mut Section<'_>, defaults: Defaults) -> Tunable
         smoke: smoke.map(|at| values(at.value)),
         on_failure: on_failure.map(|at| at.value),
         rollback: rollback.map(|at| at.value),
+        freeze: freeze.map(|at| values(at.value)),
         stop_the_line: stop_the_line.map(|at| at.value),
         pace: pace.map(|at| at.value),
+        rate: rate.map(|at| at.value),
+        min_age: min_age.map(|at| at.value),
         drift: drift.map(|at| at.value),
         conflicts: conflicts.map(|at| at.value),
         prune: prune.map(|at| at.value),
@@ -215,6 +254,30 @@ impl Section<'_> {
             Defaults::Leave => self.optional(key, about, form),
         }
     }
+}
+
+fn rate(section: &mut Section<'_>) -> Option<Rate> {
+    let at_most = section.required(
+        "at-most",
+        "So many deployments, from 1 to 20.",
+        Text {
+            wanted: "a number of deployments",
+            sample: "4",
+            parse: |text| match text.parse() {
+                Ok(number @ 1..=Rate::AT_MOST) => Ok(number),
+                _ => Err(Wrong::new(
+                    format!("{} is not a number from 1 to 20", quote(text)),
+                    "write `at-most: 4`",
+                )),
+            },
+            schema: || json!({ "type": "integer", "minimum": 1, "maximum": Rate::AT_MOST }),
+        },
+    );
+    let per = section.required("per", "In so long a time.", a_second_or_more());
+    Some(Rate {
+        at_most: at_most?.value,
+        per: per?.value,
+    })
 }
 
 fn prune(section: &mut Section<'_>) -> Option<Prune> {

@@ -137,6 +137,7 @@ fn doing(step: &Step) -> String {
         Step::Write(write) => format!("committing {}", write.release),
         Step::Propose(propose) => format!("proposing {}", propose.release),
         Step::Withdraw(withdraw) => format!("withdrawing {}", withdraw.release),
+        Step::Merge(merge) => format!("merging {}", merge.release),
         Step::Open(open) => format!("asking for {}", open.release),
         Step::Close(close) => format!("closing {}", close.request.name),
         Step::Disarm(disarm) => format!("disarming {}", disarm.request.name),

@@ -16,6 +16,17 @@ pub enum Merged {
     Both(String),
 }
 
+/// What is to be written to make it so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Merging {
+    /// Nothing: the directory is here already.
+    Tree(ObjectId),
+    /// These files of the directory `ours`.
+    Edits(Vec<Edit>),
+    /// Nothing can be: both sides changed this file, each in its own way.
+    Both(String),
+}
+
 impl Repository {
     /// The directory `ours` with what `theirs` changed since `from`.
     ///
@@ -27,8 +38,30 @@ impl Repository {
         ours: ObjectId,
         theirs: ObjectId,
     ) -> Result<Merged, GitError> {
+        Ok(match self.merging(from, ours, theirs)? {
+            Merging::Tree(tree) => Merged::Tree(tree),
+            Merging::Both(path) => Merged::Both(path),
+            Merging::Edits(edits) => {
+                let mut draft = self.draft();
+                let tree = draft.edit(Some(ours), edits)?;
+                self.keep(draft);
+                Merged::Tree(tree)
+            }
+        })
+    }
+
+    /// What the directory `ours` lacks of what `theirs` changed since `from`.
+    ///
+    /// # Errors
+    /// As [`Self::merged`].
+    pub fn merging(
+        &self,
+        from: ObjectId,
+        ours: ObjectId,
+        theirs: ObjectId,
+    ) -> Result<Merging, GitError> {
         if from == ours {
-            return Ok(Merged::Tree(theirs));
+            return Ok(Merging::Tree(theirs));
         }
         let mut edits: Vec<Edit> = Vec::new();
         for change in self.changed(Some(from), Some(theirs))? {
@@ -40,7 +73,7 @@ impl Repository {
             let plain =
                 |side: &Option<(Mode, ObjectId)>| side.is_none_or(|(mode, _)| mode.is_file());
             if here != change.old || !plain(&here) || !plain(&change.new) {
-                return Ok(Merged::Both(change.path));
+                return Ok(Merging::Both(change.path));
             }
             let content = match change.new {
                 Some((_, id)) => Some(self.blob(id)?),
@@ -48,12 +81,9 @@ impl Repository {
             };
             edits.push((change.path, content));
         }
-        if edits.is_empty() {
-            return Ok(Merged::Tree(ours));
-        }
-        let mut draft = self.draft();
-        let tree = draft.edit(Some(ours), edits)?;
-        self.keep(draft);
-        Ok(Merged::Tree(tree))
+        Ok(match edits.is_empty() {
+            true => Merging::Tree(ours),
+            false => Merging::Edits(edits),
+        })
     }
 }

@@ -35,7 +35,7 @@ pub use credential::{Credential, Given, NoToken, Tokens, secret_of};
 pub use delta::Delta;
 pub use draft::{Draft, Edit};
 pub use error::{GitError, MESSAGE_BYTES_MAX, printable};
-pub use merge::Merged;
+pub use merge::{Merged, Merging};
 pub use object::{Commit, CommitDraft, Kind, Object, Signature, Tag, TagDraft};
 pub use objects::{Change, Found};
 pub use push::{Push, Pushed};

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ::url::Url;
+use jiff::Timestamp;
 
+use super::freeze::Window;
 use super::{
     Access, ApplicationName, Authority, BranchFilter, ClusterSpec, Credential, EnvironmentName,
     ForgeKind, HealthRule, ImageRepository, Prune, RepositoryUrl, RequestPolicy, TagTemplate,
@@ -84,10 +86,18 @@ pub struct Environment {
     pub on_failure: OnFailure,
     /// How a rollback is written.
     pub rollback: Rollback,
+    /// A stop that stands in its file.
+    pub hold: Option<StatedHold>,
+    /// When it takes no automatic change, as its file says.
+    pub freeze: Vec<Window>,
     /// How far a failure reaches.
     pub stop_the_line: StopTheLine,
     /// Whether a release waits for the running one to be judged.
     pub pace: Pace,
+    /// How many deployments it takes by itself in how long a time; `None`: as many as come.
+    pub rate: Option<Rate>,
+    /// How old a release must be before it comes by itself.
+    pub min_age: Duration,
     /// What happens to live objects that differ from what was applied.
     pub drift: Drift,
     /// What happens to fields that another manager holds.
@@ -129,6 +139,24 @@ pub enum Gate {
     Branch,
     /// A person who merges the pull request.
     PullRequest,
+}
+
+/// A stop that stands in an environment's file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StatedHold {
+    /// Why.
+    pub reason: String,
+    /// When it ends by itself; `None`: once it is taken out of the file.
+    pub until: Option<Timestamp>,
+    /// Where it stands, for people.
+    pub place: String,
+}
+
+impl StatedHold {
+    /// Whether it holds now.
+    pub fn holds(&self, now: Timestamp) -> bool {
+        self.until.is_none_or(|until| now < until)
+    }
 }
 
 /// What opens manifests that are encrypted by sops.
@@ -209,6 +237,20 @@ pub enum Pace {
     Newest,
     /// Once the running one is proven or failed.
     Proven,
+}
+
+/// How often releases come by themselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate {
+    /// So many deployments of the environment. At least 1.
+    pub at_most: usize,
+    /// In so long a time.
+    pub per: Duration,
+}
+
+impl Rate {
+    /// The most that can be counted.
+    pub const AT_MOST: usize = 20;
 }
 
 /// What happens to live objects that differ from what was applied.

@@ -15,6 +15,7 @@ mod digest;
 mod environment;
 mod flat;
 mod forge;
+pub mod freeze;
 mod health;
 mod health_rule;
 mod image;
@@ -41,8 +42,8 @@ pub use credential::Credential;
 pub use digest::{Digest, InvalidDigest};
 pub use environment::{
     Adopt, Application, Conflicts, DeploymentTags, Drift, Environment, Follow, Gate, HealthPolicy,
-    ImageField, ImageSource, KeepTags, NotExercised, OnFailure, Pace, Pipeline, Rollback,
-    SmokeTest, Sops, Source, StopTheLine,
+    ImageField, ImageSource, KeepTags, NotExercised, OnFailure, Pace, Pipeline, Rate, Rollback,
+    SmokeTest, Sops, Source, StatedHold, StopTheLine,
 };
 pub use flat::{Entries, FlatMap};
 pub use forge::{ForgeKind, MergeMethod, OnNewer, RequestPolicy};

@@ -19,6 +19,15 @@ pub(super) struct Looked {
     at: Timestamp,
 }
 
+/// Images that a release needs and that were not found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Missing {
+    /// The registry does not have them.
+    pub(crate) gone: Vec<String>,
+    /// It did not answer, and what it did instead.
+    pub(crate) unknown: Vec<String>,
+}
+
 /// How long a tag that does not exist is not looked up again.
 const ABSENT_FOR: Duration = Duration::from_secs(60);
 
@@ -38,6 +47,20 @@ impl Observatory {
             let mut resolved = self.resolved.lock().unwrap_or_else(PoisonError::into_inner);
             resolved.insert(reference.clone(), Looked { digest, at: now });
         }
+    }
+
+    /// The images of a release that their registry does not have any more, and those that it could not be asked of.
+    pub(crate) async fn missing(&self, release: &Release) -> Missing {
+        let mut missing = Missing::default();
+        for (repository, image) in &release.images {
+            let named = format!("{repository}@{}", image.digest);
+            match self.registry.has(repository, &image.digest).await {
+                Ok(true) => {}
+                Ok(false) => missing.gone.push(named),
+                Err(error) => missing.unknown.push(format!("{named}: {error}")),
+            }
+        }
+        missing
     }
 
     /// Tags of a pipeline's images in its manifests that are neither in the catalogue nor looked up.

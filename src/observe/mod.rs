@@ -253,17 +253,6 @@ impl Observatory {
         self.read_removed(now).await;
     }
 
-    /// Reads these infra repositories alone, each once.
-    pub async fn read_infra<'a>(
-        &self,
-        urls: impl IntoIterator<Item = &'a RepositoryUrl>,
-        now: Timestamp,
-    ) {
-        let urls: BTreeSet<_> = urls.into_iter().collect();
-        let sources = urls.into_iter().filter_map(|url| self.infra.get(url));
-        join_all(sources.map(|source| source.read(now))).await;
-    }
-
     /// What is kept of everything that a pipeline needs. No request.
     pub fn world(&self, pipeline: &Pipeline, now: Timestamp) -> World {
         let catalogue = match pipeline.removed {

@@ -1,9 +1,14 @@
 //! Everything that the records of an environment say, for people who ask what happened. No decision reads it.
 
-use super::InfraSource;
+use std::collections::BTreeSet;
+
+use futures_util::future::join_all;
+use jiff::Timestamp;
+
+use super::{InfraSource, Observatory};
 use crate::git::notes::{self, Verified};
-use crate::model::EnvironmentName;
 use crate::model::record::Record;
+use crate::model::{EnvironmentName, RepositoryUrl};
 use crate::plan::Reason;
 
 impl InfraSource {
@@ -48,5 +53,18 @@ impl InfraSource {
         let found = notes::verify(self.reader.repository(), environment, tree);
         let found = found.map_err(|error| error.to_string())?;
         Ok((found, self.reader.accepted_by(environment, head)))
+    }
+}
+
+impl Observatory {
+    /// Reads these infra repositories alone, each once.
+    pub async fn read_infra<'a>(
+        &self,
+        urls: impl IntoIterator<Item = &'a RepositoryUrl>,
+        now: Timestamp,
+    ) {
+        let urls: BTreeSet<_> = urls.into_iter().collect();
+        let sources = urls.into_iter().filter_map(|url| self.infra.get(url));
+        join_all(sources.map(|source| source.read(now))).await;
     }
 }

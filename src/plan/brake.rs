@@ -17,6 +17,7 @@ pub(super) fn unrecorded(unit: &Unit<'_>) -> Walk {
         reason: reason.to_owned(),
         by: BRAKE.to_owned(),
         scope: Scope::Environment,
+        place: None,
     };
     ControlFlow::Break(Decision::Waiting(Waiting::on(reason)))
 }

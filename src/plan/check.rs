@@ -141,6 +141,7 @@ impl Subject<'_> {
                 }
                 self.prunes(apply, records, &mut broken);
             }
+            Step::Merge(_) => broken.push(("I2", "a merge is a person's".to_owned())),
             Step::Withdraw(_) | Step::Disarm(_) | Step::Record(_) | Step::Smoke(_) => {}
         }
         broken
@@ -160,7 +161,9 @@ impl Subject<'_> {
             let infra = view.infra.read().ok();
             infra.is_some_and(|infra| infra.standing.hold.as_ref().is_some_and(holds))
         };
-        records.hold.as_ref().is_some_and(holds) || everywhere() || braked()
+        let stated = self.environment.hold.as_ref();
+        let stated = stated.is_some_and(|hold| hold.holds(self.now));
+        stated || records.hold.as_ref().is_some_and(holds) || everywhere() || braked()
     }
 
     /// I8: only what is ours, is not asked for and may go is deleted, and no more than may go at once.
@@ -213,7 +216,7 @@ impl Subject<'_> {
             .map(|records| infra.unlanded.as_deref().unwrap_or(records))
     }
 
-    /// I1: only what a healthy run upstream stands behind goes on.
+    /// I1: only what a healthy run upstream stands behind goes on, or what a person named and forced.
     fn proven(
         &self,
         release: &Release,
@@ -233,7 +236,8 @@ impl Subject<'_> {
                 runs.any(|run| run.spoiled.is_none() && (run.exercised || counts))
             })
         };
-        if !healthy_here && !all.iter().all(proven) {
+        let forced = records.forced(&digests).is_some();
+        if !healthy_here && !forced && !all.iter().all(proven) {
             broken.push(("I1", format!("{release} is not proven upstream")));
         }
     }

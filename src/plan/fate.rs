@@ -5,7 +5,7 @@ use std::fmt;
 use jiff::Timestamp;
 use semver::Version;
 
-use super::next::Upstream;
+use super::upstream::Upstream;
 use super::{Unit, World};
 use crate::model::record::{UnitRecords, Verdict};
 use crate::model::{EnvironmentName, Pipeline, Release, parse_version};

@@ -191,6 +191,13 @@ pub(super) fn ask(
     Walk::Continue(waiting(ready, recorded, request, None))
 }
 
+/// A person is waited for, and a newer release follows what is proposed.
+pub(super) fn waits(ready: &Ready<'_>, proposed: &Proposed, follows: &Release) -> Waiting {
+    let request = ready.unit.view.request.read().ok().and_then(Option::as_ref);
+    let request = request.filter(|it| it.is_open());
+    waiting(ready, proposed, request, Some(follows))
+}
+
 fn waiting(
     ready: &Ready<'_>,
     recorded: &Proposed,

@@ -10,13 +10,16 @@ mod difference;
 pub mod edit;
 mod fate;
 mod foreign;
+mod freeze;
 mod gate;
 mod head;
 mod hooks;
 mod journey;
 mod next;
 mod notes;
+mod pace;
 mod person;
+mod promotion;
 mod proof;
 mod release;
 mod removed;
@@ -26,6 +29,7 @@ mod settle;
 mod smoke;
 mod stand;
 mod step;
+mod upstream;
 mod waiting;
 mod world;
 
@@ -34,13 +38,15 @@ use std::ops::ControlFlow;
 use jiff::Timestamp;
 
 pub use fate::{Fate, fate};
+pub use freeze::{Frozen, frozen};
 pub use journey::{Journey, Stopped, journey};
-pub use person::{Adoption, Allowed, ForeignObject, Note, Person, Stop};
+pub use pace::full_until;
+pub use person::{Adoption, Allowed, ForeignObject, Note, Person, Promote, Stop};
 pub use proof::{Proof, proof, proof_of};
 pub use stand::{Last, Stand, Word, stand};
 pub use step::{
-    Apply, Change, Close, Disarm, Open, PlannedOn, Propose, Prune, Scope, Smoke, Statements, Step,
-    Withdraw, Write,
+    Apply, Change, Close, Disarm, Merge, Open, PlannedOn, Propose, Prune, Scope, Smoke, Statements,
+    Step, Withdraw, Write,
 };
 pub use waiting::{Reason, Waiting};
 pub use world::{
@@ -72,6 +78,8 @@ pub struct UnitPlan {
     pub number: Option<u64>,
     /// The one decision.
     pub decision: Decision,
+    /// The freeze that its environment is in.
+    pub frozen: Option<Frozen>,
     /// What else there is to say: it blocks nothing.
     pub notes: Vec<String>,
 }
@@ -136,7 +144,10 @@ fn plan_unit(unit: &Unit<'_>) -> UnitPlan {
         ControlFlow::Break(decision) => decision,
         ControlFlow::Continue(waiting) => Decision::Waiting(waiting),
     };
-    let notes = notes::notes(unit, records, &decision);
+    let infra = unit.view.infra.read().ok();
+    let frozen =
+        infra.and_then(|infra| freeze::frozen(unit.environment, &infra.standing, unit.now));
+    let notes = notes::notes(unit, records, frozen.as_ref(), &decision);
     UnitPlan {
         environment: unit.environment.name.clone(),
         release: records.and_then(UnitRecords::running).cloned(),
@@ -144,6 +155,7 @@ fn plan_unit(unit: &Unit<'_>) -> UnitPlan {
             .and_then(|records| records.deployment.as_ref())
             .map(|it| it.number),
         decision,
+        frozen,
         notes,
     }
 }
@@ -155,6 +167,7 @@ fn decide(unit: &Unit<'_>) -> Walk<Waiting> {
     settle::taken(&ready)?;
     settle::head(&ready)?;
     settle::proposal(&ready)?;
+    settle::served(&ready)?;
     let next = next::release(&ready)?;
     let rollout = rollout::roll_out(&ready)?;
     Walk::Continue(match rollout {
@@ -261,14 +274,33 @@ impl<'a> Unit<'a> {
         let (hold, scope) = match (here, everywhere) {
             (Some(hold), _) => (hold, Scope::Unit),
             (None, Some(hold)) => (hold, Scope::Environment),
-            (None, None) => return Walk::Continue(()),
+            (None, None) => return self.held_by_file(),
         };
         let reason = Reason::Held {
             reason: hold.reason.clone(),
             by: hold.by.clone(),
             scope,
+            place: None,
         };
         let waiting = Waiting::on(reason).since(hold.at);
+        ControlFlow::Break(Decision::Waiting(match hold.until {
+            Some(until) => waiting.until(until),
+            None => waiting,
+        }))
+    }
+
+    /// A hold that stands in the environment's file, where no record says one.
+    fn held_by_file(&self) -> Walk {
+        let hold = self.environment.hold.as_ref();
+        let Some(hold) = hold.filter(|hold| hold.holds(self.now)) else {
+            return Walk::Continue(());
+        };
+        let waiting = Waiting::on(Reason::Held {
+            reason: hold.reason.clone(),
+            by: hold.place.clone(),
+            scope: Scope::Environment,
+            place: Some(hold.place.clone()),
+        });
         ControlFlow::Break(Decision::Waiting(match hold.until {
             Some(until) => waiting.until(until),
             None => waiting,

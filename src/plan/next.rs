@@ -1,17 +1,13 @@
 //! Which release comes next, and whether it may come now.
 
-use jiff::Timestamp;
-
 use super::head::Head;
+use super::upstream::Upstream;
 use super::waiting::after;
-use super::{Infra, Observed, Ready, Reason, Unit, Waiting, Walk, release, unreadable_waiting};
-use crate::model::record::{Run, UnitRecords, Verdict};
-use crate::model::{
-    EnvironmentName, Follow, Gate, Health, NotExercised, OnFailure, Pace, Release, StopTheLine,
+use super::{
+    Ready, Reason, Waiting, Walk, freeze, gate, pace, promotion, release, unreadable_waiting,
 };
-
-/// Why a healthy release is not proven.
-const NOT_EXERCISED: &str = "it is healthy, but none of its workloads ran it (`health: { not-exercised: proven }` there lets that count)";
+use crate::model::record::{Promotion, Run};
+use crate::model::{EnvironmentName, Follow, Gate, OnFailure, Pace, Release, StopTheLine};
 
 /// How many releases in a row may be superseded before somebody is told.
 const OUTPACED: usize = 3;
@@ -22,7 +18,9 @@ pub(super) fn release(ready: &Ready<'_>) -> Walk<Waiting> {
         let waiting = release::roll_back(ready, chosen)?;
         return Walk::Continue(with_failure(ready, waiting));
     }
-    let candidate = match candidate(ready) {
+    let asked = promotion::due(ready);
+    let named = asked.map(|it| it.promoted.release.clone());
+    let candidate = match named.map_or_else(|| candidate(ready), Ok) {
         Ok(candidate) => candidate,
         Err(waiting) => {
             let target = rollback_target(ready);
@@ -34,12 +32,17 @@ pub(super) fn release(ready: &Ready<'_>) -> Walk<Waiting> {
             }
             let waiting = match target {
                 Some(run) => release::roll_back(ready, &run.release)?,
-                None => waiting,
+                None => freeze::before(ready, waiting),
             };
             return Walk::Continue(with_failure(ready, waiting));
         }
     };
-    if let Some(waiting) = blocked(ready, &candidate) {
+    let waiting = blocked(ready, &candidate, asked.is_some());
+    let waiting = match waiting {
+        None => closed(ready, &candidate, asked)?,
+        waiting => waiting,
+    };
+    if let Some(waiting) = waiting {
         return Walk::Continue(with_failure(ready, waiting));
     }
     let waiting = match ready.unit.environment.gate {
@@ -47,6 +50,43 @@ pub(super) fn release(ready: &Ready<'_>) -> Walk<Waiting> {
         Gate::Branch | Gate::PullRequest => release::propose(ready, &candidate),
     };
     waiting.map_continue(|waiting| with_failure(ready, waiting))
+}
+
+/// What keeps the environment from taking it at this moment. What is proposed already stays so: whether it is
+/// merged is a person's.
+fn closed(
+    ready: &Ready<'_>,
+    candidate: &Release,
+    asked: Option<&Promotion>,
+) -> Walk<Option<Waiting>> {
+    let over_freeze = asked.is_some_and(|asked| asked.promoted.during_freeze);
+    let frozen = freeze::of(ready).filter(|_| !over_freeze);
+    let frozen = || {
+        frozen
+            .clone()
+            .map(|it| freeze::waiting(it, Some(candidate.clone())))
+    };
+    let scheduled = || promotion::scheduled(asked?, ready.unit.now);
+    let limited = || match asked {
+        Some(_) => None,
+        None => pace::limited(ready, candidate),
+    };
+    let Some(waiting) = frozen().or_else(scheduled).or_else(limited) else {
+        return Walk::Continue(None);
+    };
+    let open = ready.infra.proposal.is_some();
+    match ready.records.proposal.as_ref().filter(|_| open) {
+        Some(proposed) if proposed.release.is(&candidate.digests()) => Walk::Continue(None),
+        Some(proposed) if ready.unit.is_gated() => {
+            release::withdraw_unproven(ready)?;
+            let gate = gate::waits(ready, proposed, candidate);
+            Walk::Continue(Some(Waiting {
+                next: waiting.next,
+                ..gate
+            }))
+        }
+        _ => Walk::Continue(Some(waiting)),
+    }
 }
 
 /// What a person asked to go back to, as long as the branch asks for something else. One whose proposal was
@@ -64,7 +104,7 @@ fn chosen<'a>(ready: &Ready<'a>) -> Option<&'a Release> {
 /// failed here.
 fn candidate(ready: &Ready<'_>) -> Result<Release, Waiting> {
     let (newest, coming) = match &ready.unit.environment.follow {
-        Follow::Branches(_) | Follow::Tags(_) => (released(ready)?, None),
+        Follow::Branches(_) | Follow::Tags(_) => released(ready)?,
         Follow::Environments { all, soak } => promoted(ready, all, *soak)?,
     };
     // What is still on its way upstream is looked at again in time, whatever holds this one up.
@@ -103,7 +143,7 @@ fn candidate(ready: &Ready<'_>) -> Result<Release, Waiting> {
 }
 
 /// The newest release of the registry that the environment admits.
-fn released(ready: &Ready<'_>) -> Result<Release, Waiting> {
+fn released(ready: &Ready<'_>) -> Result<(Release, Option<Waiting>), Waiting> {
     let catalogue = ready
         .unit
         .world
@@ -111,10 +151,12 @@ fn released(ready: &Ready<'_>) -> Result<Release, Waiting> {
         .read()
         .map_err(unreadable_waiting)?;
     let follow = &ready.unit.environment.follow;
-    let newest = catalogue.releases(follow).pop();
+    let (mut old, young) = pace::aged(ready, catalogue.releases(follow), ready.head.release());
+    let newest = old.pop();
     let incomplete = catalogue.incomplete(follow).into_iter().next_back();
     match (newest, incomplete) {
-        (Some(newest), _) => Ok(newest),
+        (Some(newest), _) => Ok((newest, young)),
+        (None, _) if young.is_some() => Err(young.unwrap_or_else(|| idle(ready))),
         (None, Some(it)) => Err(Waiting::on(Reason::Incomplete {
             name: it.name.clone(),
             missing: it.missing.clone(),
@@ -156,11 +198,13 @@ fn promoted(
         }
         proven = Some(here);
     }
-    let newest = proven
-        .unwrap_or_default()
-        .into_iter()
-        .max_by(Release::compare);
     let running = ready.head.release();
+    let (old, young) = pace::aged(ready, proven.unwrap_or_default(), running);
+    let newest = old.into_iter().max_by(Release::compare);
+    let waiting = match (waiting, young) {
+        (Some(waiting), Some(young)) => Some(waiting.or(young)),
+        (waiting, young) => waiting.or(young),
+    };
     match (newest, waiting) {
         (Some(newest), Some(waiting)) => {
             // What is proven now goes first, unless it already runs and something newer is on its way.
@@ -177,142 +221,15 @@ fn promoted(
     }
 }
 
-/// A followed environment as its records tell it.
-pub(super) struct Upstream<'a> {
-    name: &'a EnvironmentName,
-    pub(super) records: &'a UnitRecords,
-    failing: Option<&'a str>,
-    /// Whether what none of its workloads ran counts as proven there.
-    unexercised_counts: bool,
-}
-
-impl<'a> Upstream<'a> {
-    pub(super) fn read(unit: &'a Unit<'_>, name: &'a EnvironmentName) -> Result<Self, Waiting> {
-        let nothing = || {
-            Waiting::on(Reason::Upstream {
-                environment: name.clone(),
-                release: None,
-                why: "the application does not go there".to_owned(),
-            })
-        };
-        let view = unit.world.units.get(name).ok_or_else(nothing)?;
-        let infra: &Infra = view.infra.read().map_err(unreadable_waiting)?;
-        let records = infra
-            .records
-            .as_ref()
-            .map_err(|why| Waiting::on(Reason::UnreadableRecords(why.clone())))?;
-        // What failed a moment ago and is not recorded yet is not promoted either.
-        let failing = match view.live.as_ref().map(Observed::read) {
-            Some(Ok(live)) => live.objects.values().find_map(|found| match &found.health {
-                Health::Failed(reason) if found.mark.is_some() => Some(reason.as_str()),
-                _ => None,
-            }),
-            _ => None,
-        };
-        let environment = unit.pipeline.environment(name);
-        Ok(Self {
-            name,
-            records,
-            failing,
-            unexercised_counts: environment
-                .is_some_and(|it| it.health.not_exercised == NotExercised::Proven),
-        })
-    }
-
-    pub(super) fn is_proven(&self, run: &Run, soak: std::time::Duration, now: Timestamp) -> bool {
-        let ran_until = run.ended.map_or(now, |(ended, _)| ended);
-        let current = run.ended.is_none();
-        run.spoiled.is_none()
-            && self.counts(run)
-            && after(run.healthy_at, soak) <= ran_until
-            && !(current && self.failing.is_some())
-            && !self.failed_since(run)
-    }
-
-    /// Whether its workloads ran, or the environment says that they need not.
-    fn counts(&self, run: &Run) -> bool {
-        run.exercised || self.unexercised_counts
-    }
-
-    /// No later failure of the same release counts against it less than the success counts for it.
-    pub(super) fn failed_since(&self, run: &Run) -> bool {
-        let digests = run.release.digests();
-        self.records
-            .failures
-            .iter()
-            .any(|failure| failure.release.is(&digests) && failure.at >= run.healthy_at)
-    }
-
-    fn proven(&self, soak: std::time::Duration, now: Timestamp) -> Vec<Release> {
-        let runs = self
-            .records
-            .runs
-            .iter()
-            .filter(|run| self.is_proven(run, soak, now));
-        runs.map(|run| run.release.clone()).collect()
-    }
-
-    /// What is on its way to being proven here, if it is newer than what runs downstream.
-    fn waiting(
-        &self,
-        soak: std::time::Duration,
-        now: Timestamp,
-        running: Option<&Release>,
-    ) -> Option<Waiting> {
-        let deployment = self.records.deployment.as_ref()?;
-        let release = deployment.release.as_ref();
-        if let (Some(release), Some(running)) = (release, running)
-            && !release.is_newer_than(running)
-        {
-            return None;
-        }
-        let upstream = |why: &str| {
-            Waiting::on(Reason::Upstream {
-                environment: self.name.clone(),
-                release: release.cloned(),
-                why: why.to_owned(),
-            })
-        };
-        let Some(judged) = &deployment.verdict else {
-            return Some(upstream("it rolls out").since(deployment.at));
-        };
-        let run = self
-            .records
-            .runs
-            .iter()
-            .find(|run| run.number == deployment.number);
-        match (&judged.verdict, run) {
-            (Verdict::Failed { reason, .. }, _) => {
-                Some(upstream(&format!("it failed: {reason}")).since(judged.at))
-            }
-            (_, Some(run)) if run.spoiled.is_some() => {
-                Some(upstream(run.spoiled.as_deref().unwrap_or_default()).since(judged.at))
-            }
-            (_, Some(run)) if !self.counts(run) => Some(upstream(NOT_EXERCISED).since(judged.at)),
-            (_, Some(run)) if self.is_proven(run, soak, now) => None,
-            (_, Some(_)) if self.failing.is_some() => {
-                Some(upstream(self.failing.unwrap_or_default()).since(judged.at))
-            }
-            (_, Some(run)) => {
-                let until = after(run.healthy_at, soak);
-                let reason = Reason::Soaking {
-                    release: run.release.clone(),
-                    environment: self.name.clone(),
-                    until,
-                };
-                Some(Waiting::on(reason).since(run.healthy_at).until(until))
-            }
-            (_, None) => Some(upstream("its images are not known").since(judged.at)),
-        }
-    }
-}
-
 /// Whether a proposed release still has what made it proposable: nothing upstream speaks against it.
 pub(super) fn still_stands(ready: &Ready<'_>, release: &Release) -> bool {
     let Follow::Environments { all, .. } = &ready.unit.environment.follow else {
         return true;
     };
     let digests = release.digests();
+    if ready.records.forced(&digests).is_some() {
+        return true;
+    }
     all.iter().all(|environment| {
         // What cannot be read takes nothing back.
         let Ok(upstream) = Upstream::read(ready.unit, environment) else {
@@ -327,8 +244,8 @@ pub(super) fn still_stands(ready: &Ready<'_>, release: &Release) -> bool {
     })
 }
 
-/// What keeps a newer release from coming now.
-fn blocked(ready: &Ready<'_>, candidate: &Release) -> Option<Waiting> {
+/// What keeps a newer release from coming now. One that a person asked for takes no turns.
+fn blocked(ready: &Ready<'_>, candidate: &Release, is_asked: bool) -> Option<Waiting> {
     let environment = ready.unit.environment;
     let records = ready.records;
     if let Some(pin) = &records.pin
@@ -349,6 +266,9 @@ fn blocked(ready: &Ready<'_>, candidate: &Release) -> Option<Waiting> {
         return Some(Waiting::on(Reason::LineStopped {
             reason: format!("{application} failed: {reason}"),
         }));
+    }
+    if is_asked {
+        return None;
     }
     let deployment = records.deployment.as_ref()?;
     let unproven = match &deployment.verdict {

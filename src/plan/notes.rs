@@ -3,15 +3,16 @@
 use std::sync::Arc;
 
 use super::difference::Difference;
-use super::{Decision, Live, Observed, Reason, Unit};
+use super::{Decision, Frozen, Live, Observed, Reason, Unit, promotion};
 use crate::manifest::Object;
 use crate::model::ObjectRef;
-use crate::model::record::{UnitRecords, Verdict};
+use crate::model::record::{Promotion, UnitRecords, Verdict};
 
 /// One sentence each.
 pub(super) fn notes(
     unit: &Unit<'_>,
     records: Option<&UnitRecords>,
+    frozen: Option<&Frozen>,
     decision: &Decision,
 ) -> Vec<String> {
     let mut notes = Vec::new();
@@ -19,7 +20,13 @@ pub(super) fn notes(
         return notes;
     };
     recorded(records, &mut notes);
+    notes.extend(promotion::pending(unit, records));
     let infra = unit.view.infra.read().ok();
+    let is_told = matches!(
+        decision,
+        Decision::Waiting(waiting) if matches!(waiting.reason, Reason::Frozen { .. })
+    );
+    notes.extend(frozen.filter(|_| !is_told).map(Frozen::notice));
     let of_all = infra.iter().flat_map(|it| &it.standing.refused);
     notes.extend(records.refused.iter().chain(of_all).cloned());
     let live = unit.view.live.as_ref().map(Observed::read);
@@ -41,6 +48,7 @@ fn is_shown(decision: &Decision, reason: &Reason) -> bool {
 }
 
 fn recorded(records: &UnitRecords, notes: &mut Vec<String>) {
+    notes.extend(records.promotion.as_ref().and_then(Promotion::notice));
     let Some(deployment) = &records.deployment else {
         return;
     };

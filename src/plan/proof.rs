@@ -3,16 +3,16 @@
 use jiff::Timestamp;
 
 use super::head::Head;
-use super::next::Upstream;
+use super::upstream::Upstream;
 use super::{Infra, Unit, World};
 use crate::manifest::Rendered;
-use crate::model::record::UnitRecords;
+use crate::model::record::{Promotion, UnitRecords};
 use crate::model::{EnvironmentName, Follow, Pipeline, Release};
 
 /// How a proposed release stands in the environments that this one follows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Proof {
-    /// It is proven in all of them, or was healthy here before.
+    /// It is proven in all of them, was healthy here before, or a person promoted it unproven.
     Proven(String),
     /// At this moment it is not known, or not so: health was lost, a server does not answer.
     Open(String),
@@ -88,6 +88,9 @@ fn of_release(unit: &Unit<'_>, records: &UnitRecords, release: &Release) -> Proo
         .is_some_and(|it| it.is_newer_than(release));
     if back && records.runs.iter().any(|run| run.release.is(&digests)) {
         return Proof::Proven(format!("{release} was healthy here"));
+    }
+    if let Some(told) = records.forced(&digests).and_then(Promotion::notice) {
+        return Proof::Proven(told);
     }
     let mut open = None;
     for name in all {

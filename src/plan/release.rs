@@ -1,7 +1,9 @@
 //! Brings a release into an environment: writes its branch, or keeps its one living proposal.
 
 use super::edit::Edit;
-use super::{Propose, Ready, Reason, Step, Waiting, Walk, Write, gate, next, settle, step};
+use super::{
+    Propose, Ready, Reason, Step, Waiting, Walk, Write, gate, next, promotion, settle, step,
+};
 use crate::model::record::Cause;
 use crate::model::{Follow, Release, Rollback};
 
@@ -10,12 +12,15 @@ pub(super) fn write(ready: &Ready<'_>, release: &Release) -> Walk<Waiting> {
     commit(ready, release, Cause::Automation)
 }
 
-/// Goes back to a release that was healthy here, through the gate where there is one.
+/// Goes back to a release, through the gate where there is one. Only what was healthy here may go past it.
 pub(super) fn roll_back(ready: &Ready<'_>, release: &Release) -> Walk<Waiting> {
-    let direct = ready.unit.environment.rollback == Rollback::Direct;
-    match ready.unit.is_gated() && !direct {
-        true => propose(ready, release),
-        false => commit(ready, release, Cause::Rollback),
+    let digests = release.digests();
+    let ran = ready.records.runs.iter().any(|it| it.release.is(&digests));
+    let direct = ran && ready.unit.environment.rollback == Rollback::Direct;
+    match (ready.unit.is_gated() && !direct, ran) {
+        (true, _) => propose(ready, release),
+        (false, true) => commit(ready, release, Cause::Rollback),
+        (false, false) => commit(ready, release, Cause::Automation),
     }
 }
 
@@ -29,10 +34,20 @@ fn commit(ready: &Ready<'_>, release: &Release, cause: Cause) -> Walk<Waiting> {
         state: edit.rendered.state,
         files: edit.files,
         cause,
-        from: from(ready),
+        asked: is_asked(ready, release),
+        from: from(ready, release),
         records: settle::supersede(ready),
         planned_on: ready.planned_on(),
     }))
+}
+
+/// Whether a person asked for this very release.
+fn is_asked(ready: &Ready<'_>, release: &Release) -> bool {
+    let digests = release.digests();
+    let promoted = promotion::due(ready).map(|asked| &asked.promoted.release);
+    let pinned = ready.records.pin.as_ref();
+    let pinned = pinned.and_then(|pin| pin.release.as_ref());
+    promoted.into_iter().chain(pinned).any(|it| it.is(&digests))
 }
 
 /// The edit, unless it cannot be made or has failed here before.
@@ -105,7 +120,7 @@ pub(super) fn propose(ready: &Ready<'_>, release: &Release) -> Walk<Waiting> {
         instead_of: ready.head.release().cloned(),
         files,
         onto,
-        from: from(ready),
+        from: from(ready, release),
         planned_on: ready.planned_on(),
     }))
 }
@@ -127,7 +142,13 @@ pub(super) fn withdraw_unproven(ready: &Ready<'_>) -> Walk {
 }
 
 /// Where the release comes from, for people who read the message.
-fn from(ready: &Ready<'_>) -> String {
+fn from(ready: &Ready<'_>, release: &Release) -> String {
+    if let Some(asked) = ready.records.forced(&release.digests()) {
+        return format!(
+            "{}, who promoted it unproven: {}",
+            asked.by, asked.promoted.reason
+        );
+    }
     match &ready.unit.environment.follow {
         Follow::Environments { all, .. } => all
             .iter()

@@ -41,6 +41,7 @@ impl Reason {
             Self::Held { by, .. } if by == LABEL => {
                 "the label `towpath/hold` taken away from the request".to_owned()
             }
+            Self::Held { place: Some(place), .. } => format!("`hold` taken out of {place}"),
             Self::Held { scope: Scope::Environment, .. } => {
                 format!("`towpath resume --environment {environment}`")
             }
@@ -57,11 +58,30 @@ impl Reason {
             Self::Refused { .. } => "a manifest that the cluster takes; a start of Towpath tries once more".to_owned(),
             Self::LineStopped { .. } => "the failed unit's recovery".to_owned(),
             Self::Unwritable { .. } => "commit a fix to the infra repository".to_owned(),
+            Self::Frozen { frozen, .. } => {
+                let opens = frozen.until.map_or_else(String::new, |until| {
+                    format!("time: it opens at {}; or ", clock(until))
+                });
+                let thaw = match frozen.by_person {
+                    true => format!("`towpath thaw {environment}`, or "),
+                    false => String::new(),
+                };
+                format!("{opens}{thaw}`towpath promote {application} {environment} --during-freeze --reason …`")
+            }
             Self::Declined { .. } => {
                 format!("a newer release, or `towpath retry {application} {environment}`")
             }
             Self::Incomplete { .. } => "push the missing images".to_owned(),
             Self::Soaking { until, .. } => format!("time: it is proven at {}", clock(*until)),
+            Self::Young { until, .. } => {
+                format!("time: it is old enough at {}; or `towpath promote {application} {environment}`", clock(*until))
+            }
+            Self::Rate { until, .. } => {
+                format!("time: the next may come at {}; or `towpath promote {application} {environment}`", clock(*until))
+            }
+            Self::Scheduled { until, .. } => {
+                format!("time: it comes at {}; or `towpath promote {application} {environment}` again", clock(*until))
+            }
             Self::Upstream { environment, .. } => format!("`towpath explain {application} {environment}`"),
             Self::Paced { .. } => "the running release's proof or failure".to_owned(),
             Self::Gate { request, is_branch: true, .. } => {
@@ -114,6 +134,11 @@ impl fmt::Display for Reason {
             Self::WentBack => {
                 f.write_str("the branch went back behind the newest recorded deployment")
             }
+            Self::Held {
+                reason,
+                place: Some(place),
+                ..
+            } => write!(f, "held in {place}: {reason}"),
             Self::Held { reason, by, .. } => write!(f, "held by {by}: {reason}"),
             Self::Adopting { objects } => {
                 write!(
@@ -127,6 +152,18 @@ impl fmt::Display for Reason {
             Self::Refused { reason } => f.write_str(reason),
             Self::LineStopped { reason } => write!(f, "the line is stopped: {reason}"),
             Self::Unwritable { release, why } => write!(f, "{release} cannot be written: {why}"),
+            Self::Frozen { release, frozen } => {
+                match frozen.until {
+                    Some(until) => write!(f, "frozen until {}", clock(until))?,
+                    None => f.write_str("frozen")?,
+                }
+                let by = if frozen.by_person { "by" } else { "in" };
+                write!(f, " {by} {}: {}", frozen.by, frozen.reason)?;
+                match release {
+                    Some(release) => write!(f, "; {release} waits"),
+                    None => Ok(()),
+                }
+            }
             Self::Declined { release } => write!(f, "{release} was declined"),
             Self::Incomplete { name, missing } => {
                 let missing: Vec<_> = missing.iter().map(ToString::to_string).collect();
@@ -154,6 +191,22 @@ impl fmt::Display for Reason {
                 Some(release) => write!(f, "{release} is not proven in {environment}: {why}"),
                 None => write!(f, "nothing newer is proven in {environment}: {why}"),
             },
+            Self::Young { release, until } => {
+                let until = clock(*until);
+                write!(f, "{release} is not old enough until {until}")
+            }
+            Self::Rate { release, rate, .. } => write!(
+                f,
+                "{release} waits: {} in the last {}, and no more may come by themselves",
+                match rate.at_most {
+                    1 => "1 deployment came".to_owned(),
+                    count => format!("{count} deployments came"),
+                },
+                in_words(rate.per)
+            ),
+            Self::Scheduled { release, by, until } => {
+                write!(f, "{release} waits until {}, as {by} said", clock(*until))
+            }
             Self::Paced { release } => write!(f, "{release} waits for the running release's proof"),
             Self::Gate {
                 release,
@@ -215,6 +268,12 @@ impl fmt::Display for Reason {
             },
         }
     }
+}
+
+/// A length of time for people: `1h 30m`.
+fn in_words(time: std::time::Duration) -> String {
+    let time = jiff::SignedDuration::try_from(time).unwrap_or(jiff::SignedDuration::MAX);
+    format!("{time:#}")
 }
 
 /// A moment for people: seconds are enough.

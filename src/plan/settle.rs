@@ -138,6 +138,7 @@ fn by_hand(
     let pin = |reason: &str| Statement::Pinned {
         release: release.cloned(),
         over: newest_over(ready.records.pin.as_ref(), previous),
+        serves: None,
         reason: reason.to_owned(),
     };
     match (&ready.head, previous) {
@@ -180,6 +181,34 @@ fn unpin_for(ready: &Ready<'_>, release: Option<&Release>) -> Vec<Statement> {
     vec![Statement::Unpinned {
         reason: format!("the proposal of {release} was merged"),
     }]
+}
+
+/// A pin that stands so that its release is proven for another environment ends once it came there, or nobody
+/// asks for it there any more.
+pub(super) fn served(ready: &Ready<'_>) -> Walk {
+    let pin = ready.records.pin.as_ref();
+    let Some((target, release)) = pin.and_then(|pin| pin.serves.as_ref().zip(pin.release.as_ref()))
+    else {
+        return Walk::Continue(());
+    };
+    let there = ready.unit.world.units.get(target);
+    let there = there.and_then(|view| view.infra.read().ok()?.records.as_ref().ok());
+    let Some(there) = there else {
+        return Walk::Continue(());
+    };
+    let digests = release.digests();
+    let came = there
+        .running()
+        .is_some_and(|it| it.is(&digests) || it.is_newer_than(release));
+    let promotion = there.promotion.as_ref();
+    let is_asked = promotion.is_some_and(|it| it.promoted.release.is(&digests));
+    let reason = match (came, is_asked) {
+        (true, _) => format!("{release} came to {target}"),
+        (false, true) => return Walk::Continue(()),
+        (false, false) => format!("nobody asks for {release} in {target} any more"),
+    };
+    let unpinned = vec![Statement::Unpinned { reason }];
+    record(ready, ready.infra.head, false, unpinned)
 }
 
 /// A proposal that is gone was declined; one that asks for what already runs has no purpose.

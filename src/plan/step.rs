@@ -9,7 +9,7 @@ use super::edit::FileEdit;
 use super::world::Request;
 use crate::manifest::Rendered;
 use crate::model::record::{Cause, Statement};
-use crate::model::{CommitId, Digest, ObjectRef, Release, SmokeTest};
+use crate::model::{Author, CommitId, Digest, ObjectRef, Release, SmokeTest};
 
 /// One effect on the outside world. What carries it out is left nothing to decide.
 #[derive(Debug, Clone)]
@@ -20,6 +20,8 @@ pub enum Step {
     Propose(Propose),
     /// Take the proposal back, and record why.
     Withdraw(Withdraw),
+    /// Merge the proposal into the environment's branch, as a person does.
+    Merge(Merge),
     /// Open the request about the proposal.
     Open(Open),
     /// Close a request that has no purpose any more, saying why.
@@ -56,6 +58,8 @@ pub struct Write {
     pub state: Digest,
     /// Why it is written.
     pub cause: Cause,
+    /// Whether a person asked for this very release.
+    pub asked: bool,
     /// Where the release comes from, for the message: an environment, a branch, a tag.
     pub from: String,
     /// What else is stated with it, such as that the deployment before it is superseded.
@@ -92,6 +96,21 @@ pub struct Withdraw {
     pub reason: String,
     /// Whether the branch stays for now: its request is to be closed first, saying why.
     pub keeps_branch: bool,
+    /// The refs it was planned on.
+    pub planned_on: PlannedOn,
+}
+
+/// See [`Step::Merge`]. Never planned: a person says it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Merge {
+    /// What is proposed.
+    pub release: Release,
+    /// The proposal's head.
+    pub proposal: CommitId,
+    /// The commit of the environment's branch that the proposal was made on.
+    pub base: CommitId,
+    /// Whose commit it is.
+    pub by: Author,
     /// The refs it was planned on.
     pub planned_on: PlannedOn,
 }
@@ -233,6 +252,7 @@ impl fmt::Display for Step {
                 } = withdraw;
                 write!(f, "withdraw the proposal of {release}: {reason}")
             }
+            Self::Merge(merge) => write!(f, "merge the proposal of {}", merge.release),
             Self::Open(open) => write!(f, "open a request for {}", open.release),
             Self::Close(close) => write!(f, "close {}: {}", close.request.name, close.reason),
             Self::Disarm(disarm) => {

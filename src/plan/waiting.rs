@@ -6,8 +6,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::Scope;
+use super::freeze::Frozen;
 use super::world::Unreadable;
-use crate::model::{CommitId, EnvironmentName, ImageRepository, Release};
+use crate::model::{CommitId, EnvironmentName, ImageRepository, Rate, Release};
 
 /// Why a unit is idle.
 #[derive(Debug, Clone, PartialEq)]
@@ -56,6 +57,8 @@ pub enum Reason {
         by: String,
         /// What it stops.
         scope: Scope,
+        /// Where it stands, if that is a file.
+        place: Option<String>,
     },
     /// Live objects that are not ours would be changed.
     Adopting {
@@ -93,6 +96,13 @@ pub enum Reason {
         /// Why.
         why: String,
     },
+    /// The environment takes nothing that comes by itself.
+    Frozen {
+        /// What waits, where that is known.
+        release: Option<Release>,
+        /// The freeze.
+        frozen: Frozen,
+    },
     /// A person closed the proposal.
     Declined {
         /// Of which release.
@@ -123,10 +133,35 @@ pub enum Reason {
         /// What is the matter with it there.
         why: String,
     },
+    /// The next release is not old enough.
+    Young {
+        /// Which.
+        release: Release,
+        /// When it is.
+        until: Timestamp,
+    },
     /// The running release must be proven or have failed first.
     Paced {
         /// What waits.
         release: Release,
+    },
+    /// As many deployments as may came of late.
+    Rate {
+        /// What waits.
+        release: Release,
+        /// How many may come.
+        rate: Rate,
+        /// When the next one may.
+        until: Timestamp,
+    },
+    /// A person asked for it, not before a moment.
+    Scheduled {
+        /// Which.
+        release: Release,
+        /// Who asked.
+        by: String,
+        /// The moment.
+        until: Timestamp,
     },
     /// A person must merge the proposal.
     Gate {
@@ -234,7 +269,7 @@ impl Waiting {
 
 impl Reason {
     /// The names of all reasons, in the order in which they are shown.
-    pub const NAMES: [&str; 29] = [
+    pub const NAMES: [&str; 33] = [
         "not-ours",
         "unreadable",
         "retrying",
@@ -249,11 +284,15 @@ impl Reason {
         "refused",
         "line-stopped",
         "unwritable",
+        "frozen",
         "declined",
         "incomplete",
         "soaking",
         "upstream",
+        "young",
         "paced",
+        "rate",
+        "scheduled",
         "gate",
         "outpaced",
         "converging",
@@ -288,21 +327,25 @@ impl Reason {
             Self::Refused { .. } => 11,
             Self::LineStopped { .. } => 12,
             Self::Unwritable { .. } => 13,
-            Self::Declined { .. } => 14,
-            Self::Incomplete { .. } => 15,
-            Self::Soaking { .. } => 16,
-            Self::Upstream { .. } => 17,
-            Self::Paced { .. } => 18,
-            Self::Gate { .. } => 19,
-            Self::Outpaced { .. } => 20,
-            Self::Converging { .. } => 21,
-            Self::PruneLimit { .. } => 22,
-            Self::Confirm { .. } => 23,
-            Self::Contested { .. } => 24,
-            Self::Drifted { .. } => 25,
-            Self::Removed { .. } => 26,
-            Self::NothingReleased => 27,
-            Self::UpToDate { .. } => 28,
+            Self::Frozen { .. } => 14,
+            Self::Declined { .. } => 15,
+            Self::Incomplete { .. } => 16,
+            Self::Soaking { .. } => 17,
+            Self::Upstream { .. } => 18,
+            Self::Young { .. } => 19,
+            Self::Paced { .. } => 20,
+            Self::Rate { .. } => 21,
+            Self::Scheduled { .. } => 22,
+            Self::Gate { .. } => 23,
+            Self::Outpaced { .. } => 24,
+            Self::Converging { .. } => 25,
+            Self::PruneLimit { .. } => 26,
+            Self::Confirm { .. } => 27,
+            Self::Contested { .. } => 28,
+            Self::Drifted { .. } => 29,
+            Self::Removed { .. } => 30,
+            Self::NothingReleased => 31,
+            Self::UpToDate { .. } => 32,
         }
     }
 

@@ -36,7 +36,11 @@ impl Tried {
     /// What a step tries.
     pub(super) fn by(step: &Step) -> Self {
         match step {
-            Step::Write(_) | Step::Propose(_) | Step::Withdraw(_) | Step::Record(_) => Self::Write,
+            Step::Write(_)
+            | Step::Propose(_)
+            | Step::Withdraw(_)
+            | Step::Merge(_)
+            | Step::Record(_) => Self::Write,
             Step::Open(_) | Step::Close(_) | Step::Disarm(_) => Self::Request,
             Step::Apply(apply) => Self::Apply(apply.number),
             Step::Smoke(_) => Self::Smoke,

@@ -42,6 +42,7 @@ mod tests {
                 next: seconds.map(|it| Timestamp::from_second(now.as_second() + it).unwrap()),
                 ..Waiting::on(Reason::NotOurs)
             }),
+            frozen: None,
             notes: Vec::new(),
         };
         for (next, expected) in [

@@ -14,7 +14,7 @@ use crate::model::{
     CommitId, Environment, EnvironmentName, Follow, Gate, KeepTags, Pipeline, Release,
     RepositoryUrl, Scheme,
 };
-use crate::plan::{Plan, Proof, Request, UnitView, World, proof};
+use crate::plan::{Infra, Plan, Proof, Request, UnitView, World, frozen, proof};
 use crate::shown::on_one_line;
 
 /// What could not be shown is left alone for so long, unless the forge asks for more.
@@ -114,6 +114,12 @@ impl Reconciler {
             Proof::Proven(why) => (Progress::Success, why),
             Proof::Open(why) => (Progress::Pending, why),
             Proof::Spoiled(why) => (Progress::Failure, why),
+        };
+        let frozen = view.infra.read().ok();
+        let frozen = frozen.and_then(|infra| frozen_now(environment, infra, now));
+        let description = match frozen {
+            Some(frozen) => format!("{description}; {frozen}"),
+            None => description,
         };
         let status = Status {
             context: PROVEN.to_owned(),
@@ -325,6 +331,11 @@ impl Show {
             _ => false,
         }
     }
+}
+
+/// What is said of the environment's freeze: a person who merges goes over it.
+fn frozen_now(environment: &Environment, infra: &Infra, now: Timestamp) -> Option<String> {
+    frozen(environment, &infra.standing, now).map(|it| it.notice())
 }
 
 /// The open request of a unit whose gate has one.

@@ -9,12 +9,12 @@ use super::Reconciler;
 use crate::cluster::{Preview, UnitScope};
 use crate::forge::{Content, Visibility};
 use crate::git::Commit;
-use crate::model::record::{Deployment, UnitRecords, Verdict};
+use crate::model::record::{Deployment, Promotion, UnitRecords, Verdict};
 use crate::model::{
     CommitId, Digest, Environment, EnvironmentName, Follow, KeepTags, Pipeline, Release,
     RequestDiff,
 };
-use crate::plan::{Decision, Infra, Observed, Reason, UnitPlan, World};
+use crate::plan::{Decision, Frozen, Infra, Observed, Reason, UnitPlan, World};
 use crate::present::request::{
     self, About, BLOCK_MAX, Built, Commits, Outcome, Proven, Runs, Unlike,
 };
@@ -299,6 +299,11 @@ fn notices(infra: &Infra, records: &UnitRecords, unit: Option<&UnitPlan>) -> Vec
     let mut notices: Vec<String> = holds
         .map(|hold| format!("held by {}: {}", hold.by, hold.reason))
         .collect();
+    notices.extend(
+        unit.and_then(|unit| unit.frozen.as_ref())
+            .map(Frozen::notice),
+    );
+    notices.extend(records.promotion.as_ref().and_then(Promotion::notice));
     if let Some(pin) = &records.pin {
         let reason = Reason::Pinned {
             release: pin.release.clone(),

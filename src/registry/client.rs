@@ -392,6 +392,22 @@ impl Registry for HttpRegistry {
         Ok(image)
     }
 
+    async fn has(
+        &self,
+        repository: &ImageRepository,
+        digest: &Digest,
+    ) -> Result<bool, RegistryError> {
+        let host = &*self.host(repository)?;
+        let question = self.question(host, repository);
+        let reference = digest.to_string();
+        let asked = self.digest_of(&question, &reference);
+        match self.within(repository, asked).await {
+            Ok(found) => Ok(found.is_some()),
+            Err(RegistryError::NotFound { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     async fn tagged(
         &self,
         repository: &ImageRepository,

@@ -61,6 +61,22 @@ pub trait Registry: Send + Sync {
         digest: &Digest,
     ) -> Result<ImageConfig, RegistryError>;
 
+    /// Whether the registry still has an image.
+    ///
+    /// # Errors
+    /// Every [`RegistryError`] but [`RegistryError::NotFound`].
+    async fn has(
+        &self,
+        repository: &ImageRepository,
+        digest: &Digest,
+    ) -> Result<bool, RegistryError> {
+        match self.image(repository, digest).await {
+            Ok(_) => Ok(true),
+            Err(RegistryError::NotFound { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Both for a tag of which nothing is known yet: [`Self::resolve`], then [`Self::image`], in as few
     /// requests as there can be.
     ///

@@ -177,6 +177,9 @@ fn is_told(statement: &Statement) -> bool {
         | Statement::Held { .. }
         | Statement::Resumed { .. }
         | Statement::Retried { .. }
+        | Statement::Promoted(_)
+        | Statement::Frozen { .. }
+        | Statement::Thawed { .. }
         | Statement::Ungated { .. }
         | Statement::ApprovedPrune { .. }
         | Statement::ApprovedAdoption { .. }

@@ -13,11 +13,15 @@ use std::str::FromStr;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Record, Statement, Taken, Verdict};
+use super::{Promoted, Record, Statement, Taken, Verdict};
 use crate::model::{Contents, ImageVersion, Images, Rank, Release};
 
 /// The version of the format that this program writes and reads.
 const VERSION: u32 = 1;
+
+/// What a promotion may go over: the missing proof, a freeze.
+const UNPROVEN: &str = "unproven";
+const FREEZE: &str = "freeze";
 
 /// A line that is no record this program can read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -51,6 +55,8 @@ struct Line {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     over: Option<ReleaseLine>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    serves: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     state: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     cause: Option<String>,
@@ -64,12 +70,17 @@ struct Line {
     said: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     until: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    after: Option<Timestamp>,
     /// Left out where it is true.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     exercised: Option<bool>,
     /// Left out where it is true.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     applied: Option<bool>,
+    /// What a person's word goes over.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    despite: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     fix: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -132,6 +143,7 @@ fn line_of(record: &Record) -> Line {
         number: None,
         release: None,
         over: None,
+        serves: None,
         state: None,
         cause: None,
         proposal: None,
@@ -139,8 +151,10 @@ fn line_of(record: &Record) -> Line {
         reason: None,
         said: None,
         until: None,
+        after: None,
         exercised: None,
         applied: None,
+        despite: Vec::new(),
         fix: None,
         taken: Vec::new(),
         by: record.by.clone(),
@@ -208,24 +222,37 @@ fn line_of(record: &Record) -> Line {
         Statement::Pinned {
             release,
             over,
+            serves,
             reason,
         } => {
             line.release = optional(release);
             line.over = optional(over);
+            line.serves = serves.as_ref().map(ToString::to_string);
             line.reason = Some(reason.clone());
         }
         Statement::Unpinned { reason } => {
             line.reason = Some(reason.clone());
         }
-        Statement::Held { reason, until } => {
+        Statement::Held { reason, until } | Statement::Frozen { reason, until } => {
             line.reason = Some(reason.clone());
             line.until = *until;
         }
-        Statement::Resumed { reason } => {
+        Statement::Resumed { reason } | Statement::Thawed { reason } => {
             line.reason = Some(reason.clone());
         }
         Statement::Retried { release } => {
             line.release = Some(release_line(release));
+        }
+        Statement::Promoted(promoted) => {
+            line.release = Some(release_line(&promoted.release));
+            line.reason = Some(promoted.reason.clone());
+            line.after = promoted.not_before;
+            let despite = [
+                (promoted.unproven, UNPROVEN),
+                (promoted.during_freeze, FREEZE),
+            ];
+            let despite = despite.into_iter().filter(|(is_so, _)| *is_so);
+            line.despite = despite.map(|(_, word)| word.to_owned()).collect();
         }
         Statement::Ungated { release } => {
             line.release = optional(release);
@@ -315,6 +342,7 @@ fn record_of(mut line: Line) -> Result<Record, InvalidRecord> {
         "pinned" => Statement::Pinned {
             release: release.clone(),
             over,
+            serves: line.serves.as_deref().map(parse).transpose()?,
             reason: reason(),
         },
         "unpinned" => Statement::Unpinned { reason: reason() },
@@ -322,10 +350,16 @@ fn record_of(mut line: Line) -> Result<Record, InvalidRecord> {
             reason: reason(),
             until: line.until,
         },
+        "frozen" => Statement::Frozen {
+            reason: reason(),
+            until: line.until,
+        },
+        "thawed" => Statement::Thawed { reason: reason() },
         "resumed" => Statement::Resumed { reason: reason() },
         "retried" => Statement::Retried {
             release: required()?,
         },
+        "promoted" => Statement::Promoted(promoted(&line, required()?)?),
         "ungated" => Statement::Ungated {
             release: release.clone(),
         },
@@ -356,6 +390,22 @@ fn record_of(mut line: Line) -> Result<Record, InvalidRecord> {
         by: line.by,
         commit: parse(&line.commit)?,
         statement,
+    })
+}
+
+/// What goes over something that is not known is not half believed.
+fn promoted(line: &Line, release: Release) -> Result<Promoted, InvalidRecord> {
+    let known = |word: &&String| [UNPROVEN, FREEZE].contains(&word.as_str());
+    let despite = |word: &str| line.despite.iter().any(|it| it == word);
+    if let Some(word) = line.despite.iter().find(|word| !known(word)) {
+        return Err(InvalidRecord::Unknown(format!("despite {word}")));
+    }
+    Ok(Promoted {
+        release,
+        reason: line.reason.clone().unwrap_or_default(),
+        unproven: despite(UNPROVEN),
+        during_freeze: despite(FREEZE),
+        not_before: line.after,
     })
 }
 

@@ -16,8 +16,8 @@ use jiff::Timestamp;
 pub use history::{Happening, Noted, PastDeployment, Summary, history, summary};
 pub use line::InvalidRecord;
 pub use present::{
-    Declined, Deployment, Failure, Hold, Judged, OpenDeployment, Pin, Proposed, Run, Served,
-    Standing, UnitRecords,
+    Declined, Deployment, Failure, Hold, Judged, OpenDeployment, Pin, Promotion, Proposed, Run,
+    Served, Standing, UnitRecords,
 };
 
 /// Who states what Towpath itself did or saw.
@@ -120,6 +120,8 @@ pub enum Statement {
         release: Option<Release>,
         /// The newest release it was chosen over: only newer ones are proposed.
         over: Option<Release>,
+        /// The environment that it is to be proven for: it ends once the release came there.
+        serves: Option<EnvironmentName>,
         /// What was seen or said.
         reason: String,
     },
@@ -140,11 +142,25 @@ pub enum Statement {
         /// What was said.
         reason: String,
     },
+    /// A person stopped what comes by itself to an environment.
+    Frozen {
+        /// What was said.
+        reason: String,
+        /// When it opens by itself; `None`: a person thaws it.
+        until: Option<Timestamp>,
+    },
+    /// The freeze ended.
+    Thawed {
+        /// What was said.
+        reason: String,
+    },
     /// A person asks for a failed or declined release to be tried again.
     Retried {
         /// Which.
         release: Release,
     },
+    /// A person asked for a release to come next.
+    Promoted(Promoted),
     /// A commit changed a gated branch's images without a merged proposal.
     Ungated {
         /// What it deploys, where its images are known.
@@ -192,10 +208,15 @@ impl Statement {
     /// stops, or says something that nothing is decided on.
     pub fn right(&self) -> Option<Right> {
         match self {
-            Self::Held { .. } | Self::Declined { .. } | Self::Annotated { .. } => None,
-            Self::Resumed { .. } | Self::Unpinned { .. } | Self::Retried { .. } => {
-                Some(Right::Resume)
-            }
+            Self::Held { .. }
+            | Self::Frozen { .. }
+            | Self::Declined { .. }
+            | Self::Annotated { .. } => None,
+            Self::Resumed { .. }
+            | Self::Thawed { .. }
+            | Self::Unpinned { .. }
+            | Self::Retried { .. } => Some(Right::Resume),
+            Self::Promoted(_) => Some(Right::Promote),
             Self::Pinned { .. } => Some(Right::RollBack),
             Self::ApprovedPrune { .. } | Self::ApprovedAdoption { .. } => Some(Right::Approve),
             Self::Adopted { .. }
@@ -209,6 +230,21 @@ impl Statement {
             | Self::Refused { .. } => Some(Right::Record),
         }
     }
+}
+
+/// A release that a person asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Promoted {
+    /// Which.
+    pub release: Release,
+    /// What was said.
+    pub reason: String,
+    /// Whether it comes though it is not proven.
+    pub unproven: bool,
+    /// Whether it comes though the environment is frozen.
+    pub during_freeze: bool,
+    /// The moment before which it does not come.
+    pub not_before: Option<Timestamp>,
 }
 
 /// Fields that an apply took from another manager.
@@ -302,7 +338,17 @@ impl fmt::Display for Statement {
                 until: Some(until),
             } => write!(f, "held until {until}: {reason}"),
             Self::Resumed { reason } => write!(f, "resumed: {reason}"),
+            Self::Frozen {
+                reason,
+                until: None,
+            } => write!(f, "frozen: {reason}"),
+            Self::Frozen {
+                reason,
+                until: Some(until),
+            } => write!(f, "frozen until {until}: {reason}"),
+            Self::Thawed { reason } => write!(f, "thawed: {reason}"),
             Self::Retried { release } => write!(f, "retried {release}"),
+            Self::Promoted(promoted) => write!(f, "promoted {promoted}"),
             Self::Ungated { release } => write!(f, "ungated {}", shown(release)),
             Self::Took { taken, .. } => {
                 let taken = taken.iter().map(ToString::to_string);
@@ -325,6 +371,23 @@ impl fmt::Display for Statement {
                 }
             }
         }
+    }
+}
+
+/// `v1.5.0 unproven: the fix cannot wait`.
+impl fmt::Display for Promoted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.release)?;
+        if self.unproven {
+            f.write_str(" unproven")?;
+        }
+        if self.during_freeze {
+            f.write_str(" during a freeze")?;
+        }
+        if let Some(at) = self.not_before {
+            write!(f, " not before {at}")?;
+        }
+        write!(f, ": {}", self.reason)
     }
 }
 

@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::{Cause, Record, Taken, Verdict};
-use crate::model::{ApplicationName, CommitId, Digest, Digests, Release};
+use super::{Cause, Promoted, Record, Taken, Verdict};
+use crate::model::{ApplicationName, CommitId, Digest, Digests, EnvironmentName, Release};
 
 /// How many healthy runs are remembered: what a rollback may go back to without asking history.
 const RUNS: usize = 5;
@@ -53,6 +53,8 @@ pub struct UnitRecords {
     pub served: Option<Served>,
     /// The pin that holds.
     pub pin: Option<Pin>,
+    /// What a person asked for: it is to come next, or it is what runs.
+    pub promotion: Option<Promotion>,
     /// The hold on this unit.
     pub hold: Option<Hold>,
     /// How many deployments in a row were superseded before they were judged.
@@ -175,8 +177,21 @@ pub struct Pin {
     pub release: Option<Release>,
     /// The newest release it was chosen over.
     pub over: Option<Release>,
+    /// The environment that it is to be proven for.
+    pub serves: Option<EnvironmentName>,
     /// What was seen or said.
     pub reason: String,
+    /// When it was recorded.
+    pub at: Timestamp,
+}
+
+/// What a person asked for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Promotion {
+    /// What was said.
+    pub promoted: Promoted,
+    /// Who.
+    pub by: String,
     /// When it was recorded.
     pub at: Timestamp,
 }
@@ -201,6 +216,20 @@ pub struct Hold {
     pub until: Option<Timestamp>,
 }
 
+impl Promotion {
+    /// What is said of a release that is not proven, wherever it is shown.
+    pub fn notice(&self) -> Option<String> {
+        let Promoted {
+            release, reason, ..
+        } = &self.promoted;
+        let notice = || {
+            let by = &self.by;
+            format!("{release} was promoted unproven by {by}: {reason}")
+        };
+        self.promoted.unproven.then(notice)
+    }
+}
+
 impl Hold {
     /// Whether it holds now.
     pub fn holds(&self, now: Timestamp) -> bool {
@@ -219,6 +248,10 @@ pub struct Standing {
     pub open: Vec<OpenDeployment>,
     /// The hold on the environment.
     pub hold: Option<Hold>,
+    /// What a person said of the environment's freeze.
+    pub freeze: Option<Hold>,
+    /// When the newest deployments were recorded, oldest first: as many as a rate may count.
+    pub recent: Vec<Timestamp>,
     /// Applications whose newest deployment failed, and why.
     pub failed: BTreeMap<ApplicationName, String>,
     /// What was stated of it since the newest deployment and has no effect, a sentence each.
@@ -330,6 +363,13 @@ impl UnitRecords {
     /// The release that runs according to the records.
     pub fn running(&self) -> Option<&Release> {
         self.deployment.as_ref()?.release.as_ref()
+    }
+
+    /// The word of a person by which this release may come though it is not proven.
+    pub fn forced(&self, digests: &Digests) -> Option<&Promotion> {
+        let promotion = self.promotion.as_ref()?;
+        let is_it = promotion.promoted.unproven && promotion.promoted.release.is(digests);
+        is_it.then_some(promotion)
     }
 
     /// Whether this commit is a deployment of the unit that is remembered.

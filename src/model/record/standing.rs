@@ -1,5 +1,6 @@
 //! The standing of an environment, kept beside its units' records: the newest number, which
-//! deployments have no tag yet, who failed, and the holds on the whole environment.
+//! deployments have no tag yet, who failed, the hold and the freeze of the whole environment, and when the
+//! newest deployments were.
 
 use std::collections::BTreeMap;
 
@@ -7,8 +8,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::present::REFUSED;
-use super::{Hold, InvalidRecord, OpenDeployment, Record, Standing, Statement, Verdict};
-use crate::model::CommitId;
+use super::{Cause, Hold, InvalidRecord, OpenDeployment, Record, Standing, Statement, Verdict};
+use crate::model::{CommitId, Rate};
 
 const VERSION: u32 = 1;
 
@@ -24,6 +25,10 @@ struct Written {
     failed: BTreeMap<String, String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     hold: Option<HoldWritten>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    freeze: Option<HoldWritten>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    recent: Vec<Timestamp>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     refused: Vec<String>,
 }
@@ -47,7 +52,7 @@ impl Standing {
     /// Takes one more record in.
     pub fn take(&mut self, record: &Record) {
         match (&record.statement, &record.application) {
-            (Statement::Deployment { number, .. }, Some(application)) => {
+            (Statement::Deployment { number, cause, .. }, Some(application)) => {
                 if *number >= self.number {
                     self.number = *number;
                     self.newest = Some(record.commit);
@@ -58,6 +63,7 @@ impl Standing {
                 };
                 if !self.open.contains(&open) {
                     self.open.push(open);
+                    self.count(record.at, *cause);
                 }
                 self.failed.remove(application);
                 self.refused.clear();
@@ -71,15 +77,13 @@ impl Standing {
                 }
             },
             (Statement::Held { reason, until }, None) => {
-                let hold = Hold {
-                    reason: reason.clone(),
-                    by: record.by.clone(),
-                    at: record.at,
-                    until: *until,
-                };
-                self.hold = Some(hold);
+                self.hold = Some(said(record, reason, *until));
             }
             (Statement::Resumed { .. }, None) => self.hold = None,
+            (Statement::Frozen { reason, until }, None) => {
+                self.freeze = Some(said(record, reason, *until));
+            }
+            (Statement::Thawed { .. }, None) => self.freeze = None,
             (Statement::Refused { .. }, None) => {
                 self.refused.push(record.statement.to_string());
                 let surplus = self.refused.len().saturating_sub(REFUSED);
@@ -87,6 +91,18 @@ impl Standing {
             }
             _ => {}
         }
+    }
+
+    /// Counts a deployment, once for all applications that it is of. What was there before is none.
+    fn count(&mut self, at: Timestamp, cause: Cause) {
+        if cause == Cause::Baseline {
+            return;
+        }
+        // Nobody counts parts of seconds.
+        self.recent
+            .push(Timestamp::from_second(at.as_second()).unwrap_or(at));
+        let surplus = self.recent.len().saturating_sub(Rate::AT_MOST);
+        self.recent.drain(..surplus);
     }
 
     /// The newest number of a commit among deployments that have no tag yet.
@@ -115,12 +131,6 @@ impl Standing {
             number: open.number,
             commit: open.commit.to_string(),
         });
-        let hold = self.hold.clone().map(|hold| HoldWritten {
-            at: hold.at,
-            by: hold.by,
-            reason: hold.reason,
-            until: hold.until,
-        });
         let written = Written {
             v: VERSION,
             number: self.number,
@@ -131,7 +141,9 @@ impl Standing {
                 .iter()
                 .map(|(application, reason)| (application.to_string(), reason.clone()))
                 .collect(),
-            hold,
+            hold: self.hold.clone().map(HoldWritten::from),
+            freeze: self.freeze.clone().map(HoldWritten::from),
+            recent: self.recent.clone(),
             refused: self.refused.clone(),
         };
         serde_json::to_string(&written).expect("it holds nothing but texts and numbers") + "\n"
@@ -165,12 +177,40 @@ impl Standing {
             let application = application.parse().map_err(|error| malformed(&error))?;
             standing.failed.insert(application, reason);
         }
-        standing.hold = written.hold.map(|hold| Hold {
-            reason: hold.reason,
-            by: hold.by,
-            at: hold.at,
-            until: hold.until,
-        });
+        standing.hold = written.hold.map(Hold::from);
+        standing.freeze = written.freeze.map(Hold::from);
+        standing.recent = written.recent;
         Ok(standing)
+    }
+}
+
+fn said(record: &Record, reason: &str, until: Option<Timestamp>) -> Hold {
+    Hold {
+        reason: reason.to_owned(),
+        by: record.by.clone(),
+        at: record.at,
+        until,
+    }
+}
+
+impl From<Hold> for HoldWritten {
+    fn from(hold: Hold) -> Self {
+        Self {
+            at: hold.at,
+            by: hold.by,
+            reason: hold.reason,
+            until: hold.until,
+        }
+    }
+}
+
+impl From<HoldWritten> for Hold {
+    fn from(written: HoldWritten) -> Self {
+        Self {
+            at: written.at,
+            by: written.by,
+            reason: written.reason,
+            until: written.until,
+        }
     }
 }

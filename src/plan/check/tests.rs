@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::*;
 use crate::config::Config;
 use crate::manifest::{ImageFields, parse};
-use crate::model::record::{Record, Statement, Verdict};
+use crate::model::record::{Promoted, Record, Statement, Verdict};
 use crate::model::{CommitId, Contents, Digest, ImageVersion, Rank};
 use crate::plan::edit::{Directory, Layers};
 use crate::plan::{
@@ -172,6 +172,7 @@ pub(super) fn write(minor: u8, cause: Cause) -> Step {
         files: Vec::new(),
         state: state(),
         cause,
+        asked: false,
         from: "qa".to_owned(),
         records: Vec::new(),
         planned_on: planned_on(),
@@ -247,6 +248,7 @@ pub(super) fn check_live(
             release: None,
             number: None,
             decision: Decision::Step(Box::new(step)),
+            frozen: None,
             notes: Vec::new(),
         }],
     };
@@ -290,6 +292,26 @@ fn a_step_that_breaks_an_invariant_is_found() {
         ["I1"]
     );
 
+    // What a person forced goes on without a proof, that release alone.
+    let forced = |minor| {
+        let mut here = running();
+        here.push(Statement::Promoted(Promoted {
+            release: release(minor),
+            reason: "it cannot wait".to_owned(),
+            unproven: true,
+            during_freeze: false,
+            not_before: None,
+        }));
+        here
+    };
+    assert!(check_step(open, vec![], Ok(forced(1)), write(1, automation)).is_empty());
+    assert!(check_step(gated, vec![], Ok(forced(1)), propose(1)).is_empty());
+    assert_eq!(check_step(gated, vec![], Ok(forced(2)), propose(1)), ["I1"]);
+    assert_eq!(
+        check_step(gated, vec![], Ok(forced(1)), write(1, automation)),
+        ["I2"]
+    );
+
     // I2: past the gate; going back is allowed where it is direct.
     assert_eq!(
         check_step(gated, proven(), Ok(running()), write(1, automation)),
@@ -326,6 +348,7 @@ fn a_step_that_breaks_an_invariant_is_found() {
     here.push(Statement::Pinned {
         release: None,
         over: None,
+        serves: None,
         reason: "a person".to_owned(),
     });
     assert_eq!(

@@ -1,6 +1,7 @@
 //! What a person chooses for a unit: to go back, to try again, to decline, to let automation go on.
 
 use super::Person;
+use super::named::find;
 use crate::model::record::{Statement, UnitRecords};
 use crate::model::{Gate, Release};
 use crate::plan::settle::newest_over;
@@ -30,11 +31,11 @@ fn goes_back(ready: &Ready<'_>, to: Option<&str>, reason: &str) -> Result<Vec<St
     let runs = |release: &Release| running.is_some_and(|it| it.is(&release.digests()));
     let healthy = records.runs.iter().rev().map(|run| &run.release);
     let target = match to {
-        Some(named) => find(healthy, named).map_err(|others| match others.is_empty() {
-            true => format!("nothing was healthy in {environment} yet"),
-            false => format!(
-                "`{named}` is not one of the releases that were healthy in {environment}: {others}"
-            ),
+        Some(named) => find(healthy, named).map_err(|unfound| {
+            unfound.say(
+                &format!("nothing was healthy in {environment} yet"),
+                &format!("`{named}` is not one of the releases that were healthy in {environment}"),
+            )
         })?,
         None => {
             let mut sound = records
@@ -67,13 +68,14 @@ fn goes_back(ready: &Ready<'_>, to: Option<&str>, reason: &str) -> Result<Vec<St
     statements.push(Statement::Pinned {
         release: Some(target.clone()),
         over: newest_over(records.pin.as_ref(), running),
+        serves: None,
         reason: reason.to_owned(),
     });
     Ok(statements)
 }
 
 /// Whether something keeps it from being brought again.
-fn is_stopped(records: &UnitRecords, release: &Release) -> bool {
+pub(super) fn is_stopped(records: &UnitRecords, release: &Release) -> bool {
     let digests = release.digests();
     let mut declined = records.declined.iter().map(|it| &it.release);
     let mut failed = records.failures.iter().map(|it| &it.release);
@@ -112,10 +114,12 @@ impl Person<'_> {
             let none = || format!("nothing failed or was declined in {environment}");
             let release = match named {
                 None => stopped.first().copied().ok_or_else(none),
-                Some(_) if stopped.is_empty() => Err(none()),
-                Some(named) => find(stopped.into_iter(), named).map_err(|others| {
-                    format!(
-                        "`{named}` did not fail in {environment} and was not declined; these did, or were: {others}"
+                Some(named) => find(stopped.into_iter(), named).map_err(|unfound| {
+                    unfound.say(
+                        &none(),
+                        &format!(
+                            "`{named}` did not fail in {environment} and was not declined; these did, or were"
+                        ),
                     )
                 }),
             };
@@ -179,25 +183,5 @@ impl Person<'_> {
                 planned_on,
             })))
         })
-    }
-}
-
-/// The one release that this names: by its name, or by the beginning of one of its digests.
-///
-/// # Errors
-/// The names of all, where none or more than one is meant.
-fn find<'a>(
-    releases: impl Iterator<Item = &'a Release>,
-    named: &str,
-) -> Result<&'a Release, String> {
-    let all: Vec<&Release> = releases.collect();
-    let mut fitting = all.iter().filter(|release| release.is_named(named));
-    match (fitting.next(), fitting.next()) {
-        (Some(one), None) => Ok(one),
-        (Some(one), Some(other)) if one.is(&other.digests()) => Ok(one),
-        _ => {
-            let names = all.iter().map(|it| format!("{it} ({})", it.short_digest()));
-            Err(names.collect::<Vec<_>>().join(", "))
-        }
     }
 }

@@ -3,7 +3,11 @@
 
 mod approve;
 mod choose;
+mod hotfix;
+mod merge;
+mod named;
 mod note;
+mod promote;
 mod stop;
 
 use std::ops::ControlFlow;
@@ -12,6 +16,7 @@ use jiff::Timestamp;
 
 pub use approve::{Adoption, Allowed, ForeignObject};
 pub use note::Note;
+pub use promote::Promote;
 pub use stop::Stop;
 
 use super::{Decision, Infra, Scope, Statements, Step, Unit, Walk, World};

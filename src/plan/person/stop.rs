@@ -1,10 +1,11 @@
-//! Holds: a person stops everything in a unit or an environment, and lets it go on.
+//! Holds and freezes: a person stops everything in a unit or an environment, or what comes to an environment by
+//! itself, and lets it go on.
 
 use jiff::Timestamp;
 
 use super::Person;
 use crate::model::record::{BRAKE, HOLD_LABEL, Hold, LABEL, Statement};
-use crate::plan::{Scope, Step, Unit, Walk};
+use crate::plan::{Scope, Step, Unit, Walk, frozen};
 
 /// What is said with a hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,7 +57,54 @@ impl Person<'_> {
                 None if everywhere.is_some_and(|hold| hold.holds(self.now)) => Err(format!(
                     "the whole of {environment} is held: `towpath resume --environment {environment}`"
                 )),
-                None => Err(not_held(unit, scope)),
+                None => match unit.environment.hold.as_ref().filter(|it| it.holds(self.now)) {
+                    Some(stated) => Err(format!("it is held in {}: take `hold` out there", stated.place)),
+                    None => Err(not_held(unit, scope)),
+                },
+            })
+        })
+    }
+}
+
+impl Person<'_> {
+    /// The record of a freeze of the whole environment. One that stands already is replaced.
+    ///
+    /// # Errors
+    /// Why it cannot be recorded now, in one sentence.
+    pub fn freeze(&self, stop: &Stop) -> Result<Step, String> {
+        if let Some(until) = stop.until.filter(|until| *until <= self.now) {
+            return Err(format!("{until} is past: nothing would be frozen"));
+        }
+        self.with(|unit| {
+            let (infra, _) = unit.read()?;
+            let frozen = Statement::Frozen {
+                reason: stop.reason.clone(),
+                until: stop.until,
+            };
+            Walk::Continue(Ok(self.state(infra, Scope::Environment, vec![frozen])))
+        })
+    }
+
+    /// The record of a freeze's end.
+    ///
+    /// # Errors
+    /// That nobody froze it, or where that stands, in one sentence.
+    pub fn thaw(&self, reason: &str) -> Result<Step, String> {
+        self.with(|unit| {
+            let (infra, _) = unit.read()?;
+            let said = infra.standing.freeze.as_ref();
+            let frozen = frozen(unit.environment, &infra.standing, self.now);
+            Walk::Continue(match (said.filter(|it| it.holds(self.now)), frozen) {
+                (Some(_), _) => {
+                    let reason = reason.to_owned();
+                    let thawed = vec![Statement::Thawed { reason }];
+                    Ok(self.state(infra, Scope::Environment, thawed))
+                }
+                (None, Some(frozen)) => Err(format!(
+                    "{} is frozen by its file: {} says when it opens, and `towpath promote --during-freeze` goes over it",
+                    self.environment, frozen.by
+                )),
+                (None, None) => Err(format!("nobody froze {}", self.environment)),
             })
         })
     }

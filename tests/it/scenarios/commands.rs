@@ -121,6 +121,11 @@ impl Teller {
                     site.registry.untag(&repository, tag);
                 }
             }
+            ["delete-image", image, tag] => {
+                for repository in images(site, image) {
+                    site.registry.delete(&repository, tag);
+                }
+            }
             ["registry", mood] => site.registry.set(match *mood {
                 "up" => Mood::Up,
                 "down" => Mood::Down,

@@ -10,6 +10,7 @@ mod commands;
 mod ending;
 mod endpoints;
 mod forge;
+mod hammer;
 mod link;
 mod preempt;
 mod registry;

@@ -63,6 +63,15 @@ impl SimulatedRegistry {
         self.state().tags.get(repository)?.get(tag).copied()
     }
 
+    /// The image of this tag is gone, and the tag with it.
+    pub(super) fn delete(&self, repository: &ImageRepository, tag: &str) {
+        let mut state = self.state();
+        let tags = state.tags.get_mut(repository);
+        if let Some(digest) = tags.and_then(|tags| tags.remove(tag)) {
+            state.images.remove(&digest);
+        }
+    }
+
     pub(super) fn untag(&self, repository: &ImageRepository, tag: &str) {
         if let Some(tags) = self.state().tags.get_mut(repository) {
             tags.remove(tag);

@@ -1,6 +1,7 @@
 //! What a scenario's output shows of things.
 
 use jiff::{SignedDuration, Timestamp};
+use towpath::act::Rehearsal;
 use towpath::git::memory::MemoryRemote;
 use towpath::git::notes::{read_all, records_ref};
 use towpath::git::{Reach, Repository};
@@ -66,6 +67,30 @@ pub(super) fn explain(application: &ApplicationName, unit: &UnitPlan) -> String 
     }
     for note in &unit.notes {
         output.push_str(&format!("    note: {}\n", short(note)));
+    }
+    output
+}
+
+/// What would be written.
+pub(super) fn rehearsal(rehearsal: &Rehearsal, next: Option<&UnitPlan>) -> String {
+    let mut output = String::new();
+    for it in &rehearsal.records {
+        output.push_str(&format!("  record {}\n", record(it)));
+    }
+    for commit in &rehearsal.commits {
+        let files = commit.files.join(", ");
+        output.push_str(&format!(
+            "  commit on {}: {}: {files}\n",
+            commit.branch, commit.subject
+        ));
+    }
+    for moved in &rehearsal.refs {
+        let from = moved.from.map_or("nothing".to_owned(), |it| it.short());
+        let deleted = if moved.is_deleted { ", deleted" } else { "" };
+        output.push_str(&format!("  ref {} from {from}{deleted}\n", moved.name));
+    }
+    if let Some(next) = next {
+        output.push_str(&format!("  next {}\n", decision(&next.decision)));
     }
     output
 }

@@ -210,6 +210,12 @@ impl Site {
         self.towpaths.push(Towpath { reconciler, events });
     }
 
+    /// A process that knows nothing and tows nothing: somebody's commands.
+    pub(super) fn visitor(&mut self) -> Towpath {
+        self.start();
+        self.towpaths.pop().unwrap()
+    }
+
     /// Throws all processes away and starts as many anew.
     pub(super) fn restart(&mut self) {
         let count = self.towpaths.len();

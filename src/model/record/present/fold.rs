@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 
 use super::{
-    Declined, Deployment, EARLIER, Failure, Hold, Judged, OUTPACED_MAX, Pin, Proposed, REFUSED,
-    RUNS, Run, STOPPED, Served, TAKEN, UnitRecords,
+    Declined, Deployment, EARLIER, Failure, Hold, Judged, OUTPACED_MAX, Pin, Promotion, Proposed,
+    REFUSED, RUNS, Run, STOPPED, Served, TAKEN, UnitRecords,
 };
 use crate::model::record::{Record, Statement, Taken, Verdict};
 use crate::model::{CommitId, Digest, Release};
@@ -88,6 +88,9 @@ impl UnitRecords {
             }
             Statement::Declined { release } => {
                 self.close_proposal(release);
+                let asked = self.promotion.take();
+                let digests = release.digests();
+                self.promotion = asked.filter(|asked| !asked.promoted.release.is(&digests));
                 self.declined.push(Declined {
                     release: release.clone(),
                     at,
@@ -98,11 +101,14 @@ impl UnitRecords {
             Statement::Pinned {
                 release,
                 over,
+                serves,
                 reason,
             } => {
+                self.promotion = None;
                 self.pin = Some(Pin {
                     release: release.clone(),
                     over: over.clone(),
+                    serves: serves.clone(),
                     reason: reason.clone(),
                     at,
                 });
@@ -117,6 +123,8 @@ impl UnitRecords {
                 });
             }
             Statement::Resumed { .. } => self.hold = None,
+            // Of whole environments, which keep that themselves.
+            Statement::Frozen { .. } | Statement::Thawed { .. } => {}
             Statement::Retried { release } => {
                 let digests = release.digests();
                 // Its verdict is open again, and its time begins anew.
@@ -135,6 +143,14 @@ impl UnitRecords {
                     .retain(|failure| !failure.release.is(&digests));
                 self.declined
                     .retain(|declined| !declined.release.is(&digests));
+            }
+            Statement::Promoted(promoted) => {
+                self.pin = None;
+                self.promotion = Some(Promotion {
+                    promoted: promoted.clone(),
+                    by: record.by.clone(),
+                    at,
+                });
             }
             Statement::Ungated { .. } | Statement::Annotated { .. } => {}
             Statement::Took { number, taken } => self.took(*number, taken),
@@ -174,6 +190,13 @@ impl UnitRecords {
             });
             self.proposal = None;
         }
+        // What was asked for has come and gone once something newer comes.
+        let comes = deployment.release.as_ref();
+        let asked = self.promotion.take();
+        self.promotion = asked.filter(|asked| {
+            let asked = &asked.promoted.release;
+            comes.is_some_and(|comes| comes.is(&asked.digests()) || asked.is_newer_than(comes))
+        });
         // A yes is about what was seen when it was said.
         self.approved_prune = None;
         self.approved_adoption = self.approved_adoption.filter(|it| *it == deployment.state);

@@ -6,7 +6,7 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::FileFailurePersistence;
 
 use super::*;
-use crate::model::record::{InvalidRecord, Statement};
+use crate::model::record::{InvalidRecord, Promoted, Statement};
 use crate::model::{Contents, ImageVersion, Rank};
 
 fn digest(seed: u8) -> Digest {
@@ -76,9 +76,12 @@ fn statements() -> impl Strategy<Value = Statement> {
             }
         ),
         2 => releases().prop_map(|release| Statement::Declined { release }),
-        1 => (maybe(), maybe(), text()).prop_map(|(release, over, reason)| {
-            Statement::Pinned { release, over, reason }
-        }),
+        1 => (maybe(), maybe(), proptest::bool::ANY, text()).prop_map(
+            |(release, over, serves, reason)| {
+                let serves = serves.then(|| "production".parse().unwrap());
+                Statement::Pinned { release, over, serves, reason }
+            }
+        ),
         1 => text().prop_map(|reason| Statement::Unpinned { reason }),
         1 => (text(), proptest::option::of(0..4_i64)).prop_map(|(reason, until)| {
             let until = until.map(|it| Timestamp::from_second(it).unwrap());
@@ -86,6 +89,14 @@ fn statements() -> impl Strategy<Value = Statement> {
         }),
         1 => text().prop_map(|reason| Statement::Resumed { reason }),
         2 => releases().prop_map(|release| Statement::Retried { release }),
+        2 => (releases(), text(), proptest::bool::ANY, proptest::bool::ANY).prop_map(
+            |(release, reason, unproven, during_freeze)| {
+                let not_before = during_freeze.then_some(Timestamp::UNIX_EPOCH);
+                Statement::Promoted(Promoted { release, reason, unproven, during_freeze, not_before })
+            }
+        ),
+        1 => text().prop_map(|reason| Statement::Frozen { reason, until: None }),
+        1 => text().prop_map(|reason| Statement::Thawed { reason }),
         1 => maybe().prop_map(|release| Statement::Ungated { release }),
         2 => (number(), vec(taken(), 0..3)).prop_map(|(number, taken)| {
             Statement::Took { number, taken }

@@ -7,8 +7,8 @@ use jiff::{SignedDuration, Timestamp};
 use towpath::git::notes::{self, NotesDraft, records_ref};
 use towpath::git::{CommitDraft, Push, Pushed, Repository, Signature, Signer};
 use towpath::model::record::{Record, Statement};
-use towpath::model::{CommitId, Credential, EnvironmentName, SigningKey};
-use towpath::plan::{Person, Scope, Step, Stop};
+use towpath::model::{Author, CommitId, Credential, EnvironmentName, SigningKey};
+use towpath::plan::{Person, Promote, Scope, Step, Stop};
 
 use super::super::show;
 use super::super::site::Site;
@@ -16,6 +16,38 @@ use super::Teller;
 
 /// Who says it.
 const ANN: &str = "ann@example.com";
+
+fn ann_herself() -> Author {
+    Author {
+        name: "Ann".to_owned(),
+        email: ANN.to_owned(),
+    }
+}
+
+/// `v1.1.0 --unproven --during-freeze --not-before 2h`.
+fn promotion<'a>(words: &[&'a str], now: Timestamp) -> Promote<'a> {
+    let mut asked = Promote {
+        release: None,
+        reason: "it is wanted",
+        unproven: false,
+        hotfix: false,
+        during_freeze: false,
+        not_before: None,
+    };
+    let mut words = words.iter();
+    while let Some(word) = words.next() {
+        match *word {
+            "--unproven" => asked.unproven = true,
+            "--during-freeze" => asked.during_freeze = true,
+            "--not-before" => {
+                let after: SignedDuration = words.next().unwrap().parse().unwrap();
+                asked.not_before = now.checked_add(after).ok();
+            }
+            release => asked.release = Some(release),
+        }
+    }
+    asked
+}
 
 /// Who commits it.
 fn ann(now: Timestamp) -> Signature {
@@ -64,16 +96,86 @@ impl Teller {
                 self.ask(environment, application, |it| it.hold(Scope::Unit, &stop))
                     .await;
             }
+            ["freeze", environment, reason, until @ ..] => {
+                let until = until
+                    .first()
+                    .map(|it| it.parse::<SignedDuration>().unwrap());
+                let stop = Stop {
+                    reason: (*reason).to_owned(),
+                    until: until.and_then(|it| now.checked_add(it).ok()),
+                };
+                self.ask(environment, "shop", |it| it.freeze(&stop)).await;
+            }
+            ["thaw", environment] => {
+                self.ask(environment, "shop", |it| it.thaw("it is over"))
+                    .await;
+            }
+            ["merge-proposal", environment, application, release @ ..] => {
+                let (ann, release) = (ann_herself(), release.first().copied());
+                self.ask(environment, application, |it| it.merge(release, &ann))
+                    .await;
+            }
+            ["rehearse", environment, application, what, rest @ ..] => {
+                let (asked, to) = (promotion(rest, now), rest.first().copied());
+                let stop = Stop {
+                    reason: "it leaks".to_owned(),
+                    until: None,
+                };
+                let ann = ann_herself();
+                let say = |it: &Person<'_>| match *what {
+                    "promote" => it.promote(asked),
+                    "rollback" => it.roll_back(to, "it leaks"),
+                    "hold" => it.hold(Scope::Unit, &stop),
+                    "decline" => it.decline(),
+                    "merge" => it.merge(to, &ann),
+                    other => panic!("nobody says `{other}`"),
+                };
+                self.rehearse(environment, application, say).await;
+            }
             ["resume", environment, application] => {
                 self.ask(environment, application, |it| {
                     it.resume(Scope::Unit, "resumed")
                 })
                 .await;
             }
+            ["resume-all", environment, application] => {
+                self.ask(environment, application, |it| {
+                    it.resume(Scope::Unit, "resumed")
+                })
+                .await;
+                self.ask(environment, application, |it| {
+                    it.resume(Scope::Environment, "resumed")
+                })
+                .await;
+                self.ask(environment, application, |it| it.thaw("thawed"))
+                    .await;
+            }
             ["rollback", environment, application, to @ ..] => {
                 let to = to.first().copied();
-                self.ask(environment, application, |it| it.roll_back(to, "it leaks"))
+                let back = |it: &Person<'_>| it.roll_back(to, "it leaks");
+                if self.has_images(environment, application, back).await {
+                    self.ask(environment, application, back).await;
+                }
+            }
+            ["promote", environment, application, rest @ ..] => {
+                let asked = promotion(rest, now);
+                let promote = |it: &Person<'_>| it.promote(asked);
+                if self.has_images(environment, application, promote).await {
+                    self.ask(environment, application, promote).await;
+                }
+            }
+            ["hotfix", environment, application, release] => {
+                let asked = Promote {
+                    hotfix: true,
+                    ..promotion(&[release], now)
+                };
+                self.ask(environment, application, |it| it.promote(asked))
                     .await;
+                if self.answer.is_empty() {
+                    let target = environment.parse().unwrap();
+                    let prove = |it: &Person<'_>| it.prove_for(&target, release, "it is urgent");
+                    self.ask("qa", application, prove).await;
+                }
             }
             ["unpin", environment, application] => {
                 self.ask(environment, application, |it| it.unpin("mended"))
@@ -134,8 +236,49 @@ impl Teller {
         // Seconds are what the output counts in.
         self.site.pass(Duration::from_secs(1));
         if let Err(why) = said {
-            self.answer = format!("  no: {why}\n");
+            self.answer.push_str(&format!("  no: {why}\n"));
         }
+    }
+
+    /// Whether what is chosen can be had; says what cannot be told.
+    async fn has_images(
+        &mut self,
+        environment: &str,
+        application: &str,
+        say: impl Fn(&Person<'_>) -> Result<Step, String>,
+    ) -> bool {
+        let (environment, application) =
+            (environment.parse().unwrap(), application.parse().unwrap());
+        let reconciler = self.site.towpaths[0].reconciler.clone();
+        let asked = reconciler.has_images(&application, &environment, ANN, say, self.site.now);
+        let (warnings, gone) = match asked.await {
+            Ok(unknown) => (unknown, None),
+            Err(why) => (Vec::new(), Some(why)),
+        };
+        let lines = warnings.iter().map(|it| format!("  warning: {it}\n"));
+        self.answer = lines
+            .chain(gone.iter().map(|it| format!("  no: {it}\n")))
+            .collect();
+        self.answer = show::short(&self.answer);
+        gone.is_none()
+    }
+
+    /// What would be written, as `--dry-run` shows it.
+    async fn rehearse(
+        &mut self,
+        environment: &str,
+        application: &str,
+        say: impl Fn(&Person<'_>) -> Result<Step, String>,
+    ) {
+        let (environment, application) =
+            (environment.parse().unwrap(), application.parse().unwrap());
+        let reconciler = self.site.towpaths[0].reconciler.clone();
+        let now = self.site.now;
+        let rehearsed = reconciler.rehearse(&application, &environment, ANN, say, true, now);
+        self.answer = match rehearsed.await {
+            Err(why) => format!("  no: {why}\n"),
+            Ok((rehearsal, next)) => show::rehearsal(&rehearsal, next.as_ref()),
+        };
     }
 
     /// A person's own record: hold, resume, pin, unpin, retry.

@@ -1,0 +1,68 @@
+//! What a person asked for with `towpath promote`: whether it is still to come, and whether it may.
+
+use jiff::Timestamp;
+
+use super::upstream::Upstream;
+use super::{Ready, Reason, Unit, Waiting};
+use crate::model::record::{Promotion, UnitRecords};
+use crate::model::{EnvironmentName, Follow, Release};
+
+/// What is to come because a person asked for it: as long as something older is there, and it is proven or
+/// forced. One that is not has no effect yet, or any more; the next one goes on as if nobody had asked.
+pub(super) fn due<'a>(ready: &Ready<'a>) -> Option<&'a Promotion> {
+    let promotion = ready.records.promotion.as_ref()?;
+    let release = &promotion.promoted.release;
+    let running = ready.head.release();
+    let comes = running.is_none_or(|running| release.is_newer_than(running));
+    let may = promotion.promoted.unproven || is_proven(ready.unit, release);
+    (comes && may).then_some(promotion)
+}
+
+/// What is said of one that a person asked for, and that is not proven.
+pub(super) fn pending(unit: &Unit<'_>, records: &UnitRecords) -> Option<String> {
+    let promotion = records.promotion.as_ref()?;
+    let promoted = &promotion.promoted;
+    let release = &promoted.release;
+    let running = records.running();
+    let comes = running.is_none_or(|running| release.is_newer_than(running));
+    let waits = comes && !promoted.unproven && !is_proven(unit, release);
+    waits.then(|| {
+        format!(
+            "{} promoted {release}: it comes once it is proven",
+            promotion.by
+        )
+    })
+}
+
+/// What it waits for, where a person said not before when.
+pub(super) fn scheduled(promotion: &Promotion, now: Timestamp) -> Option<Waiting> {
+    let until = promotion.promoted.not_before.filter(|at| now < *at)?;
+    let reason = Reason::Scheduled {
+        release: promotion.promoted.release.clone(),
+        by: promotion.by.clone(),
+        until,
+    };
+    Some(Waiting::on(reason).since(promotion.at).until(until))
+}
+
+/// Whether everything that the environment follows proves it now; what is taken from registries needs no proof.
+pub(super) fn is_proven(unit: &Unit<'_>, release: &Release) -> bool {
+    match &unit.environment.follow {
+        Follow::Environments { all, .. } => {
+            all.iter().all(|name| is_proven_in(unit, name, release))
+        }
+        Follow::Branches(_) | Follow::Tags(_) => true,
+    }
+}
+
+/// Whether a followed environment proves it now.
+pub(super) fn is_proven_in(unit: &Unit<'_>, name: &EnvironmentName, release: &Release) -> bool {
+    let Follow::Environments { soak, .. } = &unit.environment.follow else {
+        return true;
+    };
+    let digests = release.digests();
+    Upstream::read(unit, name).is_ok_and(|upstream| {
+        let mut runs = upstream.records.runs.iter();
+        runs.any(|run| run.release.is(&digests) && upstream.is_proven(run, *soak, unit.now))
+    })
+}
