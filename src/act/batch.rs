@@ -1,6 +1,8 @@
 //! One push made of several units' steps: each adds its commit, its records, its proposal. Every
 //! ref that was only read travels along unchanged, so that the push lands on what was planned on.
 
+mod merge;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use gix::ObjectId;
@@ -13,12 +15,10 @@ use super::writer::{Beyond, Names};
 use super::{Committed, Failure, Happened, Moved, Order, Outcome, Rehearsal};
 use crate::event::EventKind;
 use crate::git::notes::{NotesDraft, NotesError, records_ref};
-use crate::git::{CommitDraft, Draft, GitError, Merging, Push, Refs, Repository};
+use crate::git::{CommitDraft, Draft, GitError, Push, Refs, Repository};
 use crate::model::record::{BRAKE, Cause, LABEL, REOPENED, Record, Standing, Statement, TOWPATH};
 use crate::model::{Author, CommitId, EnvironmentName};
-use crate::plan::{
-    Merge, PlannedOn, Propose, Scope, Statements, Step, Withdraw, Write, full_until,
-};
+use crate::plan::{PlannedOn, Propose, Scope, Statements, Step, Withdraw, Write, full_until};
 
 /// The refs of the repository at a moment.
 pub(super) type Heads = BTreeMap<String, ObjectId>;
@@ -289,42 +289,6 @@ impl<'a> Batch<'a> {
             commit,
             None,
         )])
-    }
-
-    /// A merge commit, as a person makes one. That it was merged is seen on the branch like any merge.
-    fn merge(&mut self, order: &Order, merge: &Merge) -> Result<Vec<Happened>, Unfit> {
-        let names = Names::of(order);
-        let head = merge.planned_on.head;
-        let tree = |draft: &Draft, commit| draft.read_commit(commit).map(|commit| commit.tree);
-        let (from, ours, theirs) = (
-            tree(&self.draft, merge.base)?,
-            tree(&self.draft, head)?,
-            tree(&self.draft, merge.proposal)?,
-        );
-        let tree = match self.repository.merging(from, ours, theirs)? {
-            Merging::Tree(tree) => tree,
-            Merging::Edits(edits) => self.draft.edit(Some(ours), edits)?,
-            Merging::Both(path) => {
-                return Err(Unfit::Failed(format!(
-                    "the branch and the proposal both changed {path}: merge it with git"
-                )));
-            }
-        };
-        let by = message::signature(&merge.by, self.now);
-        let message = message::merge(order.application(), order.name(), &merge.release);
-        let files = self.repository.changed(Some(ours), Some(theirs))?;
-        let files = files.into_iter().map(|change| change.path).collect();
-        self.tell(&names.branch, &message, files);
-        let commit = self.draft.commit(&CommitDraft {
-            tree,
-            parents: vec![head, merge.proposal],
-            author: by.clone(),
-            committer: by,
-            message,
-        });
-        self.after.insert(names.branch, Some(commit.0));
-        self.read.extend([names.records, names.proposal]);
-        Ok(Vec::new())
     }
 
     /// Remembers what is said of a commit.

@@ -229,24 +229,28 @@ impl Judge<'_> {
     fn objection(&self, record: &Record, signer: Option<&PublicKey>) -> Option<String> {
         let Some(right) = record.statement.right() else {
             let holds = self.hold_of(record);
-            return loosens(&record.statement, holds)
-                .then(|| "it ends a hold sooner, and only `resume` may".to_owned());
+            return loosens(&record.statement, holds).then(|| {
+                "it would end a hold or a freeze sooner, which takes `resume`".to_owned()
+            });
         };
         self.authority.objection(right, signer, &record.by)
     }
 
-    /// The hold in the record's scope as it is.
+    /// The hold, or the freeze, in the record's scope as it is.
     fn hold_of(&self, record: &Record) -> Option<&Hold> {
-        match &record.application {
-            Some(application) => self.notes.units.get(application)?.hold.as_ref(),
-            None => self.notes.standing.hold.as_ref(),
+        match (&record.statement, &record.application) {
+            (Statement::Frozen { .. }, _) => self.notes.standing.freeze.as_ref(),
+            (_, Some(application)) => self.notes.units.get(application)?.hold.as_ref(),
+            (_, None) => self.notes.standing.hold.as_ref(),
         }
     }
 }
 
-/// Whether a hold that is said anew would end before the one that holds.
+/// Whether a hold or a freeze that is said anew would end before the one that holds.
 fn loosens(statement: &Statement, holds: Option<&Hold>) -> bool {
-    let (Statement::Held { until, .. }, Some(hold)) = (statement, holds) else {
+    let (Statement::Held { until, .. } | Statement::Frozen { until, .. }, Some(hold)) =
+        (statement, holds)
+    else {
         return false;
     };
     match (until, hold.until) {

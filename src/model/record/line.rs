@@ -123,12 +123,15 @@ impl Record {
         struct Head {
             v: u32,
         }
-        let malformed = |error: serde_json::Error| InvalidRecord::Malformed(error.to_string());
-        let head: Head = serde_json::from_str(text).map_err(malformed)?;
-        if head.v != VERSION {
-            return Err(InvalidRecord::Version(head.v));
+        match serde_json::from_str::<Line>(text) {
+            Ok(line) if line.v == VERSION => record_of(line),
+            Ok(line) => Err(InvalidRecord::Version(line.v)),
+            // A newer version may look otherwise.
+            Err(error) => match serde_json::from_str::<Head>(text) {
+                Ok(head) if head.v != VERSION => Err(InvalidRecord::Version(head.v)),
+                _ => Err(InvalidRecord::Malformed(error.to_string())),
+            },
         }
-        record_of(serde_json::from_str(text).map_err(malformed)?)
     }
 }
 
