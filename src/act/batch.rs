@@ -10,7 +10,7 @@ use super::message;
 use super::moves::Moves;
 use super::told::{about, follows_environments, happened, is_true, number};
 use super::writer::{Beyond, Names};
-use super::{Committed, Failure, Happened, Moved, Order, Outcome, Rehearsal};
+use super::{Failure, Happened, Order, Outcome, Rehearsal};
 use crate::event::EventKind;
 use crate::git::notes::{NotesDraft, NotesError, records_ref};
 use crate::git::{CommitDraft, Draft, GitError, Merging, Push, Refs, Repository};
@@ -19,6 +19,8 @@ use crate::model::{Author, CommitId, EnvironmentName};
 use crate::plan::{
     Merge, PlannedOn, Propose, Scope, Statements, Step, Withdraw, Write, full_until,
 };
+
+mod rehearse;
 
 /// The refs of the repository at a moment.
 pub(super) type Heads = BTreeMap<String, ObjectId>;
@@ -256,10 +258,7 @@ impl<'a> Batch<'a> {
                 }
             }
         };
-        match full {
-            true => Err(Unfit::Lost),
-            false => Ok(()),
-        }
+        (!full).then_some(()).ok_or(Unfit::Lost)
     }
 
     async fn propose(&mut self, order: &Order, propose: &Propose) -> Result<Vec<Happened>, Unfit> {
@@ -325,30 +324,6 @@ impl<'a> Batch<'a> {
         self.after.insert(names.branch, Some(commit.0));
         self.read.extend([names.records, names.proposal]);
         Ok(Vec::new())
-    }
-
-    /// Remembers what is said of a commit.
-    fn tell(&mut self, branch: &str, message: &str, files: Vec<String>) {
-        self.rehearsal.commits.push(Committed {
-            branch: branch.to_owned(),
-            subject: message.lines().next().unwrap_or_default().to_owned(),
-            files,
-        });
-    }
-
-    /// What the push would bring.
-    pub(super) async fn rehearse(mut self) -> Result<Rehearsal, GitError> {
-        let mut rehearsal = std::mem::take(&mut self.rehearsal);
-        let push = self.finish().await?;
-        let moved = push.updates().iter().filter(|it| !it.is_verification());
-        rehearsal.refs = moved
-            .map(|update| Moved {
-                name: update.name.clone(),
-                from: update.old.map(CommitId),
-                is_deleted: update.new.is_none(),
-            })
-            .collect();
-        Ok(rehearsal)
     }
 
     fn withdraw(&mut self, order: &Order, withdraw: &Withdraw) -> Result<Vec<Happened>, Unfit> {
