@@ -1,8 +1,6 @@
 //! One push made of several units' steps: each adds its commit, its records, its proposal. Every
 //! ref that was only read travels along unchanged, so that the push lands on what was planned on.
 
-mod merge;
-
 use std::collections::{BTreeMap, BTreeSet};
 
 use gix::ObjectId;
@@ -12,13 +10,17 @@ use super::message;
 use super::moves::Moves;
 use super::told::{about, follows_environments, happened, is_true, number};
 use super::writer::{Beyond, Names};
-use super::{Committed, Failure, Happened, Moved, Order, Outcome, Rehearsal};
+use super::{Failure, Happened, Order, Outcome, Rehearsal};
 use crate::event::EventKind;
 use crate::git::notes::{NotesDraft, NotesError, records_ref};
-use crate::git::{CommitDraft, Draft, GitError, Push, Refs, Repository};
+use crate::git::{CommitDraft, Draft, GitError, Merging, Push, Refs, Repository};
 use crate::model::record::{BRAKE, Cause, LABEL, REOPENED, Record, Standing, Statement, TOWPATH};
 use crate::model::{Author, CommitId, EnvironmentName};
-use crate::plan::{PlannedOn, Propose, Scope, Statements, Step, Withdraw, Write, full_until};
+use crate::plan::{
+    Merge, PlannedOn, Propose, Scope, Statements, Step, Withdraw, Write, full_until,
+};
+
+mod rehearse;
 
 /// The refs of the repository at a moment.
 pub(super) type Heads = BTreeMap<String, ObjectId>;
@@ -256,10 +258,7 @@ impl<'a> Batch<'a> {
                 }
             }
         };
-        match full {
-            true => Err(Unfit::Lost),
-            false => Ok(()),
-        }
+        (!full).then_some(()).ok_or(Unfit::Lost)
     }
 
     async fn propose(&mut self, order: &Order, propose: &Propose) -> Result<Vec<Happened>, Unfit> {
@@ -291,28 +290,40 @@ impl<'a> Batch<'a> {
         )])
     }
 
-    /// Remembers what is said of a commit.
-    fn tell(&mut self, branch: &str, message: &str, files: Vec<String>) {
-        self.rehearsal.commits.push(Committed {
-            branch: branch.to_owned(),
-            subject: message.lines().next().unwrap_or_default().to_owned(),
-            files,
+    /// A merge commit, as a person makes one. That it was merged is seen on the branch like any merge.
+    fn merge(&mut self, order: &Order, merge: &Merge) -> Result<Vec<Happened>, Unfit> {
+        let names = Names::of(order);
+        let head = merge.planned_on.head;
+        let tree = |draft: &Draft, commit| draft.read_commit(commit).map(|commit| commit.tree);
+        let (from, ours, theirs) = (
+            tree(&self.draft, merge.base)?,
+            tree(&self.draft, head)?,
+            tree(&self.draft, merge.proposal)?,
+        );
+        let tree = match self.repository.merging(from, ours, theirs)? {
+            Merging::Tree(tree) => tree,
+            Merging::Edits(edits) => self.draft.edit(Some(ours), edits)?,
+            Merging::Both(path) => {
+                return Err(Unfit::Failed(format!(
+                    "the branch and the proposal both changed {path}: merge it with git"
+                )));
+            }
+        };
+        let by = message::signature(&merge.by, self.now);
+        let message = message::merge(order.application(), order.name(), &merge.release);
+        let files = self.repository.changed(Some(ours), Some(theirs))?;
+        let files = files.into_iter().map(|change| change.path).collect();
+        self.tell(&names.branch, &message, files);
+        let commit = self.draft.commit(&CommitDraft {
+            tree,
+            parents: vec![head, merge.proposal],
+            author: by.clone(),
+            committer: by,
+            message,
         });
-    }
-
-    /// What the push would bring.
-    pub(super) async fn rehearse(mut self) -> Result<Rehearsal, GitError> {
-        let mut rehearsal = std::mem::take(&mut self.rehearsal);
-        let push = self.finish().await?;
-        let moved = push.updates().iter().filter(|it| !it.is_verification());
-        rehearsal.refs = moved
-            .map(|update| Moved {
-                name: update.name.clone(),
-                from: update.old.map(CommitId),
-                is_deleted: update.new.is_none(),
-            })
-            .collect();
-        Ok(rehearsal)
+        self.after.insert(names.branch, Some(commit.0));
+        self.read.extend([names.records, names.proposal]);
+        Ok(Vec::new())
     }
 
     fn withdraw(&mut self, order: &Order, withdraw: &Withdraw) -> Result<Vec<Happened>, Unfit> {
