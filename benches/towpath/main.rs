@@ -4,6 +4,10 @@
 //! `cargo bench -- process 5000` one of them with so many applications. Nothing is asserted.
 
 #![allow(clippy::print_stdout, reason = "the tables are the product")]
+#![allow(
+    clippy::print_stderr,
+    reason = "and how far they are is told beside them"
+)]
 
 mod fixture;
 mod hundred;

@@ -61,6 +61,7 @@ pub(crate) async fn measure() -> Result<()> {
             if number > WARM_UP {
                 samples.add(took);
             }
+            table::progress(&format!("outside, {files} files"), number, WARM_UP + TIMES);
             site.rest().await?;
         }
         rows.push(vec![

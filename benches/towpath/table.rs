@@ -69,6 +69,14 @@ pub(crate) fn milliseconds(duration: Duration) -> String {
     }
 }
 
+/// Says on stderr how far a part has come, now and then: some take minutes.
+pub(crate) fn progress(part: &str, done: usize, of: usize) {
+    let every = (of / 5).max(1);
+    if done.is_multiple_of(every) || done == of {
+        eprintln!("{part}: {done} of {of}");
+    }
+}
+
 /// Prints a table below its title.
 pub(crate) fn print(title: &str, header: &[&str], rows: Vec<Vec<String>>) {
     let mut table = Table::new();

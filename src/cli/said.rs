@@ -130,10 +130,7 @@ impl Said {
         say: impl Fn(&Person<'_>) -> Result<Step, String>,
     ) -> Result<()> {
         let application = &self.pipeline.application.name;
-        let say = |person: &Person<'_>| {
-            let step = say(person)?;
-            self.counts(&step, by).map(|()| step)
-        };
+        let say = self.counting(by, say);
         let said = self
             .reconciler
             .say(application, &self.environment, by, say, clock::now());
@@ -173,8 +170,8 @@ impl Said {
             application,
             &self.environment,
             by,
-            say,
-            carries,
+            self.counting(by, say),
+            carries && self.may_record(),
             clock::now(),
         );
         let (rehearsal, next) = rehearsed.await.map_err(|why| anyhow!(why))?;
@@ -188,7 +185,18 @@ impl Said {
         hold.filter(|hold| hold.holds(clock::now()))
     }
 
-    /// Whether what is stated would count: what does not is not written.
+    /// The same, where what it states would count: what does not is not written.
+    fn counting(
+        &self,
+        by: &str,
+        say: impl Fn(&Person<'_>) -> Result<Step, String>,
+    ) -> impl Fn(&Person<'_>) -> Result<Step, String> {
+        move |person| {
+            let step = say(person)?;
+            self.counts(&step, by).map(|()| step)
+        }
+    }
+
     fn counts(&self, step: &Step, by: &str) -> Result<(), String> {
         let (Some(authority), Step::Record(stated)) = (self.authority(), step) else {
             return Ok(());
@@ -205,6 +213,15 @@ impl Said {
         }
     }
 
+    /// Whether what this process does would count when it is recorded.
+    fn may_record(&self) -> bool {
+        let known = |it: &Authority| {
+            let known = self.key.as_ref().and_then(|key| it.of(key));
+            known.is_some_and(|it| it.may(Right::Record))
+        };
+        self.authority().is_none_or(known)
+    }
+
     /// Whose records count there; `None`: everybody's.
     fn authority(&self) -> Option<&Authority> {
         let there = self.pipeline.environment(&self.environment)?;
@@ -214,12 +231,7 @@ impl Said {
     /// Carries out in git what was said; gives what comes next. Where this person's key may not `record`, it is left
     /// to Towpath.
     pub(super) async fn carry_out(&self) -> Result<Option<UnitPlan>> {
-        // What it took would be recorded by this process, whose records do not count.
-        let records = |it: &Authority| {
-            let known = self.key.as_ref().and_then(|key| it.of(key));
-            known.is_some_and(|it| it.may(Right::Record))
-        };
-        if self.authority().is_some_and(|it| !records(it)) {
+        if !self.may_record() {
             return Ok(None);
         }
         let application = &self.pipeline.application.name;

@@ -11,7 +11,6 @@
 )]
 
 use std::fs;
-use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -19,6 +18,8 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
+use tokio::process::ChildStdout;
 use towpath::cli::setup::Setup;
 use towpath::clock;
 use towpath::config::Location;
@@ -315,48 +316,49 @@ async fn every_command_of_the_day_says_what_is_recorded() {
 
 /// What is watched changes once, when a person holds it, and the watching ends with Ctrl-C.
 async fn watched(day: &Day) {
-    let (mut watching, mut holding) = (towpath(day), towpath(day));
-    let told = tokio::task::spawn_blocking(move || {
-        let mut child = watching
-            .args(["status", "shop", "--environment", "production", "--watch"])
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let mut until = |part: &str| {
-            let mut seen = Vec::new();
-            for line in lines.by_ref() {
-                seen.push(line.unwrap());
-                if seen.last().unwrap().contains(part) {
-                    return seen;
-                }
-            }
-            panic!("it ended: {seen:?}");
-        };
-        let before = until(" gate ");
-        let held = holding.args([
-            "hold",
-            "shop",
-            "production",
-            "--reason",
-            "the database moves",
-        ]);
-        assert!(held.output().unwrap().status.success());
-        let after = until(" held ");
-        let kill = Command::new("kill")
-            .args(["-INT", &child.id().to_string()])
-            .status();
-        assert!(kill.unwrap().success());
-        (before, after, child.wait().unwrap().code())
-    });
-    // Whatever is wrong, this test ends.
-    let (before, after, code) = tokio::time::timeout(WATCHED_MAX, told)
-        .await
-        .unwrap()
-        .unwrap();
+    // Whatever is wrong, this test ends, and what it started with it.
+    let told = tokio::time::timeout(WATCHED_MAX, watch(day)).await;
+    let (before, after, code) = told.unwrap();
     assert_eq!((before.len(), code), (2, Some(0)), "{before:?}");
     // An empty line, the heading, and the unit as it is now: nothing was written in between.
     assert_eq!(after.len(), 3, "{after:?}");
+}
+
+/// What is told at first, what once it is held, and the exit code.
+async fn watch(day: &Day) -> (Vec<String>, Vec<String>, Option<i32>) {
+    let mut child = tokio::process::Command::from(towpath(day))
+        .args(["status", "shop", "--environment", "production", "--watch"])
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let before = until(&mut lines, " production ").await;
+    let reason = ["--reason", "the database moves"];
+    let held = tokio::process::Command::from(towpath(day))
+        .args(["hold", "shop", "production"])
+        .args(reason)
+        .kill_on_drop(true)
+        .status();
+    assert!(held.await.unwrap().success());
+    let after = until(&mut lines, " held ").await;
+    let kill = Command::new("kill")
+        .args(["-INT", &child.id().unwrap().to_string()])
+        .status();
+    assert!(kill.unwrap().success());
+    (before, after, child.wait().await.unwrap().code())
+}
+
+/// The lines up to the first with this part.
+async fn until(lines: &mut Lines<BufReader<ChildStdout>>, part: &str) -> Vec<String> {
+    let mut seen = Vec::new();
+    while let Some(line) = lines.next_line().await.unwrap() {
+        seen.push(line);
+        if seen.last().unwrap().contains(part) {
+            return seen;
+        }
+    }
+    panic!("it ended: {seen:?}");
 }
 
 /// The program, where the story's configuration is.

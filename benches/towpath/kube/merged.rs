@@ -53,6 +53,7 @@ pub(super) async fn measure(binary: &Path) -> Result<()> {
             if number > WARM_UP {
                 samples.add(took);
             }
+            table::progress(&format!("merged, {files} files"), number, WARM_UP + TIMES);
         }
         rows.push(vec![
             format!("{files} files"),
@@ -150,6 +151,8 @@ impl Site {
         // What is shown on the request is shown.
         tokio::time::sleep(Duration::from_millis(100)).await;
         self.log.news()?;
+        // Nobody reads them here.
+        drop(self.github.take_exchanges());
         let merge = format!("{pull}/merge");
         let body = json!({ "merge_method": "merge" });
         self.ask(Method::PUT, &merge, Some(body)).await?;

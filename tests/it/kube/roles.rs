@@ -1,13 +1,17 @@
 //! The roles that `towpath rbac` prints, on a real API server: with them everything is allowed that
 //! they are there for, and nothing beside it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use serde_json::{Value, json};
-use towpath::cluster::rbac::{self, Asked, Resource, Subject, Wanted};
+use tempfile::NamedTempFile;
+use towpath::cluster::ReadCluster as _;
+use towpath::cluster::kubernetes::connect::{Access, Target};
+use towpath::cluster::kubernetes::{KubernetesCluster, Place};
+use towpath::cluster::rbac::{self, Asked, Holder, Resource, Right, Role, Subject, Wanted};
 use towpath::model::{Identity, ObjectRef, ServiceAccount};
 
 use super::Bed;
@@ -75,8 +79,8 @@ fn reference(object: &Value) -> ObjectRef {
     })
 }
 
-/// The objects of every role for this user.
-fn grants(namespace: &str, namespaced: bool, user: &User) -> Vec<Value> {
+/// What the environment needs.
+fn roles(namespace: &str, namespaced: bool) -> Vec<Role> {
     let namespaces = BTreeSet::from([namespace.to_owned()]);
     let deployer = ServiceAccount {
         namespace: namespace.to_owned(),
@@ -99,18 +103,39 @@ fn grants(namespace: &str, namespaced: bool, user: &User) -> Vec<Value> {
             binds: binds.as_ref(),
             applied_as: as_deployer.then_some(&deployer),
         });
-    let environment = namespace.parse().unwrap();
-    let roles = rbac::roles(&Asked {
-        environment: &environment,
+    rbac::roles(&Asked {
+        environment: &namespace.parse().unwrap(),
         namespace,
         objects: &wanted.collect::<Vec<_>>(),
         namespaces: namespaced.then_some(&namespaces),
-    });
+    })
+}
+
+/// The objects of every role for this user.
+fn grants(namespace: &str, roles: &[Role], user: &User) -> Vec<Value> {
     let subject = Subject::User(user.name.clone());
-    let grants = rbac::grants(&environment, &roles, &subject).into_iter();
+    let grants = rbac::grants(&namespace.parse().unwrap(), roles, &subject).into_iter();
     grants
         .flat_map(|grant| [grant.role, grant.binding])
         .collect()
+}
+
+/// The environment's cluster as this user reaches it.
+fn cluster(bed: &Bed, namespace: &str, user: &User) -> (KubernetesCluster, NamedTempFile) {
+    let kubeconfig = NamedTempFile::new().unwrap();
+    let text = bed.plane.kubeconfig("bed", user).unwrap();
+    std::fs::write(kubeconfig.path(), text).unwrap();
+    let place = Place::new(Access {
+        target: Target::Context {
+            context: "bed".to_owned(),
+            kubeconfig: Some(kubeconfig.path().to_owned()),
+        },
+        timeout: Duration::from_secs(10),
+        proxy: None,
+    });
+    let environment = namespace.parse().unwrap();
+    let cluster = KubernetesCluster::new(&place, &environment, namespace, BTreeMap::new());
+    (cluster, kubeconfig)
 }
 
 async fn acting_as(bed: &Bed, user: &User, account: &str) -> Client {
@@ -169,7 +194,15 @@ async fn the_roles_allow_what_is_needed_and_no_more() {
         .await;
         let (objects, more) = (objects(&namespace), json!({}));
         assert_eq!(refused(&client, &objects[0].0).await, Some(403));
-        for object in grants(&namespace, namespaced, &user) {
+        let (cluster, _kubeconfig) = cluster(bed, &namespace, &user);
+        let roles = roles(&namespace, namespaced);
+        let rights = rbac::rights(&roles);
+        let as_towpath = |right: &Right| right.holder == Holder::Towpath;
+        // Who may not act as the other account has no answer about what that may.
+        let (own, other): (Vec<Right>, Vec<Right>) = rights.into_iter().partition(as_towpath);
+        assert_eq!(cluster.lacks(&own).await.unwrap(), own);
+        assert!(!other.is_empty());
+        for object in grants(&namespace, &roles, &user) {
             apply(&admin, &object).await.unwrap();
         }
         for (object, as_deployer) in &objects {
@@ -184,6 +217,15 @@ async fn the_roles_allow_what_is_needed_and_no_more() {
             more.clone(),
         );
         becomes_allowed(&client, &parent).await;
+        assert_eq!(cluster.lacks(&own).await.unwrap(), []);
+        assert_eq!(cluster.lacks(&other).await.unwrap(), []);
+        let beside = Right {
+            resource: "secrets".to_owned(),
+            group: String::new(),
+            ..own[0].clone()
+        };
+        let asked = [own[0].clone(), beside.clone(), own[1].clone()];
+        assert_eq!(cluster.lacks(&asked).await.unwrap(), [beside]);
 
         let secrets =
             json!({ "rules": [{ "apiGroups": [""], "resources": ["secrets"], "verbs": ["get"] }] });
