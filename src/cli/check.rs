@@ -169,7 +169,8 @@ fn first_of(names: &[&str]) -> String {
     }
 }
 
-fn counted(number: usize, noun: &str) -> String {
+/// So many of them, in words.
+pub(super) fn counted(number: usize, noun: &str) -> String {
     match number {
         1 => format!("1 {noun}"),
         number => format!("{number} {noun}s"),

@@ -5,6 +5,7 @@ use std::io::Write;
 use anyhow::{Result, anyhow, bail};
 use serde::Serialize;
 
+use super::check::counted;
 use super::person::whoever_asks;
 use super::setup::Setup;
 use super::{Output, exit, names, person};
@@ -126,10 +127,12 @@ impl View {
 
     fn tell(&self, out: &mut dyn Write) -> std::io::Result<()> {
         let environment = &self.environment;
-        let counted = format!(
-            "{} records, {} deployments, {} applications",
-            self.records, self.deployments, self.applications
-        );
+        let counted = [
+            counted(self.records, "record"),
+            counted(self.deployments, "deployment"),
+            counted(self.applications, "application"),
+        ]
+        .join(", ");
         match (&self.wrong[..], &self.signed_by) {
             ([], None) => writeln!(out, "{environment}: {counted}: as they should be"),
             ([], Some(who)) => writeln!(
