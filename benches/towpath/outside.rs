@@ -21,7 +21,7 @@ use towpath::model::Digest;
 use crate::fixture::{applications, environment, run};
 use crate::process::{towpath, write};
 use crate::scale::directories;
-use crate::table::{self, Samples, milliseconds};
+use crate::table::{self, Samples};
 
 const TIMES: usize = 100;
 const WARM_UP: usize = 10;
@@ -64,18 +64,11 @@ pub(crate) async fn measure() -> Result<()> {
             table::progress(&format!("outside, {files} files"), number, WARM_UP + TIMES);
             site.rest().await?;
         }
-        rows.push(vec![
-            format!("{files} files"),
-            samples.len().to_string(),
-            milliseconds(samples.median()),
-            milliseconds(samples.quantile(0.95)),
-            milliseconds(samples.quantile(1.0)),
-            milliseconds(samples.quantile(0.0)),
-        ]);
+        rows.push([vec![format!("{files} files")], samples.row()].concat());
     }
     table::print(
         "Registry's 201 → post-receive of the commit: docker-registry, lighttpd and git outside",
-        &["", "n", "p50, ms", "p95, ms", "max, ms", "min, ms"],
+        &[&[""], &table::ROW[..]].concat(),
         rows,
     );
     Ok(())

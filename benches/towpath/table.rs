@@ -5,6 +5,9 @@ use std::time::Duration;
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{CellAlignment, Table};
 
+/// What stands above [`Samples::row`].
+pub(crate) const ROW: [&str; 5] = ["n", "p50, ms", "p95, ms", "max, ms", "min, ms"];
+
 /// Times of the same work, done several times.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Samples(Vec<Duration>);
@@ -28,6 +31,12 @@ impl Samples {
 
     pub(crate) fn median(&self) -> Duration {
         self.quantile(0.5)
+    }
+
+    /// The columns of [`ROW`].
+    pub(crate) fn row(&self) -> Vec<String> {
+        let quantiles = [0.5, 0.95, 1.0, 0.0].map(|share| milliseconds(self.quantile(share)));
+        [vec![self.len().to_string()], quantiles.to_vec()].concat()
     }
 
     /// The median with minimum and maximum, in milliseconds.

@@ -52,11 +52,11 @@ async fn merge(args: &Args, said: &Said, out: &mut dyn Write) -> Result<u8> {
     let by = identity().await?;
     let named = args.release.as_deref();
     let merge = |person: &Person<'_>| person.merge(named, &by);
-    if args.dry.dry_run {
-        return said.show(&by.email, merge, false, out).await;
-    }
     let release = said.proposed();
-    said.say(&by.email, merge).await?;
+    let written = said.say_or_show(&by.email, merge, args.dry, false, out);
+    if !written.await? {
+        return Ok(exit::OK);
+    }
     let release = release.map_or_else(String::new, |it| format!("{it} ({}) ", it.short_digest()));
     writeln!(out, "{} merged {release}for {}", by.email, args.unit)?;
     Ok(exit::OK)
@@ -66,12 +66,8 @@ async fn prune(args: &Args, number: u64, said: &Said, out: &mut dyn Write) -> Re
     let objects = said.ask(|person| person.deletions(number))?;
     let by = whoever_asks().await?;
     let approve = |person: &Person<'_>| person.approve_prune(number);
-    match args.dry.dry_run {
-        true => drop(said.show(&by, approve, false, out).await?),
-        false => {
-            said.say(&by, approve).await?;
-            writeln!(out, "{by} approved what deployment {number} deletes:")?;
-        }
+    if said.say_or_show(&by, approve, args.dry, false, out).await? {
+        writeln!(out, "{by} approved what deployment {number} deletes:")?;
     }
     for object in objects {
         writeln!(out, "  {object}")?;

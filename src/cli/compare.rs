@@ -104,9 +104,7 @@ async fn look(args: &Args, setup: &Setup) -> Result<Vec<Compared>> {
     for pipeline in &pipelines {
         drop(observatory.world(pipeline, now));
     }
-    for source in observatory.infra.values() {
-        source.reader.open_asked(now).await;
-    }
+    observatory.open_asked(&pipelines, now).await;
     let compared = pipelines.iter().map(|it| compare(args, it, &observatory));
     compared.collect()
 }

@@ -5,7 +5,6 @@ use std::io::Write;
 
 use anstyle::{AnsiColor, Style};
 use anyhow::{Result, anyhow, bail};
-use futures_util::future::join_all;
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
@@ -84,7 +83,7 @@ async fn objects(args: &Args, setup: &Setup, now: Timestamp) -> Result<Vec<Tried
     );
     match &args.release {
         // Releases are known by the registries, and by the records of every environment.
-        Some(_) => read_releases(&observatory, now).await,
+        Some(_) => observatory.read_releases(now).await,
         None => observatory.read_infra([&environment.repository], now).await,
     }
     let world = observatory.world(&pipeline, now);
@@ -132,23 +131,13 @@ async fn neighbours(
     observatory
 }
 
-async fn read_releases(observatory: &Observatory, now: Timestamp) {
-    let infra = join_all(observatory.infra.values().map(|source| source.read(now)));
-    let tags = join_all(observatory.tags.values().map(|source| source.read(now)));
-    let histories = observatory.histories.values();
-    let histories = join_all(histories.map(|source| source.read(now)));
-    drop(tokio::join!(infra, tags, histories));
-}
-
 /// The release of this name, or with an image of this digest; the newest where a name was moved.
 fn find(world: &World, name: &str) -> Result<Release> {
     let catalogue = world.catalogue.read();
     let mut known: Vec<Release> = catalogue.iter().flat_map(|it| it.all()).collect();
     let infra = world.units.values().filter_map(|it| it.infra.read().ok());
     for records in infra.filter_map(|infra| infra.records.as_ref().ok()) {
-        known.extend(records.running().cloned());
-        known.extend(records.runs.iter().map(|it| it.release.clone()));
-        known.extend(records.failures.iter().map(|it| it.release.clone()));
+        known.extend(records.deployed().cloned());
         known.extend(records.proposal.iter().map(|it| it.release.clone()));
     }
     known.sort_by(Release::compare);

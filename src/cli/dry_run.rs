@@ -4,7 +4,7 @@ use std::io::Write;
 
 use anyhow::Result;
 
-use super::{exit, view};
+use super::view;
 use crate::act::Rehearsal;
 use crate::plan::UnitPlan;
 
@@ -22,7 +22,7 @@ pub(super) fn show(
     rehearsal: &Rehearsal,
     next: Option<&UnitPlan>,
     out: &mut dyn Write,
-) -> Result<u8> {
+) -> Result<()> {
     writeln!(out, "nothing is written; this would be:")?;
     for record in &rehearsal.records {
         let of = record.application.as_ref();
@@ -48,5 +48,5 @@ pub(super) fn show(
     if let Some(next) = next {
         writeln!(out, "next    {}", view::sentence(next))?;
     }
-    Ok(exit::OK)
+    Ok(())
 }

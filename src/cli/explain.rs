@@ -61,7 +61,7 @@ pub async fn run(
     for (pipeline, plan) in &looked.planned {
         let environments = chain(pipeline, args.environment.as_ref())?;
         for (index, environment) in environments.iter().enumerate() {
-            let Some(unit) = view::unit(plan, environment) else {
+            let Some(unit) = plan.unit(environment) else {
                 continue;
             };
             match args.output {
@@ -154,8 +154,7 @@ fn hint(
     err: &mut dyn Write,
 ) -> Result<()> {
     for name in environments {
-        let (Some(unit), Some(environment)) = (view::unit(plan, name), pipeline.environment(name))
-        else {
+        let (Some(unit), Some(environment)) = (plan.unit(name), pipeline.environment(name)) else {
             continue;
         };
         if let Some(Reason::Gate {

@@ -4,14 +4,14 @@ use std::io::Write;
 
 use anyhow::Result;
 
+use super::hold::StopArgs;
 use super::person::whoever_asks;
 use super::place::whole;
 use super::said::Said;
 use super::setup::Setup;
-use super::{dry_run, exit, moment, names};
-use crate::clock;
+use super::{dry_run, exit};
 use crate::model::EnvironmentName;
-use crate::plan::Stop;
+use crate::plan::Person;
 
 /// Keep an environment from taking anything that comes by itself
 ///
@@ -24,13 +24,8 @@ pub struct Args {
     /// The environment
     environment: EnvironmentName,
 
-    /// Why, for those who find it
-    #[arg(long)]
-    reason: String,
-
-    /// When it ends by itself: `2h`, `2026-11-23T08:00:00Z` or `2026-11-23T09:00[Europe/Rome]`
-    #[arg(long, value_name = "WHEN", value_parser = moment::parse)]
-    until: Option<moment::Moment>,
+    #[command(flatten)]
+    stop: StopArgs,
 
     #[command(flatten)]
     dry: dry_run::Args,
@@ -56,18 +51,12 @@ pub struct ThawArgs {
 /// The name is unknown, or the record cannot be written.
 pub async fn run(args: &Args, setup: &Setup, out: &mut dyn Write) -> Result<u8> {
     let by = whoever_asks().await?;
-    let until = args.until.map(|until| until.at(clock::now()));
-    let stop = Stop {
-        reason: args.reason.clone(),
-        until: until.transpose()?,
-    };
+    let stop = args.stop.stop()?;
     let said = said(setup, &args.environment).await?;
-    if args.dry.dry_run {
-        return said
-            .show(&by, |person| person.freeze(&stop), false, out)
-            .await;
+    let freeze = |person: &Person<'_>| person.freeze(&stop);
+    if !said.say_or_show(&by, freeze, args.dry, false, out).await? {
+        return Ok(exit::OK);
     }
-    said.say(&by, |person| person.freeze(&stop)).await?;
     let (environment, reason) = (&args.environment, &stop.reason);
     match stop.until {
         None => writeln!(out, "{by} froze {environment}: {reason}")?,
@@ -83,18 +72,15 @@ pub async fn run(args: &Args, setup: &Setup, out: &mut dyn Write) -> Result<u8> 
 pub async fn thaw(args: &ThawArgs, setup: &Setup, out: &mut dyn Write) -> Result<u8> {
     let by = whoever_asks().await?;
     let said = said(setup, &args.environment).await?;
-    if args.dry.dry_run {
-        return said
-            .show(&by, |person| person.thaw(&args.reason), false, out)
-            .await;
+    let thaw = |person: &Person<'_>| person.thaw(&args.reason);
+    if !said.say_or_show(&by, thaw, args.dry, false, out).await? {
+        return Ok(exit::OK);
     }
-    said.say(&by, |person| person.thaw(&args.reason)).await?;
     writeln!(out, "{by} thawed {}: {}", args.environment, args.reason)?;
     Ok(exit::OK)
 }
 
 async fn said(setup: &Setup, environment: &EnvironmentName) -> Result<Said> {
-    names::environments(setup, std::slice::from_ref(environment))?;
     let place = whole(setup, environment)?;
     Said::in_git(setup, &place.application, environment).await
 }

@@ -13,9 +13,7 @@ use super::show::NotedView;
 use super::view::{self, ReleaseView};
 use super::{Output, exit, moment, names};
 use crate::clock;
-use crate::model::record::{
-    self, Cause, Happening, Judged, PastDeployment, Record, Statement, Summary, Verdict,
-};
+use crate::model::record::{self, Happening, PastDeployment, Record, Statement, Summary};
 use crate::model::{ApplicationName, EnvironmentName, RepositoryUrl};
 use crate::observe::Observatory;
 
@@ -363,19 +361,6 @@ impl HappeningView {
 fn sentence(it: &PastDeployment) -> String {
     let release = it.release.as_ref();
     let release = release.map_or_else(|| "an unknown image".to_owned(), ToString::to_string);
-    let came = match it.cause {
-        Cause::Baseline => "was there",
-        Cause::Automation => "committed",
-        Cause::Merge => "merged",
-        Cause::Hand => "committed by hand",
-        Cause::Rollback => "put back",
-    };
-    let ended = match it.judged.as_ref().map(|Judged { verdict, .. }| verdict) {
-        None => "not judged yet".to_owned(),
-        Some(Verdict::Healthy { exercised: true }) => "healthy".to_owned(),
-        Some(Verdict::Healthy { exercised: false }) => "healthy, not exercised".to_owned(),
-        Some(Verdict::Failed { reason, .. }) => format!("failed: {reason}"),
-        Some(Verdict::Superseded) => "superseded".to_owned(),
-    };
+    let (came, ended) = (view::came(it.cause), view::ended(it.judged.as_ref(), ""));
     format!("{release} {came}: {ended}")
 }

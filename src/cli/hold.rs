@@ -21,6 +21,17 @@ pub struct Args {
     #[command(flatten)]
     place: place::Args,
 
+    #[command(flatten)]
+    stop: StopArgs,
+
+    #[command(flatten)]
+    dry: dry_run::Args,
+}
+
+/// What is said with a hold or a freeze.
+#[derive(Debug, clap::Args)]
+#[group(skip)]
+pub(super) struct StopArgs {
     /// Why, for those who find it
     #[arg(long)]
     reason: String,
@@ -28,9 +39,17 @@ pub struct Args {
     /// When it ends by itself: `2h`, `2026-11-23T08:00:00Z` or `2026-11-23T09:00[Europe/Rome]`
     #[arg(long, value_name = "WHEN", value_parser = moment::parse)]
     until: Option<moment::Moment>,
+}
 
-    #[command(flatten)]
-    dry: dry_run::Args,
+impl StopArgs {
+    /// What is said, as of now.
+    pub(super) fn stop(&self) -> Result<Stop> {
+        let until = self.until.map(|until| until.at(clock::now()));
+        Ok(Stop {
+            reason: self.reason.clone(),
+            until: until.transpose()?,
+        })
+    }
 }
 
 /// Let go on what `towpath hold` stopped
@@ -53,20 +72,13 @@ pub struct ResumeArgs {
 /// Names are unknown, or a record cannot be written.
 pub async fn run(args: &Args, setup: &Setup, out: &mut dyn Write) -> Result<u8> {
     let by = whoever_asks().await?;
-    let until = args.until.map(|until| until.at(clock::now()));
-    let stop = Stop {
-        reason: args.reason.clone(),
-        until: until.transpose()?,
-    };
+    let stop = args.stop.stop()?;
     for place in args.place.places(setup)? {
         let said = Said::in_git(setup, &place.application, &place.environment).await?;
-        if args.dry.dry_run {
-            let hold = |person: &Person<'_>| person.hold(place.scope, &stop);
-            said.show(&by, hold, false, out).await?;
+        let hold = |person: &Person<'_>| person.hold(place.scope, &stop);
+        if !said.say_or_show(&by, hold, args.dry, false, out).await? {
             continue;
         }
-        said.say(&by, |person| person.hold(place.scope, &stop))
-            .await?;
         match stop.until {
             None => writeln!(out, "{by} holds {place}: {}", stop.reason)?,
             Some(until) => writeln!(out, "{by} holds {place} until {until}: {}", stop.reason)?,
@@ -86,14 +98,10 @@ pub async fn resume(args: &ResumeArgs, setup: &Setup, out: &mut dyn Write) -> Re
     for place in &places {
         let said = Said::in_git(setup, &place.application, &place.environment).await?;
         let resume = |person: &Person<'_>| person.resume(place.scope, &args.reason);
-        let lifted = match args.dry.dry_run {
-            true => said.show(&by, resume, false, out).await.map(drop),
-            false => said.say(&by, resume).await,
-        };
-        match lifted {
-            Ok(()) => {
+        match said.say_or_show(&by, resume, args.dry, false, out).await {
+            Ok(is_written) => {
                 resumed += 1;
-                if !args.dry.dry_run {
+                if is_written {
                     writeln!(out, "{by} resumed {place}: {}", args.reason)?;
                 }
                 if let Some(stated) = said.held_by_file() {

@@ -8,7 +8,6 @@ use std::io::Write;
 use std::sync::Arc;
 
 use anyhow::{Result, anyhow, bail};
-use futures_util::future::join_all;
 use jiff::Timestamp;
 
 use super::names;
@@ -64,10 +63,7 @@ impl Known {
         let outside = setup.outside_clusters_apart()?;
         let pipelines = std::slice::from_ref(pipeline);
         let observatory = Observatory::new(pipelines, &setup.pipelines(), &outside, now);
-        let infra = join_all(observatory.infra.values().map(|it| it.read(now)));
-        let tags = join_all(observatory.tags.values().map(|it| it.read(now)));
-        let histories = join_all(observatory.histories.values().map(|it| it.read(now)));
-        drop(tokio::join!(infra, tags, histories));
+        observatory.read_releases(now).await;
         Ok(Self::of(pipeline, observatory, now))
     }
 

@@ -8,7 +8,7 @@ use anyhow::{Result, bail};
 use tokio::process::Command;
 
 use crate::git::Signer;
-use crate::model::{Author, Credential, SigningKey};
+use crate::model::{Author, Credential, PublicKey, SigningKey};
 
 /// How long `git config` may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -59,25 +59,27 @@ fn variable_of(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|it| !it.trim().is_empty())
 }
 
-/// The key that git signs with for this person: `gpg.format` and `user.signingkey`. `None`: git signs with no SSH
-/// key.
+/// Who signs for this person, and with which key, as git does: `gpg.format` and `user.signingkey`. Nobody, where git
+/// signs with no SSH key.
 ///
 /// # Errors
-/// The key is written into git's configuration itself, where `ssh-keygen` finds no file.
-pub(super) async fn signer() -> Result<Option<Arc<Signer>>> {
+/// The key is written into git's configuration itself, where `ssh-keygen` finds no file; or it cannot sign.
+pub(super) async fn signer() -> Result<(Option<Arc<Signer>>, Option<PublicKey>)> {
     if configured(&["gpg.format"]).await.as_deref() != Some("ssh") {
-        return Ok(None);
+        return Ok((None, None));
     }
     // As a path: git itself knows what `~` stands for.
     let Some(key) = configured(&["--type=path", "user.signingkey"]).await else {
-        return Ok(None);
+        return Ok((None, None));
     };
     if key.starts_with("key::") || key.starts_with("ssh-") {
         bail!("git's user.signingkey holds the key itself: name its file there, {SIGNING}");
     }
     let path = key.into();
     let key = Credential::File { path, user: None };
-    Ok(Some(Arc::new(Signer::new(SigningKey::Ssh(key)))))
+    let signer = Signer::new(SigningKey::Ssh(key));
+    let key = signer.public_key().await?;
+    Ok((Some(Arc::new(signer)), Some(key)))
 }
 
 /// What git says, where there is one.

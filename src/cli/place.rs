@@ -39,7 +39,6 @@ impl Args {
     /// A name that is not configured.
     pub(super) fn places(&self, setup: &Setup) -> Result<Vec<Place>> {
         if let Some(environment) = &self.whole {
-            names::environments(setup, std::slice::from_ref(environment))?;
             return Ok(vec![whole(setup, environment)?]);
         }
         let pipelines = names::pipelines(setup, self.application.as_ref())?;
@@ -62,7 +61,11 @@ impl Args {
 }
 
 /// Every unit of an environment knows its records: the first one states what is said of all.
+///
+/// # Errors
+/// There is no such environment, or nothing goes there.
 pub(super) fn whole(setup: &Setup, environment: &EnvironmentName) -> Result<Place> {
+    names::environments(setup, std::slice::from_ref(environment))?;
     let pipelines = setup.pipelines();
     let mut there = pipelines
         .iter()

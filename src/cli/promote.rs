@@ -74,10 +74,9 @@ pub async fn run(
     };
     let promote = |person: &Person<'_>| person.promote(asked);
     said.has_images(&by, promote, err).await?;
-    if args.dry.dry_run {
-        return said.show(&by, promote, true, out).await;
+    if !said.say_or_show(&by, promote, args.dry, true, out).await? {
+        return Ok(exit::OK);
     }
-    said.say(&by, promote).await?;
     if let Some(promoted) = said.promoted() {
         let (release, reason) = (&promoted.release, &promoted.reason);
         let (digest, terms) = (release.short_digest(), terms(&promoted));

@@ -156,11 +156,7 @@ async fn sign(args: &SignArgs, setup: &Setup, out: &mut dyn Write) -> Result<u8>
     if there.authority.is_open() {
         bail!("{name} lists no keys in `authority`: its records need no signature");
     }
-    let signer = person::signer().await?;
-    let key = match &signer {
-        Some(signer) => Some(signer.public_key().await?),
-        None => None,
-    };
+    let (signer, key) = person::signer().await?;
     // Whoever may record signs for everybody.
     let own = key.as_ref().and_then(|key| there.authority.of(key));
     let who = own.map_or(by.as_str(), |it| it.who.as_str());

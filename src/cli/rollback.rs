@@ -99,10 +99,9 @@ pub async fn run(
     let (to, reason) = (args.to.as_deref(), args.reason.as_str());
     let back = |person: &Person<'_>| person.roll_back(to, reason);
     said.has_images(&by, back, err).await?;
-    if args.dry.dry_run {
-        return said.show(&by, back, true, out).await;
+    if !said.say_or_show(&by, back, args.dry, true, out).await? {
+        return Ok(exit::OK);
     }
-    said.say(&by, back).await?;
     let release = said.pinned();
     let release = release.map_or_else(String::new, |it| {
         format!(" to {it} ({})", it.short_digest())
@@ -119,10 +118,9 @@ pub async fn unpin(args: &UnpinArgs, setup: &Setup, out: &mut dyn Write) -> Resu
     let by = whoever_asks().await?;
     let said = args.unit.in_git(setup).await?;
     let unpin = |person: &Person<'_>| person.unpin(&args.reason);
-    if args.dry.dry_run {
-        return said.show(&by, unpin, false, out).await;
+    if !said.say_or_show(&by, unpin, args.dry, false, out).await? {
+        return Ok(exit::OK);
     }
-    said.say(&by, unpin).await?;
     writeln!(out, "{by} unpinned {}: {}", args.unit, args.reason)?;
     Ok(exit::OK)
 }
@@ -136,10 +134,9 @@ pub async fn retry(args: &RetryArgs, setup: &Setup, out: &mut dyn Write) -> Resu
     let said = args.unit.in_git(setup).await?;
     let named = args.release.as_deref();
     let retry = |person: &Person<'_>| person.retry(named);
-    if args.dry.dry_run {
-        return said.show(&by, retry, false, out).await;
+    if !said.say_or_show(&by, retry, args.dry, false, out).await? {
+        return Ok(exit::OK);
     }
-    said.say(&by, retry).await?;
     let release = args
         .release
         .as_deref()
@@ -156,10 +153,9 @@ pub async fn decline(args: &DeclineArgs, setup: &Setup, out: &mut dyn Write) -> 
     let by = whoever_asks().await?;
     let said = args.unit.looked_at(setup).await?;
     let decline = |person: &Person<'_>| person.decline();
-    if args.dry.dry_run {
-        return said.show(&by, decline, false, out).await;
+    if !said.say_or_show(&by, decline, args.dry, false, out).await? {
+        return Ok(exit::OK);
     }
-    said.say(&by, decline).await?;
     writeln!(out, "{by} declined what was proposed of {}", args.unit)?;
     Ok(exit::OK)
 }

@@ -157,14 +157,30 @@ impl Said {
         Ok(())
     }
 
-    /// Shows what would be written; `carries`: also what [`Self::carry_out`] would write first.
-    pub(super) async fn show(
+    /// Writes a record, or shows what would be written; `carries`: also what [`Self::carry_out`] would write first.
+    /// Says whether it was written.
+    pub(super) async fn say_or_show(
+        &self,
+        by: &str,
+        say: impl Fn(&Person<'_>) -> Result<Step, String>,
+        dry: dry_run::Args,
+        carries: bool,
+        out: &mut dyn Write,
+    ) -> Result<bool> {
+        match dry.dry_run {
+            true => self.show(by, say, carries, out).await?,
+            false => self.say(by, say).await?,
+        }
+        Ok(!dry.dry_run)
+    }
+
+    async fn show(
         &self,
         by: &str,
         say: impl Fn(&Person<'_>) -> Result<Step, String>,
         carries: bool,
         out: &mut dyn Write,
-    ) -> Result<u8> {
+    ) -> Result<()> {
         let application = &self.pipeline.application.name;
         let rehearsed = self.reconciler.rehearse(
             application,
@@ -254,10 +270,6 @@ async fn speaking(
     if there.is_none_or(|it| it.authority.is_open()) {
         return Ok((setup.reconciler(&[], now)?, None));
     }
-    let signer = person::signer().await?;
-    let key = match &signer {
-        Some(signer) => Some(signer.public_key().await?),
-        None => None,
-    };
+    let (signer, key) = person::signer().await?;
     Ok((setup.reconciler_signing(&[], signer, now)?, key))
 }

@@ -14,7 +14,7 @@ use deployment::Wanted;
 use super::setup::Setup;
 use super::{Output, known, names, view};
 use crate::clock;
-use crate::model::record::{Cause, Noted, PastDeployment, Record, Verdict};
+use crate::model::record::{Noted, PastDeployment, Record, Verdict};
 use crate::model::{ApplicationName, EnvironmentName};
 
 /// Show all there is to know of a release, or of a deployment
@@ -174,23 +174,10 @@ impl SaidView {
 
 /// `committed by towpath at 6b70d5e, 3h ago: healthy after 12s`.
 fn attempt_line(it: &PastDeployment, now: Timestamp) -> String {
-    let came = match it.cause {
-        Cause::Baseline => "was there",
-        Cause::Automation => "committed",
-        Cause::Merge => "merged",
-        Cause::Hand => "committed by hand",
-        Cause::Rollback => "put back",
-    };
     let judged = it.judged.as_ref();
     let took = judged.map(|judged| view::span(judged.at.duration_since(it.at)));
     let took = took.map(|it| format!(" after {it}")).unwrap_or_default();
-    let ended = match judged.map(|judged| &judged.verdict) {
-        None => "not judged yet".to_owned(),
-        Some(Verdict::Healthy { exercised: true }) => format!("healthy{took}"),
-        Some(Verdict::Healthy { exercised: false }) => format!("healthy{took}, not exercised"),
-        Some(Verdict::Failed { reason, .. }) => format!("failed{took}: {reason}"),
-        Some(Verdict::Superseded) => format!("superseded{took}"),
-    };
+    let (came, ended) = (view::came(it.cause), view::ended(judged, &took));
     let (commit, ago) = (it.commit.short(), view::ago(it.at, now));
     format!("{came} at {commit} {ago} ago: {ended}")
 }

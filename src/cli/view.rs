@@ -3,7 +3,8 @@
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
-use crate::model::{Environment, EnvironmentName, ObjectRef, Release};
+use crate::model::record::{Cause, Judged, Verdict};
+use crate::model::{Environment, ObjectRef, Release};
 use crate::plan::{Decision, Desired, Plan, Reason, Step, UnitPlan, Waiting, World};
 
 /// A unit, as scripts read it.
@@ -246,9 +247,24 @@ pub(super) fn desired<'a>(
     infra.desired.as_ref().map_err(Clone::clone)
 }
 
-/// The unit of this environment.
-pub(super) fn unit<'a>(plan: &'a Plan, environment: &EnvironmentName) -> Option<&'a UnitPlan> {
-    plan.units
-        .iter()
-        .find(|unit| unit.environment == *environment)
+/// How a deployment came.
+pub(super) fn came(cause: Cause) -> &'static str {
+    match cause {
+        Cause::Baseline => "was there",
+        Cause::Automation => "committed",
+        Cause::Merge => "merged",
+        Cause::Hand => "committed by hand",
+        Cause::Rollback => "put back",
+    }
+}
+
+/// How it ended, and what it took where that is to be told: ` after 12s`.
+pub(super) fn ended(judged: Option<&Judged>, took: &str) -> String {
+    match judged.map(|judged| &judged.verdict) {
+        None => "not judged yet".to_owned(),
+        Some(Verdict::Healthy { exercised: true }) => format!("healthy{took}"),
+        Some(Verdict::Healthy { exercised: false }) => format!("healthy{took}, not exercised"),
+        Some(Verdict::Failed { reason, .. }) => format!("failed{took}: {reason}"),
+        Some(Verdict::Superseded) => format!("superseded{took}"),
+    }
 }

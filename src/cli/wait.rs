@@ -12,7 +12,7 @@ use super::{exit, moment, names, view};
 use crate::clock;
 use crate::model::{ApplicationName, EnvironmentName, Pipeline};
 use crate::observe::Observatory;
-use crate::plan::{self, Fate, Plan, Reason, UnitPlan};
+use crate::plan::{self, Fate, Reason, UnitPlan};
 
 /// How often the repository is looked at.
 const PACE: Duration = Duration::from_secs(2);
@@ -92,12 +92,9 @@ fn look(
     now: Timestamp,
 ) -> (Fate, Option<UnitPlan>) {
     let world = observatory.world(pipeline, now);
-    let Plan { units, .. } = plan::plan(pipeline, &world, now);
+    let plan = plan::plan(pipeline, &world, now);
     let fate = plan::fate(pipeline, &world, &args.environment, &args.release, now);
-    let unit = units
-        .into_iter()
-        .find(|unit| unit.environment == args.environment);
-    (fate, unit)
+    (fate, plan.unit(&args.environment).cloned())
 }
 
 fn is_held(unit: &UnitPlan) -> bool {

@@ -169,6 +169,24 @@ fn wrong<T>(section: &mut Section<'_>, key: &str, what: &str, instead: &str) -> 
     None
 }
 
+/// When a window begins that comes again on days: with `with`, at a time of the day.
+fn time_of_day(
+    section: &mut Section<'_>,
+    with: &str,
+    from: Option<When>,
+    sample: &str,
+) -> Option<Time> {
+    match from {
+        None if section.has("from") => None,
+        None => Some(Time::midnight()),
+        Some(When::Time(time)) => Some(time),
+        Some(_) => {
+            let what = format!("with `{with}`, `from` takes a time of day");
+            wrong(section, "from", &what, sample)
+        }
+    }
+}
+
 fn weekly(
     section: &mut Section<'_>,
     days: Vec<Weekday>,
@@ -176,19 +194,7 @@ fn weekly(
     to: Option<When>,
 ) -> Option<Times> {
     let sample = "write `{ days: [fri], from: \"16:00\", to: \"mon 08:00\" }`";
-    let from = match from {
-        None if section.has("from") => return None,
-        None => Time::midnight(),
-        Some(When::Time(time)) => time,
-        Some(_) => {
-            return wrong(
-                section,
-                "from",
-                "with `days`, `from` takes a time of day",
-                sample,
-            );
-        }
-    };
+    let from = time_of_day(section, "days", from, sample)?;
     let to = match to {
         None if section.has("to") => return None,
         None => return wrong(section, "to", "`to` is missing", sample),
@@ -243,19 +249,7 @@ fn by_rule(
             false => wrong(section, "rule", "`for` is missing", sample),
         };
     };
-    let from = match from {
-        None if section.has("from") => return None,
-        None => Time::midnight(),
-        Some(When::Time(time)) => time,
-        Some(_) => {
-            return wrong(
-                section,
-                "from",
-                "with `rule`, `from` takes a time of day",
-                sample,
-            );
-        }
-    };
+    let from = time_of_day(section, "rule", from, sample)?;
     if length > LONGEST {
         return wrong(
             section,

@@ -23,7 +23,7 @@ use super::{CommitDraft, Draft, Found, GitError, Repository, Signature};
 use crate::model::record::{Record, Standing, Statement, UnitRecords};
 use crate::model::{ApplicationName, CommitId, EnvironmentName};
 
-pub use counted::{OPEN_MAX, counted, settled, sign};
+pub use counted::{OPEN_MAX, accepted_by, counted, sign};
 pub use verify::{Verified, verify};
 
 const STANDING: &str = "present/environment";

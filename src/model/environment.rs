@@ -367,4 +367,10 @@ impl Pipeline {
                 _ => None,
             })
     }
+
+    /// How long those that follow this environment ask a release to run healthy there: the longest of them.
+    pub fn soak_of(&self, name: &EnvironmentName) -> Duration {
+        let soaks = self.followers(name).map(|(_, soak)| soak);
+        soaks.max().unwrap_or_default()
+    }
 }

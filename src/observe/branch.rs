@@ -11,7 +11,7 @@ use super::infra::{Anchor, InfraReader, Place};
 use crate::git::notes::{self, NotesError, records_ref};
 use crate::git::{Commit, End, GitError, Repository};
 use crate::model::record::{Cause, Standing, Statement, Verdict};
-use crate::model::{ApplicationName, CommitId, EnvironmentName, Right};
+use crate::model::{ApplicationName, CommitId, EnvironmentName};
 
 /// The furthest that is walked back for recorded deployments.
 const WALK_MAX: usize = 10_000;
@@ -132,15 +132,21 @@ impl InfraReader {
         records: CommitId,
     ) -> Result<Result<ObjectId, String>, GitError> {
         let authority = &place.authority;
-        if !authority.is_open() {
+        let judge = || notes::counted(&self.repository, name, records, authority);
+        let mut judged = judge();
+        // What others put on top since may go back further than what is here.
+        if let Err(NotesError::Git(GitError::Missing { .. })) = judged {
             let (repository, trusted) = (self.repository.clone(), authority.clone());
-            let stop = move |commit: &Commit| notes::settled(&repository, commit.id, &trusted);
+            let stop = move |commit: &Commit| {
+                notes::accepted_by(&repository, commit.id, &trusted).is_some()
+            };
             let walk = self
                 .repository
                 .first_parents(records, &stop, notes::OPEN_MAX);
             walk.await?;
+            judged = judge();
         }
-        match notes::counted(&self.repository, name, records, authority) {
+        match judged {
             Ok(tree) => Ok(Ok(tree)),
             Err(NotesError::Git(error)) => Err(error),
             Err(error) => Ok(Err(error.to_string())),
@@ -153,10 +159,8 @@ impl InfraReader {
         let mut next = Some(records);
         for _ in 0..notes::OPEN_MAX {
             let commit = self.repository.commit(next?).ok()?;
-            let key = self.repository.signer_of(commit.id);
-            let known = key.and_then(|key| authority.of(&key).cloned());
-            if let Some(known) = known.filter(|it| it.may(Right::Record)) {
-                return Some(known.who);
+            if let Some(who) = notes::accepted_by(&self.repository, commit.id, authority) {
+                return Some(who.who.clone());
             }
             next = commit.parents.first().copied();
         }

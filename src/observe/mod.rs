@@ -228,16 +228,20 @@ impl Observatory {
 
     /// Reads every source once, those that depend on others after them.
     pub async fn read_all(&self, pipelines: &[Arc<Pipeline>], now: Timestamp) {
-        let infra = join_all(self.infra.values().map(|source| source.read(now)));
-        let tags = join_all(self.tags.values().map(|source| source.read(now)));
-        let histories = join_all(self.histories.values().map(|source| source.read(now)));
         let requests = join_all(self.requests.values().map(|source| source.read(now)));
-        drop(tokio::join!(infra, tags, histories, requests));
+        drop(tokio::join!(self.read_releases(now), requests));
         for pipeline in pipelines {
             // Making the world tells each unit's source which objects its manifests name.
             let world = self.world(pipeline, now);
             self.resolve(&self.unresolved(pipeline, &world), now).await;
         }
+        self.open_asked(pipelines, now).await;
+        join_all(self.live.values().map(|source| source.read(now))).await;
+        self.read_removed(now).await;
+    }
+
+    /// Opens the encrypted files that worlds of these pipelines asked for, and those that they ask for then.
+    pub async fn open_asked(&self, pipelines: &[Arc<Pipeline>], now: Timestamp) {
         // What only a proposal holds is asked for once the branch itself is read.
         for _ in 0..OPENINGS {
             let open = self.infra.values();
@@ -249,8 +253,6 @@ impl Observatory {
                 self.world(pipeline, now);
             }
         }
-        join_all(self.live.values().map(|source| source.read(now))).await;
-        self.read_removed(now).await;
     }
 
     /// What is kept of everything that a pipeline needs. No request.

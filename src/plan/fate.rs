@@ -78,8 +78,7 @@ pub(super) fn fate_of(
     };
     let records = upstream.records;
     if let Some(run) = records.runs.iter().rev().find(|run| is_it(&run.release)) {
-        let followers = pipeline.followers(environment);
-        let soak = followers.map(|(_, soak)| soak).max().unwrap_or_default();
+        let soak = pipeline.soak_of(environment);
         return match &run.spoiled {
             Some(why) => Fate::Failed(why.clone()),
             None if upstream.failed_since(run) => Fate::Failed("it failed later".to_owned()),

@@ -67,6 +67,14 @@ pub struct Plan {
     pub units: Vec<UnitPlan>,
 }
 
+impl Plan {
+    /// What it does for the unit in this environment.
+    pub fn unit(&self, environment: &EnvironmentName) -> Option<&UnitPlan> {
+        let mut units = self.units.iter();
+        units.find(|unit| unit.environment == *environment)
+    }
+}
+
 /// What the next round does for one unit.
 #[derive(Debug, Clone)]
 pub struct UnitPlan {

@@ -289,8 +289,7 @@ fn soaked(ready: &Ready<'_>, number: u64) -> bool {
     let Some(run) = ready.records.runs.iter().find(|run| run.number == number) else {
         return true;
     };
-    let followers = ready.unit.pipeline.followers(&ready.unit.environment.name);
-    let longest = followers.map(|(_, soak)| soak).max().unwrap_or_default();
+    let longest = ready.unit.pipeline.soak_of(&ready.unit.environment.name);
     run.spoiled.is_some() || after(run.healthy_at, longest) <= ready.unit.now
 }
 

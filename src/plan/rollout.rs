@@ -287,8 +287,7 @@ fn degraded(ready: &Ready<'_>, deployment: &Deployment, health: &Health) -> Walk
 
 /// When the longest soak that anybody asks of this environment ends.
 fn soaked_at(ready: &Ready<'_>, run: &Run) -> Timestamp {
-    let followers = ready.unit.pipeline.followers(&ready.unit.environment.name);
-    let longest = followers.map(|(_, soak)| soak).max().unwrap_or_default();
+    let longest = ready.unit.pipeline.soak_of(&ready.unit.environment.name);
     after(run.healthy_at, longest)
 }
 

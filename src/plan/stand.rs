@@ -169,9 +169,8 @@ fn is_declined(records: &UnitRecords, is_it: &dyn Fn(&Release) -> bool) -> bool 
 
 /// What became of a release that the present no longer remembers.
 fn once(pipeline: &Pipeline, environment: &EnvironmentName, last: Last<'_>) -> Stand {
-    let followers = pipeline.followers(environment);
-    let soak = followers.map(|(_, soak)| soak).max().unwrap_or_default();
-    let soak = SignedDuration::try_from(soak).unwrap_or(SignedDuration::MAX);
+    let soak =
+        SignedDuration::try_from(pipeline.soak_of(environment)).unwrap_or(SignedDuration::MAX);
     let judged = last.attempt.judged.as_ref();
     match judged.map(|it| (&it.verdict, it.at)) {
         Some((Verdict::Healthy { .. }, at)) => {

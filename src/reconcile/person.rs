@@ -36,14 +36,7 @@ impl Reconciler {
         let there = towed.pipeline.environment(environment);
         let there = there.ok_or_else(|| nowhere(application, environment))?;
         for _ in 0..TRIES {
-            let world = self.observatory.world(&towed.pipeline, now);
-            let step = say(&Person {
-                pipeline: &towed.pipeline,
-                world: &world,
-                environment,
-                by,
-                now,
-            })?;
+            let (_, step) = self.said(&towed, environment, by, &say, now)?;
             match self.write(&towed, there, step, now).await {
                 Outcome::Done(_) => return Ok(()),
                 Outcome::Lost => {}
@@ -72,14 +65,7 @@ impl Reconciler {
         now: Timestamp,
     ) -> Result<Vec<String>, String> {
         let towed = self.unit(application, environment)?;
-        let world = self.observatory.world(&towed.pipeline, now);
-        let step = say(&Person {
-            pipeline: &towed.pipeline,
-            world: &world,
-            environment,
-            by,
-            now,
-        })?;
+        let (_, step) = self.said(&towed, environment, by, &say, now)?;
         let Some(release) = chosen(&step) else {
             return Ok(Vec::new());
         };
@@ -112,22 +98,14 @@ impl Reconciler {
         let there = there.ok_or_else(|| nowhere(application, environment))?;
         let writer = self.writers.get(&there.repository);
         let writer = writer.ok_or_else(|| nowhere(application, environment))?;
-        let mut world = self.observatory.world(&towed.pipeline, now);
-        let step = say(&Person {
-            pipeline: &towed.pipeline,
-            world: &world,
-            environment,
-            by,
-            now,
-        })?;
+        let (mut world, step) = self.said(&towed, environment, by, &say, now)?;
         if let Step::Record(statements) = &step {
             imagine(&mut world, application, environment, statements, now);
         }
         let mut next = None;
         if carries {
             let plan = plan::plan(&towed.pipeline, &world, now);
-            let mut units = plan.units.into_iter();
-            next = units.find(|unit| unit.environment == *environment);
+            next = plan.unit(environment).cloned();
         }
         let mut steps = vec![step];
         if let Some(Decision::Step(step)) = next.as_ref().map(|unit| &unit.decision)
@@ -160,8 +138,7 @@ impl Reconciler {
         let mut next = None;
         for _ in 0..STEPS {
             let (_, plan) = self.plan(&towed, now);
-            let mut units = plan.units.into_iter();
-            next = units.find(|unit| unit.environment == *environment);
+            next = plan.unit(environment).cloned();
             match next.as_ref().map(|unit| &unit.decision) {
                 Some(Decision::Step(step)) if is_of_git(step) => {
                     let step = Step::clone(step);
@@ -171,6 +148,26 @@ impl Reconciler {
             }
         }
         Ok(next)
+    }
+
+    /// What is observed, and the step that a person makes of it.
+    fn said(
+        &self,
+        towed: &Towed,
+        environment: &EnvironmentName,
+        by: &str,
+        say: &impl Fn(&Person<'_>) -> Result<Step, String>,
+        now: Timestamp,
+    ) -> Result<(World, Step), String> {
+        let world = self.observatory.world(&towed.pipeline, now);
+        let step = say(&Person {
+            pipeline: &towed.pipeline,
+            world: &world,
+            environment,
+            by,
+            now,
+        })?;
+        Ok((world, step))
     }
 
     fn unit(

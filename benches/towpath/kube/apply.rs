@@ -17,7 +17,7 @@ use towpath::clock;
 
 use super::site::{BARE, Site, TOWED, between, resource};
 use crate::recorder::Asked;
-use crate::table::{self, Samples, milliseconds};
+use crate::table::{self, Samples};
 
 /// The applications: how many objects each has, and how often it is changed.
 const APPLICATIONS: [(&str, usize, usize); 3] =
@@ -110,14 +110,8 @@ pub(super) async fn measure(binary: &Path) -> Result<()> {
     );
     table::print(
         "Deployment available → its verdict recorded in git",
-        &["n", "p50, ms", "p95, ms", "max, ms", "min, ms"],
-        vec![vec![
-            verdicts.len().to_string(),
-            milliseconds(verdicts.median()),
-            milliseconds(verdicts.quantile(0.95)),
-            milliseconds(verdicts.quantile(1.0)),
-            milliseconds(verdicts.quantile(0.0)),
-        ]],
+        &table::ROW,
+        vec![verdicts.row()],
     );
     Ok(())
 }

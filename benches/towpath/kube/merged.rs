@@ -27,7 +27,7 @@ use crate::fixture::{Fixture, applications};
 use crate::outside::free_port;
 use crate::process::{is_settled, towpath, write};
 use crate::scale::directories;
-use crate::table::{self, Samples, milliseconds};
+use crate::table::{self, Samples};
 
 const TIMES: usize = 30;
 const WARM_UP: usize = 4;
@@ -55,18 +55,11 @@ pub(super) async fn measure(binary: &Path) -> Result<()> {
             }
             table::progress(&format!("merged, {files} files"), number, WARM_UP + TIMES);
         }
-        rows.push(vec![
-            format!("{files} files"),
-            samples.len().to_string(),
-            milliseconds(samples.median()),
-            milliseconds(samples.quantile(0.95)),
-            milliseconds(samples.quantile(1.0)),
-            milliseconds(samples.quantile(0.0)),
-        ]);
+        rows.push([vec![format!("{files} files")], samples.row()].concat());
     }
     table::print(
         "Request merged on the simulated GitHub → object applied, by its webhook",
-        &["", "n", "p50, ms", "p95, ms", "max, ms", "min, ms"],
+        &[&[""], &table::ROW[..]].concat(),
         rows,
     );
     Ok(())

@@ -144,15 +144,8 @@ fn configured(words: &[String]) -> Option<String> {
 
 /// The releases that a unit's records name, with when they were built.
 fn told(unit: &UnitRecords) -> Vec<(jiff::Timestamp, String)> {
-    let running = unit.running().into_iter();
-    let runs = unit.runs.iter().map(|it| &it.release);
-    let failed = unit.failures.iter().map(|it| &it.release);
     let declined = unit.declined.iter().map(|it| &it.release);
     let proposed = unit.proposal.iter().map(|it| &it.release);
-    let all = running
-        .chain(runs)
-        .chain(failed)
-        .chain(declined)
-        .chain(proposed);
+    let all = unit.deployed().chain(declined).chain(proposed);
     all.map(|it| (it.rank.built, it.name.clone())).collect()
 }

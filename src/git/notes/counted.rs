@@ -5,7 +5,7 @@
 //! whose key signed the commit that brought it. Lines that do not count are told of, and have no effect; notes that
 //! were shortened or rewritten, and a changed `present/`, have none either.
 //!
-//! Fetches nothing: [`settled`] says how far back the commits must be here.
+//! Fetches nothing: [`accepted_by`] says how far back the commits must be here.
 
 use bytes::Bytes;
 use gix::ObjectId;
@@ -15,7 +15,7 @@ use crate::git::{
     Change, Commit, CommitDraft, Draft, GitError, Push, Pushed, Reach, Repository, Signature,
 };
 use crate::model::record::{Hold, Record, Statement, TOWPATH};
-use crate::model::{Authority, CommitId, EnvironmentName, PublicKey, Right};
+use crate::model::{Authorised, Authority, CommitId, EnvironmentName, PublicKey, Right};
 
 /// The furthest that is gone back to what was accepted. Towpath accepts in its next round what is there.
 pub const OPEN_MAX: usize = 1_000;
@@ -23,10 +23,14 @@ pub const OPEN_MAX: usize = 1_000;
 /// So many lines that do not count are told of; the others have no effect either.
 const REFUSED_MAX: usize = 20;
 
-/// Whether the commit was accepted as a whole: who goes back in the records stops there.
-pub fn settled(repository: &Repository, commit: CommitId, authority: &Authority) -> bool {
-    let signer = repository.signer_of(commit);
-    signer.is_some_and(|key| authority.of(&key).is_some_and(|it| it.may(Right::Record)))
+/// With whose key the commit was accepted as a whole, if it was: who goes back in the records stops there.
+pub fn accepted_by<'a>(
+    repository: &Repository,
+    commit: CommitId,
+    authority: &'a Authority,
+) -> Option<&'a Authorised> {
+    let signer = authority.of(&repository.signer_of(commit)?);
+    signer.filter(|it| it.may(Right::Record))
 }
 
 /// The tree of the records that count. Where it is none that the server has, it is kept here for whoever reads it;
@@ -92,7 +96,7 @@ fn judge(
     }
     let unsigned = || NotesError::Unsigned(records_ref(environment), environment.clone());
     let mut open = Vec::new();
-    while !settled(repository, commit.id, authority) {
+    while accepted_by(repository, commit.id, authority).is_none() {
         let parent = commit.parents.first().copied().ok_or_else(unsigned)?;
         open.push(commit);
         if open.len() > OPEN_MAX {

@@ -31,6 +31,13 @@ const TAKEN: usize = 20;
 /// How many statements without effect are remembered, until the next deployment; all stand in the notes.
 pub(super) const REFUSED: usize = 3;
 
+/// Adds to what is remembered, and forgets the oldest beyond so many.
+pub(super) fn keep_newest<T>(kept: &mut Vec<T>, newest: T, most: usize) {
+    kept.push(newest);
+    let surplus = kept.len().saturating_sub(most);
+    kept.drain(..surplus);
+}
+
 /// What the records say of a unit now.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct UnitRecords {
@@ -370,6 +377,14 @@ impl UnitRecords {
         let promotion = self.promotion.as_ref()?;
         let is_it = promotion.promoted.unproven && promotion.promoted.release.is(digests);
         is_it.then_some(promotion)
+    }
+
+    /// The releases that came here, as far as they are remembered: what runs, healthy runs, failures. One may stand
+    /// there more than once.
+    pub fn deployed(&self) -> impl Iterator<Item = &Release> {
+        let runs = self.runs.iter().map(|run| &run.release);
+        let failed = self.failures.iter().map(|failure| &failure.release);
+        self.running().into_iter().chain(runs).chain(failed)
     }
 
     /// Whether this commit is a deployment of the unit that is remembered.

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::present::REFUSED;
+use super::present::{REFUSED, keep_newest};
 use super::{Cause, Hold, InvalidRecord, OpenDeployment, Record, Standing, Statement, Verdict};
 use crate::model::{CommitId, Rate};
 
@@ -85,9 +85,7 @@ impl Standing {
             }
             (Statement::Thawed { .. }, None) => self.freeze = None,
             (Statement::Refused { .. }, None) => {
-                self.refused.push(record.statement.to_string());
-                let surplus = self.refused.len().saturating_sub(REFUSED);
-                self.refused.drain(..surplus);
+                keep_newest(&mut self.refused, record.statement.to_string(), REFUSED);
             }
             _ => {}
         }
@@ -99,10 +97,8 @@ impl Standing {
             return;
         }
         // Nobody counts parts of seconds.
-        self.recent
-            .push(Timestamp::from_second(at.as_second()).unwrap_or(at));
-        let surplus = self.recent.len().saturating_sub(Rate::AT_MOST);
-        self.recent.drain(..surplus);
+        let at = Timestamp::from_second(at.as_second()).unwrap_or(at);
+        keep_newest(&mut self.recent, at, Rate::AT_MOST);
     }
 
     /// The newest number of a commit among deployments that have no tag yet.

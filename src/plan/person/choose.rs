@@ -1,7 +1,7 @@
 //! What a person chooses for a unit: to go back, to try again, to decline, to let automation go on.
 
-use super::Person;
 use super::named::find;
+use super::{Person, on_forge};
 use crate::model::record::{Statement, UnitRecords};
 use crate::model::{Gate, Release};
 use crate::plan::settle::newest_over;
@@ -167,8 +167,7 @@ impl Person<'_> {
                 )));
             };
             if unit.environment.gate == Gate::PullRequest {
-                let request = unit.view.request.read().ok().and_then(Option::as_ref);
-                let request = request.map_or("its request", |request| &request.name);
+                let request = on_forge(unit);
                 return Walk::Continue(Err(format!("close {request} on the forge to decline it")));
             }
             let planned_on = ready.planned_on();

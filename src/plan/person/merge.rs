@@ -1,6 +1,6 @@
 //! A person merges what is proposed with `gate: branch`, as they would with git.
 
-use super::Person;
+use super::{Person, on_forge};
 use crate::model::{Author, Gate};
 use crate::plan::{Merge, Proof, Ready, Step, Walk, proof};
 
@@ -28,8 +28,7 @@ impl Person<'_> {
         };
         let release = &proposed.release;
         if ready.unit.environment.gate == Gate::PullRequest {
-            let request = ready.unit.view.request.read().ok().and_then(Option::as_ref);
-            let request = request.map_or("its request", |request| &request.name);
+            let request = on_forge(ready.unit);
             return Err(format!("merge {request} on the forge to approve it"));
         }
         if let Some(named) = named.filter(|named| !release.is_named(named)) {

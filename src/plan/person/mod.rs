@@ -72,3 +72,9 @@ impl Person<'_> {
         })
     }
 }
+
+/// What the unit's request is called on its forge.
+fn on_forge<'a>(unit: &Unit<'a>) -> &'a str {
+    let request = unit.view.request.read().ok().and_then(Option::as_ref);
+    request.map_or("its request", |request| &request.name)
+}

@@ -186,9 +186,7 @@ pub(super) fn known(unit: &Unit<'_>) -> Vec<Release> {
         else {
             continue;
         };
-        known.extend(records.running().cloned());
-        known.extend(records.runs.iter().map(|run| run.release.clone()));
-        known.extend(records.failures.iter().map(|it| it.release.clone()));
+        known.extend(records.deployed().cloned());
     }
     known
 }

@@ -16,15 +16,22 @@ pub struct Stop {
     pub until: Option<Timestamp>,
 }
 
+impl Stop {
+    fn is_to_come(&self, now: Timestamp, what: &str) -> Result<(), String> {
+        match self.until.filter(|until| *until <= now) {
+            Some(until) => Err(format!("{until} is past: nothing would be {what}")),
+            None => Ok(()),
+        }
+    }
+}
+
 impl Person<'_> {
     /// The record of a hold. One that stands already is replaced: what was said last counts.
     ///
     /// # Errors
     /// Why it cannot be recorded now, in one sentence.
     pub fn hold(&self, scope: Scope, stop: &Stop) -> Result<Step, String> {
-        if let Some(until) = stop.until.filter(|until| *until <= self.now) {
-            return Err(format!("{until} is past: nothing would be held"));
-        }
+        stop.is_to_come(self.now, "held")?;
         self.with(|unit| {
             let (infra, _) = unit.read()?;
             let held = Statement::Held {
@@ -72,9 +79,7 @@ impl Person<'_> {
     /// # Errors
     /// Why it cannot be recorded now, in one sentence.
     pub fn freeze(&self, stop: &Stop) -> Result<Step, String> {
-        if let Some(until) = stop.until.filter(|until| *until <= self.now) {
-            return Err(format!("{until} is past: nothing would be frozen"));
-        }
+        stop.is_to_come(self.now, "frozen")?;
         self.with(|unit| {
             let (infra, _) = unit.read()?;
             let frozen = Statement::Frozen {

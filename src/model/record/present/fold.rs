@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::{
     Declined, Deployment, EARLIER, Failure, Hold, Judged, OUTPACED_MAX, Pin, Promotion, Proposed,
-    REFUSED, RUNS, Run, STOPPED, Served, TAKEN, UnitRecords,
+    REFUSED, RUNS, Run, STOPPED, Served, TAKEN, UnitRecords, keep_newest,
 };
 use crate::model::record::{Record, Statement, Taken, Verdict};
 use crate::model::{CommitId, Digest, Release};
@@ -91,12 +91,11 @@ impl UnitRecords {
                 let asked = self.promotion.take();
                 let digests = release.digests();
                 self.promotion = asked.filter(|asked| !asked.promoted.release.is(&digests));
-                self.declined.push(Declined {
+                let newest = Declined {
                     release: release.clone(),
                     at,
-                });
-                let surplus = self.declined.len().saturating_sub(STOPPED);
-                self.declined.drain(..surplus);
+                };
+                keep_newest(&mut self.declined, newest, STOPPED);
             }
             Statement::Pinned {
                 release,
@@ -157,9 +156,7 @@ impl UnitRecords {
             Statement::ApprovedPrune { number } => self.approved_prune = Some(*number),
             Statement::ApprovedAdoption { state } => self.approved_adoption = Some(*state),
             Statement::Refused { .. } => {
-                self.refused.push(record.statement.to_string());
-                let surplus = self.refused.len().saturating_sub(REFUSED);
-                self.refused.drain(..surplus);
+                keep_newest(&mut self.refused, record.statement.to_string(), REFUSED);
             }
         }
     }
@@ -235,7 +232,7 @@ impl UnitRecords {
                     .retain(|failure| failure.release.is_newer_than(release));
                 self.declined
                     .retain(|declined| declined.release.is_newer_than(release));
-                self.runs.push(Run {
+                let newest = Run {
                     number,
                     commit,
                     release: release.clone(),
@@ -244,22 +241,20 @@ impl UnitRecords {
                     exercised: *exercised,
                     ended: None,
                     spoiled: None,
-                });
-                let surplus = self.runs.len().saturating_sub(RUNS);
-                self.runs.drain(..surplus);
+                };
+                keep_newest(&mut self.runs, newest, RUNS);
             }
             Verdict::Failed { reason, .. } => {
                 self.outpaced = 0;
                 let Some(release) = release else { return };
-                self.failures.push(Failure {
+                let newest = Failure {
                     number,
                     release: release.clone(),
                     state: *state,
                     reason: reason.clone(),
                     at,
-                });
-                let surplus = self.failures.len().saturating_sub(STOPPED);
-                self.failures.drain(..surplus);
+                };
+                keep_newest(&mut self.failures, newest, STOPPED);
             }
         }
     }

@@ -7,8 +7,9 @@ use jiff::{SignedDuration, Timestamp};
 use towpath::git::notes::{self, NotesDraft, records_ref};
 use towpath::git::{CommitDraft, Push, Pushed, Repository, Signature, Signer};
 use towpath::model::record::{Record, Statement};
-use towpath::model::{Author, CommitId, Credential, EnvironmentName, SigningKey};
+use towpath::model::{ApplicationName, Author, CommitId, Credential, EnvironmentName, SigningKey};
 use towpath::plan::{Person, Promote, Scope, Step, Stop};
+use towpath::reconcile::Reconciler;
 
 use super::super::show;
 use super::super::site::Site;
@@ -220,6 +221,17 @@ impl Teller {
         true
     }
 
+    /// Who is asked about which unit.
+    fn asked(
+        &self,
+        environment: &str,
+        application: &str,
+    ) -> (Arc<Reconciler>, EnvironmentName, ApplicationName) {
+        let reconciler = self.site.towpaths[0].reconciler.clone();
+        let (environment, application) = (environment.parse(), application.parse());
+        (reconciler, environment.unwrap(), application.unwrap())
+    }
+
     /// A person's yes, as the commands write it.
     pub(super) async fn ask(
         &mut self,
@@ -227,9 +239,7 @@ impl Teller {
         application: &str,
         say: impl Fn(&Person<'_>) -> Result<Step, String>,
     ) {
-        let (environment, application) =
-            (environment.parse().unwrap(), application.parse().unwrap());
-        let reconciler = self.site.towpaths[0].reconciler.clone();
+        let (reconciler, environment, application) = self.asked(environment, application);
         let said = reconciler
             .say(&application, &environment, ANN, say, self.site.now)
             .await;
@@ -247,9 +257,7 @@ impl Teller {
         application: &str,
         say: impl Fn(&Person<'_>) -> Result<Step, String>,
     ) -> bool {
-        let (environment, application) =
-            (environment.parse().unwrap(), application.parse().unwrap());
-        let reconciler = self.site.towpaths[0].reconciler.clone();
+        let (reconciler, environment, application) = self.asked(environment, application);
         let asked = reconciler.has_images(&application, &environment, ANN, say, self.site.now);
         let (warnings, gone) = match asked.await {
             Ok(unknown) => (unknown, None),
@@ -270,9 +278,7 @@ impl Teller {
         application: &str,
         say: impl Fn(&Person<'_>) -> Result<Step, String>,
     ) {
-        let (environment, application) =
-            (environment.parse().unwrap(), application.parse().unwrap());
-        let reconciler = self.site.towpaths[0].reconciler.clone();
+        let (reconciler, environment, application) = self.asked(environment, application);
         let now = self.site.now;
         let rehearsed = reconciler.rehearse(&application, &environment, ANN, say, true, now);
         self.answer = match rehearsed.await {
