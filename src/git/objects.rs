@@ -230,6 +230,11 @@ impl Objects {
         self.mirror.is_some() && read(&self.own).bytes > OWN_BYTES_MAX
     }
 
+    /// Whether there is no disk that it is kept on.
+    pub(super) fn is_in_memory(&self) -> bool {
+        self.mirror.is_none()
+    }
+
     /// Whether [`Self::rest`] would let go of something.
     pub(super) fn is_at_rest(&self) -> bool {
         self.mirror.is_none()

@@ -239,12 +239,15 @@ impl Repository {
             .await
     }
 
-    /// Runs file work where it cannot hold up others.
+    /// Runs file work where it cannot hold up others. A mirror without files has none.
     pub(super) async fn blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Inner) -> Result<T, GitError> + Send + 'static,
     ) -> Result<T, GitError> {
         let inner = Arc::clone(&self.inner);
+        if inner.objects.is_in_memory() {
+            return work(&inner);
+        }
         match tokio::task::spawn_blocking(move || work(&inner)).await {
             Ok(done) => done,
             Err(error) => std::panic::resume_unwind(error.into_panic()),

@@ -12,6 +12,7 @@ mod keep;
 mod keeper;
 mod merging;
 mod person;
+mod planner;
 mod pulse;
 mod removed;
 mod request;
@@ -32,6 +33,7 @@ use tokio_util::task::TaskTracker;
 
 pub use board::{Board, Posted};
 pub use hear::Heard;
+pub use planner::Planner;
 pub use pulse::{Counts, Pulse, Stalled};
 
 use crate::act::Writer;
@@ -42,7 +44,7 @@ use crate::forge::SharedForge;
 use crate::model::catalogue::Catalogue;
 use crate::model::{ApplicationName, Author, EnvironmentName, FlatMap, Pipeline, RepositoryUrl};
 use crate::observe::{Intervals, Observatory, Outside};
-use crate::plan::{self, Decision, Learned, Plan, Reason, Step, Waiting, World};
+use crate::plan::{Decision, Learned, Plan, Reason, Step, Waiting, World};
 use crate::smoke::Probe;
 use failing::Failing;
 use merging::Merging;
@@ -62,6 +64,7 @@ pub struct Reconciler {
     removed: Mutex<BTreeMap<ApplicationName, Arc<Towed>>>,
     looked_for_removed: AtomicBool,
     observatory: Observatory,
+    planner: Planner,
     probe: Arc<dyn Probe>,
     writers: BTreeMap<RepositoryUrl, Arc<Writer>>,
     clusters: BTreeMap<EnvironmentName, SharedCluster>,
@@ -155,6 +158,7 @@ impl Reconciler {
             removed: Mutex::default(),
             looked_for_removed: AtomicBool::new(false),
             observatory,
+            planner: Planner::default(),
             probe: outside.probe.clone(),
             writers: writers.collect(),
             clusters,
@@ -167,6 +171,12 @@ impl Reconciler {
             acting,
             pulse: Arc::new(Pulse::new(intervals.turn)),
         }
+    }
+
+    /// The same, with another planner.
+    pub fn planned_by(mut self, planner: Planner) -> Self {
+        self.planner = planner;
+        self
     }
 
     /// How many pipelines the configuration has.
@@ -322,8 +332,8 @@ impl Reconciler {
     fn plan(&self, towed: &Towed, now: Timestamp) -> (World, Plan) {
         let mut world = self.observatory.world(&towed.pipeline, now);
         towed.memory().teach(&mut world);
-        let mut plan = plan::plan(&towed.pipeline, &world, now);
-        let findings = plan::check::check(&towed.pipeline, &world, &plan, now);
+        let mut plan = (self.planner.plan)(&towed.pipeline, &world, now);
+        let findings = (self.planner.check)(&towed.pipeline, &world, &plan, now);
         let memory = towed.memory();
         for unit in &mut plan.units {
             let Decision::Step(step) = &unit.decision else {

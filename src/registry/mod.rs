@@ -17,6 +17,7 @@ mod host;
 mod page;
 mod question;
 mod settings;
+pub mod simulated;
 
 use async_trait::async_trait;
 use jiff::Timestamp;

@@ -13,7 +13,6 @@ mod forge;
 mod hammer;
 mod link;
 mod preempt;
-mod registry;
 mod show;
 mod site;
 mod stalled;

@@ -1,0 +1,54 @@
+//! Many seeds, on as many threads as there are cores.
+
+use std::collections::BTreeSet;
+use std::ops::Range;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+
+use super::Run;
+
+/// What many runs came to.
+#[derive(Debug, Clone, Default)]
+pub struct Many {
+    /// How many were run.
+    pub runs: u64,
+    /// Seeds that broke something. Where it is not said to go on, none after the first are begun.
+    pub broken: BTreeSet<u64>,
+    /// Names of what happened in any of them.
+    pub seen: BTreeSet<String>,
+}
+
+/// Runs these seeds, each as `run` says. `go_on`: also after one broke something.
+pub fn many(run: &Run, seeds: Range<u64>, go_on: bool) -> Many {
+    let (next, stop) = (AtomicU64::new(seeds.start), AtomicBool::new(false));
+    let done = Mutex::new(Many::default());
+    let work = || {
+        while !stop.load(Ordering::Relaxed) {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= seeds.end {
+                return;
+            }
+            let ended = Run {
+                seed,
+                ..run.clone()
+            }
+            .run();
+            let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
+            done.runs += 1;
+            done.seen.extend(ended.seen);
+            if ended.violation.is_some() {
+                done.broken.insert(seed);
+                stop.store(!go_on, Ordering::Relaxed);
+            }
+        }
+    };
+    let threads = thread::available_parallelism().map_or(1, usize::from);
+    thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(work);
+        }
+    });
+    done.into_inner().unwrap_or_else(PoisonError::into_inner)
+}
