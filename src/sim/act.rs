@@ -327,8 +327,8 @@ impl People {
                 }
             }
             let build = Build {
-                rank: (version, now),
-                is_version: version != [0, 0, 0],
+                version: (version != [0, 0, 0]).then_some(version),
+                built: now,
                 tag: tag.to_owned(),
                 is_broken: made != Made::Well,
             };

@@ -1,6 +1,7 @@
 //! What a run is made of, all of it drawn from the seed before it begins: environments and how they follow
 //! each other, applications, processes and their clocks, and the script of what happens when.
 
+use std::fmt;
 use std::path::PathBuf;
 
 /// Names of environments, in the order in which they come.
@@ -346,6 +347,27 @@ impl Shape {
             text += "pace: proven\n";
         }
         text
+    }
+}
+
+impl fmt::Display for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            places,
+            applications,
+            images,
+            together,
+            clocks,
+            atomic,
+        } = self;
+        write!(
+            f,
+            "{applications:?} of {images} images, together: {together}, atomic: {atomic}, clocks: {clocks:?}"
+        )?;
+        for place in places {
+            write!(f, "; {place:?}")?;
+        }
+        Ok(())
     }
 }
 

@@ -66,9 +66,9 @@ pub(super) struct Entry {
 /// What an image is in truth.
 #[derive(Debug, Clone)]
 pub(super) struct Build {
-    /// Its place in time: the version where it has one, and when it was built.
-    pub(super) rank: ([u64; 3], Timestamp),
-    pub(super) is_version: bool,
+    /// Where it was tagged with one.
+    pub(super) version: Option<[u64; 3]>,
+    pub(super) built: Timestamp,
     pub(super) tag: String,
     /// Whether it never becomes healthy.
     pub(super) is_broken: bool,
@@ -251,11 +251,21 @@ impl Ledger {
         places.flat_map(of).collect()
     }
 
-    /// The place in time of what is asked for, where all of it is known.
-    pub(super) fn rank(&self, images: &Images) -> Option<([u64; 3], Timestamp)> {
-        let ranks = images.values().map(|digest| self.builds.get(digest));
-        let ranks: Option<Vec<_>> = ranks.map(|build| build.map(|it| it.rank)).collect();
-        ranks?.into_iter().max()
+    /// Whether what is asked for is older than the other: by version where both have one, else by when it was built.
+    /// Not, where either is unknown.
+    pub(super) fn is_older(&self, images: &Images, than: &Images) -> bool {
+        let newest = |images: &Images| {
+            let builds = images.values().filter_map(|digest| self.builds.get(digest));
+            builds.max_by_key(|build| build.built)
+        };
+        let (Some(build), Some(than)) = (newest(images), newest(than)) else {
+            return false;
+        };
+        let by_version = match (build.version, than.version) {
+            (Some(version), Some(than)) => version.cmp(&than),
+            _ => std::cmp::Ordering::Equal,
+        };
+        by_version.then(build.built.cmp(&than.built)).is_lt()
     }
 
     /// How people call it.

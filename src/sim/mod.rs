@@ -37,6 +37,9 @@ pub const STEPS: usize = 40;
 /// Rounds within which everything comes to its end once nothing goes wrong any more.
 const ROUNDS: usize = 400;
 
+/// How many seconds a process goes by what it saw before, at most.
+const LOOKS: i64 = 30;
+
 /// When every run begins.
 const BEGIN: i64 = 1_767_225_600; // 2026-01-01T00:00:00Z
 
@@ -118,6 +121,8 @@ struct Stage {
     processes: Vec<Arc<Reconciler>>,
     checks: Checks,
     is_checked: bool,
+    /// Seconds since the turns before.
+    paused: i64,
 }
 
 impl Stage {
@@ -133,6 +138,7 @@ impl Stage {
             people,
             processes,
             checks: Checks::new(run.only),
+            paused: 0,
             is_checked: run.only.is_none_or(|only| !check::NAMES.contains(&only)),
         })
     }
@@ -179,7 +185,8 @@ impl Stage {
         }
     }
 
-    fn pass(&self, seconds: i64) {
+    fn pass(&mut self, seconds: i64) {
+        self.paused = seconds;
         let mut ledger = self.site.ledger();
         let now = ledger.now.checked_add(SignedDuration::from_secs(seconds));
         ledger.now = now.unwrap_or(Timestamp::MAX);
@@ -188,9 +195,10 @@ impl Stage {
     /// A turn of every process: each looks, and does what is to be done. With dice, some are late, and some go by
     /// what they saw before.
     async fn turns(&mut self, mut dice: Option<&mut Dice>) {
+        let may_be_blind = self.paused <= LOOKS;
         for index in 0..self.processes.len() {
             let (late, blind) = match &mut dice {
-                Some(dice) => (dice.one_in(6), dice.one_in(5)),
+                Some(dice) => (dice.one_in(6), may_be_blind && dice.one_in(5)),
                 None => (false, false),
             };
             let Some(process) = self.processes.get(index).filter(|_| !late) else {
@@ -313,9 +321,10 @@ impl Stage {
                 entry.fact.line(&ledger)
             )
         });
+        let shape = std::iter::once(ledger.shape.to_string());
         Ended {
             violation,
-            history: history.collect(),
+            history: shape.chain(history).collect(),
             seen: ledger.seen.clone(),
         }
     }

@@ -13,8 +13,8 @@ use crate::sim::ledger::{Images, Unit};
 pub(super) struct Run {
     pub(super) images: Images,
     pub(super) since: Timestamp,
-    /// When something else was deployed.
-    pub(super) until: Option<Timestamp>,
+    /// When something else was deployed, and the entry that says so.
+    pub(super) until: Option<(Timestamp, usize)>,
     /// The entry at which something was said against it.
     pub(super) tainted: Option<usize>,
 }
@@ -105,7 +105,7 @@ impl Book {
                 let images = release.as_ref().map(images);
                 for run in self.runs.iter_mut().filter(|run| run.until.is_none()) {
                     if Some(&run.images) != images.as_ref() {
-                        run.until = Some(record.at);
+                        run.until = Some((record.at, index));
                     }
                 }
                 self.numbers.insert(
@@ -193,6 +193,13 @@ impl Book {
             Statement::Held { until, .. } => self.hold = Some(*until),
             Statement::Resumed { .. } => self.hold = None,
             _ => {}
+        }
+    }
+
+    /// A person set the branch back: what stood there before may be deployed again.
+    pub(super) fn rewound(&mut self) {
+        for judged in self.numbers.values_mut() {
+            judged.commit.clear();
         }
     }
 

@@ -88,7 +88,10 @@ impl Checks {
                             say(name, detail);
                         }
                     }
-                } else if changed {
+                } else if !forward {
+                    self.books.of(*unit).rewound();
+                }
+                if entry.who == Who::Person && changed {
                     self.by_hand(ledger, *unit, before.as_ref(), after.as_ref());
                 }
                 self.books.of(*unit).head.clone_from(after);
@@ -181,10 +184,9 @@ impl Checks {
                 broken.push(("I2", format!("{named} is written past the gate")));
             }
         }
-        let older = wrote.before.is_some_and(|before| {
-            let (before, after) = (ledger.rank(before), ledger.rank(after));
-            matches!((before, after), (Some(before), Some(after)) if after < before)
-        });
+        let older = wrote
+            .before
+            .is_some_and(|before| ledger.is_older(after, before));
         if older && !is_chosen && !goes_back {
             broken.push(("I3", format!("{named} replaces a newer release")));
         }
@@ -302,7 +304,8 @@ impl Checks {
             let known = known.unwrap_or(index);
             let book = self.books.of((*upstream, unit.1));
             let proven = book.runs.iter().any(|run| {
-                let until = run.until.unwrap_or(entry.at).min(entry.at);
+                let ended = run.until.filter(|(_, at)| *at < known);
+                let until = ended.map_or(entry.at, |(until, _)| until);
                 let soaked = until.duration_since(run.since).as_secs() >= place.soak;
                 let tainted = run.tainted.is_some_and(|at| at < known);
                 run.images == *images && soaked && !tainted
@@ -322,9 +325,8 @@ impl Checks {
         before: Option<&Images>,
         after: Option<&Images>,
     ) {
-        let rank = |images: Option<&Images>| images.and_then(|images| ledger.rank(images));
-        let back = match (rank(before), rank(after)) {
-            (Some(before), Some(after)) => after < before,
+        let back = match (before, after) {
+            (Some(before), Some(after)) => ledger.is_older(after, before),
             _ => false,
         };
         let book = self.books.of(unit);
