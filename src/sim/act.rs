@@ -187,7 +187,9 @@ impl People {
                     self.writes(site, place, &path, text.as_deref());
                 }
             }
-            Act::Drift | Act::DeleteObject => self.kubectl(site, unit, event.act, &mut dice),
+            Act::Drift | Act::DeleteObject | Act::KeepObject => {
+                self.kubectl(site, unit, event.act, &mut dice)
+            }
             Act::Refuse => {
                 if let Some(cluster) = cluster(site, place) {
                     let prevented = dice.one_in(2).then(|| "a quota is full".to_owned());
@@ -392,6 +394,10 @@ impl People {
         };
         match act {
             Act::DeleteObject => cluster.delete(object),
+            Act::KeepObject => {
+                cluster.keep(object, "somebody needs it");
+                site.ledger().kept.insert((unit.0, object.to_string()));
+            }
             _ => {
                 let contest = crate::cluster::simulated::Contest {
                     field: ".spec.replicas".to_owned(),

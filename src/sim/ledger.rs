@@ -48,6 +48,7 @@ pub(super) enum Fact {
         unit: Unit,
         object: String,
         asked_for: bool,
+        kept: bool,
     },
     /// A request was opened while another one was open.
     OpenedTwice { unit: Unit },
@@ -60,6 +61,8 @@ pub(super) struct Entry {
     /// By the clock of whoever did it.
     pub(super) at: Timestamp,
     pub(super) who: Who,
+    /// Up to which entry they knew of each repository then.
+    pub(super) known: BTreeMap<String, usize>,
     pub(super) fact: Fact,
 }
 
@@ -81,11 +84,13 @@ pub(super) struct Ledger {
     /// By digest.
     pub(super) builds: BTreeMap<String, Build>,
     /// Up to which entry somebody may know of a repository.
-    pub(super) known: BTreeMap<(Who, String), usize>,
+    known: BTreeMap<Who, BTreeMap<String, usize>>,
     /// Records that landed, by environment: so many lines of each note.
     lines: BTreeMap<(usize, String), usize>,
     pub(super) step: usize,
     pub(super) now: Timestamp,
+    /// Objects that somebody said are to be kept.
+    pub(super) kept: BTreeSet<(usize, String)>,
     /// Names of what was seen to happen.
     pub(super) seen: BTreeSet<String>,
 }
@@ -100,6 +105,7 @@ impl Ledger {
             lines: BTreeMap::new(),
             step: 0,
             now,
+            kept: BTreeSet::new(),
             seen: BTreeSet::new(),
         }
     }
@@ -120,13 +126,15 @@ impl Ledger {
             step,
             at,
             who,
+            known: self.known.get(&who).cloned().unwrap_or_default(),
             fact,
         });
     }
 
     /// Somebody saw what a repository holds, as it was at that entry.
     pub(super) fn saw(&mut self, who: Who, repository: &str, until: usize) {
-        let known = self.known.entry((who, repository.to_owned())).or_default();
+        let known = self.known.entry(who).or_default();
+        let known = known.entry(repository.to_owned()).or_default();
         *known = (*known).max(until);
     }
 

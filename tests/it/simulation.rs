@@ -2,8 +2,6 @@
 //!
 //! `TOWPATH_SEEDS=FIRST..LAST` says which seeds are run.
 
-use std::collections::BTreeSet;
-
 use towpath::sim::{self, Run};
 
 /// Seeds where nobody says which.
@@ -44,12 +42,43 @@ fn the_same_seed_is_the_same_run() {
     }
 }
 
-/// What is drawn is also what happens: each act, each fault, each kind of step and of record.
+/// Each mistake is found by the check of the invariant that it breaks, with all others off; one that nobody can see
+/// is not.
+#[test]
+fn each_mutant_is_found_by_its_own_check() {
+    let mut table = String::new();
+    let mut missed = Vec::new();
+    for mutant in sim::mutants() {
+        let run = Run {
+            planner: mutant.planner,
+            careless: mutant.careless,
+            only: mutant.breaks,
+            ..Run::new(0)
+        };
+        let seeds = if mutant.breaks.is_some() {
+            0..1000
+        } else {
+            0..40
+        };
+        let done = sim::many(&run, seeds, false);
+        let found = done.broken.first();
+        let told = found.map_or("not found".to_owned(), |seed| format!("seed {seed}"));
+        let breaks = mutant.breaks.unwrap_or("nothing");
+        table += &format!("{breaks:8} {:45} {told}\n", mutant.name);
+        if found.is_some() != mutant.breaks.is_some() {
+            missed.push(mutant.name);
+        }
+    }
+    println!("{table}");
+    assert!(
+        missed.is_empty(),
+        "not as they should be: {missed:?}\n{table}"
+    );
+}
+
+/// What is drawn is also what happens: acts, faults, kinds of steps and of records, reasons.
 #[test]
 fn all_that_can_happen_does() {
-    let mut seen = BTreeSet::new();
-    for seed in 0..60 {
-        seen.extend(Run::new(seed).run().seen);
-    }
-    eprintln!("{seen:#?}");
+    let done = sim::many(&Run::new(0), 0..60, false);
+    println!("{:#?}", done.seen);
 }

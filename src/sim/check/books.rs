@@ -33,13 +33,15 @@ pub(super) struct Book {
     pub(super) promoted: BTreeMap<Images, bool>,
     /// Whom a person ever chose, retried or put back.
     pub(super) chosen: BTreeSet<Images>,
+    /// Whom a person declined.
+    pub(super) declined: BTreeSet<Images>,
     pub(super) hold: Option<Option<Timestamp>>,
     /// Deployments by number, and how many verdicts each has.
     pub(super) numbers: BTreeMap<u64, Judged>,
     /// What a person put back, and nobody took that word away.
     pub(super) put_back: Option<Images>,
-    /// What the branch asks for.
-    pub(super) head: Option<Images>,
+    /// What was deployed last.
+    pub(super) deployed: Option<Images>,
 }
 
 /// A deployment.
@@ -103,6 +105,7 @@ impl Book {
                 ..
             } => {
                 let images = release.as_ref().map(images);
+                self.deployed.clone_from(&images);
                 for run in self.runs.iter_mut().filter(|run| run.until.is_none()) {
                     if Some(&run.images) != images.as_ref() {
                         run.until = Some((record.at, index));
@@ -177,6 +180,7 @@ impl Book {
             Statement::Promoted(promoted) => {
                 let images = images(&promoted.release);
                 self.failed.retain(|(failed, _)| *failed != images);
+                self.declined.remove(&images);
                 let unproven = self.promoted.entry(images).or_default();
                 *unproven |= promoted.unproven;
                 self.pin = None;
@@ -185,11 +189,13 @@ impl Book {
             Statement::Retried { release } => {
                 let images = images(release);
                 self.failed.retain(|(failed, _)| *failed != images);
+                self.declined.remove(&images);
                 self.chosen.insert(images);
                 for judged in self.numbers.values_mut() {
                     judged.verdicts = 0;
                 }
             }
+            Statement::Declined { release } => drop(self.declined.insert(images(release))),
             Statement::Held { until, .. } => self.hold = Some(*until),
             Statement::Resumed { .. } => self.hold = None,
             _ => {}

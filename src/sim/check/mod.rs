@@ -94,7 +94,6 @@ impl Checks {
                 if entry.who == Who::Person && changed {
                     self.by_hand(ledger, *unit, before.as_ref(), after.as_ref());
                 }
-                self.books.of(*unit).head.clone_from(after);
             }
             Fact::Proposed {
                 unit,
@@ -105,6 +104,10 @@ impl Checks {
                         "I1",
                         format!("{} is proposed: {why}", self.named(ledger, *unit, images)),
                     );
+                }
+                if self.books.of(*unit).declined.contains(images) {
+                    let named = self.named(ledger, *unit, images);
+                    say("I5", format!("{named} was declined, and is proposed again"));
                 }
                 if self.books.is_held(*unit, entry.at) {
                     let named = self.named(ledger, *unit, images);
@@ -132,6 +135,7 @@ impl Checks {
                 unit,
                 object,
                 asked_for,
+                kept,
             } => {
                 let name = self.unit(ledger, *unit);
                 if *asked_for {
@@ -140,10 +144,10 @@ impl Checks {
                         format!("{name}: {object} is asked for, and was deleted"),
                     );
                 }
-                if object.contains("foreign") {
+                if *kept {
                     say(
                         "I8",
-                        format!("{name}: {object} is not ours, and was deleted"),
+                        format!("{name}: {object} was to be kept, and was deleted"),
                     );
                 }
             }
@@ -300,8 +304,7 @@ impl Checks {
             let from = ledger.shape.places.get(*upstream)?;
             let url = ledger.shape.repository(from);
             // What was said against it counts once it could be known.
-            let known = ledger.known.get(&(entry.who, url)).copied();
-            let known = known.unwrap_or(index);
+            let known = entry.known.get(&url).copied().unwrap_or(index);
             let book = self.books.of((*upstream, unit.1));
             let proven = book.runs.iter().any(|run| {
                 let ended = run.until.filter(|(_, at)| *at < known);
@@ -330,7 +333,9 @@ impl Checks {
             _ => false,
         };
         let book = self.books.of(unit);
-        book.put_back = after.filter(|_| back).cloned();
+        // What came and went before anybody recorded it was never there.
+        let known = book.deployed.as_ref() == before;
+        book.put_back = after.filter(|_| back && known).cloned();
     }
 
     fn unit(&self, ledger: &Ledger, unit: Unit) -> String {
