@@ -12,6 +12,7 @@ pub mod completions;
 pub mod demo;
 pub mod diff;
 mod dry_run;
+pub mod evidence;
 pub mod explain;
 mod files;
 mod forges;
@@ -114,6 +115,7 @@ enum Command {
     Retry(rollback::RetryArgs),
     Decline(rollback::DeclineArgs),
     Annotate(annotate::Args),
+    Evidence(evidence::Args),
     Adopt(adopt::Args),
     Approve(approve::Args),
     Diff(diff::Args),
@@ -260,6 +262,9 @@ async fn dispatch(cli: Cli) -> anyhow::Result<u8> {
         }
         Command::Annotate(args) => {
             annotate::run(&args, &Setup::load(location).await?, &mut out).await?
+        }
+        Command::Evidence(args) => {
+            evidence::run(&args, &Setup::load(location).await?, &mut out, &mut err).await?
         }
         Command::Adopt(args) => adopt::run(&args, &Setup::load(location).await?, &mut out).await?,
         Command::Approve(args) => {

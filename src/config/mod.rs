@@ -17,6 +17,7 @@ mod commit;
 mod credential;
 mod duration;
 mod environment;
+mod evidence;
 pub mod files;
 mod forge;
 mod form;

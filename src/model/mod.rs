@@ -13,6 +13,7 @@ mod commit;
 mod credential;
 mod digest;
 mod environment;
+pub mod evidence;
 mod flat;
 mod forge;
 pub mod freeze;
@@ -46,6 +47,7 @@ pub use environment::{
     ImageField, ImageSource, KeepTags, NotExercised, OnFailure, Pace, Pipeline, Rate, Rollback,
     SmokeTest, Sops, Source, StatedHold, StopTheLine,
 };
+pub use evidence::{EvidenceName, EvidenceResult, EvidenceRule, Finding, Weighed};
 pub use flat::{Entries, FlatMap};
 pub use forge::{ForgeKind, MergeMethod, OnNewer, RequestPolicy};
 pub use health::{Health, Part};
