@@ -5,16 +5,22 @@
 //! sends one adds it to its own request, and it is dropped when a redirect leaves the host.
 
 mod meter;
+mod outward;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use http::HeaderMap;
+use http::header::{DATE, RETRY_AFTER};
 use hyper_util::client::proxy::matcher::Matcher;
 use reqwest::{Certificate, Client, NoProxy, Proxy, redirect};
 use url::Url;
 
+use outward::Guard;
+
 pub use meter::{Budget, Called, HostMeter, Meter};
+pub use outward::{Allowed, Outward};
 
 /// Sent with every request.
 pub const USER_AGENT: &str = concat!("towpath/", env!("CARGO_PKG_VERSION"));
@@ -42,6 +48,8 @@ pub struct HttpSettings {
     pub idle_timeout: Duration,
     /// Whether redirects are followed; if not, they are answers like any other.
     pub follow_redirects: bool,
+    /// Where names may lead; `None`: anywhere.
+    pub outward: Option<Allowed>,
 }
 
 impl Default for HttpSettings {
@@ -52,6 +60,7 @@ impl Default for HttpSettings {
             connect_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(30),
             follow_redirects: true,
+            outward: None,
         }
     }
 }
@@ -81,10 +90,28 @@ pub fn client(settings: &HttpSettings) -> anyhow::Result<Client> {
     for proxy in proxies(settings)? {
         builder = builder.proxy(proxy.no_proxy(direct()));
     }
+    if let Some(allowed) = settings.outward {
+        let guard = guard(settings, allowed);
+        builder = builder.dns_resolver(guard);
+    }
     builder.build().context(
         "no HTTP client can be made: is a certificate bundle installed (package `ca-certificates`), \
          or a `ca-file` named?",
     )
+}
+
+/// Makes a client for addresses that somebody wrote into the configuration: it follows no redirect, and connects
+/// only where that is allowed.
+///
+/// # Errors
+/// As [`client`].
+pub fn outward(settings: &HttpSettings, allowed: Allowed) -> anyhow::Result<Outward> {
+    let client = client(&HttpSettings {
+        follow_redirects: false,
+        outward: Some(allowed),
+        ..settings.clone()
+    })?;
+    Ok(Outward::new(client, guard(settings, allowed)))
 }
 
 /// Follows a redirect unless it would take a request off TLS, off HTTP, or never end.
@@ -127,6 +154,34 @@ fn certificates(path: &PathBuf) -> anyhow::Result<Vec<Certificate>> {
     Ok(certificates)
 }
 
+/// How long an answer asks to wait: seconds, or a date (RFC 9110, 10.2.3) that is taken relative to the answer's
+/// own.
+pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    let value = text(RETRY_AFTER)?.trim();
+    if let Ok(seconds) = value.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = |text: &str| {
+        let date = jiff::fmt::rfc2822::parse(text.trim()).ok()?;
+        Some(date.timestamp())
+    };
+    let (until, now) = (date(value)?, date(text(DATE)?)?);
+    Duration::try_from(until - now).ok()
+}
+
+/// What went wrong, with what it came from and without the address: whoever asks names it, or may not.
+pub fn plain(error: reqwest::Error) -> String {
+    let error = error.without_url();
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(&error);
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
 /// The proxies in the order they are tried. An address may hold a password, so no error repeats it.
 fn proxies(settings: &HttpSettings) -> anyhow::Result<Vec<Proxy>> {
     if let Some(address) = &settings.proxy {
@@ -151,6 +206,19 @@ fn proxies(settings: &HttpSettings) -> anyhow::Result<Vec<Proxy>> {
         }
     }
     Ok(proxies)
+}
+
+/// What lets names lead where that is allowed, and to the proxies that may be used.
+fn guard(settings: &HttpSettings, allowed: Allowed) -> Guard {
+    let named = settings.proxy.iter().cloned();
+    let variables = ["https_proxy", "http_proxy", "all_proxy"].into_iter();
+    let variables = variables.filter_map(|name| Url::parse(&variable(name)?).ok());
+    let hosts = named.chain(variables);
+    let proxies = hosts.filter_map(|url| Some(url.host_str()?.to_owned()));
+    Guard {
+        allowed,
+        proxies: proxies.collect(),
+    }
 }
 
 /// The proxy for connections towards this server that other clients make: the one that is named, or

@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::setup::Setup;
 use super::{Output, exit, moment, view};
@@ -15,13 +16,18 @@ use crate::clock;
 use crate::config::Location;
 use crate::config::watch::{self, Watch};
 use crate::event::Event;
+use crate::marks::Marker;
 use crate::model::EnvironmentName;
+use crate::notifications::{Notifier, Pace};
 use crate::plan::{Decision, Reason, UnitPlan};
 use crate::reconcile::{Posted, Reconciler};
 use crate::serve;
 
 /// How long effects on their way may take to end once the program is told to stop.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long `--once` goes on telling of what it did, and marking it.
+const TELL_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// How soon it is looked again whether all is settled: rounds come in thousands, and each may be the last.
 const LOOK: Duration = Duration::from_millis(10);
@@ -94,11 +100,21 @@ pub async fn run(args: &Args, location: Location, out: &mut dyn Write) -> Result
         setup.config.forget_places();
         let reconciler = setup.reconciler(&args.only, now)?;
         hooks.serve(&reconciler);
+        hooks.show_told(setup.told.clone());
+        let pace = match args.once {
+            true => Pace::default(),
+            false => Pace::among_others(),
+        };
+        let author = &setup.config.settings.author;
+        let beside = Beside {
+            notifier: setup.notifier(&reconciler, pace)?,
+            marker: Marker::new(&reconciler, &setup.config.pipelines, author).map(Arc::new),
+        };
         let end = if args.once {
-            tow_once(args, &reconciler, &stop, out).await?
+            tow_once(args, &reconciler, &beside, &stop, out).await?
         } else {
             let changed = changed(&mut watched, &setup);
-            tow(args, &reconciler, changed, &stop, out).await?
+            tow(args, &reconciler, &beside, changed, &stop, out).await?
         };
         match end {
             End::Code(code) => return Ok(code),
@@ -109,6 +125,7 @@ pub async fn run(args: &Args, location: Location, out: &mut dyn Write) -> Result
                 }
                 setup = Setup {
                     meter: setup.meter.clone(),
+                    told: setup.told.clone(),
                     ..*changed
                 };
                 // One that cannot be had now is asked for again by each webhook.
@@ -142,6 +159,7 @@ enum End {
 async fn tow(
     args: &Args,
     reconciler: &Arc<Reconciler>,
+    beside: &Beside,
     changed: impl Future<Output = Setup>,
     stop: &CancellationToken,
     out: &mut dyn Write,
@@ -149,6 +167,7 @@ async fn tow(
     let mut events = reconciler.events();
     let ending = stop.child_token();
     let mut towing = tokio::spawn(reconciler.clone().run(ending.clone()));
+    let beside = beside.run(&ending);
     let start = clock::now();
     tokio::pin!(changed);
     let end = loop {
@@ -172,7 +191,45 @@ async fn tow(
     if tokio::time::timeout(STOP_TIMEOUT, towing).await.is_err() {
         tracing::warn!("an effect did not end in time: the next start finishes it");
     }
+    // What was sent and could not be written down is sent once more, under the same key.
+    drop(tokio::time::timeout(STOP_TIMEOUT, beside.wait()).await);
     Ok(end)
+}
+
+/// What goes on beside the rounds, and holds up none.
+struct Beside {
+    notifier: Option<Arc<Notifier>>,
+    marker: Option<Arc<Marker>>,
+}
+
+impl Beside {
+    /// Until stopped.
+    fn run(&self, stop: &CancellationToken) -> TaskTracker {
+        let tasks = TaskTracker::new();
+        if let Some(notifier) = &self.notifier {
+            tasks.spawn(notifier.clone().run(stop.clone()));
+        }
+        if let Some(marker) = &self.marker {
+            tasks.spawn(marker.clone().run(stop.clone()));
+        }
+        tasks.close();
+        tasks
+    }
+
+    /// What is left of it once all is settled. The next start goes on with what could not be done now.
+    async fn finish(&self) {
+        let marked = async {
+            if let Some(marker) = &self.marker {
+                drop(tokio::time::timeout(TELL_TIMEOUT, marker.turn(clock::now())).await);
+            }
+        };
+        let told = async {
+            if let Some(notifier) = &self.notifier {
+                notifier.finish(TELL_TIMEOUT).await;
+            }
+        };
+        tokio::join!(marked, told);
+    }
 }
 
 /// An event, for whoever reads them as they come.
@@ -225,6 +282,7 @@ async fn changed(watched: &mut Option<Watch>, before: &Setup) -> Setup {
 async fn tow_once(
     args: &Args,
     reconciler: &Arc<Reconciler>,
+    beside: &Beside,
     stop: &CancellationToken,
     out: &mut dyn Write,
 ) -> Result<End> {
@@ -261,6 +319,9 @@ async fn tow_once(
     tokio::time::timeout(STOP_TIMEOUT, towing)
         .await
         .context("an effect did not end in time")??;
+    if !stop.is_cancelled() {
+        beside.finish().await;
+    }
     while let Ok(event) = events.try_recv() {
         tell(args.output, &event, start, out)?;
     }

@@ -12,6 +12,8 @@ mod endpoints;
 mod forge;
 mod hammer;
 mod link;
+mod marked;
+mod notified;
 mod preempt;
 mod show;
 mod site;
