@@ -188,7 +188,7 @@ impl People {
                 }
             }
             Act::Drift | Act::DeleteObject | Act::KeepObject => {
-                self.kubectl(site, unit, event.act, &mut dice)
+                self.kubectl(site, unit, event.act, &mut dice);
             }
             Act::Refuse => {
                 if let Some(cluster) = cluster(site, place) {

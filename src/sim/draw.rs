@@ -130,7 +130,7 @@ acts! {
     1 HoldAll,
     3 Resume,
     3 ResumeAll,
-    2 RollBack,
+    3 RollBack,
     3 Unpin,
     2 Promote,
     1 PromoteUnproven,

@@ -33,6 +33,12 @@ use ledger::{Fact, Ledger, Who};
 use site::Site;
 use wire::Wires;
 
+/// Names of all that may happen beside Towpath.
+pub fn acts() -> Vec<String> {
+    let acts = Act::ALL.iter();
+    acts.map(|(_, act)| format!("{act:?}")).collect()
+}
+
 /// Steps of a run where nobody says how many.
 pub const STEPS: usize = 40;
 

@@ -55,7 +55,6 @@ pub fn mutants() -> Vec<Mutant> {
         mutant("promotes what failed", "I1", promotes_failures),
         mutant("judges before all is ready", "I1", judges_early),
         mutant("follows one of several", "I1", follows_one),
-        mutant("takes every promotion for a forced one", "I1", forces),
         mutant("writes past the gate", "I2", passes_gates),
         mutant("goes back past the gate", "I2", goes_back_directly),
         mutant("takes every release for newer", "I3", finds_all_newer),
@@ -193,7 +192,7 @@ fn promotes_failures(pipeline: &Pipeline, world: &World, now: Timestamp) -> Plan
 
 fn judges_early(pipeline: &Pipeline, world: &World, now: Timestamp) -> Plan {
     with_live(pipeline, world, now, |object| {
-        object.health = Health::Current
+        object.health = Health::Current;
     })
 }
 
@@ -201,14 +200,6 @@ fn follows_one(pipeline: &Pipeline, world: &World, now: Timestamp) -> Plan {
     with_pipeline(pipeline, world, now, |environment| {
         if let Follow::Environments { all, .. } = &mut environment.follow {
             all.truncate(1);
-        }
-    })
-}
-
-fn forces(pipeline: &Pipeline, world: &World, now: Timestamp) -> Plan {
-    with_records(pipeline, world, now, |records| {
-        if let Some(promotion) = &mut records.promotion {
-            promotion.promoted.unproven = true;
         }
     })
 }
@@ -239,7 +230,7 @@ fn finds_all_newer(pipeline: &Pipeline, world: &World, now: Timestamp) -> Plan {
 
 fn rolls_back(pipeline: &Pipeline, world: &World, now: Timestamp) -> Plan {
     with_pipeline(pipeline, world, now, |it| {
-        it.on_failure = OnFailure::Rollback
+        it.on_failure = OnFailure::Rollback;
     })
 }
 
