@@ -44,7 +44,7 @@ use crate::forge::SharedForge;
 use crate::model::catalogue::Catalogue;
 use crate::model::{ApplicationName, Author, EnvironmentName, FlatMap, Pipeline, RepositoryUrl};
 use crate::observe::{Intervals, Observatory, Outside};
-use crate::plan::{Decision, Learned, Plan, Reason, Step, Waiting, World};
+use crate::plan::{Decision, Learned, Plan, Step, World};
 use crate::smoke::Probe;
 use failing::Failing;
 use merging::Merging;
@@ -171,12 +171,6 @@ impl Reconciler {
             acting,
             pulse: Arc::new(Pulse::new(intervals.turn)),
         }
-    }
-
-    /// The same, with another planner.
-    pub fn planned_by(mut self, planner: Planner) -> Self {
-        self.planner = planner;
-        self
     }
 
     /// How many pipelines the configuration has.
@@ -326,34 +320,6 @@ impl Reconciler {
         }
         self.judge_all(now).await;
         steps
-    }
-
-    /// Observes and plans. A step that just failed waits its turn, and says so.
-    fn plan(&self, towed: &Towed, now: Timestamp) -> (World, Plan) {
-        let mut world = self.observatory.world(&towed.pipeline, now);
-        towed.memory().teach(&mut world);
-        let mut plan = (self.planner.plan)(&towed.pipeline, &world, now);
-        let findings = (self.planner.check)(&towed.pipeline, &world, &plan, now);
-        let memory = towed.memory();
-        for unit in &mut plan.units {
-            let Decision::Step(step) = &unit.decision else {
-                continue;
-            };
-            if let Some(finding) = findings
-                .iter()
-                .find(|it| it.environment == unit.environment)
-            {
-                tracing::error!(%finding, "the plan breaks an invariant: nothing is done");
-                let why = format!("a bug: its plan breaks {finding}");
-                unit.decision = Decision::Waiting(Waiting::on(Reason::BrokenManifests(why)));
-            } else if let Some(failing) = memory.failing.get(&unit.environment)
-                && failing.holds_up(step, now)
-            {
-                unit.decision = Decision::Waiting(failing.waiting());
-            }
-        }
-        drop(memory);
-        (world, plan)
     }
 
     /// What a pipeline of these is planned from now.
