@@ -113,7 +113,7 @@ impl Remote for MarkedRemote {
         report
     }
 
-    async fn receives(&self) -> Result<(), GitError> {
+    async fn receives(&self) -> Result<bool, GitError> {
         self.inner.receives().await
     }
 }

@@ -233,7 +233,7 @@ impl Remote for Wire<MemoryRemote> {
         self.pass(true, work, || self.inner.cut()).await
     }
 
-    async fn receives(&self) -> Result<(), GitError> {
+    async fn receives(&self) -> Result<bool, GitError> {
         self.pass(false, self.inner.receives(), || self.inner.cut())
             .await
     }

@@ -262,7 +262,9 @@ impl Remote for MemoryRemote {
         lost.map_or(Ok(report), Err)
     }
 
-    async fn receives(&self) -> Result<(), GitError> {
-        self.begin(Call::Advertise)?.map_or(Ok(()), Err)
+    async fn receives(&self) -> Result<bool, GitError> {
+        let lost = self.begin(Call::Advertise)?;
+        let atomic = !locked(&self.state).not_atomic;
+        lost.map_or(Ok(atomic), Err)
     }
 }
