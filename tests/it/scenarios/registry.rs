@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use towpath::model::{Digest, ImageRepository};
-use towpath::registry::{ImageConfig, Outage, Registry, RegistryError, Said};
+use towpath::registry::{Attached, ImageConfig, Outage, Registry, RegistryError, Said};
 
 /// How it answers.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -27,6 +27,7 @@ struct State {
     mood: Mood,
     tags: BTreeMap<ImageRepository, BTreeMap<String, Digest>>,
     images: BTreeMap<Digest, ImageConfig>,
+    attached: BTreeMap<Digest, Vec<Attached>>,
 }
 
 impl SimulatedRegistry {
@@ -35,6 +36,7 @@ impl SimulatedRegistry {
             mood: Mood::Up,
             tags: BTreeMap::new(),
             images: BTreeMap::new(),
+            attached: BTreeMap::new(),
         };
         Self {
             state: Arc::new(Mutex::new(state)),
@@ -61,6 +63,12 @@ impl SimulatedRegistry {
 
     pub(super) fn digest(&self, repository: &ImageRepository, tag: &str) -> Option<Digest> {
         self.state().tags.get(repository)?.get(tag).copied()
+    }
+
+    /// Attaches evidence to an image.
+    pub(super) fn attach(&self, digest: Digest, evidence: Attached) {
+        let mut state = self.state();
+        state.attached.entry(digest).or_default().push(evidence);
     }
 
     /// The image of this tag is gone, and the tag with it.
@@ -150,5 +158,14 @@ impl Registry for SimulatedRegistry {
             what: digest.to_string(),
             said: Said::default(),
         })
+    }
+
+    async fn attached(
+        &self,
+        repository: &ImageRepository,
+        digest: &Digest,
+    ) -> Result<Vec<Attached>, RegistryError> {
+        let state = self.answer(repository)?;
+        Ok(state.attached.get(digest).cloned().unwrap_or_default())
     }
 }
