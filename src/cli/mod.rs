@@ -25,6 +25,7 @@ mod known;
 pub mod man;
 mod moment;
 mod names;
+pub mod notify;
 mod person;
 mod place;
 pub mod plan;
@@ -123,6 +124,7 @@ enum Command {
     Records(records::Args),
     Rbac(rbac::Args),
     Check(check::Args),
+    Notify(notify::Args),
     SetImage(set_image::SetImage),
     Schema(schema::Args),
     Demo(demo::Args),
@@ -294,6 +296,9 @@ async fn dispatch(cli: Cli) -> anyhow::Result<u8> {
                 Err(error) => return Err(error.into()),
             };
             check::run(&args, &config, &mut out)?
+        }
+        Command::Notify(args) => {
+            notify::run(&args, &Setup::load(location).await?, &mut out).await?
         }
         Command::SetImage(args) => set_image::run(&args, &mut out, &mut err)?,
         Command::Schema(args) => schema::run(&args, &mut out)?,

@@ -21,6 +21,7 @@ mod health;
 mod health_rule;
 mod image;
 mod name;
+mod notification;
 mod object;
 pub mod record;
 mod release;
@@ -53,7 +54,10 @@ pub use health::{Health, Part};
 pub use health_rule::{HealthField, HealthRule, HealthTest};
 pub(crate) use image::is_tag;
 pub use image::{ImageReference, ImageRepository, ImageVersion, InvalidImage};
-pub use name::{ApplicationName, EnvironmentName, InvalidName};
+pub use name::{ApplicationName, EnvironmentName, InvalidName, NotificationName};
+pub use notification::{
+    Field, InvalidMessage, MessageTemplate, Notification, Occasion, Receiver, WebAddress,
+};
 pub use object::{Identity, ObjectRef};
 pub use release::{Contents, Digests, Images, Rank, Release};
 pub use request::{InvalidTitle, RequestDiff, TitleTemplate};

@@ -382,6 +382,31 @@ impl Reason {
         )
     }
 
+    /// Whether it only asks for patience, or is what a person decided: nothing that somebody should be told of
+    /// because it lasts.
+    pub fn is_patient(&self) -> bool {
+        matches!(
+            self,
+            Self::NotOurs
+                | Self::WentBack
+                | Self::Held { .. }
+                | Self::Pinned { .. }
+                | Self::Frozen { .. }
+                | Self::Declined { .. }
+                | Self::Soaking { .. }
+                // Where it is held up, that is told.
+                | Self::Upstream { .. }
+                | Self::Young { .. }
+                | Self::Paced { .. }
+                | Self::Rate { .. }
+                | Self::Scheduled { .. }
+                // It has a deadline, and a verdict then.
+                | Self::Converging { .. }
+                | Self::NothingReleased
+                | Self::UpToDate { .. }
+        )
+    }
+
     /// Whether something is held or failed: what `run --once` reports with exit code 3.
     pub fn is_stopped(&self) -> bool {
         matches!(
