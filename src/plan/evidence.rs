@@ -326,12 +326,10 @@ impl fmt::Display for Proved {
         };
         let at = found.at.round(jiff::Unit::Second).unwrap_or(found.at);
         write!(f, "{}, said by {} at {at}", found.finding, found.by)?;
-        match (self.weighed, self.rule.max_age) {
-            (Weighed::Stale | Weighed::Unknown, Some(max_age)) => {
-                let age = super::sentence::in_words(max_age);
-                write!(f, ", which is more than {age} ago")?;
-            }
-            _ => {}
+        let is_old = matches!(self.weighed, Weighed::Stale | Weighed::Unknown);
+        if let Some(max_age) = self.rule.max_age.filter(|_| is_old) {
+            let age = super::sentence::in_words(max_age);
+            write!(f, ", which is more than {age} ago")?;
         }
         match aside.filter(|_| self.weighed != Weighed::Holds) {
             Some(aside) => write!(f, "; {aside}"),
