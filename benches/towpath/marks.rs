@@ -8,7 +8,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use towpath::git::remote::{FetchRequest, Fetched, PushReport, PushRequest};
 use towpath::git::{GitError, Refs, Remote};
 use towpath::model::{Digest, ImageRepository};
-use towpath::registry::{ImageConfig, Registry, RegistryError};
+use towpath::registry::{Attached, ImageConfig, Registry, RegistryError};
 
 /// What was reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -67,6 +67,14 @@ impl<R: Registry> Registry for MarkedRegistry<R> {
         digest: &Digest,
     ) -> Result<ImageConfig, RegistryError> {
         self.inner.image(repository, digest).await
+    }
+
+    async fn attached(
+        &self,
+        repository: &ImageRepository,
+        digest: &Digest,
+    ) -> Result<Vec<Attached>, RegistryError> {
+        self.inner.attached(repository, digest).await
     }
 
     async fn tagged(

@@ -42,6 +42,7 @@ pub use push::{Push, Pushed};
 pub use remote::{FetchRequest, Fetched, PushReport, PushRequest, Ref, RefUpdate, Refs, Remote};
 pub use repository::{Reach, Repository};
 pub use sign::Signer;
+pub use signed::signer;
 pub use tree::{Entry, Mode, Tree};
 pub use walk::{End, Walk};
 

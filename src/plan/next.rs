@@ -8,7 +8,7 @@ use super::{
     unreadable_waiting,
 };
 use crate::model::record::{Promotion, Run};
-use crate::model::{EnvironmentName, Follow, Gate, OnFailure, Pace, Release, StopTheLine};
+use crate::model::{EnvironmentName, Follow, Gate, OnFailure, Pace, Release, StopTheLine, Weighed};
 
 /// How many releases in a row may be superseded before somebody is told.
 const OUTPACED: usize = 3;
@@ -263,7 +263,9 @@ pub(super) fn fallen(ready: &Ready<'_>, release: &Release) -> Option<String> {
     let digests = release.digests();
     let ran = ready.records.runs.iter().any(|it| it.release.is(&digests));
     let lacks = evidence::lacking(ready.unit, release);
-    let lack = lacks.first().filter(|_| !ran)?;
+    // What is not known takes nothing back.
+    let mut lacks = lacks.iter().filter(|it| it.weighed != Weighed::Unknown);
+    let lack = lacks.next().filter(|_| !ran)?;
     // Nobody's own words: forges are told of it.
     Some(format!(
         "its evidence is {}: {}",

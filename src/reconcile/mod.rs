@@ -109,6 +109,8 @@ struct Memory {
     learned: FlatMap<EnvironmentName, Learned>,
     /// When tags that only manifests name may be looked up again.
     look_up_next: Option<Timestamp>,
+    /// Whether it is being asked what is attached to images.
+    asking_evidence: bool,
     /// Whether they were looked up at least once.
     looked_up: bool,
     /// The releases already told of; `None` before the first look.
@@ -280,7 +282,8 @@ impl Reconciler {
         self.look_again(towed, &plan);
         let (open, is_looked_up) = self.unresolved(towed, &world);
         let look_up = self.look_up(towed, open, effects, now);
-        let rest = rest(&plan, now).min(look_up);
+        let attached = self.look_at_evidence(towed, &world, effects, now);
+        let rest = rest(&plan, now).min(look_up).min(attached);
         self.post(towed, &world, plan, is_looked_up);
         rest
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::{ImageConfig, Outage, Registry, RegistryError, Said};
+use super::{Attached, ImageConfig, Outage, Registry, RegistryError, Said};
 use crate::model::{Digest, ImageRepository};
 
 /// How it answers.
@@ -34,6 +34,7 @@ struct State {
     mood: Mood,
     tags: BTreeMap<ImageRepository, BTreeMap<String, Digest>>,
     images: BTreeMap<Digest, ImageConfig>,
+    attached: BTreeMap<Digest, Vec<Attached>>,
 }
 
 impl SimulatedRegistry {
@@ -64,6 +65,12 @@ impl SimulatedRegistry {
     /// What a tag points to.
     pub fn digest(&self, repository: &ImageRepository, tag: &str) -> Option<Digest> {
         self.state().tags.get(repository)?.get(tag).copied()
+    }
+
+    /// Attaches evidence to an image.
+    pub fn attach(&self, digest: Digest, evidence: Attached) {
+        let mut state = self.state();
+        state.attached.entry(digest).or_default().push(evidence);
     }
 
     /// The image of this tag is gone, and the tag with it.
@@ -154,5 +161,14 @@ impl Registry for SimulatedRegistry {
             what: digest.to_string(),
             said: Said::default(),
         })
+    }
+
+    async fn attached(
+        &self,
+        repository: &ImageRepository,
+        digest: &Digest,
+    ) -> Result<Vec<Attached>, RegistryError> {
+        let state = self.answer(repository)?;
+        Ok(state.attached.get(digest).cloned().unwrap_or_default())
     }
 }

@@ -24,7 +24,7 @@ use crate::manifest::Rendered;
 use crate::model::{ApplicationName, CommitId, Digest, ImageRepository};
 use crate::plan::{Apply, Live, Request};
 use crate::registry::simulated::SimulatedRegistry;
-use crate::registry::{ImageConfig, Outage, Registry, RegistryError};
+use crate::registry::{Attached, ImageConfig, Outage, Registry, RegistryError};
 
 /// How a call goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -270,6 +270,16 @@ impl Registry for Wire<SimulatedRegistry> {
     ) -> Result<ImageConfig, RegistryError> {
         let cut = || registry_cut(repository);
         self.pass(false, self.inner.image(repository, digest), cut)
+            .await
+    }
+
+    async fn attached(
+        &self,
+        repository: &ImageRepository,
+        digest: &Digest,
+    ) -> Result<Vec<Attached>, RegistryError> {
+        let cut = || registry_cut(repository);
+        self.pass(false, self.inner.attached(repository, digest), cut)
             .await
     }
 }
