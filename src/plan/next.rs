@@ -342,10 +342,11 @@ fn soaked(ready: &Ready<'_>, number: u64) -> bool {
     run.spoiled.is_some() || after(run.healthy_at, longest) <= ready.unit.now
 }
 
-/// What to go back to, where a failure asks for it: never twice, never to what was not healthy here.
+/// What to go back to, where a failure asks for it: never twice, never to what was not healthy here, never away from
+/// what a person chose.
 fn rollback_target<'a>(ready: &Ready<'a>) -> Option<&'a Run> {
     let environment = ready.unit.environment;
-    if environment.on_failure != OnFailure::Rollback {
+    if environment.on_failure != OnFailure::Rollback || ready.records.pin.is_some() {
         return None;
     }
     let deployment = ready.records.deployment.as_ref()?;

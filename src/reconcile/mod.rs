@@ -33,7 +33,7 @@ use tokio_util::task::TaskTracker;
 
 pub use board::{Board, Posted};
 pub use hear::Heard;
-pub use planner::Planner;
+pub use planner::{BUG, Planner};
 pub use pulse::{Counts, Pulse, Stalled};
 
 use crate::act::Writer;

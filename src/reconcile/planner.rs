@@ -8,6 +8,9 @@ use crate::model::Pipeline;
 use crate::plan::check::{self, Finding};
 use crate::plan::{self, Decision, Plan, Reason, Waiting, World};
 
+/// How it begins what it says of a plan that would break an invariant.
+pub const BUG: &str = "a bug: its plan breaks";
+
 /// See the module. Without more it is the one and only planner.
 #[derive(Debug, Clone, Copy)]
 pub struct Planner {
@@ -49,7 +52,7 @@ impl Reconciler {
                 .find(|it| it.environment == unit.environment)
             {
                 tracing::error!(%finding, "the plan breaks an invariant: nothing is done");
-                let why = format!("a bug: its plan breaks {finding}");
+                let why = format!("{BUG} {finding}");
                 unit.decision = Decision::Waiting(Waiting::on(Reason::BrokenManifests(why)));
             } else if let Some(failing) = memory.failing.get(&unit.environment)
                 && failing.holds_up(step, now)

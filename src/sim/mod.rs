@@ -25,7 +25,7 @@ pub use mutant::{Mutant, mutants};
 pub use shrink::shrunk;
 
 use crate::plan::{Decision, Reason};
-use crate::reconcile::{Planner, Reconciler};
+use crate::reconcile::{BUG, Planner, Reconciler};
 use act::People;
 use check::Checks;
 use draw::{Act, Dice, Drawn, Event};
@@ -132,6 +132,8 @@ struct Stage {
     processes: Vec<Arc<Reconciler>>,
     checks: Checks,
     is_checked: bool,
+    /// What the check of finished plans found.
+    bug: Option<String>,
     /// Seconds since the turns before.
     paused: i64,
 }
@@ -150,6 +152,7 @@ impl Stage {
             processes,
             checks: Checks::new(run.only),
             paused: 0,
+            bug: None,
             is_checked: run.only.is_none_or(|only| !check::NAMES.contains(&only)),
         })
     }
@@ -237,13 +240,23 @@ impl Stage {
     }
 
     /// What a process said of its units.
-    fn see(&self, process: &Reconciler) {
-        let mut ledger = self.site.ledger();
+    fn see(&mut self, process: &Reconciler) {
+        let mut ledger = self.site.wires.ledger();
         for posted in process.board().all() {
             for unit in &posted.plan.units {
                 let name = match &unit.decision {
                     Decision::Step(step) => format!("step {}", step.kind()),
-                    Decision::Waiting(waiting) => format!("reason {}", waiting.reason.name()),
+                    Decision::Waiting(waiting) => {
+                        let reason = &waiting.reason;
+                        // The check of finished plans kept it from being done: it is a mistake all the same.
+                        if let Reason::BrokenManifests(why) = reason
+                            && why.starts_with(BUG)
+                        {
+                            let place = &unit.environment;
+                            self.bug.get_or_insert_with(|| format!("{place}: {why}"));
+                        }
+                        format!("reason {}", reason.name())
+                    }
                 };
                 ledger.seen.insert(name);
             }
@@ -251,7 +264,13 @@ impl Stage {
     }
 
     fn look(&mut self) -> Option<Violation> {
-        self.checks.look(&self.site.ledger())
+        let found = self.checks.look(&self.site.ledger());
+        let bug = self.bug.take().filter(|_| self.is_checked);
+        let bug = bug.map(|detail| Violation {
+            name: "plan",
+            detail,
+        });
+        found.or(bug)
     }
 
     /// Nothing goes wrong any more, and nobody does anything: everything comes to its end, and stays there.

@@ -87,6 +87,17 @@ fn every_seed_keeps_every_invariant() {
     assert!(missing.is_empty(), "this never happened: {missing:?}");
 }
 
+/// `fixtures/simulation/seeds.txt`: seeds that once broke something, which one, and what it was.
+#[test]
+fn what_was_once_broken_is_not() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/simulation/seeds.txt");
+    for line in std::fs::read_to_string(path).unwrap().lines() {
+        let seed = line.split_whitespace().next().unwrap_or_default();
+        let ended = Run::new(seed.parse().unwrap()).run();
+        assert_eq!(ended.violation, None, "{line}");
+    }
+}
+
 #[test]
 fn the_same_seed_is_the_same_run() {
     for seed in 0..4 {

@@ -92,7 +92,10 @@ impl Checks {
                     self.books.of(*unit).rewound();
                 }
                 if entry.who == Who::Person && changed {
-                    self.by_hand(ledger, *unit, before.as_ref(), after.as_ref());
+                    // Where a push may break off between its refs, one that was forced back looks the same.
+                    if *forward || ledger.shape.atomic {
+                        self.by_hand(ledger, *unit, before.as_ref(), after.as_ref());
+                    }
                 }
             }
             Fact::Proposed {
