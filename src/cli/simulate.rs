@@ -73,8 +73,9 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<u8> {
         ..Run::new(args.seed)
     };
     // A run has a runtime of its own, which cannot be inside of ours.
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let (done, ended) = on_a_thread(|| {
-        let done = sim::many(&run, args.seed..last, false);
+        let done = sim::many(&run, args.seed..last, threads);
         let broken = done.broken.first().copied();
         let told = broken.or((args.count == 1).then_some(args.seed));
         let told = told.map(|seed| {

@@ -1,4 +1,4 @@
-//! Many seeds, on as many threads as there are cores.
+//! Many seeds, on several threads.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -14,14 +14,14 @@ use super::Run;
 pub struct Many {
     /// How many were run.
     pub runs: u64,
-    /// Seeds that broke something. Where it is not said to go on, none after the first are begun.
+    /// Seeds that broke something. After the first, none are begun.
     pub broken: BTreeSet<u64>,
     /// Names of what happened in any of them.
     pub seen: BTreeSet<String>,
 }
 
-/// Runs these seeds, each as `run` says. `go_on`: also after one broke something.
-pub fn many(run: &Run, seeds: Range<u64>, go_on: bool) -> Many {
+/// Runs these seeds on so many threads, each as `run` says, until one breaks something.
+pub fn many(run: &Run, seeds: Range<u64>, threads: usize) -> Many {
     let (next, stop) = (AtomicU64::new(seeds.start), AtomicBool::new(false));
     let done = Mutex::new(Many::default());
     let work = || {
@@ -40,13 +40,12 @@ pub fn many(run: &Run, seeds: Range<u64>, go_on: bool) -> Many {
             done.seen.extend(ended.seen);
             if ended.violation.is_some() {
                 done.broken.insert(seed);
-                stop.store(!go_on, Ordering::Relaxed);
+                stop.store(true, Ordering::Relaxed);
             }
         }
     };
-    let threads = thread::available_parallelism().map_or(1, usize::from);
     thread::scope(|scope| {
-        for _ in 0..threads {
+        for _ in 0..threads.max(1) {
             scope.spawn(work);
         }
     });

@@ -42,20 +42,24 @@ const NOT_DRAWN: [&str; 22] = [
     "reason outpaced",
 ];
 
-fn seeds() -> Range<u64> {
+/// Which seeds, on how many threads: beside other tests on one, that they get on, too.
+fn seeds() -> (Range<u64>, usize) {
     let Ok(chosen) = std::env::var("TOWPATH_SEEDS") else {
-        return SEEDS;
+        return (SEEDS, 1);
     };
     let (first, last) = chosen
         .split_once("..")
         .expect("TOWPATH_SEEDS is FIRST..LAST");
-    first.parse().unwrap()..last.parse().unwrap()
+    let seeds = first.parse().unwrap()..last.parse().unwrap();
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    (seeds, threads)
 }
 
 /// All that can happen does: acts, trouble, steps and reasons.
 #[test]
 fn every_seed_keeps_every_invariant() {
-    let done = sim::many(&Run::new(0), seeds(), false);
+    let (seeds, threads) = seeds();
+    let done = sim::many(&Run::new(0), seeds, threads);
     if let Some(seed) = done.broken.first() {
         let (ended, script) = sim::shrunk(&Run::new(*seed));
         let violation = ended.violation.unwrap();
@@ -149,7 +153,7 @@ fn each_mutant_is_found_by_its_own_check() {
         let name = mutant.name;
         let Some(breaks) = mutant.breaks else {
             // Nobody can see it: nothing is found.
-            let done = sim::many(&run(&mutant, 0), 0..20, false);
+            let done = sim::many(&run(&mutant, 0), 0..20, 1);
             assert!(done.broken.is_empty(), "`{name}` breaks {:?}", done.broken);
             continue;
         };
