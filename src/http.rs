@@ -114,7 +114,8 @@ pub fn outward(settings: &HttpSettings, allowed: Allowed) -> anyhow::Result<Outw
     Ok(Outward::new(client, guard(settings, allowed)))
 }
 
-/// Follows a redirect unless it would take a request off TLS, off HTTP, or never end.
+/// Follows a redirect unless it would take a request off TLS, off HTTP, to this machine or this link from elsewhere,
+/// or never end.
 fn redirect(attempt: redirect::Attempt<'_>) -> redirect::Action {
     let from_tls = attempt
         .previous()
@@ -124,6 +125,10 @@ fn redirect(attempt: redirect::Attempt<'_>) -> redirect::Action {
         "https" => {}
         "http" if !from_tls => {}
         _ => return attempt.error("a redirect away from https is not followed"),
+    }
+    let is_near = |url: &Url| Allowed::default().objection_to(url).is_some();
+    if is_near(attempt.url()) && !attempt.previous().last().is_some_and(is_near) {
+        return attempt.error("a redirect to this machine, or to this link, is not followed");
     }
     if attempt.previous().len() > MOST_REDIRECTS {
         return attempt.error("too many redirects");
@@ -154,9 +159,16 @@ fn certificates(path: &PathBuf) -> anyhow::Result<Vec<Certificate>> {
     Ok(certificates)
 }
 
+/// A server is asked again after an hour, however much longer it asks to wait.
+pub const LONGEST_WAIT: Duration = Duration::from_secs(3600);
+
 /// How long an answer asks to wait: seconds, or a date (RFC 9110, 10.2.3) that is taken relative to the answer's
-/// own.
+/// own; an hour at most.
 pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    asked(headers).map(|wait| wait.min(LONGEST_WAIT))
+}
+
+fn asked(headers: &HeaderMap) -> Option<Duration> {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
     let value = text(RETRY_AFTER)?.trim();
     if let Ok(seconds) = value.parse() {
@@ -249,6 +261,24 @@ fn variable(name: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_server_is_waited_for_longer_than_an_hour() {
+        for (value, waited) in [
+            ("7", Some(7)),
+            ("18446744073709551615", Some(3600)),
+            ("Fri, 31 Dec 9999 23:59:59 GMT", Some(3600)),
+            ("Sat, 21 Nov 2026 05:00:00 GMT", None),
+            ("-1", None),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(RETRY_AFTER, value.parse().unwrap());
+            let date = "Sat, 21 Nov 2026 05:01:00 GMT".parse().unwrap();
+            headers.insert(DATE, date);
+            let seconds = retry_after(&headers).map(|wait| wait.as_secs());
+            assert_eq!(seconds, waited, "{value}");
+        }
+    }
 
     #[test]
     fn a_client_is_made_and_a_bad_ca_file_is_named() {

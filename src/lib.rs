@@ -4,7 +4,7 @@
 //! [`plan`] decides, purely; [`observe`] reads the outside world into a `World`; [`act`] turns one
 //! step into one effect; [`reconcile`] is the loop over the three. [`git`], [`registry`],
 //! [`forge`] and [`cluster`] are the four outside systems. [`present`] writes what several places show;
-//! `cli`, `serve`, [`notifications`] and [`marks`] sit on top.
+//! `cli`, `serve`, [`notifications`] and [`marks`] sit on top. [`doors`] lists where bytes come in.
 //!
 //! Arrows: `model ← manifest ← plan ← reconcile → observe, act → git, registry, forge, cluster`.
 
@@ -15,6 +15,7 @@ pub mod clock;
 pub mod cluster;
 pub mod config;
 pub mod demo;
+pub mod doors;
 pub mod event;
 pub mod forge;
 pub mod git;

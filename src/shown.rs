@@ -38,6 +38,25 @@ pub fn on_one_line(text: &str, longest: usize) -> String {
     line
 }
 
+/// What was given in place of what is expected, as an error repeats it: what deceives is escaped, and of what is longer
+/// than [`REPEATED`] bytes the beginning is told.
+pub fn given(text: &str) -> String {
+    let mut shown = String::new();
+    for c in text.chars() {
+        let kept = shown.len();
+        shown.extend(visible(c));
+        if shown.len() > REPEATED {
+            shown.truncate(kept);
+            shown.push('…');
+            break;
+        }
+    }
+    shown
+}
+
+/// How much of a value an error repeats.
+const REPEATED: usize = 200;
+
 /// The text with its lines kept: a tab is a blank, a return of the carriage is dropped, all else that deceives is
 /// escaped.
 pub fn on_lines(text: &str) -> String {
@@ -51,6 +70,55 @@ pub fn on_lines(text: &str) -> String {
         }
     }
     shown
+}
+
+/// Takes no room, and is never in a value itself: [`visible`] escapes it.
+const BREAK: char = '\u{200b}';
+
+/// What stands before a number in the address of something that can be closed.
+const NUMBERED: [&str; 4] = ["issues/", "pull/", "pulls/", "merge_requests/"];
+
+/// The text, without anything that a forge acts on wherever it stands: mentions, references and with them what
+/// closes issues, and comments that look like our marks. They are broken by a character that takes no room.
+pub fn inert(text: &str) -> String {
+    let mut inert = String::with_capacity(text.len());
+    let mut chars = text.chars().peekable();
+    let mut before = ' ';
+    while let Some(c) = chars.next() {
+        inert.push(c);
+        let next = chars.peek().copied().unwrap_or(' ');
+        let acts = match c {
+            '@' => !before.is_alphanumeric() && next.is_alphanumeric(),
+            '#' | '!' => next.is_ascii_digit(),
+            '-' => next.is_ascii_digit() && ends_with(&inert, "gh-"),
+            '/' => next.is_ascii_digit() && NUMBERED.iter().any(|it| ends_with(&inert, it)),
+            '<' => next == '!',
+            _ => false,
+        };
+        if acts {
+            inert.push(BREAK);
+        }
+        before = c;
+    }
+    inert
+}
+
+/// Words within Markdown, on one line of at most `longest` bytes: what would be markup is text, and nothing acts.
+pub fn in_markdown(text: &str, longest: usize) -> String {
+    let mut words = String::new();
+    for c in inert(&on_one_line(text, longest)).chars() {
+        if "\\`*_[]<>~|&".contains(c) {
+            words.push('\\');
+        }
+        words.push(c);
+    }
+    words
+}
+
+fn ends_with(text: &str, end: &str) -> bool {
+    let begin = text.len().saturating_sub(end.len());
+    let tail = text.get(begin..);
+    tail.is_some_and(|tail| tail.eq_ignore_ascii_case(end))
 }
 
 #[cfg(test)]
@@ -71,6 +139,30 @@ mod tests {
         ] {
             assert_eq!(on_one_line(said, longest), shown, "{said:?}");
         }
+    }
+
+    #[test]
+    fn within_markdown_nothing_is_markup_and_nothing_acts() {
+        for (said, shown) in [
+            ("1.5.0 is newer", "1.5.0 is newer"),
+            ("fixes #1", "fixes #\u{200b}1"),
+            ("@acme/ops", "@\u{200b}acme/ops"),
+            ("a@b", "a@b"),
+            ("![x](y)", "!\\[x\\](y)"),
+            ("<!-- x --><b>&amp;", "\\<\u{200b}!-- x --\\>\\<b\\>\\&amp;"),
+            ("`a` *b* _c_ ~d~ |", "\\`a\\` \\*b\\* \\_c\\_ \\~d\\~ \\|"),
+            ("a\n# b", "a # b"),
+            ("x/pull/13", "x/pull/\u{200b}13"),
+            ("\\", "\\\\"),
+        ] {
+            assert_eq!(in_markdown(said, 99), shown, "{said:?}");
+        }
+    }
+
+    #[test]
+    fn an_error_repeats_the_beginning_of_what_was_given() {
+        assert_eq!(given(" a\u{202e}\n"), " a\\u{202e}\\n");
+        assert_eq!(given(&"x".repeat(500)).chars().count(), REPEATED + 1);
     }
 
     #[test]

@@ -10,6 +10,7 @@
 //! What another forge must offer to stand behind [`Forge`] is written down in
 //! `docs/decisions/0011-what-a-forge-must-offer.md`.
 
+pub(crate) mod doors;
 pub mod gitea;
 pub mod github;
 mod requests;

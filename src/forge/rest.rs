@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 use super::text::{self, Text};
 use super::{Content, ForgeError};
 use crate::model::{Digest, RequestPolicy};
-use crate::shown::on_one_line;
+use crate::secret;
+use crate::shown::in_markdown;
 
 /// What is shown of an answer.
 pub(super) const WORDS: usize = 400;
@@ -29,7 +30,7 @@ pub(super) struct Saying {
 impl Saying {
     /// That it is closed, and why.
     pub(super) fn closes(reason: &str) -> Self {
-        let words = format!("Towpath closes this: {reason}.");
+        let words = format!("Towpath closes this: {}.", in_markdown(reason, WORDS));
         let mark = Digest::of(words.as_bytes()).short();
         Self {
             words,
@@ -87,7 +88,7 @@ pub(super) fn opening(content: &Content) -> Text {
 pub(super) fn unavailable(forge: &str, detail: &str, retry_after: Option<Duration>) -> ForgeError {
     ForgeError::Unavailable {
         forge: forge.to_owned(),
-        detail: on_one_line(detail, WORDS),
+        detail: secret::words(detail, WORDS),
         retry_after,
     }
 }

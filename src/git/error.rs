@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use gix::ObjectId;
 
-use crate::shown;
+use crate::{secret, shown};
 
 /// The longest text of a server that is kept for an error, in bytes.
 pub const MESSAGE_BYTES_MAX: usize = 4096;
@@ -238,7 +238,7 @@ fn told(message: &str) -> String {
 pub fn printable(bytes: &[u8]) -> String {
     let cut = bytes.len() > MESSAGE_BYTES_MAX;
     let text = String::from_utf8_lossy(&bytes[..bytes.len().min(MESSAGE_BYTES_MAX)]);
-    let mut clean = shown::on_lines(&text);
+    let mut clean = shown::on_lines(&secret::without(&text));
     if cut {
         clean.push('…');
     }

@@ -8,6 +8,7 @@
 
 mod credential;
 mod delta;
+pub(crate) mod doors;
 mod draft;
 mod error;
 mod http;

@@ -21,7 +21,7 @@ use bytes::Bytes;
 use gix::ObjectId;
 
 use super::{CommitDraft, Draft, Found, GitError, Repository, Signature};
-use crate::model::record::{Record, Standing, Statement, UnitRecords};
+use crate::model::record::{NUMBER_MAX, Record, Standing, Statement, UnitRecords};
 use crate::model::{ApplicationName, CommitId, EnvironmentName};
 
 pub use added::read_added;
@@ -67,6 +67,9 @@ pub enum NotesError {
         /// What is wrong with it.
         reason: String,
     },
+    /// There is no number left.
+    #[error("no deployment has the number {0}: take back what gave a deployment so high a number")]
+    Numbered(u64),
     /// The environment lists keys, and nobody who may `record` ever signed its records.
     #[error(
         "nothing of {0} is signed with a key of `authority` that may `record`: read it (`git log --notes`, docs/records.md), and accept it with `towpath records sign {1}`"
@@ -281,6 +284,9 @@ impl NotesDraft {
             self.open(draft, record)?;
         }
         let next = self.standing.number + 1;
+        if next > NUMBER_MAX {
+            return Err(NotesError::Numbered(next));
+        }
         for record in &mut records {
             if let Statement::Deployment { .. } = record.statement {
                 let taken = self.shared_number(record).unwrap_or(next);

@@ -18,7 +18,7 @@ use super::{Draft, GitError, Repository, signed};
 use crate::child;
 use crate::model::{CommitId, Credential, PublicKey, SigningKey};
 use crate::secret::Secret;
-use crate::shown::on_one_line;
+use crate::secret::words;
 
 /// Signing takes milliseconds; an agent or a smart card some seconds.
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -189,7 +189,7 @@ async fn run(command: Command, payload: &[u8], begins: &str) -> Result<String, S
         return Ok(signature);
     }
     let complaints = String::from_utf8_lossy(&said.complaints);
-    let complaints = on_one_line(complaints.trim(), WORDS);
+    let complaints = words(complaints.trim(), WORDS);
     Err(match complaints.is_empty() {
         true => format!("`{program}` makes no signature ({})", said.status),
         false => format!("`{program}`: {complaints}"),

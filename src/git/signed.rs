@@ -32,7 +32,7 @@ impl Repository {
     }
 }
 
-fn signer_of(commit: &Object) -> Option<PublicKey> {
+pub(super) fn signer_of(commit: &Object) -> Option<PublicKey> {
     let (payload, armour) = split(&commit.data)?;
     signer(&armour, NAMESPACE, &payload)
 }
@@ -96,7 +96,7 @@ fn is_true(signature: &SshSig, signed: &[u8]) -> bool {
 }
 
 /// A commit without its signature, which is what was signed, and the signature.
-fn split(data: &[u8]) -> Option<(Vec<u8>, String)> {
+pub(super) fn split(data: &[u8]) -> Option<(Vec<u8>, String)> {
     let end = data.windows(2).position(|two| two == b"\n\n")?;
     let (mut payload, mut armour) = (Vec::with_capacity(data.len()), Vec::new());
     let mut within = false;

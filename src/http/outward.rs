@@ -83,15 +83,21 @@ impl Allowed {
 /// Where Amazon's machines find their metadata over IPv6.
 const METADATA: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
 
-/// The IPv4 address that an IPv6 one stands for: mapped (RFC 4291), or behind NAT64 (RFC 6052).
+/// The IPv4 address that an IPv6 one stands for: mapped or compatible (RFC 4291), behind NAT64 (RFC 6052, RFC 8215), or
+/// behind 6to4 (RFC 3056).
 fn within(v6: Ipv6Addr) -> Option<Ipv4Addr> {
     let [a, b, c, d, e, f, high, low] = v6.segments();
-    let is_nat64 = [a, b, c, d, e, f] == [0x64, 0xff9b, 0, 0, 0, 0];
-    let embedded = || {
+    let embedded = |high: u16, low: u16| {
         let [[p, q], [r, s]] = [high.to_be_bytes(), low.to_be_bytes()];
-        Ipv4Addr::new(p, q, r, s)
+        Some(Ipv4Addr::new(p, q, r, s))
     };
-    v6.to_ipv4_mapped().or_else(|| is_nat64.then(embedded))
+    match [a, b, c, d, e, f] {
+        // `::` and `::1` are no compatible addresses, but what they are.
+        [0, 0, 0, 0, 0, 0 | 0xffff] if v6.is_unspecified() || v6.is_loopback() => None,
+        [0, 0, 0, 0, 0, 0 | 0xffff] | [0x64, 0xff9b, ..] => embedded(high, low),
+        [0x2002, high, low, ..] => embedded(high, low),
+        _ => None,
+    }
 }
 
 /// A client that connects to nothing but what is allowed. Clones of it share one pool.
@@ -219,6 +225,11 @@ mod tests {
             ("::1", loopback),
             ("::ffff:127.0.0.1", loopback),
             ("64:ff9b::7f00:1", loopback),
+            ("64:ff9b:1::7f00:1", loopback),
+            ("::7f00:1", loopback),
+            ("2002:7f00:1::", loopback),
+            ("2002:a9fe:a9fe::1", link),
+            ("2002:5db8:d822::", None),
             ("169.254.169.254", link),
             ("::ffff:169.254.169.254", link),
             ("fe80::1", link),
@@ -247,7 +258,21 @@ mod tests {
             );
         }
         // Other spellings are the same address once they are parsed.
-        for url in ["http://2130706433/", "http://0x7f.1/", "http://127.1/"] {
+        for url in [
+            "http://2130706433/",
+            "http://0x7f.1/",
+            "http://127.1/",
+            "http://0177.0.0.1/",
+            "http://017700000001/",
+            "http://0xA9FEA9FE/",
+            "http://169.254.43518/",
+            "http://127。0。0。1/",
+            "http://１２７.0.0.1/",
+            "http://%31%32%37.0.0.1/",
+            "http://[::127.0.0.1]/",
+            "http://[0:0:0:0:0:ffff:127.0.0.1]/",
+            "http://user@127.0.0.1:80/",
+        ] {
             assert!(
                 Allowed::default()
                     .objection_to(&Url::parse(url).unwrap())

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use super::asked::RESTART_ON_CONFIG;
 use super::limits;
 use crate::model::{Denied, ImageRepository, ObjectRef};
+use crate::shown::on_lines;
 
 /// A file that Towpath cannot read, render or edit. Shown as `file:line:column: reason — what to do`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{file}:{line}:{column}: {problem}")]
+#[error("{}", on_lines(&format!("{file}:{line}:{column}: {problem}")))]
 pub struct ManifestError {
     /// The file, by its path in the tree.
     pub file: Arc<str>,

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
+use crate::shown::given;
 use ssh_key::HashAlg;
 use ssh_key::public::KeyData;
 
@@ -160,7 +161,7 @@ impl FromStr for PublicKey {
         match ssh_key::PublicKey::from_openssh(text.trim()) {
             Ok(key) => Self::try_from(key.key_data().clone()),
             Err(ssh_key::Error::AlgorithmUnknown | ssh_key::Error::AlgorithmUnsupported { .. }) => {
-                Err(InvalidKey::Unsupported(kind.to_owned()))
+                Err(InvalidKey::Unsupported(given(kind)))
             }
             Err(_) => Err(InvalidKey::Malformed),
         }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use globset::{GlobBuilder, GlobMatcher};
 
 use super::template::sanitise_branch;
+use crate::shown::given;
 
 /// Patterns in order, as `*` then `!master`: the last one that matches a branch decides, and `!`
 /// makes it leave the branch out. A branch that no pattern matches is left out.
@@ -38,13 +39,16 @@ pub enum InvalidFilter {
     },
     /// Nothing to match, or blanks, which no branch has.
     #[error(
-        "`{0}` is not a branch pattern: write a branch or a glob such as `release/*`, without blanks"
+        "`{0}` is not a branch pattern: write a branch or a glob such as `release/*`, without blanks, of at most 255 bytes"
     )]
     Empty(String),
     /// Only exceptions: nothing would ever match.
     #[error("no pattern takes any branch: begin with one that does, such as `*`")]
     TakesNothing,
 }
+
+/// Branches have no longer names; braces within braces beyond it are more than a matcher can be made of.
+const PATTERN_MAX: usize = 255;
 
 impl BranchFilter {
     /// Makes a filter of patterns in order.
@@ -76,13 +80,14 @@ impl BranchFilter {
 impl Pattern {
     fn new(text: &str) -> Result<Self, InvalidFilter> {
         let glob = text.strip_prefix('!').unwrap_or(text);
-        if glob.is_empty() || glob.contains(char::is_whitespace) {
-            return Err(InvalidFilter::Empty(text.to_owned()));
+        let is_long = glob.len() > PATTERN_MAX;
+        if glob.is_empty() || is_long || glob.contains(char::is_whitespace) {
+            return Err(InvalidFilter::Empty(given(text)));
         }
         let glob = GlobBuilder::new(&glob.replace('/', "-"))
             .build()
             .map_err(|error| InvalidFilter::Glob {
-                pattern: text.to_owned(),
+                pattern: given(text),
                 reason: error.kind().to_string(),
             })?;
         Ok(Self {

@@ -7,6 +7,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::ObjectRef;
+use crate::shown::given;
 
 /// The cluster of an environment.
 #[derive(Debug, Clone, PartialEq)]
@@ -206,7 +207,7 @@ impl FromStr for KindName {
                 kind: kind.to_owned(),
                 group: group.map(str::to_owned),
             }),
-            false => Err(InvalidKind(text.to_owned())),
+            false => Err(InvalidKind(given(text))),
         }
     }
 }

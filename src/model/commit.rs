@@ -1,5 +1,6 @@
 //! Git object ids, as far as decisions need them.
 
+use crate::shown::given;
 use std::fmt;
 use std::str::FromStr;
 
@@ -31,7 +32,7 @@ impl FromStr for CommitId {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         gix::ObjectId::from_hex(text.as_bytes())
             .map(Self)
-            .map_err(|_| InvalidCommit(text.to_owned()))
+            .map_err(|_| InvalidCommit(given(text)))
     }
 }
 

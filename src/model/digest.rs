@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::shown::given;
 use sha2::{Digest as _, Sha256};
 
 /// A SHA-256 content digest, `sha256:` and 64 lower-case hex digits
@@ -36,7 +37,7 @@ impl FromStr for Digest {
     type Err = InvalidDigest;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let invalid = || InvalidDigest(text.to_owned());
+        let invalid = || InvalidDigest(given(text));
         let hex = text.strip_prefix("sha256:").ok_or_else(invalid)?;
         let hex = hex.as_bytes();
         if hex.len() != 64 {

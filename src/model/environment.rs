@@ -8,6 +8,7 @@ use ::url::Url;
 use jiff::Timestamp;
 
 use super::freeze::Window;
+use super::record::NUMBER_MAX;
 use super::{
     Access, ApplicationName, Authority, BranchFilter, ClusterSpec, Credential, EnvironmentName,
     EvidenceRule, ForgeKind, HealthRule, ImageRepository, Prune, RepositoryUrl, RequestPolicy,
@@ -311,7 +312,8 @@ impl DeploymentTags {
             .strip_prefix("refs/tags/")?
             .strip_prefix(&self.prefix)?;
         let all_digits = digits.bytes().all(|byte| byte.is_ascii_digit());
-        all_digits.then(|| digits.parse().ok())?
+        let number = all_digits.then(|| digits.parse().ok())?;
+        number.filter(|number| *number <= NUMBER_MAX)
     }
 }
 

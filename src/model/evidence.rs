@@ -14,6 +14,7 @@ use serde::Deserialize;
 use url::Url;
 
 use super::{Digest, PublicKey};
+use crate::shown::given;
 
 /// So many scores of one finding are kept.
 pub const SCORES_MAX: usize = 20;
@@ -47,7 +48,7 @@ impl FromStr for EvidenceName {
         let fits = (1..=NAME_MAX).contains(&text.len()) && text.chars().all(is_of_name);
         match fits {
             true => Ok(Self(text.into())),
-            false => Err(InvalidEvidenceName(text.to_owned())),
+            false => Err(InvalidEvidenceName(given(text))),
         }
     }
 }

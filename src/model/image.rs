@@ -6,6 +6,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use super::{Digest, InvalidDigest};
+use crate::shown::given;
 
 /// A text that is not an image repository or reference.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -52,7 +53,7 @@ impl FromStr for ImageRepository {
     type Err = InvalidImage;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let invalid = || InvalidImage::Repository(text.to_owned());
+        let invalid = || InvalidImage::Repository(given(text));
         let (host, path) = match text.split_once('/') {
             Some((host, path)) if is_host(host) => (host, path.to_owned()),
             Some(_) => ("docker.io", text.to_owned()),
@@ -160,7 +161,7 @@ impl FromStr for ImageReference {
         if let Some(tag) = tag
             && !is_tag(tag)
         {
-            return Err(InvalidImage::Tag(tag.to_owned()));
+            return Err(InvalidImage::Tag(given(tag)));
         }
         Ok(Self {
             repository: repository.parse()?,

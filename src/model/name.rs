@@ -1,5 +1,6 @@
 //! Names of applications and environments.
 
+use crate::shown::given;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -25,7 +26,7 @@ fn check(text: &str) -> Result<&str, InvalidName> {
     if allowed && edges && reference && bytes.len() <= 63 {
         Ok(text)
     } else {
-        Err(InvalidName(text.to_owned()))
+        Err(InvalidName(given(text)))
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::braces::{Part, parts};
 use super::{Credential, EnvironmentName, NotificationName};
+use crate::shown::given;
 
 /// Somebody who is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -256,7 +257,7 @@ impl FromStr for MessageTemplate {
             Part::Literal(text) => Ok(Piece::Literal(text.to_owned())),
             Part::Field(name) => match Field::ALL.iter().find(|(field, _)| *field == name) {
                 Some((_, known)) => Ok(Piece::Field(*known)),
-                None => Err(InvalidMessage::Unknown(name.to_owned())),
+                None => Err(InvalidMessage::Unknown(given(name))),
             },
         };
         let pieces: Vec<Piece> = parts.into_iter().map(piece).collect::<Result<_, _>>()?;

@@ -5,6 +5,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use super::braces::{Part, parts};
+use crate::shown::given;
 
 /// How much of what a cluster would change stands in a request, which more people read than may read
 /// the cluster.
@@ -81,18 +82,18 @@ impl FromStr for TitleTemplate {
         if text.chars().any(crate::shown::is_deceptive) {
             return Err(InvalidTitle::Invisible);
         }
-        let parts = parts(text).ok_or_else(|| InvalidTitle::Brace(text.to_owned()))?;
+        let parts = parts(text).ok_or_else(|| InvalidTitle::Brace(given(text)))?;
         let piece = |part| match part {
             Part::Literal(text) => Ok(Piece::Literal(text.to_owned())),
             Part::Field(name) => match FIELDS.into_iter().find(|field| *field == name) {
                 Some(known) => Ok(Piece::Field(known)),
-                None => Err(InvalidTitle::Unknown(name.to_owned())),
+                None => Err(InvalidTitle::Unknown(given(name))),
             },
         };
         let pieces: Vec<Piece> = parts.into_iter().map(piece).collect::<Result<_, _>>()?;
         match pieces.contains(&Piece::Field("release")) {
             true => Ok(Self(pieces.into())),
-            false => Err(InvalidTitle::NoRelease(text.to_owned())),
+            false => Err(InvalidTitle::NoRelease(given(text))),
         }
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::braces::{Part, parts};
 use super::image::is_tag;
+use crate::shown::given;
 
 /// The form of an image tag: literal text and the fields `{branch}`, `{tag}`, `{commit}` and
 /// `{commit:N}`, each at most once and with text between them.
@@ -208,17 +209,17 @@ impl FromStr for TagTemplate {
         let field = |piece: &Piece| !matches!(piece, Piece::Literal(_));
         let fields: Vec<_> = pieces.iter().filter(|piece| field(piece)).collect();
         if fields.is_empty() {
-            return Err(InvalidTemplate::NoField(text.to_owned()));
+            return Err(InvalidTemplate::NoField(given(text)));
         }
         if pieces.windows(2).any(|two| two.iter().all(field)) {
-            return Err(InvalidTemplate::Adjacent(text.to_owned()));
+            return Err(InvalidTemplate::Adjacent(given(text)));
         }
         let kinds: std::collections::HashSet<_> = fields
             .iter()
             .map(|piece| std::mem::discriminant(*piece))
             .collect();
         if kinds.len() < fields.len() {
-            return Err(InvalidTemplate::Twice(text.to_owned()));
+            return Err(InvalidTemplate::Twice(given(text)));
         }
         // The shortest tag of this form must be one: this checks every literal and the length.
         let shortest: String = pieces
@@ -231,13 +232,13 @@ impl FromStr for TagTemplate {
             .collect();
         match is_tag(&shortest) {
             true => Ok(Self(pieces.into())),
-            false => Err(InvalidTemplate::Character(text.to_owned())),
+            false => Err(InvalidTemplate::Character(given(text))),
         }
     }
 }
 
 fn pieces(text: &str) -> Result<Vec<Piece>, InvalidTemplate> {
-    let parts = parts(text).ok_or_else(|| InvalidTemplate::Brace(text.to_owned()))?;
+    let parts = parts(text).ok_or_else(|| InvalidTemplate::Brace(given(text)))?;
     let piece = |part| match part {
         Part::Literal(text) => Ok(Piece::Literal(text.to_owned())),
         Part::Field(name) => field(name),
@@ -246,20 +247,20 @@ fn pieces(text: &str) -> Result<Vec<Piece>, InvalidTemplate> {
 }
 
 fn field(name: &str) -> Result<Piece, InvalidTemplate> {
-    let length = || InvalidTemplate::Length(name.to_owned());
+    let length = || InvalidTemplate::Length(given(name));
     match name.split_once(':') {
         None => match name {
             "branch" => Ok(Piece::Branch),
             "tag" => Ok(Piece::Tag),
             "commit" => Ok(Piece::Commit(40)),
-            _ => Err(InvalidTemplate::Unknown(name.to_owned())),
+            _ => Err(InvalidTemplate::Unknown(given(name))),
         },
         Some(("commit", digits)) => match digits.parse() {
             Ok(digits @ 7..=40) => Ok(Piece::Commit(digits)),
             _ => Err(length()),
         },
         Some(("branch" | "tag", _)) => Err(length()),
-        Some(_) => Err(InvalidTemplate::Unknown(name.to_owned())),
+        Some(_) => Err(InvalidTemplate::Unknown(given(name))),
     }
 }
 

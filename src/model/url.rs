@@ -1,5 +1,6 @@
 //! Where a git repository lives.
 
+use crate::shown::given;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -77,7 +78,7 @@ impl FromStr for RepositoryUrl {
     type Err = InvalidUrl;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let invalid = || InvalidUrl::Form(text.to_owned());
+        let invalid = || InvalidUrl::Form(given(text));
         let text = text.trim_end_matches('/');
         if text.is_empty() || text.starts_with('-') || text.chars().any(char::is_control) {
             return Err(invalid());

@@ -10,8 +10,8 @@ use url::Url;
 use super::words::Message;
 use crate::http::{self, Outward};
 use crate::model::{Receiver, WebAddress};
+use crate::secret::words;
 use crate::secret::{self, Secret};
-use crate::shown::on_one_line;
 
 /// An attempt may take as long.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -123,5 +123,5 @@ async fn beginning(mut response: Response) -> String {
     {
         text.extend_from_slice(&chunk);
     }
-    on_one_line(&String::from_utf8_lossy(&text), ANSWER_MAX)
+    words(&String::from_utf8_lossy(&text), ANSWER_MAX)
 }

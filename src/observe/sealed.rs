@@ -23,8 +23,7 @@ use crate::child::{self, ChildError};
 use crate::git::GitError;
 use crate::model::Sops;
 use crate::plan::Unreadable;
-use crate::secret::Secret;
-use crate::shown;
+use crate::secret::{self, Secret};
 
 /// How many files are opened at once: each is a process, and most ask a key service.
 const AT_ONCE: usize = 4;
@@ -279,7 +278,7 @@ async fn run(sops: &Sops, path: &str, bytes: &[u8]) -> Result<Secret, String> {
 fn one_line(said: &[u8]) -> String {
     const LONGEST: usize = 360;
     let said = String::from_utf8_lossy(said);
-    let shown = shown::on_one_line(&said, LONGEST);
+    let shown = secret::words(&said, LONGEST);
     match shown.is_empty() {
         true => "it says nothing".to_owned(),
         false => shown,

@@ -209,7 +209,7 @@ pub fn title(about: &About, template: &TitleTemplate) -> String {
         _ => from.map_or("an unknown image", |from| &from.name),
     });
     // The longest, less what makes it inert: names of releases are as tags are, mostly.
-    quote::inert(&crate::shown::on_one_line(&text, TITLE_MAX - 16))
+    crate::shown::inert(&crate::shown::on_one_line(&text, TITLE_MAX - 16))
 }
 
 /// The block in at most `room` bytes; `None` where not even its shortest form fits.

@@ -47,7 +47,7 @@ pub(super) struct Session {
 type Slot = Arc<tokio::sync::Mutex<Option<Grant>>>;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Challenge {
+pub(super) enum Challenge {
     Basic,
     Bearer { realm: Url, service: Option<String> },
 }
@@ -83,7 +83,8 @@ impl Session {
         headers: &HeaderMap,
         refused: Option<&Grant>,
     ) -> Result<Grant, RegistryError> {
-        let challenge = challenge(question, headers)?;
+        let challenge = challenge(question.host.plain, headers);
+        let challenge = challenge.map_err(|what| question.malformed(what))?;
         *lock(&self.challenge) = Some(challenge.clone());
         self.get(question, &challenge, refused).await
     }
@@ -128,7 +129,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 /// The best of the challenges: a token, else the password itself.
-fn challenge(question: &Question<'_>, headers: &HeaderMap) -> Result<Challenge, RegistryError> {
+pub(super) fn challenge(plain: bool, headers: &HeaderMap) -> Result<Challenge, String> {
     let mut basic = false;
     let mut others = Vec::new();
     for value in headers.get_all(WWW_AUTHENTICATE) {
@@ -142,7 +143,7 @@ fn challenge(question: &Question<'_>, headers: &HeaderMap) -> Result<Challenge, 
             };
             if challenge.scheme.eq_ignore_ascii_case("bearer") {
                 return Ok(Challenge::Bearer {
-                    realm: realm(question, &parameter("realm").unwrap_or_default())?,
+                    realm: realm(plain, &parameter("realm").unwrap_or_default())?,
                     service: parameter("service"),
                 });
             }
@@ -154,26 +155,26 @@ fn challenge(question: &Question<'_>, headers: &HeaderMap) -> Result<Challenge, 
     }
     match basic {
         true => Ok(Challenge::Basic),
-        false => Err(question.malformed(format!(
+        false => Err(format!(
             "it asks for authentication by neither Basic nor Bearer{}",
             Said::new(&others.join(", "))
-        ))),
+        )),
     }
 }
 
 /// The token server's address. The credential goes there, so it must be https; only a registry that
 /// is itself spoken to in plain http may name a token server on this machine.
-fn realm(question: &Question<'_>, text: &str) -> Result<Url, RegistryError> {
+fn realm(plain: bool, text: &str) -> Result<Url, String> {
     let url = Url::parse(text).ok().filter(|url| match url.scheme() {
         "https" => url.has_host(),
-        "http" => question.host.plain && url.host_str().is_some_and(is_loopback),
+        "http" => plain && url.host_str().is_some_and(is_loopback),
         _ => false,
     });
     url.ok_or_else(|| {
-        question.malformed(format!(
+        format!(
             "its token server{} is not https: no credential is sent there",
             Said::new(text)
-        ))
+        )
     })
 }
 
@@ -284,18 +285,22 @@ async fn exchange(
         .await
         .map_err(|failure| failure.at(question.repository))?;
     let body = judge(question, credential, &answer)?;
-    let token: TokenAnswer = serde_json::from_slice(body)
-        .map_err(|_| question.malformed("the token server's answer is not a token".to_owned()))?;
-    let mut texts = [token.token, token.access_token].into_iter().flatten();
-    let text = texts
-        .find(|text| !text.is_empty())
-        .ok_or_else(|| question.malformed("the token server's answer holds no token".to_owned()))?;
-    let lifetime = token.expires_in.unwrap_or(DEFAULT_LIFETIME);
-    let lifetime = Duration::from_secs(lifetime.min(LONGEST_LIFETIME));
+    let (text, lifetime) = token(body).map_err(|what| question.malformed(what.to_owned()))?;
     // A quarter, at most half a minute, for the clocks' difference and the request's own time.
     let margin = (lifetime / 4).min(Duration::from_secs(30));
     let expires = asked + (lifetime - margin);
     granted(question, credential, "Bearer", &text, Some(expires))
+}
+
+/// The token in an answer, and how long it holds.
+pub(super) fn token(body: &[u8]) -> Result<(String, Duration), &'static str> {
+    let answer: TokenAnswer =
+        serde_json::from_slice(body).map_err(|_| "the token server's answer is not a token")?;
+    let mut texts = [answer.token, answer.access_token].into_iter().flatten();
+    let text = texts.find(|text| !text.is_empty());
+    let text = text.ok_or("the token server's answer holds no token")?;
+    let lifetime = answer.expires_in.unwrap_or(DEFAULT_LIFETIME);
+    Ok((text, Duration::from_secs(lifetime.min(LONGEST_LIFETIME))))
 }
 
 /// The body of a good answer of the token server.

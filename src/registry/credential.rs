@@ -118,15 +118,15 @@ async fn read(path: &Path) -> Result<String, String> {
 /// that say where credentials are.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-struct DockerConfig {
-    auths: std::collections::BTreeMap<String, Auth>,
+pub(super) struct DockerConfig {
+    pub(super) auths: std::collections::BTreeMap<String, Auth>,
     cred_helpers: std::collections::BTreeMap<String, String>,
     creds_store: Option<String>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Auth {
+pub(super) struct Auth {
     /// Base64 of `user:password`.
     auth: Option<String>,
     username: Option<String>,
@@ -228,7 +228,7 @@ fn registry_of(key: &str) -> &str {
 
 impl Auth {
     /// An entry without any credential is what docker leaves where a helper keeps it.
-    fn login(&self) -> Option<Login> {
+    pub(super) fn login(&self) -> Option<Login> {
         fn filled(text: &Option<String>) -> Option<&String> {
             text.as_ref().filter(|text| !text.is_empty())
         }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::model::ImageRepository;
-use crate::shown;
+use crate::secret;
 
 /// Why a registry could not be read. Each text names the registry and what to do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -110,7 +110,7 @@ impl Said {
     /// flood a log nor write escape sequences to a terminal.
     pub fn new(words: &str) -> Self {
         const LONGEST: usize = 300;
-        Self(shown::on_one_line(words, LONGEST))
+        Self(secret::words(words, LONGEST))
     }
 }
 

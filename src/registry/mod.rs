@@ -11,6 +11,7 @@ mod cache;
 mod client;
 mod credential;
 mod document;
+pub(crate) mod doors;
 mod error;
 mod helper;
 mod host;

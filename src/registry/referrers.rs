@@ -164,7 +164,7 @@ impl HttpRegistry {
 }
 
 /// The artifacts of a list that hold evidence. Not every registry leaves out what was not asked for.
-fn listed(body: &[u8]) -> Result<Vec<Digest>, String> {
+pub(super) fn listed(body: &[u8]) -> Result<Vec<Digest>, String> {
     let index: Index = serde_json::from_slice(body).map_err(|error| {
         let (line, column) = (error.line(), error.column());
         format!("its list of what is attached is not as specified (line {line}, column {column})")
@@ -212,7 +212,7 @@ async fn read(
 }
 
 /// Where the document and the signature of an artifact about this image are.
-fn parts(body: &[u8], image: &Digest) -> Result<(Digest, Option<Digest>), &'static str> {
+pub(super) fn parts(body: &[u8], image: &Digest) -> Result<(Digest, Option<Digest>), &'static str> {
     let artifact: Artifact =
         serde_json::from_slice(body).map_err(|_| "it is no manifest of an artifact")?;
     let config = artifact.config.as_ref();

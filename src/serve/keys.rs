@@ -192,7 +192,7 @@ fn is(secret: &Secret, text: &[u8]) -> bool {
 /// What may be the secret in the value of an `Authorization` header: all of it, what stands behind
 /// `Bearer` ([RFC 6750](https://www.rfc-editor.org/rfc/rfc6750)), the password of `Basic`
 /// ([RFC 7617](https://www.rfc-editor.org/rfc/rfc7617)).
-fn words(value: &[u8]) -> Vec<Vec<u8>> {
+pub(super) fn words(value: &[u8]) -> Vec<Vec<u8>> {
     let mut words = vec![value.to_vec()];
     let Ok(text) = std::str::from_utf8(value) else {
         return words;
@@ -212,7 +212,7 @@ fn words(value: &[u8]) -> Vec<Vec<u8>> {
 }
 
 /// The 32 bytes of a signature: 64 digits, behind `sha256=` or alone.
-fn hexadecimal(value: &[u8]) -> Option<[u8; 32]> {
+pub(super) fn hexadecimal(value: &[u8]) -> Option<[u8; 32]> {
     let digits = value.strip_prefix(b"sha256=").unwrap_or(value);
     let mut bytes = [0; 32];
     if digits.len() != 64 {

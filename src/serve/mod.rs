@@ -4,6 +4,7 @@
 //! What webhooks say is never believed: the source they name is read again. Owns the listener and its
 //! limits. Decides nothing, and shows no secret.
 
+pub(crate) mod doors;
 mod healthy;
 mod keys;
 mod listener;

@@ -333,7 +333,7 @@ fn each(
 
 /// Host and path of a repository's address, however it is written: with or without `.git`, a user, a
 /// port, over https or ssh. Two that agree in these are looked at both, which does no harm.
-fn place(address: &str) -> Option<(&str, &str)> {
+pub(super) fn place(address: &str) -> Option<(&str, &str)> {
     if address.len() > ADDRESS_MAX {
         return None;
     }

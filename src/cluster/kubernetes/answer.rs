@@ -6,6 +6,11 @@ use kube::core::Status;
 
 use super::connect::Trouble;
 use crate::cluster::ClusterError;
+use crate::http::LONGEST_WAIT;
+use crate::secret::words;
+
+/// What is shown of what a server said, in bytes.
+const WORDS: usize = 1000;
 
 /// What was asked, as a role would grant it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,7 +55,7 @@ pub fn retry_after(error: &kube::Error) -> Option<Duration> {
         Some(_) => None,
         None => {
             let seconds = status(error)?.details.as_ref()?.retry_after_seconds;
-            (seconds > 0).then(|| Duration::from_secs(seconds.into()))
+            (seconds > 0).then(|| Duration::from_secs(seconds.into()).min(LONGEST_WAIT))
         }
     }
 }
@@ -79,12 +84,15 @@ pub fn detail(asked: &Asked, error: &kube::Error) -> String {
                 Some(namespace) => format!(" in namespace `{namespace}`"),
                 None => " in a ClusterRole".to_owned(),
             },
-            status.message,
+            words(&status.message, WORDS),
         ),
-        Some(status) => format!("{what}: {} ({})", status.message, status.code),
+        Some(status) => {
+            let said = words(&status.message, WORDS);
+            format!("{what}: {said} ({})", status.code)
+        }
         None => match trouble(error) {
             Some(trouble) => format!("{what}: {trouble}"),
-            None => format!("{what}: {}", chain(error)),
+            None => format!("{what}: {}", words(&chain(error), WORDS)),
         },
     }
 }

@@ -204,7 +204,7 @@ fn telling(
 }
 
 /// The end of a log, fit to stand within a line in front of a person.
-fn shown(log: &[u8]) -> Option<String> {
+pub(super) fn shown(log: &[u8]) -> Option<String> {
     let log = String::from_utf8_lossy(log);
     let lines: Vec<String> = log
         .split('\n')

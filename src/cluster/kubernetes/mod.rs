@@ -9,6 +9,7 @@ pub mod answer;
 pub mod apply;
 mod compare;
 pub mod connect;
+pub(crate) mod doors;
 mod drift;
 mod fields;
 pub mod health;

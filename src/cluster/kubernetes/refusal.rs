@@ -11,6 +11,9 @@ use std::time::Duration;
 use kube::core::Status;
 use kube::core::response::StatusCause;
 
+use crate::http::LONGEST_WAIT;
+use crate::secret::words;
+
 /// Why a write was not taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::cluster::kubernetes) enum Refusal {
@@ -106,7 +109,8 @@ pub(in crate::cluster::kubernetes) fn judge(
                 .map_or(0, |it| it.retry_after_seconds);
             Refusal::Unavailable {
                 detail: format!("{} ({code})", short(said)),
-                retry_after: (seconds > 0).then(|| Duration::from_secs(seconds.into())),
+                retry_after: (seconds > 0)
+                    .then(|| Duration::from_secs(seconds.into()).min(LONGEST_WAIT)),
             }
         }
     }
@@ -173,7 +177,7 @@ fn forbidden(status: &Status, about: About<'_>) -> Refusal {
 
 /// The right that is missing: `patch resource "deployments" in API group "apps" in the namespace "x"`.
 fn right(words: &str, said: &str, about: About<'_>) -> String {
-    let verb = words.split_whitespace().next().unwrap_or(about.verb);
+    let verb = short(words.split_whitespace().next().unwrap_or(about.verb));
     let resource = quoted(words, "resource ").unwrap_or_else(|| about.plural.to_owned());
     let resource = match quoted(words, "API group ").filter(|group| !group.is_empty()) {
         Some(group) => format!("{resource}.{group}"),
@@ -191,7 +195,7 @@ fn right(words: &str, said: &str, about: About<'_>) -> String {
 fn quoted(text: &str, behind: &str) -> Option<String> {
     let rest = &text[text.find(behind)? + behind.len()..];
     let rest = rest.strip_prefix('"')?;
-    Some(rest[..rest.find('"')?].to_owned())
+    Some(short(&rest[..rest.find('"')?]))
 }
 
 fn missing(status: &Status, about: About<'_>) -> Refusal {
@@ -248,7 +252,7 @@ fn held(cause: &StatusCause) -> Held {
     let manager = quoted(&cause.message, "conflict with ");
     Held {
         manager: manager.unwrap_or_else(|| "another manager".to_owned()),
-        field: cause.field.clone(),
+        field: short(&cause.field),
     }
 }
 
@@ -303,7 +307,7 @@ fn listed(causes: &[&StatusCause], about: About<'_>) -> String {
         let words = without_value(words, about.secret);
         shown.push(match cause.field.as_str() {
             "" => words,
-            field => format!("{field}: {words}"),
+            field => format!("{}: {words}", short(field)),
         });
     }
     if let Some(more) = causes.len().checked_sub(CAUSES).filter(|more| *more > 0) {
@@ -358,11 +362,7 @@ fn causes(status: &Status) -> impl Iterator<Item = &StatusCause> {
 }
 
 fn short(text: &str) -> String {
-    let text = text.trim();
-    match text.char_indices().nth(WORDS) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
-    }
+    words(text, WORDS)
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt as _;
 use jiff::Timestamp;
-use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
+use reqwest::header::{DATE, HeaderMap};
 use reqwest::{Method, StatusCode};
 use serde::Deserialize;
 use serde_json::Value;
@@ -14,7 +14,8 @@ use super::Gitea;
 use crate::forge::github::Trouble;
 use crate::forge::rest::WORDS;
 use crate::forge::{ForgeError, rest};
-use crate::shown::on_one_line;
+use crate::http::retry_after;
+use crate::secret::words;
 
 /// The largest answer that is read: a page of 50 requests with long texts has less.
 const ANSWER_MAX: usize = 16 << 20;
@@ -142,7 +143,7 @@ impl Gitea {
 
     async fn told(&self, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> ForgeError {
         let said = serde_json::from_slice::<Said>(body).map(|said| said.message);
-        let said = on_one_line(&said.unwrap_or_default(), WORDS);
+        let said = words(&said.unwrap_or_default(), WORDS);
         let code = status.as_u16();
         match code {
             401 => {
@@ -156,11 +157,7 @@ impl Gitea {
                 "{said} (404): it is not there, or the credential may not see it, see docs/gitea.md"
             )),
             423 => self.denied(format!("{said} (423): the repository can only be read")),
-            429 | 500.. => {
-                let wait = headers.get(RETRY_AFTER).and_then(|it| it.to_str().ok());
-                let wait = wait.and_then(|it| it.parse().ok()).map(Duration::from_secs);
-                self.later(status.to_string(), wait)
-            }
+            429 | 500.. => self.later(status.to_string(), retry_after(headers)),
             _ => ForgeError::Refused {
                 forge: self.name.clone(),
                 reason: format!("{said} ({code})"),

@@ -32,7 +32,7 @@ use super::{
     ForgeError, Found, Hook, Protection, ReadForge, Reported, Requests, Rights, Status, Visibility,
 };
 use crate::model::{CommitId, RepositoryUrl};
-use crate::shown::on_one_line;
+use crate::secret::words;
 use answer::{Pull, RepositoryPage, Review};
 use door::Door;
 
@@ -219,7 +219,7 @@ impl GitHub {
                 retry_after,
             } => ForgeError::Unavailable {
                 forge,
-                detail: on_one_line(detail, WORDS),
+                detail: words(detail, WORDS),
                 retry_after: *retry_after,
             },
             Trouble::Credential(reason) => ForgeError::Denied {
@@ -258,7 +258,7 @@ impl GitHub {
                     reason.push_str("; ");
                     reason.push_str(&field(error));
                 }
-                let reason = on_one_line(&reason, WORDS);
+                let reason = words(&reason, WORDS);
                 match status {
                     403 => ForgeError::Denied {
                         forge,
@@ -284,7 +284,7 @@ impl GitHub {
             },
             octocrab::Error::Graphql { source, .. } => ForgeError::Refused {
                 forge,
-                reason: on_one_line(&source.to_string(), WORDS),
+                reason: words(&source.to_string(), WORDS),
             },
             octocrab::Error::Json { .. } | octocrab::Error::Serde { .. } => {
                 later(format!("its answer cannot be read: {error}"), None)

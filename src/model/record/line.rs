@@ -22,6 +22,9 @@ use parts::{ReleaseLine, TakenLine, finding, release_line, release_of};
 /// The version of the format that this program writes and reads.
 const VERSION: u32 = 1;
 
+/// Deployments have no higher numbers: far beyond what is ever reached, and far below where counting would end.
+pub const NUMBER_MAX: u64 = 1_000_000_000_000;
+
 /// What a promotion may go over: the missing proof, a freeze.
 const UNPROVEN: &str = "unproven";
 const FREEZE: &str = "freeze";
@@ -293,6 +296,9 @@ fn record_of(mut line: Line) -> Result<Record, InvalidRecord> {
     let release = line.release.take().map(release_of).transpose()?;
     let over = line.over.take().map(release_of).transpose()?;
     let required = || release.clone().ok_or_else(|| missing("release"));
+    if let Some(number) = line.number.filter(|it| *it > NUMBER_MAX) {
+        return Err(InvalidRecord::Malformed(beyond(number)));
+    }
     let number = || line.number.ok_or_else(|| missing("number"));
     let state = || parse(line.state.as_deref().ok_or_else(|| missing("state"))?);
     let reason = || line.reason.clone().unwrap_or_default();
@@ -420,6 +426,10 @@ fn promoted(line: &Line, release: Release) -> Result<Promoted, InvalidRecord> {
         during_freeze: despite(FREEZE),
         not_before: line.after,
     })
+}
+
+pub(super) fn beyond(number: u64) -> String {
+    format!("no deployment has the number {number}: {NUMBER_MAX} is the highest")
 }
 
 fn missing(field: &str) -> InvalidRecord {

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::line::{NUMBER_MAX, beyond};
 use super::present::{REFUSED, keep_newest};
 use super::{Cause, Hold, InvalidRecord, OpenDeployment, Record, Standing, Statement, Verdict};
 use crate::model::{CommitId, Rate};
@@ -154,6 +155,9 @@ impl Standing {
         let written: Written = serde_json::from_str(text).map_err(|error| malformed(&error))?;
         if written.v != VERSION {
             return Err(InvalidRecord::Version(written.v));
+        }
+        if written.number > NUMBER_MAX {
+            return Err(InvalidRecord::Malformed(beyond(written.number)));
         }
         let commit = |text: &str| text.parse::<CommitId>().map_err(|error| malformed(&error));
         let mut standing = Self {

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use url::Url;
 
-use super::quote::inert;
 use crate::model::{RepositoryUrl, Scheme};
+use crate::shown::inert;
 
 /// A repository's page on its forge.
 pub(super) struct Page {

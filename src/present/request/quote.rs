@@ -1,47 +1,9 @@
 //! Makes what others wrote stand in Markdown without acting.
 //!
-//! Markup is kept off by code spans, code blocks and HTML entities. What forges act on in plain text is
-//! broken by a character that takes no room (U+200B), because a squash merge may make a commit message
-//! of the body, and a commit message has no code spans: mentions, references and with them what closes
-//! issues, and comments that look like our marks. Values never hold that character themselves:
-//! [`crate::shown`] escapes it.
+//! Markup is kept off by code spans, code blocks and HTML entities; what forges act on in plain text as well, by
+//! [`inert`]: a squash merge may make a commit message of the body, and a commit message has no code spans.
 
-use crate::shown;
-
-const BREAK: char = '\u{200b}';
-
-/// What stands before a number in the address of something that can be closed.
-const NUMBERED: [&str; 4] = ["issues/", "pull/", "pulls/", "merge_requests/"];
-
-/// The text, without anything that a forge would act on.
-pub(super) fn inert(text: &str) -> String {
-    let mut inert = String::with_capacity(text.len());
-    let mut chars = text.chars().peekable();
-    let mut before = ' ';
-    while let Some(c) = chars.next() {
-        inert.push(c);
-        let next = chars.peek().copied().unwrap_or(' ');
-        let acts = match c {
-            '@' => !before.is_alphanumeric() && next.is_alphanumeric(),
-            '#' | '!' => next.is_ascii_digit(),
-            '-' => next.is_ascii_digit() && ends_with(&inert, "gh-"),
-            '/' => next.is_ascii_digit() && NUMBERED.iter().any(|it| ends_with(&inert, it)),
-            '<' => next == '!',
-            _ => false,
-        };
-        if acts {
-            inert.push(BREAK);
-        }
-        before = c;
-    }
-    inert
-}
-
-fn ends_with(text: &str, end: &str) -> bool {
-    let begin = text.len().saturating_sub(end.len());
-    let tail = text.get(begin..);
-    tail.is_some_and(|tail| tail.eq_ignore_ascii_case(end))
-}
+use crate::shown::{self, inert};
 
 /// One line as a code span, of at most `longest` bytes.
 pub(super) fn code(text: &str, longest: usize) -> String {

@@ -9,17 +9,26 @@ use std::time::Duration;
 
 use http::header::{HeaderName, HeaderValue, RETRY_AFTER};
 use http::{Request, Response, StatusCode};
+use http_body_util::{BodyExt as _, Limited};
 use kube::client::Body;
 use tower_service::Service;
 
 use super::Connection;
 use super::paced::Paced;
+use crate::http::retry_after;
+use crate::secret::words;
 
 /// See [user impersonation](https://kubernetes.io/docs/reference/access-authn-authz/authentication/#user-impersonation).
 const IMPERSONATE: HeaderName = HeaderName::from_static("impersonate-user");
 
 /// A watch is silent for a minute, then comes a bookmark, unless its kind has none.
 const WATCH_SILENCE: Duration = Duration::from_secs(75);
+
+/// The largest answer: a page of a hundred objects that are as large as any. Of a watch only its events are bounded.
+const ANSWER_MAX: u64 = 256 << 20;
+
+/// The largest refusal.
+const REFUSAL_MAX: u64 = 1 << 20;
 
 /// What is shown of a refusal.
 const WORDS: usize = 300;
@@ -32,6 +41,9 @@ pub enum Trouble {
     /// Nothing came in time.
     #[error("no answer within {} s", .0.as_secs_f32())]
     Silent(Duration),
+    /// More came than any answer has.
+    #[error("its answer is larger than {} MiB", .0 >> 20)]
+    TooLarge(u64),
     /// There is no credential to ask with.
     #[error("it cannot be connected to: {0}")]
     Credential(String),
@@ -73,7 +85,8 @@ impl Door {
         }
         let timeout = self.connection.access.timeout;
         let again = again(&mut request);
-        let silence = match is_watch(&request) {
+        let watches = is_watch(&request);
+        let silence = match watches {
             true => WATCH_SILENCE.max(timeout),
             false => timeout,
         };
@@ -89,7 +102,14 @@ impl Door {
             status if status.is_server_error() && answer.headers().contains_key(RETRY_AFTER) => {
                 Err(busy(answer, timeout).await.into())
             }
-            _ => Ok(answer.map(|body| Paced::new(body, silence))),
+            status => {
+                let most = match (status.is_success(), watches) {
+                    (true, true) => u64::MAX,
+                    (true, false) => ANSWER_MAX,
+                    (false, _) => REFUSAL_MAX,
+                };
+                Ok(answer.map(|body| Paced::new(body, silence, most)))
+            }
         }
     }
 }
@@ -139,18 +159,21 @@ fn is_watch(request: &Request<Body>) -> bool {
 
 async fn busy(answer: Response<Body>, timeout: Duration) -> Trouble {
     let status = answer.status().as_u16();
-    let retry_after = answer.headers().get(RETRY_AFTER);
-    let retry_after = retry_after
-        .and_then(|value| value.to_str().ok()?.trim().parse().ok())
-        .map(Duration::from_secs);
-    let body = tokio::time::timeout(timeout, answer.into_body().collect_bytes()).await;
-    let body = body.ok().and_then(Result::ok).unwrap_or_default();
+    let retry_after = retry_after(answer.headers());
+    let most = usize::try_from(REFUSAL_MAX).unwrap_or(usize::MAX);
+    let body = Limited::new(answer.into_body(), most).collect();
+    let body = tokio::time::timeout(timeout, body).await;
+    let body = body
+        .ok()
+        .and_then(Result::ok)
+        .map(|it| it.to_bytes())
+        .unwrap_or_default();
     let text = String::from_utf8_lossy(&body);
     let said = serde_json::from_str::<kube::core::Status>(&text).map(|status| status.message);
     let said = said.unwrap_or_else(|_| text.into_owned());
     Trouble::Busy {
         status,
         retry_after,
-        said: said.trim().chars().take(WORDS).collect(),
+        said: words(&said, WORDS),
     }
 }

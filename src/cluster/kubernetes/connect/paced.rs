@@ -1,4 +1,5 @@
-//! An answer that must go on: one that is silent for too long ends with an error.
+//! An answer that must go on, and come to an end: one that is silent for too long, or has more than it may, ends
+//! with an error.
 
 use std::future::Future as _;
 use std::pin::Pin;
@@ -16,14 +17,19 @@ use super::Trouble;
 pub(super) struct Paced {
     body: Body,
     silence: Duration,
+    /// The most bytes it may have, and how many of them are left.
+    most: u64,
+    left: u64,
     patience: Pin<Box<Sleep>>,
 }
 
 impl Paced {
-    pub(super) fn new(body: Body, silence: Duration) -> Self {
+    pub(super) fn new(body: Body, silence: Duration, most: u64) -> Self {
         Self {
             body,
             silence,
+            most,
+            left: most,
             patience: Box::pin(tokio::time::sleep(silence)),
         }
     }
@@ -40,6 +46,14 @@ impl http_body::Body for Paced {
         let this = &mut *self;
         if let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(context) {
             this.patience.as_mut().reset(Instant::now() + this.silence);
+            let data = frame.as_ref().and_then(|it| it.as_ref().ok()?.data_ref());
+            match this
+                .left
+                .checked_sub(data.map_or(0, |data| data.len() as u64))
+            {
+                Some(left) => this.left = left,
+                None => return Poll::Ready(Some(Err(Trouble::TooLarge(this.most).into()))),
+            }
             return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
         }
         match this.patience.as_mut().poll(context) {

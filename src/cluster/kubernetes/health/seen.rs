@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::evidence::Evidence;
 use super::text;
 use crate::model::{Health, Identity, ObjectRef};
+use crate::shown::given;
 
 /// Now, and when time alone will next change an answer.
 #[derive(Debug)]
@@ -161,7 +162,7 @@ impl<'a> Seen<'a> {
             namespace: self.text("/metadata/namespace").map(str::to_owned),
             name: self.text("/metadata/name").unwrap_or_default().to_owned(),
         });
-        format!("{reference}: {why}")
+        format!("{}: {why}", given(&reference.to_string()))
     }
 }
 

@@ -16,6 +16,10 @@ use super::wire::{Broken, Collection, Follower, Sink};
 use crate::cluster::ClusterError;
 use crate::cluster::kubernetes::answer::{self, Asked};
 use crate::cluster::kubernetes::marks;
+use crate::secret::words;
+
+/// What is told of a stream that broke, in bytes.
+const WORDS: usize = 1000;
 
 /// How soon a collection is followed again, the first time; doubled each further time.
 const PAUSE_MIN: Duration = Duration::from_millis(200);
@@ -101,7 +105,10 @@ fn told(cluster: &str, asked: &Asked, broken: &Broken) -> ClusterError {
         Broken::Request(error) => answer::unavailable(cluster, asked, error),
         broken => ClusterError::Unavailable {
             cluster: cluster.to_owned(),
-            detail: format!("{} {}: {broken}", asked.verb, asked.resource),
+            detail: words(
+                &format!("{} {}: {broken}", asked.verb, asked.resource),
+                WORDS,
+            ),
             retry_after: None,
         },
     }

@@ -14,6 +14,8 @@ mod store;
 mod view;
 mod wire;
 
+pub(super) use wire::events;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

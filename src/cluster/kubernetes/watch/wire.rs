@@ -324,6 +324,24 @@ async fn next(stream: &mut Body) -> Result<Option<Bytes>, kube::Error> {
     }
 }
 
+/// The kinds of the events in a stream that comes in pieces of that size; else what is told of it.
+pub(in crate::cluster::kubernetes) fn events(
+    stream: &[u8],
+    piece: usize,
+) -> Result<Vec<String>, String> {
+    let mut lines = Lines::default();
+    let mut kinds = Vec::new();
+    for piece in stream.chunks(piece) {
+        lines.add(piece);
+        while let Some(line) = lines.next().map_err(|error| error.to_string())? {
+            let line = serde_json::from_slice::<Line<'_>>(&line);
+            let line = line.map_err(|error| Broken::from(error).to_string())?;
+            kinds.push(line.kind.to_owned());
+        }
+    }
+    Ok(kinds)
+}
+
 /// What came and is not a whole line yet.
 #[derive(Default)]
 struct Lines {

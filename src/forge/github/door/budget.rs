@@ -14,7 +14,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use super::Trouble;
 use crate::clock;
 use crate::http::Meter;
-use crate::shown::on_one_line;
+use crate::secret::words;
 
 /// Where a secondary limit names no time, GitHub asks for at least a minute.
 const SECONDARY: Duration = Duration::from_secs(60);
@@ -205,7 +205,7 @@ fn later(what: &str, until: Timestamp, now: Timestamp) -> Trouble {
 fn said(body: &[u8]) -> String {
     let message = serde_json::from_slice::<serde_json::Value>(body).ok();
     let message = message.and_then(|it| Some(it.get("message")?.as_str()?.to_owned()));
-    on_one_line(
+    words(
         &message.unwrap_or_else(|| String::from_utf8_lossy(body).into_owned()),
         WORDS,
     )
