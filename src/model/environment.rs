@@ -380,3 +380,27 @@ impl Pipeline {
         soaks.max().unwrap_or_default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tag_s_number_is_one_that_a_deployment_may_have() {
+        let tags = DeploymentTags {
+            keep: KeepTags::All,
+            prefix: "qa/deployment-".to_owned(),
+        };
+        for (name, number) in [
+            ("refs/tags/qa/deployment-0007", Some(7)),
+            ("refs/tags/qa/deployment-1000000000000", Some(NUMBER_MAX)),
+            ("refs/tags/qa/deployment-1000000000001", None),
+            ("refs/tags/qa/deployment-18446744073709551615", None),
+            ("refs/tags/qa/deployment-+7", None),
+            ("refs/tags/qa/deployment-", None),
+            ("refs/tags/deployment-0007", None),
+        ] {
+            assert_eq!(tags.number(name), number, "{name}");
+        }
+    }
+}

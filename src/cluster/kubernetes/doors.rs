@@ -225,9 +225,8 @@ fn rules(bytes: &[u8]) -> Knocked {
         failed: None,
         message: Some("/status/message".to_owned()),
     };
-    let rules = match Rules::new(&[rule]) {
-        Ok(rules) => rules,
-        Err(_) => return Ok(Answer::Refused),
+    let Ok(rules) = Rules::new(&[rule]) else {
+        return Ok(Answer::Refused);
     };
     let mut object: Value = serde_json::from_slice(object).unwrap_or_default();
     if let Some(object) = object.as_object_mut() {

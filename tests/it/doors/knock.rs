@@ -1,5 +1,10 @@
 //! The process that knocks at one door.
 
+#![allow(
+    clippy::print_stderr,
+    reason = "a process of its own tells its parent what broke"
+)]
+
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt as _;
 use std::panic::{self, AssertUnwindSafe};

@@ -70,3 +70,26 @@ impl http_body::Body for Paced {
         self.body.size_hint()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_answer_ends_where_it_has_more_than_it_may() {
+        for (most, whole) in [(11, true), (10, false), (0, false)] {
+            let body = Body::from(b"hello world".to_vec());
+            let paced = Paced::new(body, Duration::from_secs(60), most);
+            let read = paced.collect().await;
+            match whole {
+                true => assert_eq!(read.unwrap().to_bytes(), "hello world"),
+                false => {
+                    let error = read.unwrap_err().to_string();
+                    assert_eq!(error, "its answer is larger than 0 MiB");
+                }
+            }
+        }
+    }
+}
