@@ -74,7 +74,8 @@ impl Forms {
     }
 }
 
-fn remember(secret: &str) {
+/// Remembers for [`without`] what is a secret and held elsewhere; twice is as good as once.
+pub fn remember(secret: &str) {
     if !LOOKED_FOR.contains(&secret.len()) || secret.contains('\n') {
         return;
     }

@@ -52,6 +52,7 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
 use crate::config::Location;
+use crate::secret;
 use setup::{Setup, SetupError};
 
 /// Tow a release from the tag that made it to the cluster that runs it
@@ -328,11 +329,26 @@ fn log_to_stderr(verbose: u8, command: &Command) {
     let filter = EnvFilter::try_from_env("TOWPATH_LOG").unwrap_or_else(|_| EnvFilter::new(level));
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(io::stderr)
+        .with_writer(|| Log)
         .with_ansi(io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
         .with_target(false);
     // Only a second call could fail, and there is none.
     drop(subscriber.try_init());
+}
+
+/// Standard error, without what libraries tell of a secret at their most talkative: each event comes as one text.
+struct Log;
+
+impl Write for Log {
+    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(event);
+        io::stderr().write_all(secret::without(&text).as_bytes())?;
+        Ok(event.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
 }
 
 fn fail(error: &anyhow::Error) -> ExitCode {

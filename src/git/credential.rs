@@ -18,7 +18,7 @@ use tokio::process::Command;
 use super::GitError;
 use super::error::printable;
 use crate::model::RepositoryUrl;
-use crate::secret::Secret;
+use crate::secret::{self, Secret};
 
 /// How long a credential helper may take: it may have to ask a server itself.
 const HELPER_TIMEOUT: Duration = Duration::from_secs(30);
@@ -130,6 +130,7 @@ impl fmt::Debug for Login {
 impl Login {
     /// The value of an `Authorization` header (RFC 7617); marked so that it is never printed.
     pub(super) fn header(&self) -> Option<reqwest::header::HeaderValue> {
+        secret::remember(&self.secret);
         let pair = BASE64_STANDARD.encode(format!("{}:{}", self.user, self.secret));
         let mut value = reqwest::header::HeaderValue::try_from(format!("Basic {pair}")).ok()?;
         value.set_sensitive(true);

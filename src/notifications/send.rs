@@ -5,13 +5,12 @@ use std::time::Duration;
 
 use reqwest::header::CONTENT_TYPE;
 use reqwest::{Method, Response, StatusCode};
-use url::Url;
+use url::{Position, Url};
 
 use super::words::Message;
 use crate::http::{self, Outward};
 use crate::model::{Receiver, WebAddress};
-use crate::secret::words;
-use crate::secret::{self, Secret};
+use crate::secret::{self, Secret, words};
 
 /// An attempt may take as long.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -83,7 +82,10 @@ pub(super) async fn address(address: &WebAddress) -> Result<Url, String> {
     let text: Secret = secret::named(credential).await?;
     let url = text.expose().parse::<Url>().ok();
     let url = url.filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
-    url.ok_or_else(|| format!("{address} is none over HTTP"))
+    let url = url.ok_or_else(|| format!("{address} is none over HTTP"))?;
+    // A receiver may repeat the part that it was asked for.
+    secret::remember(&url[Position::BeforePath..]);
+    Ok(url)
 }
 
 async fn told(response: Response) -> Sent {

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use jiff::SignedDuration;
 use kube::Client;
 use kube::client::ClientBuilder;
-use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::config::{AuthInfo, KubeConfigOptions, Kubeconfig};
 use tokio::sync::Mutex;
 use url::Url;
 
@@ -23,6 +23,7 @@ pub use crate::model::ClusterAddress as Target;
 pub use door::Trouble;
 
 use crate::clock;
+use crate::secret;
 
 /// Making a TCP and TLS connection is one round trip or two.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -254,6 +255,7 @@ impl Connection {
         let mut config = kube::Config::from_custom_kubeconfig(file, &options)
             .await
             .map_err(|error| super::answer::chain(&error))?;
+        remember(&config.auth_info);
         config.proxy_url = match proxy {
             Some(proxy) => Some(
                 proxy
@@ -274,6 +276,16 @@ impl Connection {
             })
         };
         proxy.map(parse).transpose()
+    }
+}
+
+/// What a server may repeat of it is not told.
+fn remember(user: &AuthInfo) {
+    let stated = serde_json::to_value(user).unwrap_or_default();
+    for key in ["token", "password", "client-key-data"] {
+        if let Some(text) = stated[key].as_str() {
+            secret::remember(text);
+        }
     }
 }
 
