@@ -18,6 +18,7 @@ pub mod config;
 pub mod demo;
 pub mod doors;
 pub mod event;
+pub mod evidence;
 pub mod forge;
 pub mod git;
 pub mod http;

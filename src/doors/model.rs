@@ -420,7 +420,11 @@ fn evidence(bytes: &[u8]) -> Knocked {
             one_line(link.as_str())?;
         }
         let max_age = Some(std::time::Duration::MAX);
-        if let Some(rule) = asks.map(|asks| EvidenceRule { asks, max_age }) {
+        if let Some(rule) = asks.map(|asks| EvidenceRule {
+            asks,
+            max_age,
+            from: None,
+        }) {
             rule.weigh(Some((&attachment.finding, attachment.at)), Timestamp::MAX);
             rule.weigh(Some((&attachment.finding, Timestamp::MAX)), Timestamp::MIN);
         }

@@ -12,6 +12,7 @@ mod day;
 mod demo;
 mod docs;
 mod doors;
+mod evidence;
 mod forge;
 mod git;
 mod gitea;
