@@ -1,10 +1,12 @@
 //! The objects of one repository that are here: what was fetched, and what Towpath made itself.
 //!
 //! Owns reading (with a small bounded cache of directories) and taking objects in. Objects that
-//! Towpath made live in memory until the next fetch or until they are many; a mirror's disk therefore
-//! sees no write in the path of a push. Never talks to a server.
+//! Towpath made, and the few that a small fetch brings, live in memory until they are many, until much
+//! is fetched, or until nothing happens; a mirror's disk therefore sees no write between the news of a
+//! commit and what follows from it. Lost with the process, they are fetched again. Never talks to a
+//! server.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::{Arc, Mutex, RwLock};
 
@@ -23,6 +25,9 @@ const TREE_CACHE_BYTES: usize = 4 << 20;
 
 /// Own objects kept in memory before they go to the mirror's disk, in bytes.
 const OWN_BYTES_MAX: usize = 4 << 20;
+
+/// The largest pack whose objects stay in memory with them, in bytes.
+const SMALL_PACK: u64 = 128 << 10;
 
 /// The same of a repository in which nothing happens.
 const TREE_CACHE_BYTES_AT_REST: usize = 256 << 10;
@@ -60,8 +65,10 @@ pub(super) struct Objects {
 struct Own {
     objects: HashMap<ObjectId, Object>,
     bytes: usize,
-    /// The shallow boundary, for repositories without a disk.
-    shallow: std::collections::BTreeSet<ObjectId>,
+    /// What of the shallow boundary is not on disk.
+    shallow: BTreeSet<ObjectId>,
+    /// The server's refs, as the disk shall remember them once it has their objects.
+    tips: Option<BTreeMap<String, ObjectId>>,
 }
 
 impl Objects {
@@ -252,8 +259,8 @@ impl Objects {
     /// Takes in what a server sent. Blocking: reads and writes files.
     ///
     /// Own objects are put to disk first, so that nothing on disk ever leads to an object that is only
-    /// in memory.
-    pub(super) fn take(&self, fetched: Fetched) -> Result<(), GitError> {
+    /// in memory. What is small may stay in memory, as they do.
+    pub(super) fn take(&self, fetched: Fetched, stays: bool) -> Result<(), GitError> {
         let Some(mirror) = &self.mirror else {
             let objects = match fetched.objects {
                 Received::Objects(objects) => objects,
@@ -267,10 +274,24 @@ impl Objects {
             }
             return Ok(());
         };
-        self.settle()?;
         match fetched.objects {
-            Received::Pack(pack) => mirror.ingest(pack)?,
-            Received::Objects(objects) => mirror.write(&objects)?,
+            Received::Pack(mut pack) => {
+                let size = super::mirror::size(&mut pack)?;
+                if stays && fetched.unshallow.is_empty() && size <= SMALL_PACK {
+                    self.keep(super::mirror::unpack(pack, |id| self.find(id))?);
+                    written(&self.own).shallow.extend(&fetched.shallow);
+                    return match self.is_full() {
+                        true => self.settle(),
+                        false => Ok(()),
+                    };
+                }
+                self.settle()?;
+                mirror.ingest(pack)?;
+            }
+            Received::Objects(objects) => {
+                self.settle()?;
+                mirror.write(&objects)?;
+            }
         }
         mirror.move_boundary(&fetched.shallow, &fetched.unshallow)
     }
@@ -280,12 +301,23 @@ impl Objects {
         let Some(mirror) = &self.mirror else {
             return Ok(());
         };
-        let objects: Vec<Object> = read(&self.own).objects.values().cloned().collect();
+        let (objects, shallow) = {
+            let own = read(&self.own);
+            let objects: Vec<Object> = own.objects.values().cloned().collect();
+            let shallow: Vec<ObjectId> = own.shallow.iter().copied().collect();
+            (objects, shallow)
+        };
         if objects.is_empty() {
             return Ok(());
         }
         mirror.write(&objects)?;
+        mirror.move_boundary(&shallow, &[])?;
+        let tips = written(&self.own).tips.take();
+        if let Some(tips) = tips {
+            mirror.remember_tips(&tips)?;
+        }
         let mut own = written(&self.own);
+        own.shallow.retain(|id| !shallow.contains(id));
         for object in objects {
             if own.objects.remove(&object.id).is_some() {
                 own.bytes -= object.data.len();
@@ -297,10 +329,11 @@ impl Objects {
 
     /// Commits that are here without their parents.
     pub(super) fn shallow(&self) -> Vec<ObjectId> {
-        match &self.mirror {
-            Some(mirror) => mirror.shallow(),
-            None => read(&self.own).shallow.iter().copied().collect(),
+        let mut shallow = read(&self.own).shallow.clone();
+        if let Some(mirror) = &self.mirror {
+            shallow.extend(mirror.shallow());
         }
+        shallow.into_iter().collect()
     }
 
     /// What the disk remembers of the server's refs.
@@ -313,26 +346,38 @@ impl Objects {
 
     /// Lets the disk remember the server's refs.
     pub(super) fn remember_tips(&self, tips: &BTreeMap<String, ObjectId>) -> Result<(), GitError> {
-        match &self.mirror {
-            Some(mirror) => mirror.remember_tips(tips),
-            None => Ok(()),
+        let Some(mirror) = &self.mirror else {
+            return Ok(());
+        };
+        let mut own = written(&self.own);
+        if own.objects.is_empty() {
+            drop(own);
+            return mirror.remember_tips(tips);
         }
+        own.tips = Some(tips.clone());
+        Ok(())
     }
 
-    /// Begins the mirror anew. Own objects in memory stay.
+    /// Begins the mirror anew. What is in memory goes with it: it leads to what was on disk.
     pub(super) fn begin_anew(&self) -> Result<(), GitError> {
-        match &self.mirror {
-            Some(mirror) => mirror.begin_anew(),
-            None => Ok(()),
-        }
+        let Some(mirror) = &self.mirror else {
+            return Ok(());
+        };
+        mirror.begin_anew()?;
+        *written(&self.own) = Own::default();
+        Ok(())
     }
 
     /// Keeps the mirror within its bounds. Says whether it began anew: then all it held is gone.
     pub(super) fn tidy(&self) -> Result<bool, GitError> {
-        match &self.mirror {
-            Some(mirror) => mirror.tidy(),
-            None => Ok(false),
+        let Some(mirror) = &self.mirror else {
+            return Ok(false);
+        };
+        let anew = mirror.tidy()?;
+        if anew {
+            *written(&self.own) = Own::default();
         }
+        Ok(anew)
     }
 
     /// Where large packs may be put while they arrive.

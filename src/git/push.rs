@@ -176,6 +176,7 @@ impl Repository {
             updates: updates.to_vec(),
             objects: objects.to_vec(),
             atomic,
+            ends: self.ends.clone(),
         };
         let mut outcome = self.inner.remote.push(&request).await;
         let has_deltas = objects.iter().any(|object| object.delta.is_some());

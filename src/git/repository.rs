@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use gix::ObjectId;
+use tokio_util::task::TaskTracker;
 
 use super::draft::Draft;
 use super::object::{Commit, Kind, Object, Tag};
@@ -44,6 +45,8 @@ pub struct Repository {
     pub(super) inner: Arc<Inner>,
     /// Who signs its new commits.
     pub(super) signer: Option<Arc<Signer>>,
+    /// Where the ends of its pushes are read.
+    pub(super) ends: Option<TaskTracker>,
 }
 
 pub(super) struct Inner {
@@ -86,7 +89,16 @@ impl Repository {
                 not_atomic: std::sync::atomic::AtomicBool::new(false),
             }),
             signer: None,
+            ends: None,
         }
+    }
+
+    /// The same mirror, whose pushes are done once the server has reported so. What it still says then is
+    /// read there: whoever ends waits for that, or a server may break off what follows a push.
+    #[must_use]
+    pub fn ending_in(mut self, ends: TaskTracker) -> Self {
+        self.ends = Some(ends);
+        self
     }
 
     /// The repository's address, for people.
@@ -202,6 +214,8 @@ impl Repository {
         filter: Filter,
     ) -> Result<(), GitError> {
         let mut anew = false;
+        // A mirror of commits alone has no end: it goes to disk as it comes.
+        let stays = filter == Filter::None;
         loop {
             let request = FetchRequest {
                 wants: wants.clone(),
@@ -213,7 +227,7 @@ impl Repository {
             };
             let fetched = self.inner.remote.fetch(&request).await?;
             let taken = self
-                .blocking(move |inner| inner.objects.take(fetched))
+                .blocking(move |inner| inner.objects.take(fetched, stays))
                 .await;
             match taken {
                 Ok(()) => break,

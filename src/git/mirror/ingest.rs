@@ -52,7 +52,13 @@ fn io_error(error: gix::error::Error) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, chain(&error))
 }
 
-/// The objects of a pack one by one, for repositories without a disk.
+/// How many bytes a pack has.
+pub(in crate::git) fn size(pack: &mut SpooledTempFile) -> Result<u64, GitError> {
+    let size = pack.seek(SeekFrom::End(0));
+    size.map_err(disk(&std::env::temp_dir()))
+}
+
+/// The objects of a pack one by one, for those that stay in memory.
 pub(in crate::git) fn unpack(
     pack: SpooledTempFile,
     find: impl Fn(&ObjectId) -> Option<Object>,

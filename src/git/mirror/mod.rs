@@ -21,7 +21,7 @@ use gix::odb::{HandleArc, Store};
 use tempfile::{NamedTempFile, SpooledTempFile};
 
 use ingest::index;
-pub(super) use ingest::unpack;
+pub(super) use ingest::{size, unpack};
 
 use super::object::Object;
 use super::{GitError, locked, pack};
