@@ -12,7 +12,9 @@ use crate::cluster::{self, ClusterError, UnitScope};
 use crate::event::{Event, EventKind};
 use crate::model::record::{Statement, Taken};
 use crate::model::{Environment, EnvironmentName};
-use crate::plan::{Apply, Decision, Learned, Plan, Refusal, Smoke, Smoked, Step, Taking, World};
+use crate::plan::{
+    self, Apply, Decision, Learned, Plan, Refusal, Smoke, Smoked, Step, Taking, World,
+};
 
 impl Reconciler {
     /// Carries one step out. Gives what happened by it.
@@ -84,7 +86,18 @@ impl Reconciler {
             return Outcome::Lost;
         };
         let records_taken = records_taken(&order.step);
-        let outcome = writer.submit(order, now).await;
+        let recorded = match &order.step {
+            Step::Record(record) => Some(Step::Record(record.clone())),
+            _ => None,
+        };
+        let judged = self.judge_ahead(towed, environment, recorded.as_ref(), now);
+        let mut judged = std::pin::pin!(judged);
+        let mut submitted = std::pin::pin!(writer.submit(order, now));
+        let outcome = tokio::select! {
+            biased;
+            outcome = &mut submitted => outcome,
+            () = &mut judged => submitted.await,
+        };
         match outcome {
             Outcome::Done(_) => {
                 source.take_own(now).await;
@@ -95,6 +108,29 @@ impl Reconciler {
             _ => source.catch_up(now).await,
         }
         outcome
+    }
+
+    /// Has the cluster judge what follows a record while that is on its way. Nobody waits for it.
+    async fn judge_ahead(
+        &self,
+        towed: &Towed,
+        environment: &Environment,
+        step: Option<&Step>,
+        now: Timestamp,
+    ) {
+        let (Some(step), Some(cluster)) = (step, self.clusters.get(&environment.name)) else {
+            return;
+        };
+        let pipeline = &towed.pipeline;
+        let mut world = self.observatory.world(pipeline, now);
+        towed.memory().teach(&mut world);
+        if let Some(apply) = plan::ahead(pipeline, &world, &environment.name, step, now) {
+            let scope = UnitScope {
+                environment: environment.name.clone(),
+                application: pipeline.application.name.clone(),
+            };
+            cluster.judge_ahead(&scope, &apply, now).await;
+        }
     }
 
     async fn apply(

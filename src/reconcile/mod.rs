@@ -234,6 +234,7 @@ impl Reconciler {
         }
         tasks.close();
         tasks.wait().await;
+        futures_util::future::join_all(self.writers.values().map(|it| it.answered())).await;
     }
 
     /// One round of one pipeline: plans, and sets its steps going. Gives how long it may rest.

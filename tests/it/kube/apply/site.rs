@@ -11,7 +11,7 @@ use kube::api::{Api, DeleteParams, DynamicObject, ListParams};
 use serde::Deserialize as _;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
-use towpath::cluster::kubernetes::apply::{ApplyContext, Seen, Sight, apply};
+use towpath::cluster::kubernetes::apply::{Ahead, ApplyContext, Seen, Sight, apply};
 use towpath::cluster::kubernetes::connect::{Access, Connection, Target};
 use towpath::cluster::kubernetes::kinds::Kinds;
 use towpath::cluster::kubernetes::marks::{self, Set};
@@ -224,6 +224,7 @@ impl Site {
             _ => Ok(()),
         };
         let context = ApplyContext {
+            ahead: &Ahead::default(),
             cluster: "the bed",
             client,
             kinds: &self.kinds,
