@@ -388,6 +388,15 @@ impl Objects {
     }
 }
 
+/// A process that ends in peace leaves to the next one what it knows.
+impl Drop for Objects {
+    fn drop(&mut self) {
+        if let Err(error) = self.settle() {
+            tracing::debug!(repository = self.address, %error, "the next process fetches again");
+        }
+    }
+}
+
 /// The directories read last, bounded by bytes.
 #[derive(Default)]
 struct TreeCache {

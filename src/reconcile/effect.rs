@@ -90,13 +90,16 @@ impl Reconciler {
             Step::Record(record) => Some(Step::Record(record.clone())),
             _ => None,
         };
-        let judged = self.judge_ahead(towed, environment, recorded.as_ref(), now);
-        let mut judged = std::pin::pin!(judged);
-        let mut submitted = std::pin::pin!(writer.submit(order, now));
+        let judged = async {
+            let step = recorded.as_ref();
+            self.judge_ahead(towed, environment, step, now).await;
+            // What came of the step is told by the other one.
+            std::future::pending().await
+        };
         let outcome = tokio::select! {
             biased;
-            outcome = &mut submitted => outcome,
-            () = &mut judged => submitted.await,
+            outcome = writer.submit(order, now) => outcome,
+            outcome = judged => outcome,
         };
         match outcome {
             Outcome::Done(_) => {

@@ -174,7 +174,7 @@ async fn operate(
                 api,
                 grant: asked.grant.clone(),
                 now: asked.now,
-                state: &mut *state,
+                state: &mut state,
             };
             routes::run(operation, &mut call).await
         }
