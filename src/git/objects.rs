@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, RwLock};
 
 use bytes::Bytes;
 use gix::ObjectId;
+use tempfile::SpooledTempFile;
 
 use super::mirror::Mirror;
 use super::object::{Commit, Kind, Object, Tag};
@@ -26,8 +27,9 @@ const TREE_CACHE_BYTES: usize = 4 << 20;
 /// Own objects kept in memory before they go to the mirror's disk, in bytes.
 const OWN_BYTES_MAX: usize = 4 << 20;
 
-/// The largest pack whose objects stay in memory with them, in bytes.
+/// The largest pack whose objects stay in memory with them, and what those may take, in bytes.
 const SMALL_PACK: u64 = 128 << 10;
+const SMALL_OBJECTS: u64 = 2 << 20;
 
 /// The same of a repository in which nothing happens.
 const TREE_CACHE_BYTES_AT_REST: usize = 256 << 10;
@@ -264,7 +266,7 @@ impl Objects {
         let Some(mirror) = &self.mirror else {
             let objects = match fetched.objects {
                 Received::Objects(objects) => objects,
-                Received::Pack(pack) => super::mirror::unpack(pack, |id| self.find(id))?,
+                Received::Pack(mut pack) => self.unpack(&mut pack, u64::MAX)?.unwrap_or_default(),
             };
             self.keep(objects);
             let mut own = written(&self.own);
@@ -276,14 +278,17 @@ impl Objects {
         };
         match fetched.objects {
             Received::Pack(mut pack) => {
-                let size = super::mirror::size(&mut pack)?;
-                if stays && fetched.unshallow.is_empty() && size <= SMALL_PACK {
-                    self.keep(super::mirror::unpack(pack, |id| self.find(id))?);
+                let small = stays
+                    && fetched.unshallow.is_empty()
+                    && super::mirror::size(&mut pack)? <= SMALL_PACK;
+                let objects = match small {
+                    true => self.unpack(&mut pack, SMALL_OBJECTS)?,
+                    false => None,
+                };
+                if let Some(objects) = objects {
+                    self.keep(objects);
                     written(&self.own).shallow.extend(&fetched.shallow);
-                    return match self.is_full() {
-                        true => self.settle(),
-                        false => Ok(()),
-                    };
+                    return Ok(());
                 }
                 self.settle()?;
                 mirror.ingest(pack)?;
@@ -296,23 +301,33 @@ impl Objects {
         mirror.move_boundary(&fetched.shallow, &fetched.unshallow)
     }
 
+    /// A pack's objects, if they are not larger than this.
+    fn unpack(
+        &self,
+        pack: &mut SpooledTempFile,
+        bytes_max: u64,
+    ) -> Result<Option<Vec<Object>>, GitError> {
+        let objects = super::mirror::unpack(pack, bytes_max, |id| self.find(id));
+        objects.map_err(super::mirror::disk(&std::env::temp_dir()))
+    }
+
     /// Puts own objects to disk, if there is one. Blocking.
     pub(super) fn settle(&self) -> Result<(), GitError> {
         let Some(mirror) = &self.mirror else {
             return Ok(());
         };
-        let (objects, shallow) = {
-            let own = read(&self.own);
+        // What comes in meanwhile is told of by the next.
+        let (objects, shallow, tips) = {
+            let mut own = written(&self.own);
             let objects: Vec<Object> = own.objects.values().cloned().collect();
             let shallow: Vec<ObjectId> = own.shallow.iter().copied().collect();
-            (objects, shallow)
+            (objects, shallow, own.tips.take())
         };
         if objects.is_empty() {
             return Ok(());
         }
         mirror.write(&objects)?;
         mirror.move_boundary(&shallow, &[])?;
-        let tips = written(&self.own).tips.take();
         if let Some(tips) = tips {
             mirror.remember_tips(&tips)?;
         }
