@@ -40,6 +40,12 @@ impl Snapshot {
         self.environments.get(environment).map(|seen| seen.head)
     }
 
+    /// Whether a commit is a head that was seen, or behind one, as far as that is known.
+    pub(super) fn is_behind(&self, commit: CommitId) -> bool {
+        let mut environments = self.environments.values();
+        environments.any(|seen| seen.behind.contains(&commit))
+    }
+
     /// What the merge queue is about to merge into a branch.
     pub fn queued(&self, branch: &str) -> impl Iterator<Item = CommitId> + '_ {
         let prefix = queue_of(branch);
@@ -94,6 +100,8 @@ pub struct InfraReader {
     pub(super) sealed: Sealed,
     /// Per environment a records head that everything later must descend from.
     trusted: Mutex<BTreeMap<EnvironmentName, Anchor>>,
+    /// A commit that somebody says is new.
+    told: Mutex<Option<CommitId>>,
 }
 
 /// A records head that was seen, or that a deployment tag names.
@@ -113,6 +121,7 @@ impl InfraReader {
             fields: Mutex::default(),
             sealed: Sealed::default(),
             trusted: Mutex::default(),
+            told: Mutex::default(),
         }
     }
 
@@ -164,9 +173,29 @@ impl InfraReader {
                 prefixes.push(format!("refs/tags/{}", place.tags.prefix));
             }
         }
-        let refs = self.repository.look(&prefixes).await.map_err(failed)?;
+        let (refs, ()) = tokio::join!(self.repository.look(&prefixes), self.bring_told());
+        let refs = refs.map_err(failed)?;
         self.drop_anchors(&refs).await.map_err(failed)?;
         self.read(refs, before, now).await
+    }
+
+    /// Takes note that a ref is said to hold this commit now.
+    pub fn tell(&self, commit: CommitId) {
+        *self.told.lock().unwrap_or_else(PoisonError::into_inner) = Some(commit);
+    }
+
+    /// Brings what was told of while the server is asked where everything stands. Whether it stands anywhere
+    /// is told by that alone.
+    async fn bring_told(&self) {
+        let told = self
+            .told
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        let Some(told) = told else { return };
+        if let Err(error) = self.repository.fetch(&[told.0], Reach::Tip).await {
+            tracing::debug!(%error, commit = %told, "what was told of cannot be had");
+        }
     }
 
     /// What our own pushes made of what was seen, without asking.

@@ -28,7 +28,7 @@ mod told;
 mod unit;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::future::join_all;
 use jiff::Timestamp;
@@ -54,8 +54,8 @@ use crate::forge::SharedReadForge;
 use crate::git::Repository;
 use crate::model::catalogue::Tags;
 use crate::model::{
-    ApplicationName, Environment, EnvironmentName, Gate, ImageReference, ImageRepository, Pipeline,
-    RepositoryUrl, proposal_branch,
+    ApplicationName, CommitId, Environment, EnvironmentName, Gate, ImageReference, ImageRepository,
+    Pipeline, RepositoryUrl, proposal_branch,
 };
 use crate::plan::{Infra, Learned, Observed, Request, UnitView, Unreadable, World};
 use crate::registry::Registry;
@@ -85,6 +85,8 @@ pub struct InfraSource {
     pub reader: InfraReader,
     /// What is kept.
     pub source: Source<Arc<Snapshot>>,
+    /// While a look is on its way, the commits that it should find.
+    looking: Mutex<Option<BTreeSet<CommitId>>>,
 }
 
 /// An image repository and what is kept of it.
@@ -195,7 +197,13 @@ impl Observatory {
             let repository = outside.repositories.get(&url)?.clone();
             let source = Source::new(url.to_string(), now);
             let reader = InfraReader::new(repository, places);
-            Some((url, Arc::new(InfraSource { reader, source })))
+            let looking = Mutex::default();
+            let source = InfraSource {
+                reader,
+                source,
+                looking,
+            };
+            Some((url, Arc::new(source)))
         });
         let tags = templates.into_iter().map(|(repository, templates)| {
             let source = Source::new(repository.to_string(), now);
@@ -407,12 +415,37 @@ impl InfraSource {
     pub async fn read(&self, now: Timestamp) -> bool {
         let before = self.source.observed();
         let before = before.read().ok().map(Arc::as_ref);
+        *self.looking() = Some(BTreeSet::new());
         let read = self.reader.look(before, now).await;
         let news = self.source.keep(read.map(Arc::new), now);
-        if !news {
+        let sought = self.looking().take().unwrap_or_default();
+        if sought.iter().any(|commit| !self.knows(*commit)) {
+            self.source.mark_stale();
+        }
+        // Of a repository in which something goes on there is often a look too many.
+        if !news && !self.source.stale().was_heard() {
             self.reader.rest().await;
         }
         news
+    }
+
+    /// Has a commit looked for that is said to be on a branch. A look that is on its way may find it: then no
+    /// other follows.
+    pub fn seek(&self, commit: CommitId) {
+        match self.looking().as_mut() {
+            Some(sought) => drop(sought.insert(commit)),
+            None if self.knows(commit) => {}
+            None => self.source.mark_stale(),
+        }
+    }
+
+    fn knows(&self, commit: CommitId) -> bool {
+        let seen = self.source.observed();
+        seen.read().is_ok_and(|seen| seen.is_behind(commit))
+    }
+
+    fn looking(&self) -> MutexGuard<'_, Option<BTreeSet<CommitId>>> {
+        self.looking.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes in what a push of ours that landed changed. No request.

@@ -31,3 +31,89 @@ impl HistorySource {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::{Arc, Mutex};
+
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::git::Repository;
+    use crate::git::memory::{Call, MemoryRemote};
+    use crate::model::{DeploymentTags, KeepTags};
+    use crate::observe::{InfraReader, Place, Source};
+
+    const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+
+    fn source(remote: &MemoryRemote) -> InfraSource {
+        let place = Place {
+            branch: "main".to_owned(),
+            tags: DeploymentTags {
+                keep: KeepTags::All,
+                prefix: "deployment-".to_owned(),
+            },
+            queued: false,
+            authority: Arc::default(),
+        };
+        let places = BTreeMap::from([("qa".parse().unwrap(), place)]);
+        let repository = Repository::in_memory(Arc::new(remote.clone()));
+        InfraSource {
+            reader: InfraReader::new(repository, places),
+            source: Source::new("infra", NOW),
+            looking: Mutex::default(),
+        }
+    }
+
+    fn commit(remote: &MemoryRemote, text: &str) -> CommitId {
+        let files = [("kubernetes/shop.yaml", Some(text))];
+        let person = remote.person("Ann");
+        person.commit("main", &files, text, NOW).unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_should_be_there_is_looked_for_once() {
+        let remote = MemoryRemote::new("infra");
+        let first = commit(&remote, "a");
+        let infra = source(&remote);
+        let never = CommitId(gix::ObjectId::null(gix::hash::Kind::Sha1));
+        for (sought, while_looking, looks_again) in [
+            (first, true, false),
+            (first, false, false),
+            (never, true, true),
+            (never, false, true),
+        ] {
+            let seek = async { infra.seek(sought) };
+            match while_looking {
+                true => drop(tokio::join!(infra.read(NOW), seek)),
+                false => seek.await,
+            }
+            let case = format!("{sought}, {while_looking}");
+            assert_eq!(infra.source.stale().clear(), looks_again, "{case}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_told_of_is_brought_and_not_believed() {
+        let remote = MemoryRemote::new("infra");
+        let first = commit(&remote, "a");
+        let infra = source(&remote);
+        let asked = || [Call::Advertise, Call::Fetch].map(|call| remote.calls(call));
+        let nowhere = CommitId(gix::ObjectId::null(gix::hash::Kind::Sha1));
+        for (told, expected) in [
+            (Some(first), [1, 1]),
+            (None, [2, 1]),
+            (Some(nowhere), [3, 2]),
+            (None, [4, 2]),
+        ] {
+            if let Some(told) = told {
+                infra.reader.tell(told);
+            }
+            infra.read(NOW).await;
+            let seen = infra.source.observed();
+            let seen = seen.read().unwrap().head(&"qa".parse().unwrap());
+            assert_eq!((seen, asked()), (Some(first), expected), "{told:?}");
+        }
+    }
+}
