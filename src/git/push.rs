@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use gix::ObjectId;
+use tokio::time::Instant;
 
 use super::remote::{NewObject, PushReport, PushRequest, RefUpdate, Refs};
 use super::repository::Repository;
@@ -178,7 +179,9 @@ impl Repository {
             atomic,
             ends: self.ends.clone(),
         };
+        let began = Instant::now();
         let mut outcome = self.inner.remote.push(&request).await;
+        tracing::trace!(repository = self.address(), updates = updates.len(), took = ?began.elapsed(), "was pushed");
         let has_deltas = objects.iter().any(|object| object.delta.is_some());
         if matches!(&outcome, Ok(report) if report.unpack.is_some()) && has_deltas {
             // A server that has lost a base of ours can still take the objects whole.
@@ -288,8 +291,8 @@ impl Repository {
         self.settle_soon();
     }
 
-    /// Puts own objects to disk where they are many, without holding up the push that is done.
-    fn settle_soon(&self) {
+    /// Puts own objects to disk where they are many, without holding up what brought them.
+    pub(super) fn settle_soon(&self) {
         if !self.inner.objects.is_full() {
             return;
         }

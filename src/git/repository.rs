@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use gix::ObjectId;
+use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use super::draft::Draft;
@@ -119,7 +120,9 @@ impl Repository {
     /// # Errors
     /// Any [`GitError`] of the way there.
     pub async fn look(&self, prefixes: &[String]) -> Result<Refs, GitError> {
+        let began = Instant::now();
         let refs = self.inner.remote.advertise(prefixes).await?;
+        tracing::trace!(repository = self.address(), refs = refs.len(), took = ?began.elapsed(), "refs were read");
         let mut seen = locked(&self.inner.seen);
         seen.retain(|name, _| {
             !prefixes
@@ -151,6 +154,12 @@ impl Repository {
     /// # Errors
     /// Any [`GitError`] of the way there, [`GitError::Disk`] where the mirror cannot be written.
     pub async fn fetch(&self, wants: &[ObjectId], reach: Reach) -> Result<(), GitError> {
+        self.fetch_alone(wants, reach).await?;
+        self.settle_soon();
+        Ok(())
+    }
+
+    async fn fetch_alone(&self, wants: &[ObjectId], reach: Reach) -> Result<(), GitError> {
         let _fetching = self.inner.fetching.lock().await;
         if self.blocking(|inner| inner.objects.tidy()).await? {
             locked(&self.inner.tips).clear();
@@ -225,7 +234,9 @@ impl Repository {
                 filter,
                 spool: self.inner.objects.spool(),
             };
+            let began = Instant::now();
             let fetched = self.inner.remote.fetch(&request).await?;
+            tracing::trace!(repository = self.address(), ?depth, took = ?began.elapsed(), "objects came");
             let taken = self
                 .blocking(move |inner| inner.objects.take(fetched, stays))
                 .await;

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use tokio::time::Instant;
 
 use super::failing::{Failing, Tried};
 use super::{Reconciler, Towed};
@@ -29,6 +30,8 @@ impl Reconciler {
             return Vec::new();
         };
         let tried = Tried::by(&step);
+        let (shown, began) = (step.to_string(), Instant::now());
+        tracing::trace!(environment = %environment.name, step = shown, "begins");
         let outcome = match step {
             Step::Apply(apply) => self.apply(towed, environment, &apply, now).await,
             Step::Smoke(smoke) => self.smoke(towed, environment, &smoke, now).await,
@@ -37,6 +40,7 @@ impl Reconciler {
             }
             step => self.write(towed, environment, step, now).await,
         };
+        tracing::trace!(environment = %environment.name, step = shown, took = ?began.elapsed(), "ends");
         let mut memory = towed.memory();
         match outcome {
             Outcome::Done(happened) => {
@@ -132,7 +136,9 @@ impl Reconciler {
                 environment: environment.name.clone(),
                 application: pipeline.application.name.clone(),
             };
+            let began = Instant::now();
             cluster.judge_ahead(&scope, &apply, now).await;
+            tracing::trace!(environment = %environment.name, took = ?began.elapsed(), "was judged ahead");
         }
     }
 
