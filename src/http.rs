@@ -5,6 +5,7 @@
 //! sends one adds it to its own request, and it is dropped when a redirect leaves the host.
 
 mod meter;
+mod outward;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -14,7 +15,10 @@ use hyper_util::client::proxy::matcher::Matcher;
 use reqwest::{Certificate, Client, NoProxy, Proxy, redirect};
 use url::Url;
 
+use outward::Guard;
+
 pub use meter::{Budget, Called, HostMeter, Meter};
+pub use outward::{Allowed, Outward};
 
 /// Sent with every request.
 pub const USER_AGENT: &str = concat!("towpath/", env!("CARGO_PKG_VERSION"));
@@ -42,6 +46,8 @@ pub struct HttpSettings {
     pub idle_timeout: Duration,
     /// Whether redirects are followed; if not, they are answers like any other.
     pub follow_redirects: bool,
+    /// Where names may lead; `None`: anywhere.
+    pub outward: Option<Allowed>,
 }
 
 impl Default for HttpSettings {
@@ -52,6 +58,7 @@ impl Default for HttpSettings {
             connect_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(30),
             follow_redirects: true,
+            outward: None,
         }
     }
 }
@@ -81,10 +88,28 @@ pub fn client(settings: &HttpSettings) -> anyhow::Result<Client> {
     for proxy in proxies(settings)? {
         builder = builder.proxy(proxy.no_proxy(direct()));
     }
+    if let Some(allowed) = settings.outward {
+        let proxies = proxy_hosts(settings);
+        builder = builder.dns_resolver(Guard { allowed, proxies });
+    }
     builder.build().context(
         "no HTTP client can be made: is a certificate bundle installed (package `ca-certificates`), \
          or a `ca-file` named?",
     )
+}
+
+/// Makes a client for addresses that somebody wrote into the configuration: it follows no redirect, and connects
+/// only where that is allowed.
+///
+/// # Errors
+/// As [`client`].
+pub fn outward(settings: &HttpSettings, allowed: Allowed) -> anyhow::Result<Outward> {
+    let client = client(&HttpSettings {
+        follow_redirects: false,
+        outward: Some(allowed),
+        ..settings.clone()
+    })?;
+    Ok(Outward::new(client, allowed))
 }
 
 /// Follows a redirect unless it would take a request off TLS, off HTTP, or never end.
@@ -151,6 +176,17 @@ fn proxies(settings: &HttpSettings) -> anyhow::Result<Vec<Proxy>> {
         }
     }
     Ok(proxies)
+}
+
+/// The names of the proxies that may be used.
+fn proxy_hosts(settings: &HttpSettings) -> Vec<String> {
+    let named = settings.proxy.iter().cloned();
+    let variables = ["https_proxy", "http_proxy", "all_proxy"].into_iter();
+    let variables = variables.filter_map(|name| Url::parse(&variable(name)?).ok());
+    let hosts = named.chain(variables);
+    hosts
+        .filter_map(|url| Some(url.host_str()?.to_owned()))
+        .collect()
 }
 
 /// The proxy for connections towards this server that other clients make: the one that is named, or

@@ -7,8 +7,9 @@ use std::error::Error as _;
 
 use async_trait::async_trait;
 use futures_util::StreamExt as _;
-use reqwest::{Client, Response};
+use reqwest::{Method, Response};
 
+use crate::http::Outward;
 use crate::model::SmokeTest;
 
 /// How much of an answer is looked at for the expected text, in bytes.
@@ -26,13 +27,13 @@ pub trait Probe: Send + Sync {
 
 /// Asks over HTTP.
 pub struct HttpProbe {
-    client: Client,
+    outward: Outward,
 }
 
 impl HttpProbe {
     /// Asks with this client, which follows no redirects: their status is an answer like any other.
-    pub fn new(client: Client) -> Self {
-        Self { client }
+    pub fn new(outward: Outward) -> Self {
+        Self { outward }
     }
 }
 
@@ -50,7 +51,8 @@ impl Probe for HttpProbe {
 
 impl HttpProbe {
     async fn try_ask(&self, test: &SmokeTest) -> Result<(), String> {
-        let response = self.client.get(test.get.clone()).send().await;
+        let request = self.outward.request(Method::GET, &test.get)?;
+        let response = request.send().await;
         let response = response.map_err(plain)?;
         let status = response.status();
         if status.as_u16() != test.expect {

@@ -19,7 +19,7 @@ use towpath::demo::git_server::{GitServer, commit_first};
 use towpath::demo::image::{ImageSpec, Target};
 use towpath::demo::registry::{Access, DemoRegistry, Notify};
 use towpath::git::{self, Repository, Signature};
-use towpath::http::{self, HttpSettings};
+use towpath::http::{self, HttpSettings, Outward};
 use towpath::model::{ClusterSpec, RepositoryUrl};
 use towpath::observe::{Intervals, Outside};
 use towpath::plan::{Decision, Reason};
@@ -168,7 +168,7 @@ impl Fixture {
             repositories,
             clusters: reading(&clusters),
             forges: BTreeMap::new(),
-            probe: Arc::new(HttpProbe::new(self.client.clone())),
+            probe: Arc::new(HttpProbe::new(Outward::anywhere(self.client.clone()))),
         };
         let pipelines = config.pipelines;
         let reconciler = Arc::new(Reconciler::new(

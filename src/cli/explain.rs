@@ -11,7 +11,7 @@ use super::view::{self, UnitView};
 use super::{Output, exit, known, names, status};
 use crate::clock;
 use crate::model::{ApplicationName, EnvironmentName, Follow, Pipeline};
-use crate::plan::{Decision, Plan, Reason, UnitPlan};
+use crate::plan::{Decision, Plan, UnitPlan};
 
 /// Name the one thing each unit waits for, and what would unblock it
 ///
@@ -73,9 +73,6 @@ pub async fn run(
                 }
                 _ => views.push(UnitView::of(plan, unit)),
             }
-        }
-        if args.output == Output::Table {
-            hint(pipeline, plan, &environments, err)?;
         }
     }
     if args.output != Output::Table {
@@ -142,33 +139,6 @@ fn explain(plan: &Plan, unit: &UnitPlan, out: &mut dyn Write) -> Result<()> {
     }
     for note in &unit.notes {
         writeln!(out, "  note: {note}")?;
-    }
-    Ok(())
-}
-
-/// With `gate: branch` a person merges with plain git: say how.
-fn hint(
-    pipeline: &Pipeline,
-    plan: &Plan,
-    environments: &[EnvironmentName],
-    err: &mut dyn Write,
-) -> Result<()> {
-    for name in environments {
-        let (Some(unit), Some(environment)) = (plan.unit(name), pipeline.environment(name)) else {
-            continue;
-        };
-        if let Some(Reason::Gate {
-            is_branch: true, ..
-        }) = view::waiting(unit).map(|waiting| &waiting.reason)
-        {
-            let branch = crate::model::proposal_branch(name, &pipeline.application.name);
-            writeln!(
-                err,
-                "hint: in a clone of {}: git fetch && git checkout {base} && git merge origin/{branch} && git push origin {base}",
-                environment.repository,
-                base = environment.branch,
-            )?;
-        }
     }
     Ok(())
 }

@@ -203,10 +203,7 @@ impl Setup {
     ) -> Result<Outside> {
         let connections = self.connections();
         let client = http::client(&connections)?;
-        let probing = http::client(&HttpSettings {
-            follow_redirects: false,
-            ..connections
-        })?;
+        let probing = http::outward(&connections, self.config.settings.outward)?;
         let cache = self.cache();
         let door = |url: &RepositoryUrl, credential: &Credential| {
             let mut access = access(&client, credential, &self.meter);

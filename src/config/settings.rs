@@ -9,12 +9,14 @@ use url::Url;
 
 use super::commit::{CommitSettings, commit};
 use super::credential::credential;
+use super::environment::values;
 use super::forge::{self, ForgeSettings};
-use super::form::{At, Flag, a_second_or_more};
-use super::list::Table;
+use super::form::{At, Flag, Words, a_second_or_more};
+use super::list::{Table, any_list};
 use super::section::{Fields, Section};
 use super::terms;
 use super::webhooks::{tls, webhooks};
+use crate::http::Allowed;
 use crate::model::{Admission, Author, Credential, SigningKey, TlsFiles, Webhooks};
 
 /// What holds for the whole process.
@@ -30,6 +32,8 @@ pub struct Settings {
     pub ca_file: Option<PathBuf>,
     /// The proxy for HTTP; `None`: as `HTTPS_PROXY` and its relatives say.
     pub proxy: Option<Url>,
+    /// Where smoke tests and notifications may lead.
+    pub outward: Allowed,
     /// The author and committer of Towpath's commits and tags.
     pub author: Author,
     /// How those commits are made.
@@ -159,6 +163,15 @@ fn settings(section: &mut Section<'_>) -> Option<Settings> {
         "The HTTP proxy for every connection except those to this machine. Left out: as HTTPS_PROXY, HTTP_PROXY and NO_PROXY say.",
         terms::proxy(),
     );
+    let outward = section.or(
+        "outward",
+        "Where smoke tests and notifications may lead.",
+        Fields {
+            sample: "{ allow: [loopback] }",
+            read: outward,
+        },
+        "{}",
+    );
     let author = section.or(
         "author",
         "The author and committer of Towpath's commits and tags.",
@@ -207,6 +220,7 @@ fn settings(section: &mut Section<'_>) -> Option<Settings> {
         forges: by_host(section, "forge", forges?.value),
         ca_file: ca_file.map(|at| at.value),
         proxy: proxy.map(|at| at.value),
+        outward: outward?.value,
         author: author?.value,
         commit: commit?.value,
         poll: poll?.value,
@@ -255,6 +269,27 @@ fn registry(section: &mut Section<'_>) -> Option<RegistrySettings> {
         plain_http: plain_http?.value,
         mirror: mirror.map(|at| at.value),
     })
+}
+
+fn outward(section: &mut Section<'_>) -> Option<Allowed> {
+    let allow = section.or(
+        "allow",
+        "What they may lead to beside all else, also where a name leads there: `loopback` (this machine) and `link-local` (where clouds keep a machine's credentials).",
+        any_list(Words(&[("loopback", Near::Loopback), ("link-local", Near::Link)])),
+        "[]",
+    );
+    let allow = values(allow?.value);
+    Some(Allowed {
+        loopback: allow.contains(&Near::Loopback),
+        link_local: allow.contains(&Near::Link),
+    })
+}
+
+/// What is not led to unless that is allowed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Near {
+    Loopback,
+    Link,
 }
 
 fn author(section: &mut Section<'_>) -> Option<Author> {

@@ -160,8 +160,16 @@ pub(super) fn window(section: &mut Section<'_>) -> Option<Window> {
         reason: reason?.value,
         place: section.place.to_string(),
     };
-    opens(section, &window).then_some(window)
+    if !opens(std::slice::from_ref(&window)) {
+        let what = "this freeze never opens: it follows itself without a gap";
+        let place = section.place.clone();
+        section.reading.problems.error(&place, what, SHORTEN);
+        return None;
+    }
+    Some(window)
 }
+
+const SHORTEN: &str = "shorten it, or write `hold: REASON` where nothing is to come at all";
 
 fn wrong<T>(section: &mut Section<'_>, key: &str, what: &str, instead: &str) -> Option<T> {
     let place = section.key_place(key);
@@ -269,15 +277,15 @@ fn by_rule(
     }
 }
 
-/// A freeze that comes again and again and never ends would be a hold.
-fn opens(section: &mut Section<'_>, window: &Window) -> bool {
+/// Whether there is any moment without a freeze. One that comes again and again and never ends would be a hold.
+fn opens(windows: &[Window]) -> bool {
     const LOOKED_AT: [i64; 2] = [1_767_571_200, 1_784_073_600]; // 2026-01-05 and 2026-07-15, UTC
     let year = Duration::from_secs(366 * 24 * 60 * 60);
-    if matches!(window.times, Times::Once { .. }) {
+    let once = |window: &Window| matches!(window.times, Times::Once { .. });
+    if windows.iter().all(once) {
         return true;
     }
-    let windows = std::slice::from_ref(window);
-    let ever = LOOKED_AT.iter().all(|at| {
+    LOOKED_AT.iter().all(|at| {
         let mut at = Timestamp::from_second(*at).unwrap_or(Timestamp::MAX);
         let last = at.checked_add(year).unwrap_or(Timestamp::MAX);
         // Each look joins what follows without a gap.
@@ -288,14 +296,7 @@ fn opens(section: &mut Section<'_>, window: &Window) -> bool {
             }
         }
         false
-    });
-    if !ever {
-        let what = "this freeze never opens: it follows itself without a gap";
-        let instead = "shorten it, or write `hold: REASON` where nothing is to come at all";
-        let place = section.place.clone();
-        section.reading.problems.error(&place, what, instead);
-    }
-    ever
+    })
 }
 
 /// When a window begins or ends.
@@ -390,10 +391,44 @@ fn named_zone() -> Text<TimeZone> {
     }
 }
 
-/// The key `freeze`: a list of windows.
-pub(super) fn freeze() -> List<Fields<Window>> {
-    any_list(Fields {
-        sample: "{ days: [fri], from: \"16:00\", to: \"mon 08:00\", zone: Europe/Rome }",
-        read: window,
-    })
+/// The key `freeze`: a list of windows that leave moments without a freeze.
+pub(super) struct FreezeForm;
+
+impl FreezeForm {
+    fn windows() -> List<Fields<Window>> {
+        any_list(Fields {
+            sample: "{ days: [fri], from: \"16:00\", to: \"mon 08:00\", zone: Europe/Rome }",
+            read: window,
+        })
+    }
+}
+
+impl Form for FreezeForm {
+    type Value = Vec<Window>;
+
+    fn read(&self, node: &Node, reading: &mut Reading) -> Option<Vec<Window>> {
+        let windows = values(Self::windows().read(node, reading)?);
+        if !opens(&windows) {
+            let what = "these freezes never open: they follow each other without a gap";
+            reading.problems.error(&node.place, what, SHORTEN);
+            return None;
+        }
+        Some(windows)
+    }
+
+    fn schema(&self) -> Json {
+        Self::windows().schema()
+    }
+
+    fn wanted(&self) -> String {
+        Self::windows().wanted()
+    }
+
+    fn sample(&self) -> String {
+        Self::windows().sample()
+    }
+
+    fn is_leaf(&self) -> bool {
+        Self::windows().is_leaf()
+    }
 }

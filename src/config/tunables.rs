@@ -18,7 +18,7 @@ use super::list::{List, Mapped, any_list};
 use super::problem::quote;
 use super::request::request;
 use super::section::{Fields, Section};
-use super::stops::freeze;
+use super::stops::FreezeForm;
 use super::terms;
 use crate::model::freeze::Window;
 use crate::model::{
@@ -139,7 +139,7 @@ pub(super) fn tunables(section: &mut Section<'_>, defaults: Defaults) -> Tunable
     let freeze = section.tunable(
         "freeze",
         "Windows in which nothing comes by itself; people still may.",
-        freeze(),
+        FreezeForm,
         defaults,
         "[]",
     );
@@ -227,7 +227,7 @@ pub(super) fn tunables(section: &mut Section<'_>, defaults: Defaults) -> Tunable
         smoke: smoke.map(|at| values(at.value)),
         on_failure: on_failure.map(|at| at.value),
         rollback: rollback.map(|at| at.value),
-        freeze: freeze.map(|at| values(at.value)),
+        freeze: freeze.map(|at| at.value),
         stop_the_line: stop_the_line.map(|at| at.value),
         pace: pace.map(|at| at.value),
         rate: rate.map(|at| at.value),

@@ -85,7 +85,7 @@ impl Reason {
             Self::Upstream { environment, .. } => format!("`towpath explain {application} {environment}`"),
             Self::Paced { .. } => "the running release's proof or failure".to_owned(),
             Self::Gate { request, is_branch: true, .. } => {
-                format!("merge {request}, or delete it to decline")
+                format!("`towpath approve {application} {environment}`, or merge {request}; delete it to decline")
             }
             Self::Gate { request, .. } => format!("merge {request}, or close it to decline"),
             Self::Converging { deadline, .. } => {

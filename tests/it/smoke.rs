@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
-use towpath::http::{self, HttpSettings};
+use towpath::http::{self, Allowed, HttpSettings};
 use towpath::model::SmokeTest;
 use towpath::smoke::{HttpProbe, Probe as _};
 
@@ -60,11 +60,8 @@ async fn what_is_not_as_expected_is_said() {
         .unwrap()
         .local_addr()
         .unwrap();
-    let settings = HttpSettings {
-        follow_redirects: false,
-        ..HttpSettings::default()
-    };
-    let probe = HttpProbe::new(http::client(&settings).unwrap());
+    let settings = HttpSettings::default();
+    let probe = HttpProbe::new(http::outward(&settings, Allowed::ANYWHERE).unwrap());
     for (path, expect, contains, seen) in [
         ("/ok", 200, None, None),
         ("/ok", 200, Some("ok"), None),
@@ -119,6 +116,19 @@ async fn what_is_not_as_expected_is_said() {
             }
             (asked, seen) => panic!("{path}: {asked:?} in place of {seen:?}"),
         }
+    }
+    let guarded = HttpProbe::new(http::outward(&settings, Allowed::default()).unwrap());
+    for host in [address.to_string(), format!("localhost:{}", address.port())] {
+        let get = format!("http://{host}/ok");
+        let test = SmokeTest {
+            get: get.parse().unwrap(),
+            expect: 200,
+            contains: None,
+            timeout: Duration::from_secs(60),
+        };
+        let told = guarded.ask(&test).await.unwrap_err();
+        assert!(told.starts_with(&get), "{told}");
+        assert!(told.contains("is this machine, which `outward:"), "{told}");
     }
     serving.abort();
 }
