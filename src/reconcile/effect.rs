@@ -2,13 +2,14 @@
 //! the unit waits a while, says so, and the next round plans anew.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::failing::{Failing, Tried};
 use super::{Reconciler, Towed};
-use crate::act::{Failure, Happened, Order, Outcome};
+use crate::act::{Failure, Happened, Order, Outcome, Writer};
 use crate::cluster::{self, ClusterError, UnitScope};
 use crate::event::{Event, EventKind};
 use crate::model::record::{Statement, Taken};
@@ -105,6 +106,7 @@ impl Reconciler {
             outcome = writer.submit(order, now) => outcome,
             outcome = judged => outcome,
         };
+        self.heard(writer).await;
         match outcome {
             Outcome::Done(_) => {
                 source.take_own(now).await;
@@ -115,6 +117,14 @@ impl Reconciler {
             _ => source.catch_up(now).await,
         }
         outcome
+    }
+
+    /// Returns once the repository's server has said all it has to say, unless this goes on towing: a server may break
+    /// off its hooks when the process that pushed is gone.
+    pub(super) async fn heard(&self, writer: &Writer) {
+        if !self.tows.load(Ordering::Relaxed) {
+            writer.answered().await;
+        }
     }
 
     /// Has the cluster judge what follows a record while that is on its way. Nobody waits for it.
@@ -267,6 +277,7 @@ impl Reconciler {
             let Some(outcome) = writer.tag(environment, now).await else {
                 continue;
             };
+            self.heard(writer).await;
             match outcome {
                 Outcome::Done(done) => {
                     happened.extend(events(towed, environment, done, now));

@@ -21,7 +21,7 @@ mod timetable;
 mod words;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -74,6 +74,8 @@ pub struct Reconciler {
     board: Board,
     events: broadcast::Sender<Event>,
     tagging: tokio::sync::Mutex<()>,
+    /// Whether it tows: then what servers still say to pushes that are done is heard beside all else.
+    tows: AtomicBool,
     /// Per environment something that each effect on its way there holds a share of.
     acting: BTreeMap<EnvironmentName, Arc<()>>,
     pulse: Arc<Pulse>,
@@ -164,6 +166,7 @@ impl Reconciler {
             board: Board::default(),
             events: broadcast::channel(EVENTS).0,
             tagging: tokio::sync::Mutex::default(),
+            tows: AtomicBool::new(false),
             acting,
             pulse: Arc::new(Pulse::new(intervals.turn)),
         }
@@ -208,6 +211,7 @@ impl Reconciler {
 
     /// Tows until stopped; effects on their way are finished.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
+        self.tows.store(true, Ordering::Relaxed);
         let tasks = TaskTracker::new();
         self.keep_sources(&tasks, &stop);
         self.keep_removed(&tasks, &stop);
@@ -234,7 +238,8 @@ impl Reconciler {
         }
         tasks.close();
         tasks.wait().await;
-        futures_util::future::join_all(self.writers.values().map(|it| it.answered())).await;
+        self.tows.store(false, Ordering::Relaxed);
+        futures_util::future::join_all(self.writers.values().map(|it| self.heard(it))).await;
     }
 
     /// One round of one pipeline: plans, and sets its steps going. Gives how long it may rest.
