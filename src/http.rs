@@ -11,6 +11,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use http::HeaderMap;
+use http::header::{DATE, RETRY_AFTER};
 use hyper_util::client::proxy::matcher::Matcher;
 use reqwest::{Certificate, Client, NoProxy, Proxy, redirect};
 use url::Url;
@@ -89,8 +91,8 @@ pub fn client(settings: &HttpSettings) -> anyhow::Result<Client> {
         builder = builder.proxy(proxy.no_proxy(direct()));
     }
     if let Some(allowed) = settings.outward {
-        let proxies = proxy_hosts(settings);
-        builder = builder.dns_resolver(Guard { allowed, proxies });
+        let guard = guard(settings, allowed);
+        builder = builder.dns_resolver(guard);
     }
     builder.build().context(
         "no HTTP client can be made: is a certificate bundle installed (package `ca-certificates`), \
@@ -109,7 +111,7 @@ pub fn outward(settings: &HttpSettings, allowed: Allowed) -> anyhow::Result<Outw
         outward: Some(allowed),
         ..settings.clone()
     })?;
-    Ok(Outward::new(client, allowed))
+    Ok(Outward::new(client, guard(settings, allowed)))
 }
 
 /// Follows a redirect unless it would take a request off TLS, off HTTP, or never end.
@@ -152,6 +154,34 @@ fn certificates(path: &PathBuf) -> anyhow::Result<Vec<Certificate>> {
     Ok(certificates)
 }
 
+/// How long an answer asks to wait: seconds, or a date (RFC 9110, 10.2.3) that is taken relative to the answer's
+/// own.
+pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    let value = text(RETRY_AFTER)?.trim();
+    if let Ok(seconds) = value.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = |text: &str| {
+        let date = jiff::fmt::rfc2822::parse(text.trim()).ok()?;
+        Some(date.timestamp())
+    };
+    let (until, now) = (date(value)?, date(text(DATE)?)?);
+    Duration::try_from(until - now).ok()
+}
+
+/// What went wrong, with what it came from and without the address: whoever asks names it, or may not.
+pub fn plain(error: reqwest::Error) -> String {
+    let error = error.without_url();
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(&error);
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
 /// The proxies in the order they are tried. An address may hold a password, so no error repeats it.
 fn proxies(settings: &HttpSettings) -> anyhow::Result<Vec<Proxy>> {
     if let Some(address) = &settings.proxy {
@@ -178,15 +208,17 @@ fn proxies(settings: &HttpSettings) -> anyhow::Result<Vec<Proxy>> {
     Ok(proxies)
 }
 
-/// The names of the proxies that may be used.
-fn proxy_hosts(settings: &HttpSettings) -> Vec<String> {
+/// What lets names lead where that is allowed, and to the proxies that may be used.
+fn guard(settings: &HttpSettings, allowed: Allowed) -> Guard {
     let named = settings.proxy.iter().cloned();
     let variables = ["https_proxy", "http_proxy", "all_proxy"].into_iter();
     let variables = variables.filter_map(|name| Url::parse(&variable(name)?).ok());
     let hosts = named.chain(variables);
-    hosts
-        .filter_map(|url| Some(url.host_str()?.to_owned()))
-        .collect()
+    let proxies = hosts.filter_map(|url| Some(url.host_str()?.to_owned()));
+    Guard {
+        allowed,
+        proxies: proxies.collect(),
+    }
 }
 
 /// The proxy for connections towards this server that other clients make: the one that is named, or

@@ -4,7 +4,7 @@
 //! [`plan`] decides, purely; [`observe`] reads the outside world into a `World`; [`act`] turns one
 //! step into one effect; [`reconcile`] is the loop over the three. [`git`], [`registry`],
 //! [`forge`] and [`cluster`] are the four outside systems. [`present`] writes what several places show;
-//! `cli` and `serve` sit on top.
+//! `cli`, `serve` and [`notifications`] sit on top.
 //!
 //! Arrows: `model ← manifest ← plan ← reconcile → observe, act → git, registry, forge, cluster`.
 
@@ -21,6 +21,7 @@ pub mod git;
 pub mod http;
 pub mod manifest;
 pub mod model;
+pub mod notifications;
 pub mod observe;
 pub mod plan;
 pub mod present;

@@ -3,13 +3,11 @@
 //! Asks once, with a deadline, and says what it saw. When and how often is decided in
 //! [`crate::plan`]; nothing is sent but a GET without credentials.
 
-use std::error::Error as _;
-
 use async_trait::async_trait;
 use futures_util::StreamExt as _;
 use reqwest::{Method, Response};
 
-use crate::http::Outward;
+use crate::http::{Outward, plain};
 use crate::model::SmokeTest;
 
 /// How much of an answer is looked at for the expected text, in bytes.
@@ -84,16 +82,4 @@ async fn contains(response: Response, text: &[u8]) -> Result<bool, String> {
 
 fn holds(body: &[u8], text: &[u8]) -> bool {
     text.is_empty() || body.windows(text.len()).any(|part| part == text)
-}
-
-/// What went wrong, without the address: whoever asks names it.
-fn plain(error: reqwest::Error) -> String {
-    let error = error.without_url();
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }

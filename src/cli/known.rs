@@ -313,6 +313,7 @@ pub(super) fn released(statement: &Statement) -> Option<&Release> {
         | Statement::Took { .. }
         | Statement::ApprovedPrune { .. }
         | Statement::ApprovedAdoption { .. }
+        | Statement::Evidence { .. }
         | Statement::Refused { .. }
         | Statement::Annotated { .. } => None,
     }

@@ -12,6 +12,7 @@ pub mod completions;
 pub mod demo;
 pub mod diff;
 mod dry_run;
+pub mod evidence;
 pub mod explain;
 mod files;
 mod forges;
@@ -24,6 +25,7 @@ mod known;
 pub mod man;
 mod moment;
 mod names;
+pub mod notify;
 mod person;
 mod place;
 pub mod plan;
@@ -113,6 +115,7 @@ enum Command {
     Retry(rollback::RetryArgs),
     Decline(rollback::DeclineArgs),
     Annotate(annotate::Args),
+    Evidence(evidence::Args),
     Adopt(adopt::Args),
     Approve(approve::Args),
     Diff(diff::Args),
@@ -121,6 +124,7 @@ enum Command {
     Records(records::Args),
     Rbac(rbac::Args),
     Check(check::Args),
+    Notify(notify::Args),
     SetImage(set_image::SetImage),
     Schema(schema::Args),
     Demo(demo::Args),
@@ -259,6 +263,9 @@ async fn dispatch(cli: Cli) -> anyhow::Result<u8> {
         Command::Annotate(args) => {
             annotate::run(&args, &Setup::load(location).await?, &mut out).await?
         }
+        Command::Evidence(args) => {
+            evidence::run(&args, &Setup::load(location).await?, &mut out, &mut err).await?
+        }
         Command::Adopt(args) => adopt::run(&args, &Setup::load(location).await?, &mut out).await?,
         Command::Approve(args) => {
             approve::run(&args, &Setup::load(location).await?, &mut out).await?
@@ -289,6 +296,9 @@ async fn dispatch(cli: Cli) -> anyhow::Result<u8> {
                 Err(error) => return Err(error.into()),
             };
             check::run(&args, &config, &mut out)?
+        }
+        Command::Notify(args) => {
+            notify::run(&args, &Setup::load(location).await?, &mut out).await?
         }
         Command::SetImage(args) => set_image::run(&args, &mut out, &mut err)?,
         Command::Schema(args) => schema::run(&args, &mut out)?,

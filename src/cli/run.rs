@@ -16,12 +16,16 @@ use crate::config::Location;
 use crate::config::watch::{self, Watch};
 use crate::event::Event;
 use crate::model::EnvironmentName;
+use crate::notifications::{Notifier, Pace};
 use crate::plan::{Decision, Reason, UnitPlan};
 use crate::reconcile::{Posted, Reconciler};
 use crate::serve;
 
 /// How long effects on their way may take to end once the program is told to stop.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long `--once` goes on telling of what it did.
+const TELL_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// How soon it is looked again whether all is settled: rounds come in thousands, and each may be the last.
 const LOOK: Duration = Duration::from_millis(10);
@@ -94,11 +98,17 @@ pub async fn run(args: &Args, location: Location, out: &mut dyn Write) -> Result
         setup.config.forget_places();
         let reconciler = setup.reconciler(&args.only, now)?;
         hooks.serve(&reconciler);
+        hooks.show_told(setup.told.clone());
+        let pace = match args.once {
+            true => Pace::default(),
+            false => Pace::among_others(),
+        };
+        let notifier = setup.notifier(&reconciler, pace)?;
         let end = if args.once {
-            tow_once(args, &reconciler, &stop, out).await?
+            tow_once(args, &reconciler, notifier, &stop, out).await?
         } else {
             let changed = changed(&mut watched, &setup);
-            tow(args, &reconciler, changed, &stop, out).await?
+            tow(args, &reconciler, notifier, changed, &stop, out).await?
         };
         match end {
             End::Code(code) => return Ok(code),
@@ -109,6 +119,7 @@ pub async fn run(args: &Args, location: Location, out: &mut dyn Write) -> Result
                 }
                 setup = Setup {
                     meter: setup.meter.clone(),
+                    told: setup.told.clone(),
                     ..*changed
                 };
                 // One that cannot be had now is asked for again by each webhook.
@@ -142,6 +153,7 @@ enum End {
 async fn tow(
     args: &Args,
     reconciler: &Arc<Reconciler>,
+    notifier: Option<Arc<Notifier>>,
     changed: impl Future<Output = Setup>,
     stop: &CancellationToken,
     out: &mut dyn Write,
@@ -149,6 +161,7 @@ async fn tow(
     let mut events = reconciler.events();
     let ending = stop.child_token();
     let mut towing = tokio::spawn(reconciler.clone().run(ending.clone()));
+    let telling = notifier.map(|it| tokio::spawn(it.run(ending.clone())));
     let start = clock::now();
     tokio::pin!(changed);
     let end = loop {
@@ -171,6 +184,10 @@ async fn tow(
     ending.cancel();
     if tokio::time::timeout(STOP_TIMEOUT, towing).await.is_err() {
         tracing::warn!("an effect did not end in time: the next start finishes it");
+    }
+    if let Some(telling) = telling {
+        // What was sent and could not be written down is sent once more, under the same key.
+        drop(tokio::time::timeout(STOP_TIMEOUT, telling).await);
     }
     Ok(end)
 }
@@ -225,6 +242,7 @@ async fn changed(watched: &mut Option<Watch>, before: &Setup) -> Setup {
 async fn tow_once(
     args: &Args,
     reconciler: &Arc<Reconciler>,
+    notifier: Option<Arc<Notifier>>,
     stop: &CancellationToken,
     out: &mut dyn Write,
 ) -> Result<End> {
@@ -261,6 +279,9 @@ async fn tow_once(
     tokio::time::timeout(STOP_TIMEOUT, towing)
         .await
         .context("an effect did not end in time")??;
+    if let Some(notifier) = notifier.filter(|_| !stop.is_cancelled()) {
+        notifier.finish(TELL_TIMEOUT).await;
+    }
     while let Ok(event) = events.try_recv() {
         tell(args.output, &event, start, out)?;
     }

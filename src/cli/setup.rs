@@ -15,8 +15,9 @@ use crate::config::{Config, ForgeSettings, Location, Problems, default_cache, fi
 use crate::forge;
 use crate::git::memory::MemoryRemote;
 use crate::git::{self, Access, Given, Mode, Reach, Repository, Signer};
-use crate::http::{self, HttpSettings, Meter};
+use crate::http::{self, HttpSettings, Meter, Outward};
 use crate::model::{CommitId, Credential, Digest, EnvironmentName, Pipeline, RepositoryUrl};
+use crate::notifications::{Notifier, Pace, Standings, Told};
 use crate::observe::{Intervals, Outside};
 use crate::reconcile::Reconciler;
 use crate::registry::{CredentialSource, HostSettings, HttpRegistry, RegistrySettings};
@@ -30,6 +31,8 @@ pub struct Setup {
     pub config: Config,
     /// Counts what git servers and registries are asked.
     pub meter: Meter,
+    /// Counts how it goes with those who are told of news.
+    pub told: Standings,
 }
 
 /// Why there is no configuration to work with.
@@ -76,6 +79,7 @@ impl Setup {
             location,
             config,
             meter: Meter::default(),
+            told: Standings::default(),
         })
     }
 
@@ -196,6 +200,38 @@ impl Setup {
         }
     }
 
+    /// What connects where the configuration's authors say.
+    ///
+    /// # Errors
+    /// Where the HTTP client cannot be made.
+    pub(super) fn outward(&self) -> Result<Outward> {
+        http::outward(&self.connections(), self.config.settings.outward)
+    }
+
+    /// What tells of what this reconciler does; `None`: nobody is to be told.
+    ///
+    /// # Errors
+    /// As [`Self::outward`].
+    pub fn notifier(
+        &self,
+        reconciler: &Arc<Reconciler>,
+        pace: Pace,
+    ) -> Result<Option<Arc<Notifier>>> {
+        let settings = &self.config.settings;
+        if settings.notifications.is_empty() {
+            return Ok(None);
+        }
+        let told = Told {
+            notifications: settings.notifications.clone(),
+            outward: self.outward()?,
+            author: settings.author.clone(),
+            pace,
+            standings: self.told.clone(),
+        };
+        let notifier = Notifier::new(reconciler, &self.config.pipelines, told);
+        Ok(Some(Arc::new(notifier)))
+    }
+
     fn outside_with(
         &self,
         clusters: BTreeMap<EnvironmentName, SharedReadCluster>,
@@ -203,7 +239,7 @@ impl Setup {
     ) -> Result<Outside> {
         let connections = self.connections();
         let client = http::client(&connections)?;
-        let probing = http::outward(&connections, self.config.settings.outward)?;
+        let probing = self.outward()?;
         let cache = self.cache();
         let door = |url: &RepositoryUrl, credential: &Credential| {
             let mut access = access(&client, credential, &self.meter);

@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use crate::model::record::{Cause, Judged, Verdict};
-use crate::model::{Environment, ObjectRef, Release};
+use crate::model::{Environment, ObjectRef, Release, Weighed};
 use crate::plan::{Decision, Desired, Plan, Reason, Step, UnitPlan, Waiting, World};
 
 /// A unit, as scripts read it.
@@ -266,5 +266,15 @@ pub(super) fn ended(judged: Option<&Judged>, took: &str) -> String {
         Some(Verdict::Healthy { exercised: false }) => format!("healthy{took}, not exercised"),
         Some(Verdict::Failed { reason, .. }) => format!("failed{took}: {reason}"),
         Some(Verdict::Superseded) => format!("superseded{took}"),
+    }
+}
+
+/// The colour of what a rule says.
+pub(super) fn weighed(weighed: Weighed) -> anstyle::Style {
+    use anstyle::AnsiColor::{Green, Red, Yellow};
+    match weighed {
+        Weighed::Holds => Green.on_default(),
+        Weighed::Missing | Weighed::Stale => Yellow.on_default(),
+        Weighed::Failing => Red.on_default(),
     }
 }

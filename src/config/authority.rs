@@ -39,13 +39,14 @@ fn authorised(section: &mut Section<'_>) -> Option<Authorised> {
     );
     let may = section.or(
         "may",
-        "What counts when it is signed with this key. `approve`: the yes to deletions and adoptions; `resume`: the end of a hold or a pin, and trying again; `roll-back`: going back; `promote`: choosing what goes on; `record`: everything, which Towpath's own key needs.",
+        "What counts when it is signed with this key. `approve`: the yes to deletions and adoptions; `resume`: the end of a hold or a pin, and trying again; `roll-back`: going back; `promote`: choosing what goes on; `evidence`: what was found out about images; `record`: everything, which Towpath's own key needs.",
         any_list(Words(&[
             ("record", Right::Record),
             ("approve", Right::Approve),
             ("resume", Right::Resume),
             ("roll-back", Right::RollBack),
             ("promote", Right::Promote),
+            ("evidence", Right::Evidence),
         ])),
         PERSON,
     );

@@ -30,6 +30,7 @@ pub(super) fn all(root: &Path, declarations: &mut Declarations) {
         applications_can_name_namespaces,
         environments_are_reached,
         authority_lets_towpath_record,
+        notified_environments_exist,
     ] {
         check(root, declarations, &mut problems);
     }
@@ -80,6 +81,12 @@ fn followed_environments_exist(_: &Path, declarations: &Declarations, problems: 
         for followed in declarations.followed_at(environment) {
             known_once(followed, &mut seen, declarations, problems);
         }
+    }
+}
+
+fn notified_environments_exist(_: &Path, declarations: &Declarations, problems: &mut Problems) {
+    for named in &declarations.notified {
+        known_once(named, &mut BTreeSet::new(), declarations, problems);
     }
 }
 

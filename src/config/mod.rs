@@ -17,6 +17,7 @@ mod commit;
 mod credential;
 mod duration;
 mod environment;
+mod evidence;
 pub mod files;
 mod forge;
 mod form;
@@ -24,6 +25,7 @@ mod health_rule;
 mod judging;
 mod list;
 mod location;
+mod notifications;
 mod problem;
 mod request;
 mod resolve;
@@ -176,6 +178,8 @@ impl Config {
 /// What the files state, each judged alone.
 struct Declarations {
     settings: Option<Settings>,
+    /// The environments that notifications name.
+    notified: Vec<form::At<EnvironmentName>>,
     /// Every environment that has a folder, also one whose file is not readable (`None`).
     environments: BTreeMap<EnvironmentName, EnvironmentFile>,
     applications: Vec<application::Declared>,
@@ -194,6 +198,7 @@ impl Declarations {
     fn read(root: &Path, files: &[(PathBuf, Vec<u8>)], problems: Problems) -> Self {
         let mut this = Self {
             settings: None,
+            notified: Vec::new(),
             environments: BTreeMap::new(),
             applications: Vec::new(),
             // What could not be read may hold anything.
@@ -230,7 +235,8 @@ impl Declarations {
 
     fn settings(&mut self, file: &Arc<Path>, bytes: &[u8]) {
         let (settings, reading) = self.file(file, bytes, &settings::file());
-        self.settings = settings;
+        let (settings, notified) = settings.unzip();
+        (self.settings, self.notified) = (settings, notified.unwrap_or_default());
         self.stated.settings = reading;
     }
 

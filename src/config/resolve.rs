@@ -165,6 +165,7 @@ impl Unit<'_> {
             pace: tunables.pace?,
             rate: tunables.rate,
             min_age: tunables.min_age?,
+            evidence: tunables.evidence.clone()?,
             drift: tunables.drift?,
             conflicts: tunables.conflicts?,
             prune: Prune {
@@ -232,6 +233,7 @@ impl Tunables {
             pace: self.pace.or(environment.pace),
             rate: self.rate.or(environment.rate),
             min_age: self.min_age.or(environment.min_age),
+            evidence: self.evidence.or(environment.evidence),
             drift: self.drift.or(environment.drift),
             conflicts: self.conflicts.or(environment.conflicts),
             prune: self.prune.or(environment.prune),

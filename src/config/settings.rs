@@ -13,11 +13,15 @@ use super::environment::values;
 use super::forge::{self, ForgeSettings};
 use super::form::{At, Flag, Words, a_second_or_more};
 use super::list::{Table, any_list};
+use super::notifications::{self, notifications};
 use super::section::{Fields, Section};
 use super::terms;
 use super::webhooks::{tls, webhooks};
 use crate::http::Allowed;
-use crate::model::{Admission, Author, Credential, SigningKey, TlsFiles, Webhooks};
+use crate::model::{
+    Admission, Author, Credential, EnvironmentName, Notification, Receiver, SigningKey, TlsFiles,
+    WebAddress, Webhooks,
+};
 
 /// What holds for the whole process.
 #[derive(Debug, Clone, PartialEq)]
@@ -46,6 +50,8 @@ pub struct Settings {
     pub tls: Option<TlsFiles>,
     /// Whose webhooks are taken.
     pub webhooks: Webhooks,
+    /// Who is told of what was decided.
+    pub notifications: Vec<Notification>,
     /// Where mirrors and observations are kept, all of which may be deleted; `None`: see
     /// [`default_cache`].
     pub cache: Option<PathBuf>,
@@ -84,8 +90,8 @@ pub fn default_cache(variable: impl Fn(&str) -> Option<PathBuf>) -> PathBuf {
         .join("towpath")
 }
 
-/// The form of the whole file.
-pub(super) fn file() -> Fields<Settings> {
+/// The form of the whole file, and the environments that its notifications name.
+pub(super) fn file() -> Fields<(Settings, Vec<At<EnvironmentName>>)> {
     Fields {
         sample: "poll: { git: 30s }",
         read: settings,
@@ -105,6 +111,18 @@ impl Settings {
             root_credential(&mut forge.credential, root);
             if let Some(app) = &mut forge.app {
                 root_credential(&mut app.key, root);
+            }
+        }
+        for notification in &mut self.notifications {
+            let (url, secret) = match &mut notification.receiver {
+                Receiver::Slack { url } => (url, None),
+                Receiver::Webhook { url, secret } => (url, secret.as_mut()),
+            };
+            if let WebAddress::Named(credential) = url {
+                root_credential(credential, root);
+            }
+            if let Some(secret) = secret {
+                root_credential(secret, root);
             }
         }
         match &mut self.commit.sign {
@@ -134,7 +152,7 @@ pub(super) fn root_credential(credential: &mut Credential, root: &Path) {
     }
 }
 
-fn settings(section: &mut Section<'_>) -> Option<Settings> {
+fn settings(section: &mut Section<'_>) -> Option<(Settings, Vec<At<EnvironmentName>>)> {
     let registries = section.or(
         "registries",
         "How image registries are reached, by host. A registry that is not named here is reached over TLS with docker's configuration.",
@@ -210,12 +228,19 @@ fn settings(section: &mut Section<'_>) -> Option<Settings> {
         webhooks(),
         "{}",
     );
+    let notifications = section.or(
+        "notifications",
+        "Who is told of what was decided (docs/notifications.md).",
+        notifications(),
+        "[]",
+    );
     let cache = section.optional(
         "cache",
         "The directory of mirrors and observations, all of which may be deleted. Left out: `towpath` in the user's cache directory. A relative path starts at this folder.",
         terms::path(),
     );
-    Some(Settings {
+    let (notifications, notified) = apart(section, values(notifications?.value));
+    let settings = Settings {
         registries: by_host(section, "registry", registries?.value),
         forges: by_host(section, "forge", forges?.value),
         ca_file: ca_file.map(|at| at.value),
@@ -231,8 +256,29 @@ fn settings(section: &mut Section<'_>) -> Option<Settings> {
             .into_iter()
             .map(|(at, it)| (at.value, it))
             .collect(),
+        notifications,
         cache: cache.map(|at| at.value),
-    })
+    };
+    Some((settings, notified))
+}
+
+/// The notifications, each by its own name, and the environments that they name.
+fn apart(
+    section: &mut Section<'_>,
+    declared: Vec<notifications::Declared>,
+) -> (Vec<Notification>, Vec<At<EnvironmentName>>) {
+    let (mut all, mut environments): (Vec<Notification>, _) = (Vec::new(), Vec::new());
+    for one in declared {
+        let At { place, value: name } = one.name;
+        if all.iter().any(|it| it.name == name) {
+            let what = format!("the notification `{name}` stands here twice");
+            let instead = "give one of them another name";
+            section.reading.problems.error(&place, what, instead);
+        }
+        all.push(one.notification);
+        environments.extend(one.environments);
+    }
+    (all, environments)
 }
 
 fn by_host<T>(

@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::cluster::kind;
 use super::environment::values;
+use super::evidence::evidence;
 use super::form::{
     At, Flag, Form, Text, Words, Wrong, a_second_or_more, any_text, count, duration, text,
 };
@@ -22,8 +23,8 @@ use super::stops::FreezeForm;
 use super::terms;
 use crate::model::freeze::Window;
 use crate::model::{
-    Adopt, Conflicts, Drift, Gate, HealthPolicy, ImageField, OnFailure, Pace, Prune, Rate,
-    RequestPolicy, Rollback, StopTheLine,
+    Adopt, Conflicts, Drift, EvidenceRule, Gate, HealthPolicy, ImageField, OnFailure, Pace, Prune,
+    Rate, RequestPolicy, Rollback, StopTheLine,
 };
 
 /// What an environment states for all applications and an application may state for itself.
@@ -41,6 +42,7 @@ pub(super) struct Tunables {
     pub(super) pace: Option<Pace>,
     pub(super) rate: Option<Rate>,
     pub(super) min_age: Option<Duration>,
+    pub(super) evidence: Option<Vec<EvidenceRule>>,
     pub(super) drift: Option<Drift>,
     pub(super) conflicts: Option<Conflicts>,
     pub(super) prune: Option<Prune>,
@@ -64,6 +66,7 @@ pub(super) const OVERRIDABLE: &[(&str, &str)] = &[
     ("pace", "pace"),
     ("rate", "rate"),
     ("min-age", "min-age"),
+    ("evidence", "evidence"),
     ("drift", "drift"),
     ("conflicts", "conflicts"),
     ("prune", "prune"),
@@ -175,6 +178,13 @@ pub(super) fn tunables(section: &mut Section<'_>, defaults: Defaults) -> Tunable
         defaults,
         "0s",
     );
+    let evidence = section.tunable(
+        "evidence",
+        "What must have been found out about every image of a release before it comes here (docs/evidence.md). A person may promote it nevertheless, with `--unproven`.",
+        evidence(),
+        defaults,
+        "[]",
+    );
     let drift = section.tunable(
         "drift",
         "What happens to live objects that differ from what was applied: `correct` applies them again, `report` only says so.",
@@ -232,6 +242,7 @@ pub(super) fn tunables(section: &mut Section<'_>, defaults: Defaults) -> Tunable
         pace: pace.map(|at| at.value),
         rate: rate.map(|at| at.value),
         min_age: min_age.map(|at| at.value),
+        evidence: evidence.map(|at| values(at.value)),
         drift: drift.map(|at| at.value),
         conflicts: conflicts.map(|at| at.value),
         prune: prune.map(|at| at.value),

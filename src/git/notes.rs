@@ -10,6 +10,7 @@
 //! in the tree. `present/` can be made anew from the notes; it makes reading the present one look,
 //! however many notes there are. This module never decides what is recorded.
 
+mod added;
 mod counted;
 mod verify;
 
@@ -23,6 +24,7 @@ use super::{CommitDraft, Draft, Found, GitError, Repository, Signature};
 use crate::model::record::{Record, Standing, Statement, UnitRecords};
 use crate::model::{ApplicationName, CommitId, EnvironmentName};
 
+pub use added::read_added;
 pub use counted::{OPEN_MAX, accepted_by, counted, sign};
 pub use verify::{Verified, verify};
 

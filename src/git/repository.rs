@@ -3,7 +3,7 @@
 //! Owns what is here of it (objects, the refs last seen) and when the server is asked: never for
 //! what is already here. All of it may be lost at any time and is fetched again.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
@@ -25,6 +25,9 @@ const HAVES_MAX: usize = 128;
 
 /// Refs remembered before those that are gone from the server are forgotten.
 const TIPS_MAX: usize = 20_000;
+
+/// Values of refs remembered as our own.
+const OWN_MAX: usize = 256;
 
 /// A depth that no history has (git's own `INFINITE_DEPTH`).
 const DEPTH_ALL: u32 = 0x7fff_ffff;
@@ -56,6 +59,8 @@ pub(super) struct Inner {
     seen: Mutex<Refs>,
     /// Refs whose commit is here with all it leads to: what the server need not send again.
     tips: Mutex<BTreeMap<String, ObjectId>>,
+    /// The newest values that pushes of ours gave to refs.
+    own: Mutex<VecDeque<ObjectId>>,
     /// One fetch at a time: a second that wants the same finds it done.
     pub(super) fetching: Arc<tokio::sync::Mutex<()>>,
     /// Known once a push was refused for it.
@@ -86,6 +91,7 @@ impl Repository {
                 objects: Arc::new(objects),
                 seen: Mutex::default(),
                 tips: Mutex::new(tips),
+                own: Mutex::default(),
                 fetching: Arc::default(),
                 not_atomic: std::sync::atomic::AtomicBool::new(false),
             }),
@@ -359,9 +365,19 @@ impl Repository {
         }
     }
 
+    /// Whether a push of ours gave this value to a ref, as far as is remembered.
+    pub fn is_own(&self, id: ObjectId) -> bool {
+        locked(&self.inner.own).contains(&id)
+    }
+
     /// Notes what a push of ours moved.
     pub(super) fn moved(&self, name: &str, to: Option<ObjectId>) {
         let mut seen = locked(&self.inner.seen);
+        let mut own = locked(&self.inner.own);
+        own.extend(to);
+        let surplus = own.len().saturating_sub(OWN_MAX);
+        own.drain(..surplus);
+        drop(own);
         match to {
             Some(id) => {
                 let peeled = self.inner.objects.tag(&id).ok().map(|tag| tag.target);

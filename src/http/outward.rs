@@ -7,10 +7,17 @@
 //! URL itself are judged.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::{Client, Method, RequestBuilder};
+use tokio::net::TcpStream;
 use url::{Host, Url};
+
+/// How long making a connection may take.
+const CONNECT: Duration = Duration::from_secs(10);
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// What may be reached beside the addresses that may be anyway.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -91,19 +98,22 @@ fn within(v6: Ipv6Addr) -> Option<Ipv4Addr> {
 #[derive(Debug, Clone)]
 pub struct Outward {
     client: Client,
-    allowed: Allowed,
+    guard: Guard,
 }
 
 impl Outward {
     /// Of a client that was made with the same `outward` in its settings.
-    pub(super) fn new(client: Client, allowed: Allowed) -> Self {
-        Self { client, allowed }
+    pub(super) fn new(client: Client, guard: Guard) -> Self {
+        Self { client, guard }
     }
 
     /// Connects wherever this client does.
     pub fn anywhere(client: Client) -> Self {
-        let allowed = Allowed::ANYWHERE;
-        Self { client, allowed }
+        let guard = Guard {
+            allowed: Allowed::ANYWHERE,
+            proxies: Vec::new(),
+        };
+        Self { client, guard }
     }
 
     /// A request to be sent.
@@ -111,44 +121,82 @@ impl Outward {
     /// # Errors
     /// Why this address is not connected to. What a name leads to is told by sending.
     pub fn request(&self, method: Method, url: &Url) -> Result<RequestBuilder, String> {
-        match self.allowed.objection_to(url) {
+        match self.guard.allowed.objection_to(url) {
             Some(objection) => Err(objection),
             None => Ok(self.client.request(method, url.clone())),
+        }
+    }
+
+    /// Connects, and sends nothing. Where proxies connect it is not tried, and gives `false`.
+    ///
+    /// # Errors
+    /// Why it cannot be connected.
+    pub async fn connect(&self, url: &Url) -> Result<bool, String> {
+        if let Some(objection) = self.guard.allowed.objection_to(url) {
+            return Err(objection);
+        }
+        if !self.guard.proxies.is_empty() {
+            return Ok(false);
+        }
+        let port = url.port_or_known_default().unwrap_or_default();
+        let addresses = match url.host() {
+            None => return Err("it has no host".to_owned()),
+            Some(Host::Ipv4(v4)) => vec![SocketAddr::from((v4, port))],
+            Some(Host::Ipv6(v6)) => vec![SocketAddr::from((v6, port))],
+            Some(Host::Domain(name)) => {
+                let mut found = self.guard.clone().look_up(name).await;
+                for address in found.iter_mut().flatten() {
+                    address.set_port(port);
+                }
+                found.map_err(|error| error.to_string())?
+            }
+        };
+        let connected = TcpStream::connect(&addresses[..]);
+        let connected = tokio::time::timeout(CONNECT, connected).await;
+        match connected {
+            Ok(Ok(_)) => Ok(true),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(_) => Err(format!("no connection within {} s", CONNECT.as_secs())),
         }
     }
 }
 
 /// Looks names up with the system, and gives the addresses that are allowed.
+#[derive(Debug, Clone)]
 pub(super) struct Guard {
     pub(super) allowed: Allowed,
     /// Names that are connected to wherever they lead: those of proxies.
     pub(super) proxies: Vec<String>,
 }
 
-impl Resolve for Guard {
-    fn resolve(&self, name: Name) -> Resolving {
-        let name = name.as_str().to_owned();
-        let allowed = match self.proxies.contains(&name) {
+impl Guard {
+    /// Where a name leads, as far as that is allowed. The port is put in by whoever connects.
+    async fn look_up(self, name: &str) -> Result<Vec<SocketAddr>, BoxError> {
+        let allowed = match self.proxies.iter().any(|proxy| proxy == name) {
             true => Allowed::ANYWHERE,
             false => self.allowed,
         };
+        let (mut kept, mut refused) = (Vec::new(), None);
+        for address in tokio::net::lookup_host((name, 0)).await? {
+            match allowed.objection(address.ip()) {
+                None => kept.push(address),
+                Some(objection) => refused = Some(format!("{} {objection}", address.ip())),
+            }
+        }
+        match (kept.is_empty(), refused) {
+            (true, Some(refused)) => Err(refused.into()),
+            (true, None) => Err("the name leads nowhere".into()),
+            (false, _) => Ok(kept),
+        }
+    }
+}
+
+impl Resolve for Guard {
+    fn resolve(&self, name: Name) -> Resolving {
+        let guard = self.clone();
         Box::pin(async move {
-            // The port is put in by whoever connects.
-            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
-            let (mut kept, mut refused) = (Vec::new(), None);
-            for address in found {
-                match allowed.objection(address.ip()) {
-                    None => kept.push(address),
-                    Some(objection) => refused = Some(format!("{} {objection}", address.ip())),
-                }
-            }
-            match (kept.is_empty(), refused) {
-                (true, Some(refused)) => Err(refused.into()),
-                (true, None) => Err("the name leads nowhere".into()),
-                (false, _) => Ok(Box::new(kept.into_iter())
-                    as Box<dyn Iterator<Item = SocketAddr> + Send>
-                    as Addrs),
-            }
+            let found = guard.look_up(name.as_str()).await?;
+            Ok(Box::new(found.into_iter()) as Addrs)
         })
     }
 }

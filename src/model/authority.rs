@@ -40,16 +40,19 @@ pub enum Right {
     RollBack,
     /// Choose which release goes on.
     Promote,
+    /// Say what was found out about an image.
+    Evidence,
 }
 
 impl Right {
     /// Every one.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Record,
         Self::Approve,
         Self::Resume,
         Self::RollBack,
         Self::Promote,
+        Self::Evidence,
     ];
 
     /// The name in the configuration.
@@ -60,6 +63,7 @@ impl Right {
             Self::Resume => "resume",
             Self::RollBack => "roll-back",
             Self::Promote => "promote",
+            Self::Evidence => "evidence",
         }
     }
 }

@@ -10,8 +10,8 @@ use jiff::Timestamp;
 use super::freeze::Window;
 use super::{
     Access, ApplicationName, Authority, BranchFilter, ClusterSpec, Credential, EnvironmentName,
-    ForgeKind, HealthRule, ImageRepository, Prune, RepositoryUrl, RequestPolicy, TagTemplate,
-    VersionRange,
+    EvidenceRule, ForgeKind, HealthRule, ImageRepository, Prune, RepositoryUrl, RequestPolicy,
+    TagTemplate, VersionRange,
 };
 
 /// What is released: a source repository and one or more images.
@@ -98,6 +98,8 @@ pub struct Environment {
     pub rate: Option<Rate>,
     /// How old a release must be before it comes by itself.
     pub min_age: Duration,
+    /// What must have been found out about a release before it comes.
+    pub evidence: Vec<EvidenceRule>,
     /// What happens to live objects that differ from what was applied.
     pub drift: Drift,
     /// What happens to fields that another manager holds.

@@ -13,6 +13,7 @@ mod commit;
 mod credential;
 mod digest;
 mod environment;
+pub mod evidence;
 mod flat;
 mod forge;
 pub mod freeze;
@@ -20,6 +21,7 @@ mod health;
 mod health_rule;
 mod image;
 mod name;
+mod notification;
 mod object;
 pub mod record;
 mod release;
@@ -45,13 +47,17 @@ pub use environment::{
     ImageField, ImageSource, KeepTags, NotExercised, OnFailure, Pace, Pipeline, Rate, Rollback,
     SmokeTest, Sops, Source, StatedHold, StopTheLine,
 };
+pub use evidence::{EvidenceName, EvidenceResult, EvidenceRule, Finding, Weighed};
 pub use flat::{Entries, FlatMap};
 pub use forge::{ForgeKind, MergeMethod, OnNewer, RequestPolicy};
 pub use health::{Health, Part};
 pub use health_rule::{HealthField, HealthRule, HealthTest};
 pub(crate) use image::is_tag;
 pub use image::{ImageReference, ImageRepository, ImageVersion, InvalidImage};
-pub use name::{ApplicationName, EnvironmentName, InvalidName};
+pub use name::{ApplicationName, EnvironmentName, InvalidName, NotificationName};
+pub use notification::{
+    Field, InvalidMessage, MessageTemplate, Notification, Occasion, Receiver, WebAddress,
+};
 pub use object::{Identity, ObjectRef};
 pub use release::{Contents, Digests, Images, Rank, Release};
 pub use request::{InvalidTitle, RequestDiff, TitleTemplate};

@@ -73,6 +73,11 @@ name! {
     EnvironmentName
 }
 
+name! {
+    /// The name of a notification.
+    NotificationName
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -153,6 +153,22 @@ impl InfraReader {
         }
     }
 
+    /// The directory of the records that counted at an earlier head.
+    ///
+    /// # Errors
+    /// Why they cannot be told.
+    pub async fn records_at(
+        &self,
+        environment: &EnvironmentName,
+        records: CommitId,
+    ) -> Result<ObjectId, String> {
+        let Some(place) = self.places.get(environment) else {
+            return Err(format!("{environment} is not read here"));
+        };
+        let counted = self.counted(environment, place, records).await;
+        counted.map_err(|error| error.to_string())?
+    }
+
     /// As whom the newest records are signed that were accepted as a whole.
     pub(super) fn accepted_by(&self, name: &EnvironmentName, records: CommitId) -> Option<String> {
         let authority = &self.places.get(name)?.authority;

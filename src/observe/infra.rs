@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use gix::ObjectId;
 use jiff::Timestamp;
 
 use super::branch::EnvironmentSeen;
@@ -46,6 +47,17 @@ impl Snapshot {
         environments.any(|seen| seen.behind.contains(&commit))
     }
 
+    /// The records of an environment that count; `None`: they were not read, or are not believed, and the inner
+    /// `None`: there are none.
+    pub fn records(&self, environment: &EnvironmentName) -> Option<Option<RecordsSeen>> {
+        let seen = self.environments.get(environment)?;
+        seen.standing.as_ref().ok()?;
+        Some(seen.records_head.and_then(|head| {
+            let tree = seen.records_tree?;
+            Some(RecordsSeen { head, tree })
+        }))
+    }
+
     /// What the merge queue is about to merge into a branch.
     pub fn queued(&self, branch: &str) -> impl Iterator<Item = CommitId> + '_ {
         let prefix = queue_of(branch);
@@ -65,6 +77,15 @@ impl Snapshot {
         seen.standing.as_ref().ok()?;
         Some(&seen.recorded)
     }
+}
+
+/// The records of an environment as they were seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RecordsSeen {
+    /// The head of their ref.
+    pub head: CommitId,
+    /// The directory of those that count.
+    pub tree: ObjectId,
 }
 
 /// Where an environment's deployments stand in its repository.

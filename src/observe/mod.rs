@@ -37,7 +37,7 @@ pub use built::Labels;
 pub use claims::Claims;
 pub use concerned::Concerned;
 pub use history::{Between, History, HistoryReader};
-pub use infra::{InfraReader, Place, Snapshot};
+pub use infra::{InfraReader, Place, RecordsSeen, Snapshot};
 pub use intervals::Intervals;
 pub use live::LiveSource;
 pub use merging::WouldBe;

@@ -11,8 +11,8 @@ use super::{Apply, Decision, Plan, Prune, Step, World};
 use crate::manifest::{Rendered, carries};
 use crate::model::record::{Cause, Deployment, Hold, Statement, UnitRecords};
 use crate::model::{
-    Digests, Environment, EnvironmentName, Follow, Gate, NotExercised, OnFailure, Pipeline,
-    Release, Rollback,
+    Digests, Environment, EnvironmentName, EvidenceRule, Follow, Gate, NotExercised, OnFailure,
+    Pipeline, Release, Rollback, Weighed,
 };
 
 /// A step that would break an invariant.
@@ -224,11 +224,17 @@ impl Subject<'_> {
         records: &UnitRecords,
         broken: &mut Vec<Broken>,
     ) {
+        let digests = release.digests();
+        let healthy_here = rollback && ran_healthy(records, &digests);
+        let forced = records.forced(&digests).is_some();
+        let gone_back_to = is_chosen(records, &digests) && ran_healthy(records, &digests);
+        if !healthy_here && !forced && !gone_back_to {
+            let unbacked = self.unbacked(&digests, records);
+            broken.extend(unbacked.map(|why| ("I1", format!("{release} comes without {why}"))));
+        }
         let Follow::Environments { all, .. } = &self.environment.follow else {
             return;
         };
-        let digests = release.digests();
-        let healthy_here = rollback && ran_healthy(records, &digests);
         let proven = |environment: &EnvironmentName| {
             self.records(environment).is_some_and(|records| {
                 let mut runs = records.runs.iter().filter(|run| run.release.is(&digests));
@@ -236,10 +242,24 @@ impl Subject<'_> {
                 runs.any(|run| run.spoiled.is_none() && (run.exercised || counts))
             })
         };
-        let forced = records.forced(&digests).is_some();
         if !healthy_here && !forced && !all.iter().all(proven) {
             broken.push(("I1", format!("{release} is not proven upstream")));
         }
+    }
+
+    /// A rule of the environment that what was last found out about an image does not meet.
+    fn unbacked(&self, digests: &Digests, records: &UnitRecords) -> Option<String> {
+        let mut rules = self.environment.evidence.iter();
+        let unmet = |rule: &&EvidenceRule| {
+            digests.values().any(|digest| {
+                let mut said = records.evidence.iter().rev();
+                let last =
+                    said.find(|it| it.digest == *digest && it.finding.name == rule.asks.name);
+                let last = last.map(|it| (&it.finding, it.at));
+                rule.weigh(last, self.now) != Weighed::Holds
+            })
+        };
+        rules.find(unmet).map(|rule| format!("`{}`", rule.asks))
     }
 
     fn counts_unexercised(&self, environment: &EnvironmentName) -> bool {

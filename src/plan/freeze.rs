@@ -76,7 +76,9 @@ pub(super) fn waiting(frozen: Frozen, release: Option<Release>) -> Waiting {
 /// What is on its way waits for the freeze first; what has nothing to come is as it is.
 pub(super) fn before(ready: &Ready<'_>, waiting: Waiting) -> Waiting {
     let release = match &waiting.reason {
-        Reason::Declined { release } | Reason::Soaking { release, .. } => Some(release.clone()),
+        Reason::Declined { release }
+        | Reason::Evidence { release, .. }
+        | Reason::Soaking { release, .. } => Some(release.clone()),
         Reason::Young { release, .. } => Some(release.clone()),
         Reason::Upstream { release, .. } => release.clone(),
         Reason::Incomplete { .. } => None,

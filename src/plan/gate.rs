@@ -142,14 +142,14 @@ pub(super) fn armed(
     if request.armed.is_none() || recorded.release.is(&release.digests()) {
         return Walk::Continue(None);
     }
-    let stands = next::still_stands(ready, &recorded.release);
-    if stands && ready.unit.environment.request.on_newer == OnNewer::Wait {
+    let fallen = next::fallen(ready, &recorded.release);
+    if fallen.is_none() && ready.unit.environment.request.on_newer == OnNewer::Wait {
         let waiting = waiting(ready, recorded, Some(request), Some(release));
         return Walk::Continue(Some(waiting));
     }
-    let reason = match stands {
-        true => format!("{release} takes its place"),
-        false => format!("{} is no longer proven upstream", recorded.release),
+    let reason = match fallen {
+        None => format!("{release} takes its place"),
+        Some(why) => format!("{}: {why}", recorded.release),
     };
     step(Step::Disarm(Disarm {
         request: request.clone(),

@@ -4,7 +4,7 @@
 
 use jiff::Timestamp;
 
-use super::{Decision, Plan, Reason, Stand, Step, UnitPlan, Waiting, Word, World};
+use super::{Decision, Plan, Reason, Stand, Step, Unit, UnitPlan, Waiting, Word, World, evidence};
 use crate::model::{Environment, EnvironmentName, Follow, Pipeline, Release};
 
 /// A release on its way.
@@ -40,6 +40,7 @@ pub fn journey(
     plan: &Plan,
     release: &Release,
     stands: Vec<(EnvironmentName, Stand)>,
+    now: Timestamp,
 ) -> Journey {
     let mut reached: Vec<&EnvironmentName> = Vec::new();
     let mut stop = None;
@@ -58,7 +59,16 @@ pub fn journey(
             _ => stop = stop.or(Some((environment, stand))),
         }
     }
-    let stopped = stop.map(|(environment, stand)| stopped(plan, release, environment, stand));
+    let stopped = stop.map(|(environment, stand)| {
+        let stopped = stopped(plan, release, environment, stand);
+        // What is proposed may hide that this one lacks something.
+        let is_told = stopped.state != "not-there";
+        let unit = Unit::of(pipeline, world, &environment.name, now).filter(|_| !is_told);
+        match unit.and_then(|unit| evidence::waiting(&unit, release)) {
+            Some(waiting) => of_waiting(plan, waiting, &environment.name),
+            None => stopped,
+        }
+    });
     Journey { stands, stopped }
 }
 
@@ -145,28 +155,35 @@ fn stopped(plan: &Plan, release: &Release, environment: &Environment, stand: &St
 }
 
 fn of_unit(plan: &Plan, unit: &UnitPlan, environment: &EnvironmentName) -> Stopped {
-    let environment = environment.clone();
     match &unit.decision {
-        Decision::Waiting(Waiting {
-            reason,
-            since,
-            next,
-        }) => Stopped {
-            environment,
-            state: reason.name(),
-            sentence: reason.to_string(),
-            since: *since,
-            next: *next,
-            unblock: reason.unblock(&plan.application, &unit.environment),
-        },
+        Decision::Waiting(waiting) => {
+            let stopped = of_waiting(plan, waiting.clone(), &unit.environment);
+            let environment = environment.clone();
+            Stopped {
+                environment,
+                ..stopped
+            }
+        }
         Decision::Step(step) => Stopped {
-            environment,
+            environment: environment.clone(),
             state: "step",
             sentence: step.to_string(),
             since: None,
             next: None,
             unblock: None,
         },
+    }
+}
+
+fn of_waiting(plan: &Plan, waiting: Waiting, environment: &EnvironmentName) -> Stopped {
+    let reason = &waiting.reason;
+    Stopped {
+        environment: environment.clone(),
+        state: reason.name(),
+        sentence: reason.to_string(),
+        since: waiting.since,
+        next: waiting.next,
+        unblock: reason.unblock(&plan.application, environment),
     }
 }
 
@@ -194,6 +211,7 @@ fn waited_for(reason: &Reason) -> Option<&Release> {
     match reason {
         Reason::Unwritable { release, .. }
         | Reason::Declined { release }
+        | Reason::Evidence { release, .. }
         | Reason::Soaking { release, .. }
         | Reason::Paced { release }
         | Reason::Gate { release, .. } => Some(release),

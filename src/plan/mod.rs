@@ -9,6 +9,7 @@ mod brake;
 pub mod check;
 mod difference;
 pub mod edit;
+mod evidence;
 mod fate;
 mod foreign;
 mod freeze;
@@ -39,6 +40,7 @@ use std::ops::ControlFlow;
 use jiff::Timestamp;
 
 pub use ahead::ahead;
+pub use evidence::{Proved, evidence};
 pub use fate::{Fate, fate};
 pub use freeze::{Frozen, frozen};
 pub use journey::{Journey, Stopped, journey};

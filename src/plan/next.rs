@@ -4,7 +4,8 @@ use super::head::Head;
 use super::upstream::Upstream;
 use super::waiting::after;
 use super::{
-    Ready, Reason, Waiting, Walk, freeze, gate, pace, promotion, release, unreadable_waiting,
+    Ready, Reason, Waiting, Walk, evidence, freeze, gate, pace, promotion, release,
+    unreadable_waiting,
 };
 use crate::model::record::{Promotion, Run};
 use crate::model::{EnvironmentName, Follow, Gate, OnFailure, Pace, Release, StopTheLine};
@@ -15,6 +16,15 @@ const OUTPACED: usize = 3;
 /// The step that brings the next release, or why there is none to bring.
 pub(super) fn release(ready: &Ready<'_>) -> Walk<Waiting> {
     if let Some(chosen) = chosen(ready) {
+        // What was healthy here is gone back to; a fix that is yet to be proven here comes like any other.
+        let ran = ready
+            .records
+            .runs
+            .iter()
+            .any(|it| it.release.is(&chosen.digests()));
+        if let Some(waiting) = evidence::waiting(ready.unit, chosen).filter(|_| !ran) {
+            return Walk::Continue(with_failure(ready, waiting));
+        }
         let waiting = release::roll_back(ready, chosen)?;
         return Walk::Continue(with_failure(ready, waiting));
     }
@@ -49,7 +59,16 @@ pub(super) fn release(ready: &Ready<'_>) -> Walk<Waiting> {
         Gate::None => release::write(ready, &candidate),
         Gate::Branch | Gate::PullRequest => release::propose(ready, &candidate),
     };
-    waiting.map_continue(|waiting| with_failure(ready, waiting))
+    waiting.map_continue(|waiting| with_failure(ready, looked_at(ready, &candidate, waiting)))
+}
+
+/// What waits for a person is looked at again when its evidence is too old.
+fn looked_at(ready: &Ready<'_>, release: &Release, waiting: Waiting) -> Waiting {
+    let next = match (waiting.next, evidence::expires(ready.unit, release)) {
+        (Some(next), Some(expires)) => Some(next.min(expires)),
+        (next, expires) => next.or(expires),
+    };
+    Waiting { next, ..waiting }
 }
 
 /// What keeps the environment from taking it at this moment. What is proposed already stays so: whether it is
@@ -151,12 +170,15 @@ fn released(ready: &Ready<'_>) -> Result<(Release, Option<Waiting>), Waiting> {
         .read()
         .map_err(unreadable_waiting)?;
     let follow = &ready.unit.environment.follow;
-    let (mut old, young) = pace::aged(ready, catalogue.releases(follow), ready.head.release());
-    let newest = old.pop();
+    let running = ready.head.release();
+    let (old, young) = pace::aged(ready, catalogue.releases(follow), running);
+    let (mut backed, lacking) = evidence::backed(ready, old, running);
+    let coming = either(lacking, young);
+    let newest = backed.pop();
     let incomplete = catalogue.incomplete(follow).into_iter().next_back();
     match (newest, incomplete) {
-        (Some(newest), _) => Ok((newest, young)),
-        (None, _) if young.is_some() => Err(young.unwrap_or_else(|| idle(ready))),
+        (Some(newest), _) => Ok((newest, coming)),
+        (None, _) if coming.is_some() => Err(coming.unwrap_or_else(|| idle(ready))),
         (None, Some(it)) => Err(Waiting::on(Reason::Incomplete {
             name: it.name.clone(),
             missing: it.missing.clone(),
@@ -190,21 +212,20 @@ fn promoted(
             here.retain(|release| before.iter().any(|it| it.is(&release.digests())));
         }
         let running = ready.head.release();
-        if let Some(reason) = upstream.waiting(soak, ready.unit.now, running) {
-            waiting = Some(match waiting {
-                Some(before) => before.or(reason),
-                None => reason,
-            });
-        }
+        let coming = upstream.waiting(soak, ready.unit.now, running);
+        // What soaks is told to lack evidence before it has soaked: whoever is to bring it has the time.
+        let lacking = match coming.as_ref().map(|it| &it.reason) {
+            Some(Reason::Soaking { release, .. }) => evidence::waiting(ready.unit, release),
+            _ => None,
+        };
+        waiting = either(waiting, either(lacking, coming));
         proven = Some(here);
     }
     let running = ready.head.release();
     let (old, young) = pace::aged(ready, proven.unwrap_or_default(), running);
-    let newest = old.into_iter().max_by(Release::compare);
-    let waiting = match (waiting, young) {
-        (Some(waiting), Some(young)) => Some(waiting.or(young)),
-        (waiting, young) => waiting.or(young),
-    };
+    let (backed, lacking) = evidence::backed(ready, old, running);
+    let newest = backed.into_iter().max_by(Release::compare);
+    let waiting = either(either(waiting, lacking), young);
     match (newest, waiting) {
         (Some(newest), Some(waiting)) => {
             // What is proven now goes first, unless it already runs and something newer is on its way.
@@ -221,15 +242,41 @@ fn promoted(
     }
 }
 
-/// Whether a proposed release still has what made it proposable: nothing upstream speaks against it.
-pub(super) fn still_stands(ready: &Ready<'_>, release: &Release) -> bool {
+/// The one to show of two, where both wait.
+fn either(one: Option<Waiting>, other: Option<Waiting>) -> Option<Waiting> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.or(other)),
+        (one, other) => one.or(other),
+    }
+}
+
+/// Why a proposed release no longer has what made it proposable: something upstream speaks against it, or its
+/// evidence.
+pub(super) fn fallen(ready: &Ready<'_>, release: &Release) -> Option<String> {
+    if ready.records.forced(&release.digests()).is_some() {
+        return None;
+    }
+    if !stands_upstream(ready, release) {
+        return Some("it is no longer proven upstream".to_owned());
+    }
+    // What was healthy here is gone back to, whatever was found out since.
+    let digests = release.digests();
+    let ran = ready.records.runs.iter().any(|it| it.release.is(&digests));
+    let lacks = evidence::lacking(ready.unit, release);
+    let lack = lacks.first().filter(|_| !ran)?;
+    // Nobody's own words: forges are told of it.
+    Some(format!(
+        "its evidence is {}: {}",
+        lack.weighed,
+        lack.asked()
+    ))
+}
+
+fn stands_upstream(ready: &Ready<'_>, release: &Release) -> bool {
     let Follow::Environments { all, .. } = &ready.unit.environment.follow else {
         return true;
     };
     let digests = release.digests();
-    if ready.records.forced(&digests).is_some() {
-        return true;
-    }
     all.iter().all(|environment| {
         // What cannot be read takes nothing back.
         let Ok(upstream) = Upstream::read(ready.unit, environment) else {

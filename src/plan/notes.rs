@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use super::difference::Difference;
-use super::{Decision, Frozen, Live, Observed, Reason, Unit, promotion};
+use super::{Decision, Frozen, Live, Observed, Reason, Step, Unit, evidence, promotion};
 use crate::manifest::Object;
-use crate::model::ObjectRef;
 use crate::model::record::{Promotion, UnitRecords, Verdict};
+use crate::model::{ObjectRef, Release};
 
 /// One sentence each.
 pub(super) fn notes(
@@ -21,6 +21,7 @@ pub(super) fn notes(
     };
     recorded(records, &mut notes);
     notes.extend(promotion::pending(unit, records));
+    notes.extend(brought(decision).and_then(|release| evidence::note(unit, release)));
     let infra = unit.view.infra.read().ok();
     let is_told = matches!(
         decision,
@@ -41,6 +42,22 @@ pub(super) fn notes(
         }
     }
     notes
+}
+
+/// What goes on, or waits for a person to let it.
+fn brought(decision: &Decision) -> Option<&Release> {
+    match decision {
+        Decision::Step(step) => match &**step {
+            Step::Write(write) => Some(&write.release),
+            Step::Propose(propose) => Some(&propose.release),
+            Step::Open(open) => Some(&open.release),
+            _ => None,
+        },
+        Decision::Waiting(waiting) => match &waiting.reason {
+            Reason::Gate { release, .. } => Some(release),
+            _ => None,
+        },
+    }
 }
 
 fn is_shown(decision: &Decision, reason: &Reason) -> bool {

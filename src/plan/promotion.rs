@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::upstream::Upstream;
-use super::{Ready, Reason, Unit, Waiting};
+use super::{Ready, Reason, Unit, Waiting, evidence};
 use crate::model::record::{Promotion, UnitRecords};
 use crate::model::{EnvironmentName, Follow, Release};
 
@@ -45,8 +45,12 @@ pub(super) fn scheduled(promotion: &Promotion, now: Timestamp) -> Option<Waiting
     Some(Waiting::on(reason).since(promotion.at).until(until))
 }
 
-/// Whether everything that the environment follows proves it now; what is taken from registries needs no proof.
+/// Whether everything that the environment follows proves it now, and its evidence is in; what is taken from
+/// registries needs no other proof.
 pub(super) fn is_proven(unit: &Unit<'_>, release: &Release) -> bool {
+    if !evidence::lacking(unit, release).is_empty() {
+        return false;
+    }
     match &unit.environment.follow {
         Follow::Environments { all, .. } => {
             all.iter().all(|name| is_proven_in(unit, name, release))

@@ -4,10 +4,10 @@ use jiff::Timestamp;
 
 use super::head::Head;
 use super::upstream::Upstream;
-use super::{Infra, Unit, World};
+use super::{Infra, Unit, World, evidence};
 use crate::manifest::Rendered;
 use crate::model::record::{Promotion, UnitRecords};
-use crate::model::{EnvironmentName, Follow, Pipeline, Release};
+use crate::model::{EnvironmentName, Follow, Pipeline, Release, Weighed};
 
 /// How a proposed release stands in the environments that this one follows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,9 +79,6 @@ pub fn proof_of(
 fn of_release(unit: &Unit<'_>, records: &UnitRecords, release: &Release) -> Proof {
     let now = unit.now;
     let digests = release.digests();
-    let Follow::Environments { all, soak } = &unit.environment.follow else {
-        return Proof::Proven(format!("{release} follows no environment"));
-    };
     // To go back is no promotion.
     let back = records
         .running()
@@ -92,7 +89,17 @@ fn of_release(unit: &Unit<'_>, records: &UnitRecords, release: &Release) -> Proo
     if let Some(told) = records.forced(&digests).and_then(Promotion::notice) {
         return Proof::Proven(told);
     }
-    let mut open = None;
+    let lacks = evidence::lacking(unit, release);
+    if lacks.iter().any(|it| it.weighed == Weighed::Failing) {
+        return Proof::Spoiled(evidence::sentence(release, &lacks));
+    }
+    let mut open = (!lacks.is_empty()).then(|| evidence::sentence(release, &lacks));
+    let Follow::Environments { all, soak } = &unit.environment.follow else {
+        return match open {
+            Some(why) => Proof::Open(why),
+            None => Proof::Proven(format!("{release} follows no environment")),
+        };
+    };
     for name in all {
         let upstream = match Upstream::read(unit, name) {
             Ok(upstream) => upstream,

@@ -134,11 +134,11 @@ pub(super) fn withdraw_unproven(ready: &Ready<'_>) -> Walk {
     let Some(recorded) = &ready.records.proposal else {
         return Walk::Continue(());
     };
-    if ready.infra.proposal.is_none() || next::still_stands(ready, &recorded.release) {
-        return Walk::Continue(());
+    let fallen = next::fallen(ready, &recorded.release);
+    match fallen.filter(|_| ready.infra.proposal.is_some()) {
+        Some(reason) => settle::withdraw(ready, &recorded.release, recorded.commit, &reason),
+        None => Walk::Continue(()),
     }
-    let reason = "it is no longer proven upstream";
-    settle::withdraw(ready, &recorded.release, recorded.commit, reason)
 }
 
 /// Where the release comes from, for people who read the message.

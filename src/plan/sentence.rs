@@ -6,7 +6,7 @@ use std::fmt;
 
 use jiff::Timestamp;
 
-use super::{Reason, Scope};
+use super::{Reason, Scope, evidence};
 use crate::model::record::{BRAKE, LABEL};
 use crate::model::{ApplicationName, EnvironmentName, Release};
 
@@ -72,6 +72,9 @@ impl Reason {
                 format!("a newer release, or `towpath retry {application} {environment}`")
             }
             Self::Incomplete { .. } => "push the missing images".to_owned(),
+            Self::Evidence { release, lacks } => {
+                evidence::unblock(application, environment, release, lacks)
+            }
             Self::Soaking { until, .. } => format!("time: it is proven at {}", clock(*until)),
             Self::Young { until, .. } => {
                 format!("time: it is old enough at {}; or `towpath promote {application} {environment}`", clock(*until))
@@ -172,6 +175,7 @@ impl fmt::Display for Reason {
                     false => write!(f, "{name} lacks its image in {}", missing.join(", ")),
                 }
             }
+            Self::Evidence { release, lacks } => f.write_str(&evidence::sentence(release, lacks)),
             Self::Soaking {
                 release,
                 environment,
@@ -271,7 +275,7 @@ impl fmt::Display for Reason {
 }
 
 /// A length of time for people: `1h 30m`.
-fn in_words(time: std::time::Duration) -> String {
+pub(super) fn in_words(time: std::time::Duration) -> String {
     let time = jiff::SignedDuration::try_from(time).unwrap_or(jiff::SignedDuration::MAX);
     format!("{time:#}")
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::Scope;
+use super::evidence::Proved;
 use super::freeze::Frozen;
 use super::world::Unreadable;
 use crate::model::{CommitId, EnvironmentName, ImageRepository, Rate, Release};
@@ -114,6 +115,13 @@ pub enum Reason {
         name: String,
         /// Where it is missing.
         missing: Vec<ImageRepository>,
+    },
+    /// A release lacks evidence that the environment asks for.
+    Evidence {
+        /// Which.
+        release: Release,
+        /// What: never empty.
+        lacks: Vec<Proved>,
     },
     /// It must run healthy a while longer upstream.
     Soaking {
@@ -269,7 +277,7 @@ impl Waiting {
 
 impl Reason {
     /// The names of all reasons, in the order in which they are shown.
-    pub const NAMES: [&str; 33] = [
+    pub const NAMES: [&str; 34] = [
         "not-ours",
         "unreadable",
         "retrying",
@@ -287,6 +295,7 @@ impl Reason {
         "frozen",
         "declined",
         "incomplete",
+        "evidence",
         "soaking",
         "upstream",
         "young",
@@ -330,22 +339,23 @@ impl Reason {
             Self::Frozen { .. } => 14,
             Self::Declined { .. } => 15,
             Self::Incomplete { .. } => 16,
-            Self::Soaking { .. } => 17,
-            Self::Upstream { .. } => 18,
-            Self::Young { .. } => 19,
-            Self::Paced { .. } => 20,
-            Self::Rate { .. } => 21,
-            Self::Scheduled { .. } => 22,
-            Self::Gate { .. } => 23,
-            Self::Outpaced { .. } => 24,
-            Self::Converging { .. } => 25,
-            Self::PruneLimit { .. } => 26,
-            Self::Confirm { .. } => 27,
-            Self::Contested { .. } => 28,
-            Self::Drifted { .. } => 29,
-            Self::Removed { .. } => 30,
-            Self::NothingReleased => 31,
-            Self::UpToDate { .. } => 32,
+            Self::Evidence { .. } => 17,
+            Self::Soaking { .. } => 18,
+            Self::Upstream { .. } => 19,
+            Self::Young { .. } => 20,
+            Self::Paced { .. } => 21,
+            Self::Rate { .. } => 22,
+            Self::Scheduled { .. } => 23,
+            Self::Gate { .. } => 24,
+            Self::Outpaced { .. } => 25,
+            Self::Converging { .. } => 26,
+            Self::PruneLimit { .. } => 27,
+            Self::Confirm { .. } => 28,
+            Self::Contested { .. } => 29,
+            Self::Drifted { .. } => 30,
+            Self::Removed { .. } => 31,
+            Self::NothingReleased => 32,
+            Self::UpToDate { .. } => 33,
         }
     }
 
@@ -369,6 +379,31 @@ impl Reason {
                 | Self::Contested { .. }
                 | Self::Drifted { .. }
                 | Self::Removed { .. }
+        )
+    }
+
+    /// Whether it only asks for patience, or is what a person decided: nothing that somebody should be told of
+    /// because it lasts.
+    pub fn is_patient(&self) -> bool {
+        matches!(
+            self,
+            Self::NotOurs
+                | Self::WentBack
+                | Self::Held { .. }
+                | Self::Pinned { .. }
+                | Self::Frozen { .. }
+                | Self::Declined { .. }
+                | Self::Soaking { .. }
+                // Where it is held up, that is told.
+                | Self::Upstream { .. }
+                | Self::Young { .. }
+                | Self::Paced { .. }
+                | Self::Rate { .. }
+                | Self::Scheduled { .. }
+                // It has a deadline, and a verdict then.
+                | Self::Converging { .. }
+                | Self::NothingReleased
+                | Self::UpToDate { .. }
         )
     }
 

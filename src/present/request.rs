@@ -21,9 +21,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::diff;
+use crate::model::record::Found;
 use crate::model::{
-    ApplicationName, CommitId, Digest, EnvironmentName, OnFailure, Release, RepositoryUrl,
-    RequestDiff, Rollback, TitleTemplate,
+    ApplicationName, CommitId, Digest, EnvironmentName, ImageRepository, OnFailure, Release,
+    RepositoryUrl, RequestDiff, Rollback, TitleTemplate,
 };
 pub use merge::merge;
 
@@ -63,6 +64,9 @@ pub struct About {
     /// What the followed environments saw of the release, in the pipeline's order. Empty where the
     /// environment follows none, or a person forced the release.
     pub proven: Vec<Proven>,
+    /// What was found out about its images, one for each rule of the environment and image. Empty where it has no
+    /// rules.
+    pub evidence: Vec<Evidence>,
     /// What a person must know before all else, a sentence each, in plan's own words: holds, pins,
     /// freezes, why it is proposed though older or unproven, that it is no longer proven, a newer
     /// release that waits.
@@ -140,6 +144,19 @@ pub struct Proven {
     pub soaked_at: Option<Timestamp>,
     /// What had to answer before the verdict: the addresses of its smoke tests.
     pub smoke: Vec<String>,
+}
+
+/// What a rule of the environment asks of an image, and what was found out.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Evidence {
+    /// The rule, as it is written.
+    pub rule: String,
+    /// The image's repository.
+    pub repository: ImageRepository,
+    /// What was found, by whom and when; `None`: nothing, or nothing that holds.
+    pub found: Option<Found>,
+    /// Whether the rule held when the release was proposed, or holds since.
+    pub holds: bool,
 }
 
 /// What a cluster would make of a proposal.

@@ -9,14 +9,14 @@ use super::Reconciler;
 use crate::cluster::{Preview, UnitScope};
 use crate::forge::{Content, Visibility};
 use crate::git::Commit;
-use crate::model::record::{Deployment, Promotion, UnitRecords, Verdict};
+use crate::model::record::{Deployment, Promotion, Proposed, UnitRecords, Verdict};
 use crate::model::{
     CommitId, Digest, Environment, EnvironmentName, Follow, KeepTags, Pipeline, Release,
-    RequestDiff,
+    RequestDiff, Weighed,
 };
-use crate::plan::{Decision, Frozen, Infra, Observed, Reason, UnitPlan, World};
+use crate::plan::{self, Decision, Frozen, Infra, Observed, Reason, UnitPlan, World};
 use crate::present::request::{
-    self, About, BLOCK_MAX, Built, Commits, Outcome, Proven, Runs, Unlike,
+    self, About, BLOCK_MAX, Built, Commits, Evidence, Outcome, Proven, Runs, Unlike,
 };
 use crate::present::unlike::{Side, unlike};
 use crate::registry::ImageConfig;
@@ -74,6 +74,7 @@ fn about(
         source: source.map(|source| source.url.clone()),
         commits: None,
         proven: proven(pipeline, environment, world, proposed.release.digests()),
+        evidence: evidence(pipeline, environment, world, proposed),
         notices: notices(infra, records, unit),
         change: Outcome::Unknown(String::new()),
         diff: environment.request.diff.unwrap_or(match visibility {
@@ -351,6 +352,25 @@ fn proven(
         })
     };
     all.iter().filter_map(of).collect()
+}
+
+/// What was found out about what is proposed, as of when it was proposed: what is too old since is said by its
+/// proposal being taken back.
+fn evidence(
+    pipeline: &Pipeline,
+    environment: &Environment,
+    world: &World,
+    proposed: &Proposed,
+) -> Vec<Evidence> {
+    let release = &proposed.release;
+    let all = plan::evidence(pipeline, world, &environment.name, release, proposed.at);
+    let said = all.into_iter().map(|it| Evidence {
+        rule: it.rule.asks.to_string(),
+        repository: it.repository,
+        holds: it.weighed == Weighed::Holds,
+        found: it.found,
+    });
+    said.collect()
 }
 
 fn runs(deployment: &Deployment) -> Runs {

@@ -4,27 +4,21 @@
 //! with SHA-256), and every secret is tried, so that an answer's delay tells nothing.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use hmac::{Hmac, KeyInit as _, Mac as _};
+use hmac::Mac as _;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
-use sha2::Sha256;
-use tokio::io::AsyncReadExt as _;
 use tokio::time::Instant;
 
 use crate::model::{Admission, Credential, Proof, Sender, Webhooks};
-use crate::secret::Secret;
+use crate::secret::{self, Secret, code};
 
 /// How long secrets are used before they are read again.
 const FRESH: Duration = Duration::from_secs(5);
-
-/// What a secret's file may hold, in bytes.
-const SECRET_BYTES_MAX: u64 = 64 << 10;
 
 /// The secrets of the senders that are listened to.
 #[derive(Debug, Default)]
@@ -168,7 +162,7 @@ impl Secrets {
         }
         let mut secrets = Vec::with_capacity(self.names.len());
         for name in &self.names {
-            let secret = read(name).await;
+            let secret = secret::named(name).await;
             secrets.push(secret.map_err(|why| NoSecret { sender, why })?);
         }
         let secrets: Arc<[Secret]> = secrets.into();
@@ -178,48 +172,12 @@ impl Secrets {
     }
 }
 
-async fn read(name: &Credential) -> Result<Secret, String> {
-    let (text, place) = match name {
-        Credential::Default => return Err("no secret is named".to_owned()),
-        Credential::Environment { variable, .. } => {
-            let text = std::env::var(variable)
-                .map_err(|_| format!("environment variable {variable} is not set"))?;
-            (text, format!("environment variable {variable}"))
-        }
-        Credential::File { path, .. } => (file(path).await?, format!("file {}", path.display())),
-    };
-    match text.trim() {
-        "" => Err(format!("{place} is empty")),
-        secret => Ok(Secret::new(secret)),
-    }
-}
-
-async fn file(path: &Path) -> Result<String, String> {
-    let told = |error: std::io::Error| format!("file {}: {error}", path.display());
-    let file = tokio::fs::File::open(path).await.map_err(told)?;
-    let mut text = String::new();
-    let mut file = file.take(SECRET_BYTES_MAX + 1);
-    file.read_to_string(&mut text).await.map_err(told)?;
-    match text.len() as u64 > SECRET_BYTES_MAX {
-        true => Err(format!("file {} is too large for a secret", path.display())),
-        false => Ok(text),
-    }
-}
-
 /// Tries all of them, also behind one that fits.
 fn any(secrets: &[Secret], fits: impl Fn(&Secret) -> bool) -> Shown {
     match secrets.iter().fold(false, |any, it| any | fits(it)) {
         true => Shown::Good,
         false => Shown::Wrong,
     }
-}
-
-/// The authentication code of a text, with this secret as the key.
-fn code(secret: &Secret, text: &[u8]) -> Option<Hmac<Sha256>> {
-    // A key may have any length.
-    let mut code = Hmac::<Sha256>::new_from_slice(secret.expose().as_bytes()).ok()?;
-    code.update(text);
-    Some(code)
 }
 
 /// Whether a text is the secret: their codes are compared, which have one length.
@@ -268,18 +226,10 @@ fn hexadecimal(value: &[u8]) -> Option<[u8; 32]> {
     Some(bytes)
 }
 
-/// What a sender puts into its signature's header.
-///
-/// For whoever sends, such as tests and the demo: lower-case hexadecimal without a prefix.
-pub fn signature(secret: &Secret, body: &[u8]) -> String {
-    let code = code(secret, body).map(|code| code.finalize().into_bytes());
-    let bytes = code.into_iter().flatten();
-    bytes.map(|byte| format!("{byte:02x}")).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::secret::signature;
 
     /// GitHub's own example
     /// ([testing the webhook payload validation](https://docs.github.com/en/webhooks/using-webhooks/validating-webhook-deliveries)).

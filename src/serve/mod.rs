@@ -20,13 +20,15 @@ use axum::routing::{get, post};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-pub use keys::{Keys, NoSecret, signature};
+pub use crate::secret::signature;
+pub use keys::{Keys, NoSecret};
 pub use metrics::Metrics;
 pub use tls::NoCertificate;
 
 use crate::clock;
 use crate::http::Meter;
 use crate::model::{Admission, Sender, TlsFiles, Webhooks};
+use crate::notifications::Standings;
 use crate::reconcile::Reconciler;
 use listener::Listener;
 use tls::Certificate;
@@ -127,6 +129,13 @@ impl Hooks {
     pub fn serve(&self, reconciler: &Arc<Reconciler>) {
         self.serving.now().reconciler = Arc::downgrade(reconciler);
         self.serving.metrics.show(reconciler);
+    }
+}
+
+impl Hooks {
+    /// Counts from now on how it goes with those who are told of news.
+    pub fn show_told(&self, standings: Standings) {
+        self.serving.metrics.show_told(standings);
     }
 }
 

@@ -24,9 +24,10 @@ use towpath::cli::setup::Setup;
 use towpath::clock;
 use towpath::config::Location;
 use towpath::demo::git_server::{GitServer, commit_first};
-use towpath::demo::image::ImageSpec;
+use towpath::demo::image::{Image, ImageSpec};
 use towpath::demo::registry::{Access, DemoRegistry};
 use towpath::git::Signature;
+use towpath::model::Digest;
 use towpath::plan::Decision;
 use towpath::reconcile::Reconciler;
 
@@ -82,8 +83,24 @@ impl Day {
             application("shop"),
             application("cart")
         );
-        day.write("config/applications/all.yaml", &applications);
-        day.write("config/towpath.yaml", "cache: cache\npoll: { git: 1s }\n");
+        for (folder, more) in [
+            ("config", ""),
+            // The same, as somebody would have it who asks for evidence.
+            (
+                "strict",
+                "evidence: [{ rule: scan.critical == 0, max-age: 7d }, { rule: acceptance }]\n",
+            ),
+        ] {
+            day.write(&format!("{folder}/applications/all.yaml"), &applications);
+            let settings = "cache: cache\npoll: { git: 1s }\n";
+            day.write(&format!("{folder}/towpath.yaml"), settings);
+            for name in ["qa", "production"] {
+                let path = format!("{folder}/{name}/environment.yaml");
+                let text = fs::read_to_string(day.path(&format!("{name}.yaml"))).unwrap();
+                let more = if name == "production" { more } else { "" };
+                day.write(&path, &format!("{text}{more}"));
+            }
+        }
         day
     }
 
@@ -105,7 +122,7 @@ impl Day {
         commit_first(&path, files, "first", &by).await.unwrap();
         let url = self.git.url(name);
         self.write(
-            &format!("config/{name}/environment.yaml"),
+            &format!("{name}.yaml"),
             &format!(
                 "repository: {{ url: '{url}', branch: master }}\nmanifests: ['{{application}}']\ncluster: {{ simulated: {{ ready-after: 10s, fail: [v1.5.0] }} }}\n{more}\n"
             ),
@@ -118,17 +135,19 @@ impl Day {
     }
 
     fn push(&self, application: &str, tag: &str, at: Timestamp) {
-        let revision = "0123456789abcdef0123456789abcdef01234567".to_owned();
-        let image = ImageSpec {
-            content: format!("{application} {tag}"),
-            created: Some(at),
-            labels: [("org.opencontainers.image.revision".to_owned(), revision)].into(),
-            ..ImageSpec::default()
-        };
         let repository = format!("acme/{application}");
         self.registry
-            .show(&repository, tag, &image.build())
+            .show(&repository, tag, &image(application, tag, at))
             .unwrap();
+    }
+
+    /// What transcripts call images: the one of `v1.6.0`, which waits, and one that nobody made.
+    fn images(&self) -> [(&'static str, String); 2] {
+        let waiting = image("shop", "v1.6.0", self.at(150)).digest();
+        [
+            ("$DIGEST", waiting.to_string()),
+            ("$OTHER", Digest::of(b"nobody made it").to_string()),
+        ]
     }
 
     fn write(&self, path: &str, text: &str) {
@@ -203,6 +222,17 @@ impl Day {
         done.pop();
         done
     }
+}
+
+fn image(application: &str, tag: &str, at: Timestamp) -> Image {
+    let revision = "0123456789abcdef0123456789abcdef01234567".to_owned();
+    let image = ImageSpec {
+        content: format!("{application} {tag}"),
+        created: Some(at),
+        labels: [("org.opencontainers.image.revision".to_owned(), revision)].into(),
+        ..ImageSpec::default()
+    };
+    image.build()
 }
 
 /// A word without what differs from run to run, of the same length.
@@ -300,9 +330,19 @@ async fn every_command_of_the_day_says_what_is_recorded() {
         for command in text.lines().filter_map(|line| line.strip_prefix("$ ")) {
             now.push('\n');
             let program = towpath(&day);
-            let command = command.to_owned();
+            let mut command = command.to_owned();
+            let images = day.images();
+            let mut named = images.iter();
+            let named = named.find(|(name, _)| command.contains(name));
+            if let Some((name, digest)) = named {
+                command = command.replace(name, digest);
+            }
             let said = tokio::task::spawn_blocking(move || cli::transcript_of(program, &command));
-            now.push_str(&day.normalised(&said.await.unwrap()));
+            let mut said = said.await.unwrap();
+            if let Some((name, digest)) = named {
+                said = said.replacen(digest, name, 1);
+            }
+            now.push_str(&day.normalised(&said));
         }
         wrong.extend(cli::compare(&page, &now));
     }

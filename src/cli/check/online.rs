@@ -22,7 +22,9 @@ use tokio::sync::Semaphore;
 use super::{Args, counted};
 use crate::cli::Output;
 use crate::cli::setup::Setup;
-use crate::model::{ApplicationName, Environment, Gate, RepositoryUrl, Right};
+use crate::http::Outward;
+use crate::model::{ApplicationName, Environment, Gate, Notification, RepositoryUrl, Right};
+use crate::notifications;
 use crate::observe::Outside;
 
 /// A question may take as long.
@@ -55,7 +57,7 @@ pub(super) enum Level {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct Finding {
     pub(super) level: Level,
-    /// `repository`, `forge`, `registry`, `cluster`, `webhook` or `signature`.
+    /// `repository`, `forge`, `registry`, `cluster`, `webhook`, `notify` or `signature`.
     pub(super) kind: &'static str,
     pub(super) about: String,
     pub(super) what: String,
@@ -179,6 +181,8 @@ pub async fn run(
         questions.extend(registries(setup, &outside));
         questions.extend(cluster::all(setup, &outside));
         questions.extend(webhook::secrets(setup));
+        let outward = setup.outward()?;
+        questions.extend(notifications(setup, &outward));
         questions.extend(signing(setup));
         ask(questions, err).await?
     };
@@ -312,6 +316,34 @@ fn registries<'a>(setup: &'a Setup, outside: &'a Outside) -> Vec<Question<'a>> {
         })
     };
     images.into_iter().map(ask).collect()
+}
+
+/// Whether those who are told of news can be connected to. Nothing is sent.
+fn notifications<'a>(setup: &'a Setup, outward: &Outward) -> Vec<Question<'a>> {
+    let ask = |notification: &'a Notification| {
+        let outward = outward.clone();
+        Question::new("notify", notification.name.as_str(), async move {
+            vec![match notifications::reach(&outward, notification).await {
+                Ok(true) => Said::new(
+                    Level::Ok,
+                    "can be connected to; `towpath notify --test` sends something",
+                ),
+                Ok(false) => Said::new(
+                    Level::Unknown,
+                    "is reached through a proxy, which is not tried",
+                )
+                .or("try it with `towpath notify --test`"),
+                Err(why) => Said::new(Level::Error, why),
+            }]
+        })
+    };
+    setup
+        .config
+        .settings
+        .notifications
+        .iter()
+        .map(ask)
+        .collect()
 }
 
 /// Whether commits can be signed: something is, and thrown away; and whether what is recorded with the key counts

@@ -66,7 +66,14 @@ pub(super) async fn run(
     let plan = plan::plan(pipeline, &known.world, now);
     let environments = pipeline.environments.iter();
     let stands = environments.map(|it| (it.name.clone(), known.stand(&it.name, release, now)));
-    let journey = journey(pipeline, &known.world, &plan, release, stands.collect());
+    let journey = journey(
+        pipeline,
+        &known.world,
+        &plan,
+        release,
+        stands.collect(),
+        now,
+    );
     known.tell_unread(err)?;
     if form == Output::Table {
         writeln!(out, "{} {release}", plan.application)?;

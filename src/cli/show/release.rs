@@ -9,13 +9,14 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::{Args, AttemptView, SaidView, attempt_line};
+use crate::cli::evidence::EvidenceView;
 use crate::cli::known::{Known, KnownRelease, released};
 use crate::cli::releases::{self, StandView};
 use crate::cli::setup::Setup;
 use crate::cli::{Output, exit, view};
 use crate::model::record::{PastDeployment, Record, Statement};
 use crate::model::{CommitId, Environment, KeepTags, Pipeline, Release};
-use crate::plan::Stand;
+use crate::plan::{Proved, Stand, evidence};
 use crate::present::address::addresses;
 use crate::registry::ImageConfig;
 
@@ -56,6 +57,9 @@ struct EnvironmentView {
     environment: String,
     #[serde(flatten)]
     stand: StandView,
+    /// What its rules ask for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    evidence: Vec<EvidenceView>,
     /// Newest first.
     attempts: Vec<AttemptView>,
     /// Newest first.
@@ -68,6 +72,7 @@ struct EnvironmentView {
 struct There<'a> {
     environment: &'a Environment,
     stand: Stand,
+    evidence: Vec<Proved>,
     attempts: Vec<&'a PastDeployment>,
     said: Vec<SaidView>,
     addresses: Vec<String>,
@@ -225,6 +230,13 @@ impl<'a> There<'a> {
         Self {
             environment,
             stand,
+            evidence: evidence(
+                &known.pipeline,
+                &known.world,
+                &environment.name,
+                release,
+                now,
+            ),
             attempts: attempts.collect(),
             said: said.map(SaidView::of).collect(),
             addresses,
@@ -241,6 +253,10 @@ impl<'a> There<'a> {
         writeln!(out, "{}: {word}{why}", self.environment.name)?;
         for address in &self.addresses {
             writeln!(out, "  at      {address}")?;
+        }
+        for it in &self.evidence {
+            let style = view::weighed(it.weighed);
+            writeln!(out, "  evidence  {style}{}{style:#}: {it}", it.weighed)?;
         }
         for attempt in &self.attempts {
             let line = attempt_line(attempt, now);
@@ -261,6 +277,7 @@ impl<'a> There<'a> {
         EnvironmentView {
             environment: self.environment.name.to_string(),
             stand: StandView::of(&self.stand),
+            evidence: self.evidence.iter().map(EvidenceView::of).collect(),
             attempts: attempts
                 .map(|it| AttemptView::of(it, tagged(it.number)))
                 .collect(),

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderName, LOCATION, RETRY_AFTER};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, LOCATION};
 use reqwest::{Response, StatusCode};
 
 use crate::git::error::{chain, printable};
 use crate::git::{Credential, GitError, MESSAGE_BYTES_MAX};
+use crate::http::retry_after;
 
 /// The response, if it is a success; otherwise the error it stands for.
 pub(super) async fn accept(
@@ -86,20 +87,6 @@ pub(super) fn header(headers: &HeaderMap, name: HeaderName) -> String {
         .get(name)
         .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
         .unwrap_or_default()
-}
-
-/// Seconds, or a date (RFC 9110, 10.2.3) that is taken relative to the answer's own date.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let value = header(headers, RETRY_AFTER);
-    if let Ok(seconds) = value.trim().parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let date = |text: &str| {
-        let date = jiff::fmt::rfc2822::parse(text.trim()).ok()?;
-        Some(date.timestamp())
-    };
-    let (until, now) = (date(&value)?, date(&header(headers, DATE))?);
-    Duration::try_from(until - now).ok()
 }
 
 /// The beginning of an answer's text, where it is text and not a page.

@@ -184,6 +184,7 @@ fn is_told(statement: &Statement) -> bool {
         | Statement::ApprovedPrune { .. }
         | Statement::ApprovedAdoption { .. }
         | Statement::Refused { .. }
+        | Statement::Evidence { .. }
         | Statement::Annotated { .. } => true,
         Statement::Adopted { .. }
         | Statement::Deployment { .. }

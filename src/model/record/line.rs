@@ -7,6 +7,8 @@
 //!
 //! Unknown fields are ignored, unknown versions and records are refused.
 
+mod parts;
+
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
@@ -14,7 +16,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{Promoted, Record, Statement, Taken, Verdict};
-use crate::model::{Contents, ImageVersion, Images, Rank, Release};
+use crate::model::Release;
+use parts::{ReleaseLine, TakenLine, finding, release_line, release_of};
 
 /// The version of the format that this program writes and reads.
 const VERSION: u32 = 1;
@@ -85,27 +88,17 @@ struct Line {
     fix: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     taken: Vec<TakenLine>,
-    by: String,
-}
-
-#[derive(Serialize, Deserialize)]
-struct TakenLine {
-    object: String,
-    manager: String,
-    fields: Vec<String>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct ReleaseLine {
-    name: String,
-    images: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    digest: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    result: Option<String>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    tags: BTreeMap<String, String>,
+    scores: BTreeMap<String, f64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    version: Option<String>,
-    built: Timestamp,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    commit: Option<String>,
+    link: Option<String>,
+    by: String,
 }
 
 impl Record {
@@ -160,6 +153,11 @@ fn line_of(record: &Record) -> Line {
         despite: Vec::new(),
         fix: None,
         taken: Vec::new(),
+        digest: None,
+        name: None,
+        result: None,
+        scores: BTreeMap::new(),
+        link: None,
         by: record.by.clone(),
     };
     let optional = |release: &Option<Release>| release.as_ref().map(release_line);
@@ -270,6 +268,14 @@ fn line_of(record: &Record) -> Line {
         Statement::ApprovedAdoption { state } => {
             line.state = Some(state.to_string());
         }
+        Statement::Evidence { digest, finding } => {
+            line.digest = Some(digest.to_string());
+            line.name = Some(finding.name.to_string());
+            line.result = Some(finding.result.as_str().to_owned());
+            let scores = finding.scores.iter();
+            line.scores = scores.map(|(name, it)| (name.to_string(), *it)).collect();
+            line.link = finding.link.as_ref().map(ToString::to_string);
+        }
         Statement::Refused { said, reason } => {
             line.said = Some(said.clone());
             line.reason = Some(reason.clone());
@@ -375,6 +381,10 @@ fn record_of(mut line: Line) -> Result<Record, InvalidRecord> {
         },
         "approved-prune" => Statement::ApprovedPrune { number: number()? },
         "approved-adoption" => Statement::ApprovedAdoption { state: state()? },
+        "evidence" => Statement::Evidence {
+            digest: parse(line.digest.as_deref().ok_or_else(|| missing("digest"))?)?,
+            finding: finding(&mut line)?,
+        },
         "refused" => Statement::Refused {
             said: line.said.take().ok_or_else(|| missing("said"))?,
             reason: reason(),
@@ -412,26 +422,6 @@ fn promoted(line: &Line, release: Release) -> Result<Promoted, InvalidRecord> {
     })
 }
 
-impl From<Taken> for TakenLine {
-    fn from(taken: Taken) -> Self {
-        Self {
-            object: taken.object,
-            manager: taken.manager,
-            fields: taken.fields,
-        }
-    }
-}
-
-impl From<TakenLine> for Taken {
-    fn from(line: TakenLine) -> Self {
-        Self {
-            object: line.object,
-            manager: line.manager,
-            fields: line.fields,
-        }
-    }
-}
-
 fn missing(field: &str) -> InvalidRecord {
     InvalidRecord::Malformed(format!("`{field}` is missing"))
 }
@@ -439,48 +429,4 @@ fn missing(field: &str) -> InvalidRecord {
 fn parse<T: FromStr<Err: std::fmt::Display>>(text: &str) -> Result<T, InvalidRecord> {
     text.parse()
         .map_err(|error: T::Err| InvalidRecord::Malformed(error.to_string()))
-}
-
-fn release_line(release: &Release) -> ReleaseLine {
-    let images = release.images.iter();
-    ReleaseLine {
-        name: release.name.clone(),
-        images: images
-            .clone()
-            .map(|(repository, image)| (repository.to_string(), image.digest.to_string()))
-            .collect(),
-        tags: images
-            .filter_map(|(repository, image)| Some((repository.to_string(), image.tag.clone()?)))
-            .collect(),
-        version: release.rank.version.as_ref().map(ToString::to_string),
-        built: release.rank.built,
-        commit: release.commit.clone(),
-    }
-}
-
-fn release_of(mut line: ReleaseLine) -> Result<Release, InvalidRecord> {
-    let mut images = Images::default();
-    for (repository, digest) in line.images {
-        let tag = line.tags.remove(&repository);
-        images.insert(
-            parse(&repository)?,
-            ImageVersion {
-                tag,
-                digest: parse(&digest)?,
-            },
-        );
-    }
-    if images.is_empty() {
-        return Err(missing("images"));
-    }
-    let version = line.version.as_deref().map(parse).transpose()?;
-    Ok(Release::from(Contents {
-        name: line.name,
-        images,
-        rank: Rank {
-            version,
-            built: line.built,
-        },
-        commit: line.commit,
-    }))
 }

@@ -16,8 +16,8 @@ use jiff::Timestamp;
 pub use history::{Happening, Noted, PastDeployment, Summary, history, summary};
 pub use line::InvalidRecord;
 pub use present::{
-    Declined, Deployment, Failure, Hold, Judged, OpenDeployment, Pin, Promotion, Proposed, Run,
-    Served, Standing, UnitRecords,
+    Declined, Deployment, Failure, Found, Hold, Judged, OpenDeployment, Pin, Promotion, Proposed,
+    Run, Served, Standing, UnitRecords,
 };
 
 /// Who states what Towpath itself did or saw.
@@ -35,7 +35,7 @@ pub const HOLD_LABEL: &str = "towpath/hold";
 /// Who states that a person opened the request of a declined release again.
 pub const REOPENED: &str = "forge: opened again";
 
-use super::{ApplicationName, CommitId, Digest, EnvironmentName, Release, Right};
+use super::{ApplicationName, CommitId, Digest, EnvironmentName, Finding, Release, Right};
 
 /// One self-contained statement about an environment.
 #[derive(Debug, Clone, PartialEq)]
@@ -193,6 +193,13 @@ pub enum Statement {
         /// What mended it.
         fix: Option<String>,
     },
+    /// Something was found out about an image.
+    Evidence {
+        /// Which image.
+        digest: Digest,
+        /// What.
+        finding: Finding,
+    },
     /// Somebody stated what nobody may state without a key of the environment's `authority`: it has no
     /// effect.
     Refused {
@@ -218,6 +225,7 @@ impl Statement {
             | Self::Retried { .. } => Some(Right::Resume),
             Self::Promoted(_) => Some(Right::Promote),
             Self::Pinned { .. } => Some(Right::RollBack),
+            Self::Evidence { .. } => Some(Right::Evidence),
             Self::ApprovedPrune { .. } | Self::ApprovedAdoption { .. } => Some(Right::Approve),
             Self::Adopted { .. }
             | Self::Deployment { .. }
@@ -358,6 +366,14 @@ impl fmt::Display for Statement {
                 write!(f, "approved what deployment {number} deletes")
             }
             Self::ApprovedAdoption { .. } => f.write_str("approved the adoption of live objects"),
+            Self::Evidence { digest, finding } => {
+                write!(
+                    f,
+                    "evidence {} of {}: {finding}",
+                    finding.name,
+                    digest.short()
+                )
+            }
             Self::Refused { said, reason } => write!(f, "without effect: {said}: {reason}"),
             Self::Annotated { number, cause, fix } => {
                 write!(f, "of deployment {number}:")?;

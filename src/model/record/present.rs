@@ -10,7 +10,9 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use super::{Cause, Promoted, Record, Taken, Verdict};
-use crate::model::{ApplicationName, CommitId, Digest, Digests, EnvironmentName, Release};
+use crate::model::{
+    ApplicationName, CommitId, Digest, Digests, EnvironmentName, EvidenceName, Finding, Release,
+};
 
 /// How many healthy runs are remembered: what a rollback may go back to without asking history.
 const RUNS: usize = 5;
@@ -27,6 +29,10 @@ const OUTPACED_MAX: usize = 10;
 
 /// How many fields' former managers are remembered, by object and manager; all stand in the notes.
 const TAKEN: usize = 20;
+
+/// How many findings are remembered, of all images together: the newest of each image and name. Some ten releases
+/// of one image and five rules.
+const EVIDENCE: usize = 50;
 
 /// How many statements without effect are remembered, until the next deployment; all stand in the notes.
 pub(super) const REFUSED: usize = 3;
@@ -72,6 +78,8 @@ pub struct UnitRecords {
     pub approved_prune: Option<u64>,
     /// The desired state for which a person said yes to taking over live objects.
     pub approved_adoption: Option<Digest>,
+    /// What was found out about its images, the newest last.
+    pub evidence: Vec<Found>,
     /// What was stated of it since the newest deployment and has no effect, a sentence each.
     pub refused: Vec<String>,
     /// The records that say all this, oldest first.
@@ -175,6 +183,19 @@ pub struct Served {
     pub commit: CommitId,
     /// Why it was taken back; `None`: it was merged.
     pub reason: Option<String>,
+}
+
+/// What was found out about an image.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Found {
+    /// Which image.
+    pub digest: Digest,
+    /// What.
+    pub finding: Finding,
+    /// Who said so.
+    pub by: String,
+    /// When it was recorded.
+    pub at: Timestamp,
 }
 
 /// A release that a person chose.
@@ -377,6 +398,12 @@ impl UnitRecords {
         let promotion = self.promotion.as_ref()?;
         let is_it = promotion.promoted.unproven && promotion.promoted.release.is(digests);
         is_it.then_some(promotion)
+    }
+
+    /// What was last found out of that name about an image.
+    pub fn found(&self, digest: &Digest, name: &EvidenceName) -> Option<&Found> {
+        let mut newest = self.evidence.iter().rev();
+        newest.find(|it| it.digest == *digest && it.finding.name == *name)
     }
 
     /// The releases that came here, as far as they are remembered: what runs, healthy runs, failures. One may stand

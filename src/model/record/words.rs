@@ -27,6 +27,7 @@ impl Statement {
             Self::Took { .. } => "took",
             Self::ApprovedPrune { .. } => "approved-prune",
             Self::ApprovedAdoption { .. } => "approved-adoption",
+            Self::Evidence { .. } => "evidence",
             Self::Refused { .. } => "refused",
             Self::Annotated { .. } => "annotated",
         }

@@ -9,7 +9,7 @@ use super::*;
 use crate::config::Config;
 use crate::manifest::{ImageFields, parse};
 use crate::model::record::{Promoted, Record, Statement, Verdict};
-use crate::model::{CommitId, Contents, Digest, ImageVersion, Rank};
+use crate::model::{CommitId, Contents, Digest, EvidenceResult, Finding, ImageVersion, Rank};
 use crate::plan::edit::{Directory, Layers};
 use crate::plan::{
     Apply, Change, Desired, Infra, Learned, Live, Observed, PlannedOn, Propose, UnitPlan, UnitView,
@@ -311,6 +311,36 @@ fn a_step_that_breaks_an_invariant_is_found() {
         check_step(gated, vec![], Ok(forced(1)), write(1, automation)),
         ["I2"]
     );
+
+    // Evidence: none, another image's, one that does not hold; what is forced or gone back to needs none.
+    let ruled = "evidence: [{ rule: scan.high == 0 }]";
+    let found = |minor: u8, high| Statement::Evidence {
+        digest: Digest::of(&[minor]),
+        finding: Finding {
+            name: "scan".parse().unwrap(),
+            result: EvidenceResult::Pass,
+            scores: [("high".parse().unwrap(), high)].into(),
+            link: None,
+        },
+    };
+    for (said, broken) in [
+        (vec![], vec!["I1"]),
+        (vec![found(2, 0.0)], vec!["I1"]),
+        (vec![found(1, 0.0), found(1, 1.0)], vec!["I1"]),
+        (vec![found(1, 1.0), found(1, 0.0)], vec![]),
+    ] {
+        let here = || Ok([running(), said.clone()].concat());
+        let gated = format!("gate: branch\n{ruled}");
+        assert_eq!(check_step(&gated, proven(), here(), propose(1)), broken);
+        let open = check_step(ruled, proven(), here(), write(1, automation));
+        assert_eq!(open, broken);
+    }
+    assert!(check_step(ruled, vec![], Ok(forced(1)), write(1, automation)).is_empty());
+    let mut here = running();
+    here.extend(ran(2, 1, failed()));
+    let back = format!("{direct}\n{ruled}");
+    let step = write(0, Cause::Rollback);
+    assert!(check_step(&back, proven(), Ok(here), step).is_empty());
 
     // I2: past the gate; going back is allowed where it is direct.
     assert_eq!(

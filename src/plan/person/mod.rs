@@ -3,6 +3,7 @@
 
 mod approve;
 mod choose;
+mod evidence;
 mod hotfix;
 mod merge;
 mod named;

@@ -8,7 +8,7 @@ use super::hotfix;
 use super::named::find;
 use crate::model::record::{Promoted, Statement};
 use crate::model::{Follow, Release};
-use crate::plan::{Fate, Ready, Scope, Step, Unit, Walk, fate, frozen, promotion};
+use crate::plan::{Fate, Ready, Scope, Step, Unit, Walk, evidence, fate, frozen, promotion};
 
 /// What is said with a promotion.
 #[derive(Debug, Clone, Copy)]
@@ -138,7 +138,11 @@ fn release(ready: &Ready<'_>, asked: Promote<'_>) -> Result<(Release, bool), Str
 
 /// Why it may not come without a word more.
 fn unproven(unit: &Unit<'_>, release: &Release) -> String {
+    let lacks = evidence::lacking(unit, release);
     let Follow::Environments { all, .. } = &unit.environment.follow else {
+        if !lacks.is_empty() {
+            return evidence::sentence(release, &lacks);
+        }
         let environment = &unit.environment.name;
         return format!("{release} is not what {environment} takes from its registries");
     };
@@ -148,6 +152,7 @@ fn unproven(unit: &Unit<'_>, release: &Release) -> String {
     });
     match fates.find(|(_, fate)| *fate != Fate::Proven) {
         Some((name, fate)) => format!("{release} is not proven in {name}: {fate}"),
+        None if !lacks.is_empty() => evidence::sentence(release, &lacks),
         None => format!("{release} is not proven"),
     }
 }
@@ -158,7 +163,9 @@ fn may_come(unit: &Unit<'_>) -> Result<Vec<Release>, String> {
     let Follow::Environments { all, .. } = follow else {
         let catalogue = unit.world.catalogue.read();
         let unreadable = |it: &super::super::Unreadable| format!("{}: {}", it.source, it.why);
-        return Ok(catalogue.map_err(unreadable)?.releases(follow));
+        let mut releases = catalogue.map_err(unreadable)?.releases(follow);
+        releases.retain(|release| promotion::is_proven(unit, release));
+        return Ok(releases);
     };
     let mut proven: Vec<Release> = Vec::new();
     for name in all {
@@ -195,7 +202,14 @@ fn sources(unit: &Unit<'_>) -> String {
     match &unit.environment.follow {
         Follow::Environments { all, .. } => {
             let names: Vec<_> = all.iter().map(ToString::to_string).collect();
-            format!("nothing is proven in {}", names.join(", "))
+            let evidence = match unit.environment.evidence.is_empty() {
+                true => "",
+                false => ", with the evidence that is asked for",
+            };
+            format!("nothing is proven in {}{evidence}", names.join(", "))
+        }
+        Follow::Branches(_) | Follow::Tags(_) if !unit.environment.evidence.is_empty() => {
+            "no release that it takes has the evidence that is asked for".to_owned()
         }
         Follow::Branches(_) | Follow::Tags(_) => "no release that it takes exists".to_owned(),
     }

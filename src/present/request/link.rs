@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use url::Url;
 
+use super::quote::inert;
 use crate::model::{RepositoryUrl, Scheme};
 
 /// A repository's page on its forge.
@@ -64,6 +65,24 @@ impl Page {
         let within = if self.gitlab { "/-" } else { "" };
         format!("{}{within}", self.base)
     }
+}
+
+/// An address that others gave, where it is one that acts nowhere: without its fragment, and with its query.
+pub(super) fn given(url: &Url) -> Option<String> {
+    let host = url.host_str()?;
+    let port = url
+        .port()
+        .map_or_else(String::new, |port| format!(":{port}"));
+    let query = url.query().map(|query| {
+        let pairs = query.split('&').map(|pair| {
+            let parts = pair.split('=').map(encoded);
+            parts.collect::<Vec<_>>().join("=")
+        });
+        format!("?{}", pairs.collect::<Vec<_>>().join("&"))
+    });
+    let (scheme, path) = (url.scheme(), encoded(url.path()));
+    let address = format!("{scheme}://{host}{port}{path}{}", query.unwrap_or_default());
+    (inert(&address) == address).then_some(address)
 }
 
 /// Every byte that could end a link, or mean anything in Markdown, by its number

@@ -3,9 +3,9 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::built::{self, Range};
-use super::link::Page;
+use super::link::{self, Page};
 use super::quote::code;
-use super::{About, Commit, Outcome, Proven, changes, unlike};
+use super::{About, Commit, Evidence, Outcome, Proven, changes, unlike};
 use crate::model::{ImageVersion, OnFailure, Rollback};
 use crate::present::diff::Change;
 
@@ -19,6 +19,7 @@ const NOTICES_MAX: usize = 10;
 const IMAGES_MAX: usize = 20;
 const COMMITS_MAX: usize = 20;
 const PROVEN_MAX: usize = 10;
+const EVIDENCE_MAX: usize = 30;
 const SMOKE_MAX: usize = 5;
 const OBJECTS_MAX: usize = 50;
 const FILES_MAX: usize = 30;
@@ -32,6 +33,7 @@ pub(super) fn all(about: &About, room: usize) -> Option<String> {
         Some(images(about)),
         source(about),
         Some(proven(about)),
+        evidence(about),
     ];
     let below = [
         deleted(about),
@@ -228,6 +230,39 @@ fn seen(proven: &Proven) -> String {
             "; answered as expected: {}{more}",
             asked.join(", ")
         ));
+    }
+    line
+}
+
+fn evidence(about: &About) -> Option<String> {
+    let several = about.release.images.len() > 1;
+    let lines = listed(&about.evidence, EVIDENCE_MAX, "", |it| found(it, several));
+    (!about.evidence.is_empty()).then(|| format!("### Evidence\n\n{lines}"))
+}
+
+fn found(evidence: &Evidence, several: bool) -> String {
+    let mut line = format!("- {}", code(&evidence.rule, NAME_MAX));
+    if several {
+        line.push_str(&format!(" of {}", name(&evidence.repository)));
+    }
+    let Some(found) = &evidence.found else {
+        return format!("{line}: **nothing** is known");
+    };
+    let said = code(&found.finding.to_string(), SENTENCE_MAX);
+    let holds = match evidence.holds {
+        true => "",
+        false => "does **not** hold: ",
+    };
+    let by = code(&found.by, NAME_MAX);
+    line.push_str(&format!(
+        ": {holds}{said}, said by {by} at {}",
+        moment(found.at)
+    ));
+    let link = found.finding.link.as_ref();
+    match (link, link.and_then(link::given)) {
+        (Some(_), Some(address)) => line.push_str(&format!(", {}", linked("more", Some(address)))),
+        (Some(url), None) => line.push_str(&format!(", {}", code(url.as_str(), ADDRESS_MAX))),
+        (None, _) => {}
     }
     line
 }

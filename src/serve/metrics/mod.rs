@@ -19,6 +19,7 @@ use prometheus_client::registry::{Metric, Registry};
 use crate::event::{Event, EventKind};
 use crate::http::Meter;
 use crate::model::Sender;
+use crate::notifications::Standings;
 use crate::reconcile::Reconciler;
 
 use now::Now;
@@ -38,7 +39,7 @@ pub struct Described {
 }
 
 /// Every metric.
-pub const METRICS: [Described; 21] = [
+pub const METRICS: [Described; 23] = [
     RELEASES,
     STAGES,
     VERDICTS,
@@ -54,6 +55,8 @@ pub const METRICS: [Described; 21] = [
     DELIVERY_AGE,
     CONNECTIONS,
     SOURCES,
+    NOTIFICATIONS,
+    NOTIFICATION_FAILING,
     BUILD,
     process::MEMORY,
     process::CPU,
@@ -152,6 +155,18 @@ const SOURCES: Described = Described {
     labels: &["cause"],
     help: "How often sources were read: because something was `heard`, or by `poll`.",
 };
+const NOTIFICATIONS: Described = Described {
+    name: "towpath_notifications_total",
+    kind: "counter",
+    labels: &["notification", "outcome"],
+    help: "Messages that receivers took (`sent`) or did not want (`refused`), and attempts that came to nothing (`failed`).",
+};
+const NOTIFICATION_FAILING: Described = Described {
+    name: "towpath_notification_failing_seconds",
+    kind: "gauge",
+    labels: &["notification"],
+    help: "How long a receiver has not been told what it should be; 0 where it is.",
+};
 const BUILD: Described = Described {
     name: "towpath_build_info",
     kind: "gauge",
@@ -225,6 +240,11 @@ impl Metrics {
                 this.count(&event);
             }
         });
+    }
+
+    /// Shows how it goes with those who are told of news.
+    pub(super) fn show_told(&self, standings: Standings) {
+        self.now.show_told(standings);
     }
 
     /// Counts an event.

@@ -12,11 +12,12 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
 use super::{
-    API_BUDGET, API_BUDGET_RESETS, API_CALLS, BUILD, Described, RACES, READY, SOURCES, STALLED,
-    UNITS, WAITING, stem,
+    API_BUDGET, API_BUDGET_RESETS, API_CALLS, BUILD, Described, NOTIFICATION_FAILING,
+    NOTIFICATIONS, RACES, READY, SOURCES, STALLED, UNITS, WAITING, stem,
 };
 use crate::clock;
 use crate::http::Meter;
+use crate::notifications::Standings;
 use crate::plan::Decision;
 use crate::reconcile::{Counts, Reconciler};
 
@@ -31,6 +32,7 @@ struct Shown {
     reconciler: Weak<Reconciler>,
     /// Of the reconcilers before this one.
     before: Counts,
+    told: Standings,
 }
 
 impl Now {
@@ -48,6 +50,40 @@ impl Now {
             shown.before = shown.before.and(before.pulse().counts());
         }
         shown.reconciler = Arc::downgrade(reconciler);
+    }
+}
+
+impl Now {
+    /// Shows how it goes with those who are told of news.
+    pub(super) fn show_told(&self, standings: Standings) {
+        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        shown.told = standings;
+    }
+
+    fn told(&self, encoder: &mut DescriptorEncoder<'_>, now: Timestamp) -> fmt::Result {
+        let shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        let told = shown.told.counts();
+        drop(shown);
+        let outcomes = told.iter().flat_map(|(name, it)| {
+            let outcomes = [
+                ("sent", it.sent),
+                ("failed", it.failed),
+                ("refused", it.refused),
+            ];
+            outcomes.map(|(outcome, count)| {
+                (
+                    [("notification", name.as_str()), ("outcome", outcome)],
+                    count,
+                )
+            })
+        });
+        counters(encoder, NOTIFICATIONS, outcomes)?;
+        let failing = told.iter().map(|(name, it)| {
+            let since = it.failing.as_ref().map(|(since, _)| *since);
+            let seconds = since.map_or(0.0, |since| now.duration_since(since).as_secs_f64());
+            ([("notification", name.as_str())], seconds.max(0.0))
+        });
+        gauges(encoder, NOTIFICATION_FAILING, failing)
     }
 }
 
@@ -98,6 +134,7 @@ impl Collector for Now {
         let version = [("version", env!("CARGO_PKG_VERSION"))];
         gauges(encoder, BUILD, [(version, 1.0)])?;
         self.outside(encoder)?;
+        self.told(encoder, clock::now())?;
         let shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
         let (reconciler, mut counts) = (shown.reconciler.upgrade(), shown.before);
         drop(shown);

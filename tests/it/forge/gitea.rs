@@ -369,3 +369,27 @@ async fn what_protects_a_repository_is_told_as_far_as_gitea_tells_us() {
         assert_eq!(found.as_ref().ok().map(Vec::len), hooks, "{found:?}");
     }
 }
+
+/// What was sent to whom is kept beside branches and tags: taken from whoever may write, and shown to them.
+#[tokio::test]
+async fn gitea_takes_refs_of_our_own() {
+    let Some(server) = gitea::shared() else {
+        return;
+    };
+    let bed = OnGitea::start(server, "write").await;
+    let name = towpath::notifications::notified_ref(&"production".parse().unwrap());
+    for file in ["one", "two"] {
+        let commit = bed.clone.commit("notified", file).await;
+        let target = format!("HEAD:{name}");
+        bed.clone
+            .git(&["push", "-q", "origin", &target])
+            .await
+            .unwrap();
+        let shown = bed
+            .clone
+            .git(&["ls-remote", "origin", &name])
+            .await
+            .unwrap();
+        assert_eq!(shown, format!("{commit}\t{name}"));
+    }
+}

@@ -89,6 +89,10 @@ fn about(text: &str, form: &str) -> About {
             "environment": "qa", "number": 1, "tag": text, "repository": "https://example.com/infra",
             "healthy-at": "2026-11-20T10:00:00Z", "soak": 0, "smoke": [text],
         }],
+        "evidence": [{
+            "rule": text, "repository": "registry.example.com/acme/shop", "digest": "a", "name": "scan", "by": text,
+            "at": "2026-11-20T10:00:00Z", "link": link(text),
+        }],
         "base": "5".repeat(40),
         "runs": { "number": 1, "commit": "6".repeat(40), "standing": text },
     }));
@@ -96,6 +100,15 @@ fn about(text: &str, form: &str) -> About {
         about.change = Outcome::Unknown(text.to_owned());
     }
     about
+}
+
+/// An address that holds the text, and then one that a forge would act on.
+fn link(text: &str) -> String {
+    let mut link = url::Url::parse("https://example.com/issues/1").unwrap();
+    link.set_query(Some(text));
+    link.set_fragment(Some(text));
+    link.path_segments_mut().unwrap().push(text);
+    link.to_string()
 }
 
 /// What others wrote stands in code, in addresses of ours as encoded text, and nowhere else.

@@ -4,12 +4,15 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
+use towpath::model::record::Found;
 use towpath::model::{
-    CommitId, Digest, Identity, ImageVersion, ObjectRef, OnFailure, Rank, Release, RequestDiff,
-    Rollback, TitleTemplate, parse_version,
+    CommitId, Digest, EvidenceResult, Finding, Identity, ImageVersion, ObjectRef, OnFailure, Rank,
+    Release, RequestDiff, Rollback, TitleTemplate, parse_version,
 };
 use towpath::present::diff::{self, Trial, Tried, Versions};
-use towpath::present::request::{About, Built, Commit, Commits, Outcome, Proven, Runs, Unlike};
+use towpath::present::request::{
+    About, Built, Commit, Commits, Evidence, Outcome, Proven, Runs, Unlike,
+};
 
 /// What a case is about.
 pub(super) fn about(given: &Value) -> About {
@@ -28,6 +31,7 @@ pub(super) fn about(given: &Value) -> About {
             count: usize::try_from(it["count"].as_u64().unwrap()).unwrap(),
         }),
         proven: list(given, "proven").map(proven).collect(),
+        evidence: list(given, "evidence").map(evidence).collect(),
         notices: texts(given, "notices"),
         change: match optional(given, "unknown") {
             Some(why) => Outcome::Unknown(why.to_owned()),
@@ -150,6 +154,31 @@ fn proven(given: &Value) -> Proven {
         soak: Duration::from_secs(given["soak"].as_u64().unwrap()),
         soaked_at: optional(given, "soaked-at").map(|it| it.parse().unwrap()),
         smoke: texts(given, "smoke"),
+    }
+}
+
+fn evidence(given: &Value) -> Evidence {
+    let found = given.get("by").map(|by| Found {
+        digest: digest(text(given, "digest")),
+        finding: Finding {
+            name: text(given, "name").parse().unwrap(),
+            result: match given["pass"] == true {
+                true => EvidenceResult::Pass,
+                false => EvidenceResult::Fail,
+            },
+            scores: entries(given, "scores")
+                .map(|(name, score)| (name.parse().unwrap(), score.as_f64().unwrap()))
+                .collect(),
+            link: optional(given, "link").map(|it| it.parse().unwrap()),
+        },
+        by: by.as_str().unwrap().to_owned(),
+        at: text(given, "at").parse().unwrap(),
+    });
+    Evidence {
+        rule: text(given, "rule").to_owned(),
+        repository: text(given, "repository").parse().unwrap(),
+        found,
+        holds: given["holds"] == true,
     }
 }
 

@@ -84,12 +84,14 @@ async fn what_happens_is_counted_under_documented_names() {
         .filter(|it| !found.contains_key(it.name))
         .collect();
     let untold: Vec<_> = untold.iter().map(|it| it.name).collect();
-    // No host of the demo has a limit.
+    // No host of the demo has a limit, and nobody is told of news there.
     assert_eq!(
         untold,
         [
             "towpath_api_budget_remaining",
-            "towpath_api_budget_reset_timestamp_seconds"
+            "towpath_api_budget_reset_timestamp_seconds",
+            "towpath_notifications_total",
+            "towpath_notification_failing_seconds"
         ]
     );
     let deliveries = |outcome: &str, event: &str| {

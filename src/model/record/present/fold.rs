@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 
 use super::{
-    Declined, Deployment, EARLIER, Failure, Hold, Judged, OUTPACED_MAX, Pin, Promotion, Proposed,
-    REFUSED, RUNS, Run, STOPPED, Served, TAKEN, UnitRecords, keep_newest,
+    Declined, Deployment, EARLIER, EVIDENCE, Failure, Found, Hold, Judged, OUTPACED_MAX, Pin,
+    Promotion, Proposed, REFUSED, RUNS, Run, STOPPED, Served, TAKEN, UnitRecords, keep_newest,
 };
 use crate::model::record::{Record, Statement, Taken, Verdict};
 use crate::model::{CommitId, Digest, Release};
@@ -155,6 +155,17 @@ impl UnitRecords {
             Statement::Took { number, taken } => self.took(*number, taken),
             Statement::ApprovedPrune { number } => self.approved_prune = Some(*number),
             Statement::ApprovedAdoption { state } => self.approved_adoption = Some(*state),
+            Statement::Evidence { digest, finding } => {
+                let newest = Found {
+                    digest: *digest,
+                    finding: finding.clone(),
+                    by: record.by.clone(),
+                    at,
+                };
+                let same = |it: &Found| it.digest == *digest && it.finding.name == finding.name;
+                self.evidence.retain(|it| !same(it));
+                keep_newest(&mut self.evidence, newest, EVIDENCE);
+            }
             Statement::Refused { .. } => {
                 keep_newest(&mut self.refused, record.statement.to_string(), REFUSED);
             }

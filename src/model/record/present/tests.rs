@@ -7,7 +7,7 @@ use proptest::test_runner::FileFailurePersistence;
 
 use super::*;
 use crate::model::record::{InvalidRecord, Promoted, Statement};
-use crate::model::{Contents, ImageVersion, Rank};
+use crate::model::{Contents, EvidenceResult, ImageVersion, Rank};
 
 fn digest(seed: u8) -> Digest {
     Digest::of(&[seed])
@@ -105,6 +105,17 @@ fn statements() -> impl Strategy<Value = Statement> {
         1 => state().prop_map(|state| Statement::ApprovedAdoption { state }),
         1 => (number(), proptest::option::of(text()), proptest::option::of(text())).prop_map(
             |(number, cause, fix)| Statement::Annotated { number, cause, fix }
+        ),
+        2 => (state(), 0..3_u8, proptest::bool::ANY, proptest::option::of(-1e6..1e6)).prop_map(
+            |(digest, name, passes, score): (_, _, _, Option<f64>)| Statement::Evidence {
+                digest,
+                finding: Finding {
+                    name: format!("name-{name}").parse().unwrap(),
+                    result: if passes { EvidenceResult::Pass } else { EvidenceResult::Fail },
+                    scores: score.map(|it| ("score".parse().unwrap(), it)).into_iter().collect(),
+                    link: passes.then(|| "https://ci.example.com/1".parse().unwrap()),
+                },
+            }
         ),
     ]
 }

@@ -7,7 +7,9 @@ use jiff::{SignedDuration, Timestamp};
 use towpath::git::notes::{self, NotesDraft, records_ref};
 use towpath::git::{CommitDraft, Push, Pushed, Repository, Signature, Signer};
 use towpath::model::record::{Record, Statement};
-use towpath::model::{ApplicationName, Author, CommitId, Credential, EnvironmentName, SigningKey};
+use towpath::model::{
+    ApplicationName, Author, CommitId, Credential, Digest, EnvironmentName, Finding, SigningKey,
+};
 use towpath::plan::{Person, Promote, Scope, Step, Stop};
 use towpath::reconcile::Reconciler;
 
@@ -65,6 +67,25 @@ fn signer(name: &str) -> Arc<Signer> {
     let path = path.into();
     let key = Credential::File { path, user: None };
     Arc::new(Signer::new(SigningKey::Ssh(key)))
+}
+
+/// The image of a release of one.
+fn digest(site: &Site, application: &str, tag: &str) -> Digest {
+    let repository = super::images(site, application).remove(0);
+    site.registry.digest(&repository, tag).unwrap()
+}
+
+fn finding(name: &str, result: &str, scores: &[&str]) -> Finding {
+    let score = |it: &&str| {
+        let (name, score) = it.split_once('=').unwrap();
+        (name.parse().unwrap(), score.parse().unwrap())
+    };
+    Finding {
+        name: name.parse().unwrap(),
+        result: result.parse().unwrap(),
+        scores: scores.iter().map(score).collect(),
+        link: Some("https://ci.example.com/7".parse().unwrap()),
+    }
 }
 
 impl Teller {
@@ -177,6 +198,21 @@ impl Teller {
                     let prove = |it: &Person<'_>| it.prove_for(&target, release, "it is urgent");
                     self.ask("qa", application, prove).await;
                 }
+            }
+            // `evidence production shop v1.1.0 scan pass critical=0`
+            [
+                "evidence",
+                environment,
+                application,
+                tag,
+                name,
+                result,
+                scores @ ..,
+            ] => {
+                let digest = digest(&self.site, application, tag);
+                let finding = finding(name, result, scores);
+                self.ask(environment, application, |it| it.found(&digest, &finding))
+                    .await;
             }
             ["unpin", environment, application] => {
                 self.ask(environment, application, |it| it.unpin("mended"))
@@ -315,6 +351,14 @@ impl Teller {
                 });
                 let release = releases.find(|release| release.name == reason).unwrap();
                 Statement::Retried { release }
+            }
+            // `say production evidence shop "v1.1.0 scan pass critical=0"`
+            "evidence" => {
+                let words: Vec<&str> = reason.split(' ').collect();
+                Statement::Evidence {
+                    digest: digest(&self.site, application.unwrap(), words[0]),
+                    finding: finding(words[1], words[2], &words[3..]),
+                }
             }
             other => panic!("nobody says `{other}`"),
         };
