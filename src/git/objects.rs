@@ -1,13 +1,14 @@
 //! The objects of one repository that are here: what was fetched, and what Towpath made itself.
 //!
 //! Owns reading (with a small bounded cache of directories) and taking objects in. Objects that
-//! Towpath made, and the few that a small fetch brings, live in memory until they are many, until much
-//! is fetched, or until nothing happens; a mirror's disk therefore sees no write between the news of a
-//! commit and what follows from it. Lost with the process, they are fetched again. Never talks to a
-//! server.
+//! Towpath made live in memory until they are many, until much is fetched, or until nothing happens; with
+//! them, while Towpath tows, the few that a small fetch brings. A mirror's disk therefore sees no write
+//! between the news of a commit and what follows from it. Lost with the process, they are fetched again.
+//! Never talks to a server.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 
 use bytes::Bytes;
@@ -61,6 +62,8 @@ pub(super) struct Objects {
     own: RwLock<Own>,
     mirror: Option<Mirror>,
     trees: Mutex<TreeCache>,
+    /// Whether what is small stays in memory.
+    holds: AtomicBool,
 }
 
 #[derive(Default)]
@@ -91,6 +94,7 @@ impl Objects {
             own: RwLock::default(),
             mirror,
             trees: Mutex::default(),
+            holds: AtomicBool::new(false),
         }
     }
 
@@ -258,6 +262,11 @@ impl Objects {
         Ok(())
     }
 
+    /// Whether the few objects that a small fetch brings stay in memory from here on.
+    pub(super) fn hold(&self, holds: bool) {
+        self.holds.store(holds, Ordering::Relaxed);
+    }
+
     /// Takes in what a server sent. Blocking: reads and writes files.
     ///
     /// Own objects are put to disk first, so that nothing on disk ever leads to an object that is only
@@ -279,6 +288,7 @@ impl Objects {
         match fetched.objects {
             Received::Pack(mut pack) => {
                 let small = stays
+                    && self.holds.load(Ordering::Relaxed)
                     && fetched.unshallow.is_empty()
                     && super::mirror::size(&mut pack)? <= SMALL_PACK;
                 let objects = match small {
@@ -400,15 +410,6 @@ impl Objects {
         self.mirror
             .as_ref()
             .map(|mirror| mirror.directory().to_owned())
-    }
-}
-
-/// A process that ends in peace leaves to the next one what it knows.
-impl Drop for Objects {
-    fn drop(&mut self) {
-        if let Err(error) = self.settle() {
-            tracing::debug!(repository = self.address, %error, "the next process fetches again");
-        }
     }
 }
 

@@ -191,6 +191,21 @@ impl Repository {
         self.request(wants, depth, filter).await
     }
 
+    /// Has the few objects that news bring stay in memory, until [`Self::settle`].
+    pub fn hold_news(&self) {
+        self.inner.objects.hold(true);
+    }
+
+    /// Puts what is in memory to the mirror's disk, so that the next process need not fetch it; from here on
+    /// everything goes there at once.
+    pub async fn settle(&self) {
+        self.inner.objects.hold(false);
+        let _alone = self.inner.fetching.lock().await;
+        if let Err(error) = self.blocking(|inner| inner.objects.settle()).await {
+            tracing::warn!(repository = self.address(), %error, "the next process fetches again");
+        }
+    }
+
     /// Lets go of what the mirror's disk can give again. For a repository in which nothing happens.
     pub async fn rest(&self) {
         if self.inner.objects.is_at_rest() {

@@ -28,7 +28,7 @@ mod told;
 mod unit;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::future::join_all;
 use jiff::Timestamp;
@@ -427,25 +427,6 @@ impl InfraSource {
             self.reader.rest().await;
         }
         news
-    }
-
-    /// Has a commit looked for that is said to be on a branch. A look that is on its way may find it: then no
-    /// other follows.
-    pub fn seek(&self, commit: CommitId) {
-        match self.looking().as_mut() {
-            Some(sought) => drop(sought.insert(commit)),
-            None if self.knows(commit) => {}
-            None => self.source.mark_stale(),
-        }
-    }
-
-    fn knows(&self, commit: CommitId) -> bool {
-        let seen = self.source.observed();
-        seen.read().is_ok_and(|seen| seen.is_behind(commit))
-    }
-
-    fn looking(&self) -> MutexGuard<'_, Option<BTreeSet<CommitId>>> {
-        self.looking.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes in what a push of ours that landed changed. No request.

@@ -1,4 +1,7 @@
-//! Whether what somebody tells of a ref would be news, by what is kept. No request.
+//! What somebody tells of a ref: whether it would be news by what is kept, and having it looked for. No request.
+
+use std::collections::BTreeSet;
+use std::sync::{MutexGuard, PoisonError};
 
 use super::{HistorySource, InfraSource};
 use crate::model::CommitId;
@@ -14,6 +17,25 @@ impl InfraSource {
         let Ok(seen) = seen.read() else { return true };
         let held = seen.refs.get(reference).map(|shown| CommitId(shown.id));
         held != after
+    }
+
+    /// Has a commit looked for that is said to be on a branch. A look that is on its way may find it: then no
+    /// other follows.
+    pub fn seek(&self, commit: CommitId) {
+        match self.looking().as_mut() {
+            Some(sought) => drop(sought.insert(commit)),
+            None if self.knows(commit) => {}
+            None => self.source.mark_stale(),
+        }
+    }
+
+    fn knows(&self, commit: CommitId) -> bool {
+        let seen = self.source.observed();
+        seen.read().is_ok_and(|seen| seen.is_behind(commit))
+    }
+
+    pub(super) fn looking(&self) -> MutexGuard<'_, Option<BTreeSet<CommitId>>> {
+        self.looking.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

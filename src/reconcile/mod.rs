@@ -39,6 +39,7 @@ use crate::clock;
 use crate::cluster::SharedCluster;
 use crate::event::Event;
 use crate::forge::SharedForge;
+use crate::git::Repository;
 use crate::model::catalogue::Catalogue;
 use crate::model::{ApplicationName, Author, EnvironmentName, FlatMap, Pipeline, RepositoryUrl};
 use crate::observe::{Intervals, Observatory, Outside};
@@ -212,6 +213,13 @@ impl Reconciler {
     /// Tows until stopped; effects on their way are finished.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
         self.tows.store(true, Ordering::Relaxed);
+        let mirrors = || {
+            self.observatory
+                .infra
+                .values()
+                .map(|it| it.reader.repository())
+        };
+        mirrors().for_each(Repository::hold_news);
         let tasks = TaskTracker::new();
         self.keep_sources(&tasks, &stop);
         self.keep_removed(&tasks, &stop);
@@ -240,6 +248,7 @@ impl Reconciler {
         tasks.wait().await;
         self.tows.store(false, Ordering::Relaxed);
         futures_util::future::join_all(self.writers.values().map(|it| self.heard(it))).await;
+        futures_util::future::join_all(mirrors().map(Repository::settle)).await;
     }
 
     /// One round of one pipeline: plans, and sets its steps going. Gives how long it may rest.
