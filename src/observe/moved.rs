@@ -29,7 +29,7 @@ impl InfraSource {
         }
     }
 
-    fn knows(&self, commit: CommitId) -> bool {
+    pub(super) fn knows(&self, commit: CommitId) -> bool {
         let seen = self.source.observed();
         seen.read().is_ok_and(|seen| seen.is_behind(commit))
     }
