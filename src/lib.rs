@@ -4,7 +4,7 @@
 //! [`plan`] decides, purely; [`observe`] reads the outside world into a `World`; [`act`] turns one
 //! step into one effect; [`reconcile`] is the loop over the three. [`git`], [`registry`],
 //! [`forge`] and [`cluster`] are the four outside systems. [`present`] writes what several places show;
-//! `cli`, `serve` and [`notifications`] sit on top.
+//! `cli`, `serve`, [`notifications`] and [`marks`] sit on top.
 //!
 //! Arrows: `model ← manifest ← plan ← reconcile → observe, act → git, registry, forge, cluster`.
 
@@ -20,6 +20,7 @@ pub mod forge;
 pub mod git;
 pub mod http;
 pub mod manifest;
+pub mod marks;
 pub mod model;
 pub mod notifications;
 pub mod observe;

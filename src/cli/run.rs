@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::setup::Setup;
 use super::{Output, exit, moment, view};
@@ -15,6 +16,7 @@ use crate::clock;
 use crate::config::Location;
 use crate::config::watch::{self, Watch};
 use crate::event::Event;
+use crate::marks::Marker;
 use crate::model::EnvironmentName;
 use crate::notifications::{Notifier, Pace};
 use crate::plan::{Decision, Reason, UnitPlan};
@@ -24,7 +26,7 @@ use crate::serve;
 /// How long effects on their way may take to end once the program is told to stop.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long `--once` goes on telling of what it did.
+/// How long `--once` goes on telling of what it did, and marking it.
 const TELL_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// How soon it is looked again whether all is settled: rounds come in thousands, and each may be the last.
@@ -103,12 +105,16 @@ pub async fn run(args: &Args, location: Location, out: &mut dyn Write) -> Result
             true => Pace::default(),
             false => Pace::among_others(),
         };
-        let notifier = setup.notifier(&reconciler, pace)?;
+        let author = &setup.config.settings.author;
+        let beside = Beside {
+            notifier: setup.notifier(&reconciler, pace)?,
+            marker: Marker::new(&reconciler, &setup.config.pipelines, author).map(Arc::new),
+        };
         let end = if args.once {
-            tow_once(args, &reconciler, notifier, &stop, out).await?
+            tow_once(args, &reconciler, &beside, &stop, out).await?
         } else {
             let changed = changed(&mut watched, &setup);
-            tow(args, &reconciler, notifier, changed, &stop, out).await?
+            tow(args, &reconciler, &beside, changed, &stop, out).await?
         };
         match end {
             End::Code(code) => return Ok(code),
@@ -153,7 +159,7 @@ enum End {
 async fn tow(
     args: &Args,
     reconciler: &Arc<Reconciler>,
-    notifier: Option<Arc<Notifier>>,
+    beside: &Beside,
     changed: impl Future<Output = Setup>,
     stop: &CancellationToken,
     out: &mut dyn Write,
@@ -161,7 +167,7 @@ async fn tow(
     let mut events = reconciler.events();
     let ending = stop.child_token();
     let mut towing = tokio::spawn(reconciler.clone().run(ending.clone()));
-    let telling = notifier.map(|it| tokio::spawn(it.run(ending.clone())));
+    let beside = beside.run(&ending);
     let start = clock::now();
     tokio::pin!(changed);
     let end = loop {
@@ -185,11 +191,45 @@ async fn tow(
     if tokio::time::timeout(STOP_TIMEOUT, towing).await.is_err() {
         tracing::warn!("an effect did not end in time: the next start finishes it");
     }
-    if let Some(telling) = telling {
-        // What was sent and could not be written down is sent once more, under the same key.
-        drop(tokio::time::timeout(STOP_TIMEOUT, telling).await);
-    }
+    // What was sent and could not be written down is sent once more, under the same key.
+    drop(tokio::time::timeout(STOP_TIMEOUT, beside.wait()).await);
     Ok(end)
+}
+
+/// What goes on beside the rounds, and holds up none.
+struct Beside {
+    notifier: Option<Arc<Notifier>>,
+    marker: Option<Arc<Marker>>,
+}
+
+impl Beside {
+    /// Until stopped.
+    fn run(&self, stop: &CancellationToken) -> TaskTracker {
+        let tasks = TaskTracker::new();
+        if let Some(notifier) = &self.notifier {
+            tasks.spawn(notifier.clone().run(stop.clone()));
+        }
+        if let Some(marker) = &self.marker {
+            tasks.spawn(marker.clone().run(stop.clone()));
+        }
+        tasks.close();
+        tasks
+    }
+
+    /// What is left of it once all is settled. The next start goes on with what could not be done now.
+    async fn finish(&self) {
+        let marked = async {
+            if let Some(marker) = &self.marker {
+                drop(tokio::time::timeout(TELL_TIMEOUT, marker.turn(clock::now())).await);
+            }
+        };
+        let told = async {
+            if let Some(notifier) = &self.notifier {
+                notifier.finish(TELL_TIMEOUT).await;
+            }
+        };
+        tokio::join!(marked, told);
+    }
 }
 
 /// An event, for whoever reads them as they come.
@@ -242,7 +282,7 @@ async fn changed(watched: &mut Option<Watch>, before: &Setup) -> Setup {
 async fn tow_once(
     args: &Args,
     reconciler: &Arc<Reconciler>,
-    notifier: Option<Arc<Notifier>>,
+    beside: &Beside,
     stop: &CancellationToken,
     out: &mut dyn Write,
 ) -> Result<End> {
@@ -279,8 +319,8 @@ async fn tow_once(
     tokio::time::timeout(STOP_TIMEOUT, towing)
         .await
         .context("an effect did not end in time")??;
-    if let Some(notifier) = notifier.filter(|_| !stop.is_cancelled()) {
-        notifier.finish(TELL_TIMEOUT).await;
+    if !stop.is_cancelled() {
+        beside.finish().await;
     }
     while let Ok(event) = events.try_recv() {
         tell(args.output, &event, start, out)?;

@@ -31,6 +31,7 @@ pub(super) fn all(root: &Path, declarations: &mut Declarations) {
         environments_are_reached,
         authority_lets_towpath_record,
         notified_environments_exist,
+        marked_sources_are_named,
     ] {
         check(root, declarations, &mut problems);
     }
@@ -87,6 +88,26 @@ fn followed_environments_exist(_: &Path, declarations: &Declarations, problems: 
 fn notified_environments_exist(_: &Path, declarations: &Declarations, problems: &mut Problems) {
     for named in &declarations.notified {
         known_once(named, &mut BTreeSet::new(), declarations, problems);
+    }
+}
+
+fn marked_sources_are_named(_: &Path, declarations: &Declarations, problems: &mut Problems) {
+    for (name, file) in &declarations.environments {
+        let declared = file.declared.as_ref();
+        let marks = declared.and_then(|it| it.mark_source.as_ref());
+        let Some(At { place, .. }) = marks.filter(|it| it.value) else {
+            continue;
+        };
+        let goes_there = |it: &&application::Declared| {
+            environments(it).iter().any(|at| at.value == *name) && it.source.is_none()
+        };
+        if let Some(without) = declarations.applications.iter().find(goes_there) {
+            let without = &without.name.value;
+            let what =
+                format!("`{without}` goes there without a `source`: nothing is marked of it");
+            let instead = format!("name its `source`, or leave `mark-source` out of `{name}`");
+            problems.warning(place, what, instead);
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::authority;
 use super::cluster::{self, Limits};
 use super::credential::credential;
-use super::form::{At, WordOr, Words, count, duration};
+use super::form::{At, Flag, WordOr, Words, count, duration};
 use super::list::{Mapped, any_list, list};
 use super::section::{Fields, Section};
 use super::sops;
@@ -33,6 +33,8 @@ pub(super) struct Declared {
     pub(super) sops: Option<Sops>,
     pub(super) follow: Option<At<Follow>>,
     pub(super) tags: Option<Tags>,
+    /// Whether what is deployed is marked in its source.
+    pub(super) mark_source: Option<At<bool>>,
     pub(super) hold: Option<StatedHold>,
     /// Whose records let something move; empty: everybody's.
     pub(super) authority: Vec<At<Authorised>>,
@@ -143,6 +145,12 @@ fn environment(section: &mut Section<'_>) -> Option<Declared> {
         },
         "{}",
     );
+    let mark_source = section.or(
+        "mark-source",
+        "Whether the application's own commit is marked once it is deployed here: with `state: deployed` in its git note, and with an annotated tag `deployment-0001` in the source repository, which Towpath may write then.",
+        Flag,
+        "false",
+    );
     let authority = section.optional(
         "authority",
         "The keys whose signature lets a record count that lets something move (docs/records.md). Left out: everybody who can push to the repository is trusted.",
@@ -162,6 +170,7 @@ fn environment(section: &mut Section<'_>) -> Option<Declared> {
         sops: sops.map(|sops| sops.value),
         follow,
         tags: tags.map(|tags| tags.value),
+        mark_source,
         hold: hold.map(|hold| hold.value),
         authority: authority.map_or_else(Vec::new, |keys| keys.value),
         tunables,

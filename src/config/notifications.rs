@@ -66,6 +66,10 @@ fn notification(section: &mut Section<'_>) -> Option<Declared> {
             read: webhook,
         },
     );
+    section.hint(
+        "token",
+        "an address that is a secret is named: `slack: { url: { env: SLACK_URL } }`",
+    );
     let one = section.exactly_one(&["slack", "webhook"], "slack: { url: { env: SLACK_URL } }");
     let on = section.optional(
         "on",

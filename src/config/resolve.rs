@@ -179,6 +179,7 @@ impl Unit<'_> {
                 prefix,
             },
             image_fields: tunables.image_fields.clone()?,
+            mark_source: self.declared.mark_source.as_ref()?.value,
             authority: authority::resolved(&self.declared.authority).into(),
         })
     }

@@ -83,6 +83,12 @@ impl Repository {
         Self::new(remote, objects)
     }
 
+    /// Another mirror of the same, in memory: what is read of it for another purpose does not change how deep this
+    /// one goes.
+    pub fn beside(&self) -> Self {
+        Self::in_memory(self.inner.remote.clone())
+    }
+
     fn new(remote: Arc<dyn Remote>, objects: Objects) -> Self {
         let tips = objects.tips();
         Self {

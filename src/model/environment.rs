@@ -114,6 +114,8 @@ pub struct Environment {
     pub image_fields: Vec<ImageField>,
     /// Whose records let something move.
     pub authority: Arc<Authority>,
+    /// Whether what is deployed is marked in its source.
+    pub mark_source: bool,
 }
 
 /// Where an environment's releases come from.

@@ -42,6 +42,12 @@ const AGAIN_MIN: Duration = Duration::from_secs(5);
 /// The longest.
 const AGAIN_MAX: Duration = Duration::from_secs(600);
 
+/// The first pause after what was sent could not be written down; each further one is twice as long.
+const REWRITE_MIN: Duration = Duration::from_secs(60);
+
+/// The longest.
+const REWRITE_MAX: Duration = Duration::from_secs(3600);
+
 /// How soon records are looked at again that are newer elsewhere.
 const BEHIND: Duration = Duration::from_secs(5);
 
@@ -72,6 +78,9 @@ pub(super) struct State {
     /// When it is tried again, and how often in a row that failed.
     again: Option<Timestamp>,
     failures: u32,
+    /// When it is tried again to write down what was sent, and how often in a row that failed.
+    write_again: Option<Timestamp>,
+    write_failures: u32,
     /// The message that was not wanted, and how often.
     refused: Option<(String, u32)>,
 }
@@ -112,16 +121,11 @@ impl Lane {
         if let Some(until) = until.filter(|until| now < *until) {
             return Some(until);
         }
-        let mut stop = self
+        let stop = self
             .tell(&mut state, now)
             .await
             .map_or_else(Some, |next| next.map(Stop::Until));
-        if state.is_dirty {
-            match self.write_down(&mut state, now).await {
-                Ok(()) => {}
-                Err(error) => stop = Some(error),
-            }
-        }
+        let rewrite = self.write_down(&mut state, now).await;
         let after = |wait: Duration| now.checked_add(wait).ok();
         match stop {
             None | Some(Stop::Until(_)) => {
@@ -129,10 +133,11 @@ impl Lane {
                     self.standing.answers();
                 }
                 (state.failures, state.again) = (0, None);
-                match stop {
+                let next = match stop {
                     Some(Stop::Until(until)) => Some(until),
                     _ => None,
-                }
+                };
+                [next, rewrite].into_iter().flatten().min()
             }
             Some(failed) => {
                 let wait = match failed {
@@ -201,14 +206,28 @@ impl Lane {
         state.is_dirty |= entry.on != before;
     }
 
-    async fn write_down(&self, state: &mut State, now: Timestamp) -> Result<(), Stop> {
-        if let Some(entry) = &state.entry {
-            self.ledger
-                .write(&self.notification.name, entry, now)
-                .await?;
+    /// Writes down what was sent, unless that failed a moment ago: it holds up no message. Gives when it is tried
+    /// again.
+    async fn write_down(&self, state: &mut State, now: Timestamp) -> Option<Timestamp> {
+        let entry = state.entry.as_ref().filter(|_| state.is_dirty)?;
+        if let Some(again) = state.write_again.filter(|again| now < *again) {
+            return Some(again);
         }
-        state.is_dirty = false;
-        Ok(())
+        let name = &self.notification.name;
+        match self.ledger.write(name, entry, now).await {
+            Ok(()) => {
+                (state.write_failures, state.write_again) = (0, None);
+                state.is_dirty = false;
+            }
+            Err(error) => {
+                let environment = &self.place.environment;
+                tracing::warn!(notification = %name, %environment, "what was sent cannot be written down, which is tried again; a restart sends it once more: {error}");
+                let wait = REWRITE_MIN.saturating_mul(1 << state.write_failures.min(10));
+                state.write_failures = state.write_failures.saturating_add(1);
+                state.write_again = now.checked_add(wait.min(REWRITE_MAX)).ok();
+            }
+        }
+        state.write_again
     }
 
     /// Takes in what others sent meanwhile.
@@ -258,7 +277,7 @@ impl Lane {
                 }
                 state.is_dirty = true;
                 if (index + 1).is_multiple_of(SENT_MAX) {
-                    self.write_down(state, now).await?;
+                    self.write_down(state, now).await;
                 }
             }
             self.settle(state, seen, true);

@@ -264,8 +264,12 @@ impl Ledger {
     /// once more, under the same key.
     pub(super) async fn later(&self, ours: &Entry, theirs: Entry) -> Entry {
         let mut later = ours.clone();
-        for (word, since) in theirs.on {
-            later.on.entry(word).or_insert(since);
+        // What is told is ours to say; since when, whoever began first.
+        for (word, since) in &mut later.on {
+            *since = theirs
+                .on
+                .get(word)
+                .map_or(*since, |their| (*since).min(*their));
         }
         for (unit, told) in theirs.stuck {
             let own = later.stuck.entry(unit).or_default();

@@ -170,6 +170,11 @@ impl HistoryReader {
         }
     }
 
+    /// The mirror.
+    pub fn repository(&self) -> &Repository {
+        &self.repository
+    }
+
     /// What was read so far; `None`: nothing.
     pub fn known(&self) -> Option<Arc<History>> {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);

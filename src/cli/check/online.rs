@@ -168,7 +168,7 @@ pub async fn run(
         let infra = infra(setup);
         let mut questions = Vec::new();
         for url in sources(setup) {
-            questions.push(repository::source(&outside, url));
+            questions.push(repository::source(&outside, url, is_marked(setup, url)));
         }
         for infra in &infra {
             questions.push(repository::infra(&outside, infra));
@@ -301,6 +301,16 @@ fn sources(setup: &Setup) -> BTreeSet<&RepositoryUrl> {
     let sources = setup.config.pipelines.iter();
     let sources = sources.filter_map(|it| it.application.source.as_ref());
     sources.map(|it| &it.url).collect()
+}
+
+/// Whether what is deployed is marked there.
+fn is_marked(setup: &Setup, source: &RepositoryUrl) -> bool {
+    let is_it = |it: &&std::sync::Arc<crate::model::Pipeline>| {
+        let of = it.application.source.as_ref();
+        of.is_some_and(|of| of.url == *source)
+    };
+    let mut marking = setup.config.pipelines.iter().filter(is_it);
+    marking.any(|it| it.environments.iter().any(|it| it.mark_source))
 }
 
 fn registries<'a>(setup: &'a Setup, outside: &'a Outside) -> Vec<Question<'a>> {

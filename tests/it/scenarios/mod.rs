@@ -12,6 +12,7 @@ mod endpoints;
 mod forge;
 mod hammer;
 mod link;
+mod marked;
 mod notified;
 mod preempt;
 mod registry;

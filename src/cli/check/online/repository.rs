@@ -6,15 +6,29 @@ use super::{Infra, Level, Question, Said};
 use crate::model::RepositoryUrl;
 use crate::observe::Outside;
 
-/// A source repository is only read.
-pub(super) fn source<'a>(outside: &'a Outside, url: &'a RepositoryUrl) -> Question<'a> {
+/// A source repository is only read, unless what is deployed is marked there.
+pub(super) fn source<'a>(
+    outside: &'a Outside,
+    url: &'a RepositoryUrl,
+    is_marked: bool,
+) -> Question<'a> {
     Question::new("repository", url.as_str(), async move {
         let Some(repository) = outside.repositories.get(url) else {
             return Vec::new();
         };
-        vec![match repository.look(&["refs/heads/".to_owned()]).await {
-            Ok(_) => Said::new(Level::Ok, "readable"),
-            Err(error) => Said::new(Level::Error, error.to_string()),
+        if let Err(error) = repository.look(&["refs/heads/".to_owned()]).await {
+            return vec![Said::new(Level::Error, error.to_string())];
+        }
+        vec![match is_marked {
+            false => Said::new(Level::Ok, "readable"),
+            true => match repository.receives().await {
+                Ok(()) => Said::new(Level::Ok, "readable, writable"),
+                Err(error) => {
+                    let what = format!("it may not be written: {error}");
+                    Said::new(Level::Error, what)
+                        .or("let Towpath write tags and notes there, or leave `mark-source` out")
+                }
+            },
         }]
     })
 }
