@@ -375,12 +375,13 @@ impl Objects {
             return Ok(());
         };
         let mut own = written(&self.own);
-        if own.objects.is_empty() {
-            drop(own);
-            return mirror.remember_tips(tips);
+        // Of what is only in memory the disk is told when it has it.
+        if self.holds.load(Ordering::Relaxed) && !own.objects.is_empty() {
+            own.tips = Some(tips.clone());
+            return Ok(());
         }
-        own.tips = Some(tips.clone());
-        Ok(())
+        drop(own);
+        mirror.remember_tips(tips)
     }
 
     /// Begins the mirror anew. What is in memory goes with it: it leads to what was on disk.
