@@ -31,4 +31,5 @@ pub mod registry;
 pub mod secret;
 pub mod serve;
 pub mod shown;
+pub mod sim;
 pub mod smoke;

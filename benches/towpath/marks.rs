@@ -8,7 +8,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use towpath::git::remote::{FetchRequest, Fetched, PushReport, PushRequest};
 use towpath::git::{GitError, Refs, Remote};
 use towpath::model::{Digest, ImageRepository};
-use towpath::registry::{ImageConfig, Registry, RegistryError};
+use towpath::registry::{Attached, ImageConfig, Registry, RegistryError};
 
 /// What was reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -69,6 +69,14 @@ impl<R: Registry> Registry for MarkedRegistry<R> {
         self.inner.image(repository, digest).await
     }
 
+    async fn attached(
+        &self,
+        repository: &ImageRepository,
+        digest: &Digest,
+    ) -> Result<Vec<Attached>, RegistryError> {
+        self.inner.attached(repository, digest).await
+    }
+
     async fn tagged(
         &self,
         repository: &ImageRepository,
@@ -113,7 +121,7 @@ impl Remote for MarkedRemote {
         report
     }
 
-    async fn receives(&self) -> Result<(), GitError> {
+    async fn receives(&self) -> Result<bool, GitError> {
         self.inner.receives().await
     }
 }

@@ -83,6 +83,21 @@ impl Known {
         Ok(Self::of(pipeline, observatory, now))
     }
 
+    /// Asks what is attached to the images of releases that environments wait for, and of this one, where any rule asks.
+    pub(super) async fn read_evidence(&mut self, named: Option<&Release>, now: Timestamp) {
+        let mut environments = self.pipeline.environments.iter();
+        if environments.all(|it| it.evidence.is_empty()) {
+            return;
+        }
+        let mut images = self
+            .observatory
+            .unattached(&self.pipeline, &self.world, now);
+        let named = named.iter().flat_map(|release| release.images.iter());
+        images.extend(named.map(|(repository, image)| (repository.clone(), image.digest)));
+        self.observatory.read_attached(&images, now).await;
+        self.world = self.observatory.world(&self.pipeline, now);
+    }
+
     fn of(pipeline: &Arc<Pipeline>, observatory: Observatory, now: Timestamp) -> Self {
         let world = observatory.world(pipeline, now);
         let mut known = Self {

@@ -40,6 +40,7 @@ pub mod schema;
 pub mod set_image;
 pub mod setup;
 pub mod show;
+pub mod simulate;
 pub mod status;
 mod view;
 pub mod wait;
@@ -128,6 +129,7 @@ enum Command {
     SetImage(set_image::SetImage),
     Schema(schema::Args),
     Demo(demo::Args),
+    Simulate(simulate::Args),
     Completions(completions::Args),
     Man(man::Args),
     Help(help::Args),
@@ -303,6 +305,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<u8> {
         Command::SetImage(args) => set_image::run(&args, &mut out, &mut err)?,
         Command::Schema(args) => schema::run(&args, &mut out)?,
         Command::Demo(args) => demo::run(&args, &mut out, &mut err).await?,
+        Command::Simulate(args) => simulate::run(&args, &mut out)?,
         Command::Completions(args) => completions::run(&args, &mut out)?,
         Command::Man(args) => man::run(&args, Cli::command(), &mut out)?,
         Command::Help(args) => help::run(&args, Cli::command(), &mut out)?,

@@ -274,7 +274,7 @@ pub(super) fn weighed(weighed: Weighed) -> anstyle::Style {
     use anstyle::AnsiColor::{Green, Red, Yellow};
     match weighed {
         Weighed::Holds => Green.on_default(),
-        Weighed::Missing | Weighed::Stale => Yellow.on_default(),
+        Weighed::Missing | Weighed::Stale | Weighed::Unknown => Yellow.on_default(),
         Weighed::Failing => Red.on_default(),
     }
 }

@@ -39,9 +39,10 @@ pub use merge::{Merged, Merging};
 pub use object::{Commit, CommitDraft, Kind, Object, Signature, Tag, TagDraft};
 pub use objects::{Change, Found};
 pub use push::{Push, Pushed};
-pub use remote::{Ref, RefUpdate, Refs, Remote};
+pub use remote::{FetchRequest, Fetched, PushReport, PushRequest, Ref, RefUpdate, Refs, Remote};
 pub use repository::{Reach, Repository};
 pub use sign::Signer;
+pub use signed::signer;
 pub use tree::{Entry, Mode, Tree};
 pub use walk::{End, Walk};
 

@@ -243,6 +243,11 @@ impl Objects {
         self.mirror.is_some() && read(&self.own).bytes > OWN_BYTES_MAX
     }
 
+    /// Whether there is no disk that it is kept on.
+    pub(super) fn is_in_memory(&self) -> bool {
+        self.mirror.is_none()
+    }
+
     /// Whether [`Self::rest`] would let go of something.
     pub(super) fn is_at_rest(&self) -> bool {
         self.mirror.is_none()
@@ -296,8 +301,8 @@ impl Objects {
                     false => None,
                 };
                 if let Some(objects) = objects {
-                    self.keep(objects);
                     written(&self.own).shallow.extend(&fetched.shallow);
+                    self.keep(objects);
                     return Ok(());
                 }
                 self.settle()?;
@@ -328,21 +333,26 @@ impl Objects {
         };
         // What comes in meanwhile is told of by the next.
         let (objects, shallow, tips) = {
-            let mut own = written(&self.own);
+            let own = read(&self.own);
             let objects: Vec<Object> = own.objects.values().cloned().collect();
             let shallow: Vec<ObjectId> = own.shallow.iter().copied().collect();
-            (objects, shallow, own.tips.take())
+            (objects, shallow, own.tips.clone())
         };
-        if objects.is_empty() {
-            return Ok(());
+        // Killed in between, a commit that ends there is never taken for one whose parents are here.
+        if !shallow.is_empty() {
+            mirror.move_boundary(&shallow, &[])?;
         }
-        mirror.write(&objects)?;
-        mirror.move_boundary(&shallow, &[])?;
-        if let Some(tips) = tips {
-            mirror.remember_tips(&tips)?;
+        if !objects.is_empty() {
+            mirror.write(&objects)?;
+        }
+        if let Some(tips) = &tips {
+            mirror.remember_tips(tips)?;
         }
         let mut own = written(&self.own);
         own.shallow.retain(|id| !shallow.contains(id));
+        if own.tips == tips {
+            own.tips = None;
+        }
         for object in objects {
             if own.objects.remove(&object.id).is_some() {
                 own.bytes -= object.data.len();
@@ -380,6 +390,7 @@ impl Objects {
             own.tips = Some(tips.clone());
             return Ok(());
         }
+        own.tips = None;
         drop(own);
         mirror.remember_tips(tips)
     }

@@ -195,10 +195,11 @@ impl Remote for PipeRemote {
         self.end(conversation, outcome).await
     }
 
-    async fn receives(&self) -> Result<(), GitError> {
+    async fn receives(&self) -> Result<bool, GitError> {
         let mut conversation = self.start("receive-pack")?;
         let said = Advertisement::read(&mut conversation.packets, &[]).await;
-        self.end(conversation, said.map(drop)).await
+        let atomic = said.map(|said| said.is_atomic());
+        self.end(conversation, atomic).await
     }
 }
 

@@ -59,11 +59,12 @@ pub trait Remote: Send + Sync {
     /// of the server are in the report.
     async fn push(&self, request: &PushRequest) -> Result<PushReport, GitError>;
 
-    /// Asks whether we may push, and sends nothing: what it says first to one who wants to is the answer.
+    /// Asks whether we may push, and sends nothing: what it says first to one who wants to is the answer. Gives
+    /// whether it moves several refs as one.
     ///
     /// # Errors
     /// Any [`GitError`] of the way there; [`GitError::Forbidden`] and its like where we may not.
-    async fn receives(&self) -> Result<(), GitError>;
+    async fn receives(&self) -> Result<bool, GitError>;
 }
 
 /// What to leave out of a fetch.

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use bytes::Bytes;
 use gix::ObjectId;
@@ -65,6 +65,8 @@ pub(super) struct Inner {
     pub(super) fetching: Arc<tokio::sync::Mutex<()>>,
     /// Known once a push was refused for it.
     pub(super) not_atomic: std::sync::atomic::AtomicBool,
+    /// What it told when it was asked.
+    atomic: OnceLock<bool>,
 }
 
 impl Repository {
@@ -100,6 +102,7 @@ impl Repository {
                 own: Mutex::default(),
                 fetching: Arc::default(),
                 not_atomic: std::sync::atomic::AtomicBool::new(false),
+                atomic: OnceLock::new(),
             }),
             signer: None,
             ends: None,
@@ -124,7 +127,24 @@ impl Repository {
     /// # Errors
     /// Any [`GitError`] of the way there; [`GitError::Forbidden`] and its like where we may not.
     pub async fn receives(&self) -> Result<(), GitError> {
-        self.inner.remote.receives().await
+        self.inner.remote.receives().await.map(drop)
+    }
+
+    /// Whether the server moves several refs as one, as far as it tells us: whoever may not push is not told, and
+    /// then it is not known to. Asked once.
+    ///
+    /// # Errors
+    /// Any [`GitError`] that goes by.
+    pub async fn is_atomic(&self) -> Result<bool, GitError> {
+        if let Some(atomic) = self.inner.atomic.get() {
+            return Ok(*atomic);
+        }
+        let atomic = match self.inner.remote.receives().await {
+            Ok(atomic) => atomic,
+            Err(error) if error.is_transient() => return Err(error),
+            Err(_) => return Ok(false),
+        };
+        Ok(*self.inner.atomic.get_or_init(|| atomic))
     }
 
     /// Asks the server for the refs under these prefixes, and remembers them.
@@ -291,12 +311,15 @@ impl Repository {
             .await
     }
 
-    /// Runs file work where it cannot hold up others.
+    /// Runs file work where it cannot hold up others. A mirror without files has none.
     pub(super) async fn blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Inner) -> Result<T, GitError> + Send + 'static,
     ) -> Result<T, GitError> {
         let inner = Arc::clone(&self.inner);
+        if inner.objects.is_in_memory() {
+            return work(&inner);
+        }
         match tokio::task::spawn_blocking(move || work(&inner)).await {
             Ok(done) => done,
             Err(error) => std::panic::resume_unwind(error.into_panic()),

@@ -34,8 +34,13 @@ impl Repository {
 
 fn signer_of(commit: &Object) -> Option<PublicKey> {
     let (payload, armour) = split(&commit.data)?;
+    signer(&armour, NAMESPACE, &payload)
+}
+
+/// Whose key made the signature of these bytes, in OpenSSH's armour and for that namespace, where it is true.
+pub fn signer(armour: &str, namespace: &str, payload: &[u8]) -> Option<PublicKey> {
     let signature = SshSig::from_pem(armour.as_bytes()).ok()?;
-    signed_by(&signature, NAMESPACE, &payload)
+    signed_by(&signature, namespace, payload)
 }
 
 /// Whose key made the signature of these bytes, where it is true.

@@ -10,7 +10,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use serde::Deserialize;
 use url::Url;
+
+use super::{Digest, PublicKey};
 
 /// So many scores of one finding are kept.
 pub const SCORES_MAX: usize = 20;
@@ -125,6 +128,67 @@ pub fn link(text: &str) -> Result<Url, String> {
     })
 }
 
+/// What a document says that others give: a finding about an image, and when it was made.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Attachment {
+    /// What was found.
+    pub finding: Finding,
+    /// When, as the document says.
+    pub at: Timestamp,
+    /// Whose key signed the document; `None`: nobody's, or the signature is not true.
+    pub signer: Option<PublicKey>,
+}
+
+#[derive(Deserialize)]
+struct Document {
+    digest: String,
+    name: String,
+    result: String,
+    #[serde(default)]
+    scores: BTreeMap<String, f64>,
+    link: Option<String>,
+    at: Timestamp,
+}
+
+impl Attachment {
+    /// Reads a document about this image, in the form of `docs/evidence.md`.
+    ///
+    /// # Errors
+    /// What is wrong with it, in words that tell nothing of what stands in it.
+    pub fn read(
+        document: &[u8],
+        image: &Digest,
+        signer: Option<PublicKey>,
+    ) -> Result<Self, &'static str> {
+        let document: Document =
+            serde_json::from_slice(document).map_err(|_| "it is no document of evidence")?;
+        // A signature is of the document alone: attached elsewhere, it would be of another image.
+        if document.digest.parse() != Ok(*image) {
+            return Err("its document is about another image");
+        }
+        if document.scores.len() > SCORES_MAX {
+            return Err("it has more than 20 scores");
+        }
+        let name = |text: &str| text.parse().map_err(|_| "a name in it is none");
+        let scores = document.scores.iter();
+        let scores = scores.map(|(key, score)| Ok::<_, &'static str>((name(key)?, *score)));
+        let link = document.link.as_deref().map(link).transpose();
+        Ok(Self {
+            finding: Finding {
+                name: name(&document.name)?,
+                result: document
+                    .result
+                    .parse()
+                    .map_err(|_| "its result is neither `pass` nor `fail`")?,
+                scores: scores.collect::<Result<_, _>>()?,
+                link: link.map_err(|_| "its link is no address")?,
+            },
+            at: document.at,
+            signer,
+        })
+    }
+}
+
 /// `pass, performance 0.93`.
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -226,6 +290,8 @@ pub enum Weighed {
     Failing,
     /// It held, and is too old.
     Stale,
+    /// It is not known at this moment.
+    Unknown,
 }
 
 impl Weighed {
@@ -236,6 +302,7 @@ impl Weighed {
             Self::Missing => "missing",
             Self::Failing => "failing",
             Self::Stale => "stale",
+            Self::Unknown => "unknown",
         }
     }
 }
@@ -466,6 +533,32 @@ mod tests {
                 other => other,
             };
             assert_eq!(weigh(15), later, "{}", rule.asks);
+        }
+    }
+
+    #[test]
+    fn documents_are_about_one_image() {
+        let image = Digest::of(b"image");
+        let document = format!(
+            r#"{{"name":"scan","digest":"{image}","result":"pass","scores":{{"high":0}},"link":"https://ci.example.com/1","at":"2026-11-21T05:00:00Z","more":[]}}"#
+        );
+        let read =
+            |document: &str, image: &Digest| Attachment::read(document.as_bytes(), image, None);
+        let found = read(&document, &image).unwrap();
+        assert_eq!(found.finding.to_string(), "pass, high 0");
+        assert!(read(&document, &Digest::of(b"another")).is_err());
+        for (part, other) in [
+            ("\"pass\"", "\"good\""),
+            ("scan", "a scan"),
+            ("https", "javascript"),
+            ("05:00:00Z", "05:00"),
+            ("\"high\":0", "\"high\":null"),
+            ("{", ""),
+        ] {
+            assert!(
+                read(&document.replace(part, other), &image).is_err(),
+                "{other}"
+            );
         }
     }
 

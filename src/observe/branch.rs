@@ -98,8 +98,10 @@ impl InfraReader {
         landed.retain(|commit| wanted.contains(commit) || *commit == head);
         let (mut unlanded, mut gone) = (BTreeSet::new(), BTreeSet::new());
         for commit in history.missing {
+            // Where a push moves all or nothing, what was recorded was there: somebody took it away.
             let never = !landed.contains(&commit)
-                && is_only_recorded(&self.repository, records_tree, commit)?;
+                && is_only_recorded(&self.repository, records_tree, commit)?
+                && !self.repository.is_atomic().await?;
             let found = if never { &mut unlanded } else { &mut gone };
             found.insert(commit);
         }

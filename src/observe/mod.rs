@@ -4,6 +4,7 @@
 //! together from what is kept, without a request: a slow source keeps nobody waiting who does not
 //! need it.
 
+mod attached;
 mod beside;
 mod branch;
 mod built;
@@ -33,6 +34,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures_util::future::join_all;
 use jiff::Timestamp;
 
+pub(crate) use attached::AGAIN as EVIDENCE_AGAIN;
 pub use built::Labels;
 pub use claims::Claims;
 pub use concerned::Concerned;
@@ -127,6 +129,7 @@ pub struct Observatory {
     registry: Arc<dyn Registry>,
     catalogues: Mutex<BTreeMap<ApplicationName, CatalogueKept>>,
     resolved: Mutex<BTreeMap<ImageReference, Looked>>,
+    attached: Mutex<BTreeMap<attached::Image, attached::Kept>>,
 }
 
 impl Observatory {
@@ -231,6 +234,7 @@ impl Observatory {
             registry: outside.registry.clone(),
             catalogues: Mutex::default(),
             resolved: Mutex::default(),
+            attached: Mutex::default(),
         }
     }
 
@@ -242,6 +246,8 @@ impl Observatory {
             // Making the world tells each unit's source which objects its manifests name.
             let world = self.world(pipeline, now);
             self.resolve(&self.unresolved(pipeline, &world), now).await;
+            let images = self.unattached(pipeline, &world, now);
+            self.read_attached(&images, now).await;
         }
         self.open_asked(pipelines, now).await;
         join_all(self.live.values().map(|source| source.read(now))).await;
@@ -281,6 +287,7 @@ impl Observatory {
         let mut world = World {
             catalogue,
             resolved: BTreeMap::new(),
+            attached: BTreeMap::new(),
             units: units.collect(),
         };
         let kept = self.resolved.lock().unwrap_or_else(PoisonError::into_inner);
@@ -291,6 +298,7 @@ impl Observatory {
         }
         drop(kept);
         self.watch_tags(pipeline, &world);
+        world.attached = self.attached(pipeline, now);
         world
     }
 
@@ -415,7 +423,8 @@ impl InfraSource {
     pub async fn read(&self, now: Timestamp) -> bool {
         let before = self.source.observed();
         let before = before.read().ok().map(Arc::as_ref);
-        *self.looking() = Some(BTreeSet::new());
+        // What was sought by a look that was given up is sought by this one.
+        self.looking().get_or_insert_default();
         let read = self.reader.look(before, now).await;
         let news = self.source.keep(read.map(Arc::new), now);
         let sought = self.looking().take().unwrap_or_default();

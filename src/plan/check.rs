@@ -11,8 +11,8 @@ use super::{Apply, Decision, Plan, Prune, Step, World};
 use crate::manifest::{Rendered, carries};
 use crate::model::record::{Cause, Deployment, Hold, Statement, UnitRecords};
 use crate::model::{
-    Digests, Environment, EnvironmentName, EvidenceRule, Follow, Gate, NotExercised, OnFailure,
-    Pipeline, Release, Rollback, Weighed,
+    Attachment, Digests, Environment, EnvironmentName, EvidenceRule, Follow, Gate, NotExercised,
+    OnFailure, Pipeline, Release, Right, Rollback, Weighed,
 };
 
 /// A step that would break an invariant.
@@ -250,12 +250,25 @@ impl Subject<'_> {
     /// A rule of the environment that what was last found out about an image does not meet.
     fn unbacked(&self, digests: &Digests, records: &UnitRecords) -> Option<String> {
         let mut rules = self.environment.evidence.iter();
+        let authority = &self.environment.authority;
+        let counts = |it: &&Attachment| {
+            let signer = it.signer.as_ref().and_then(|key| authority.of(key));
+            authority.is_open() || signer.is_some_and(|it| it.may(Right::Evidence))
+        };
         let unmet = |rule: &&EvidenceRule| {
-            digests.values().any(|digest| {
+            digests.iter().any(|(repository, digest)| {
                 let mut said = records.evidence.iter().rev();
                 let last =
                     said.find(|it| it.digest == *digest && it.finding.name == rule.asks.name);
                 let last = last.map(|it| (&it.finding, it.at));
+                let attached = self.world.attached.get(&(repository.clone(), *digest));
+                let attached = attached.and_then(|it| it.read().ok()).into_iter();
+                let attached = attached.flat_map(|it| it.iter()).filter(counts);
+                let attached = attached
+                    .filter(|it| it.finding.name == rule.asks.name && it.at <= self.now)
+                    .map(|it| (&it.finding, it.at));
+                // Of two that are as old the record counts.
+                let last = attached.chain(last).max_by_key(|(_, at)| *at);
                 rule.weigh(last, self.now) != Weighed::Holds
             })
         };

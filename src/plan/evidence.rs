@@ -1,18 +1,22 @@
 //! What an environment's rules say of a release's evidence: whether it may come, and what it lacks.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use jiff::Timestamp;
 
-use super::{Ready, Reason, Unit, Waiting, World};
+use super::{Observed, Ready, Reason, Unit, Waiting, World};
 use crate::model::record::{Found, UnitRecords};
 use crate::model::{
-    ApplicationName, Digest, EnvironmentName, EvidenceRule, ImageRepository, Pipeline, Release,
-    Weighed,
+    ApplicationName, Attachment, Digest, EnvironmentName, EvidenceRule, Follow, ImageRepository,
+    Pipeline, Release, Right, Weighed,
 };
 
 /// So many of what a release lacks are named in a sentence.
 const NAMED: usize = 3;
+
+/// So many of the newest releases are asked about.
+const AWAITED: usize = 5;
 
 /// What one rule says of one image of a release.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,6 +31,8 @@ pub struct Proved {
     pub found: Option<Found>,
     /// What the rule says of that.
     pub weighed: Weighed,
+    /// Why it is not known, or why something that was said does not count.
+    pub aside: Option<String>,
 }
 
 /// What the rules of an environment say of a release: one for each rule and image, in the order of the rules. Empty
@@ -54,16 +60,146 @@ pub(super) fn of(unit: &Unit<'_>, release: &Release) -> Vec<Proved> {
         .flat_map(|rule| images().map(move |it| (rule, it)));
     pairs
         .map(|(rule, (repository, image))| {
-            let found = records.found(&image.digest, &rule.asks.name);
+            let recorded = records.found(&image.digest, &rule.asks.name).cloned();
+            let key = (repository.clone(), image.digest);
+            let attached = unit.world.attached.get(&key);
+            let known = attached.map(Observed::read);
+            let said = match known {
+                Some(Ok(attached)) => attached,
+                _ => [].as_slice(),
+            };
+            let (told, unheard) = attached_to(unit, rule, image.digest, said);
+            let found = match (told, recorded) {
+                (Some(told), Some(recorded)) if told.at <= recorded.at => Some(recorded),
+                (told, recorded) => told.or(recorded),
+            };
+            let weighed = rule.weigh(found.as_ref().map(|it| (&it.finding, it.at)), unit.now);
+            // What would hold may be attached.
+            let unread = match known {
+                Some(Ok(_)) => None,
+                Some(Err(unreadable)) => Some(unreadable.why.clone()),
+                None => Some("its registry was not asked yet".to_owned()),
+            };
+            let open = matches!(weighed, Weighed::Missing | Weighed::Stale);
+            let unread = unread.filter(|_| open);
             Proved {
                 rule: rule.clone(),
                 repository: repository.clone(),
                 digest: image.digest,
-                found: found.cloned(),
-                weighed: rule.weigh(found.map(|it| (&it.finding, it.at)), unit.now),
+                found,
+                weighed: match unread {
+                    Some(_) => Weighed::Unknown,
+                    None => weighed,
+                },
+                aside: unread.or(unheard),
             }
         })
         .collect()
+}
+
+/// What was last attached to an image of what a rule asks for, of what counts; and why something else does not.
+fn attached_to(
+    unit: &Unit<'_>,
+    rule: &EvidenceRule,
+    digest: Digest,
+    attached: &[Attachment],
+) -> (Option<Found>, Option<String>) {
+    let authority = &unit.environment.authority;
+    let (mut last, mut unheard) = (None::<Found>, None);
+    // What is dated later than now would never be too old.
+    let said = attached
+        .iter()
+        .filter(|it| it.finding.name == rule.asks.name && it.at <= unit.now);
+    for it in said {
+        let signer = it.signer.as_ref().and_then(|key| authority.of(key));
+        let may = signer.filter(|signer| signer.may(Right::Evidence));
+        let by = match (authority.is_open(), may) {
+            (true, _) => "whoever attached it".to_owned(),
+            (false, Some(signer)) => signer.who.clone(),
+            (false, None) => {
+                unheard = Some(
+                    "what is attached is not signed with a key of `authority` that may `evidence`"
+                        .to_owned(),
+                );
+                continue;
+            }
+        };
+        if last.as_ref().is_none_or(|last| last.at <= it.at) {
+            last = Some(Found {
+                digest,
+                finding: it.finding.clone(),
+                by,
+                at: it.at,
+            });
+        }
+    }
+    (last, unheard)
+}
+
+/// The images whose evidence decides something now: of what is proposed, asked for, or newer than what runs. Their
+/// registries are to be asked what is attached to them.
+pub fn awaited(
+    pipeline: &Pipeline,
+    world: &World,
+    now: Timestamp,
+) -> BTreeSet<(ImageRepository, Digest)> {
+    let environments = pipeline.environments.iter();
+    let ruled = environments.filter(|it| !it.evidence.is_empty() && !pipeline.removed);
+    let units = ruled.filter_map(|it| Unit::of(pipeline, world, &it.name, now));
+    let releases = units.flat_map(|unit| coming(&unit));
+    let images = releases.flat_map(|release| {
+        let images = release.images.iter();
+        let images = images.map(|(repository, image)| (repository.clone(), image.digest));
+        images.collect::<Vec<_>>()
+    });
+    images.collect()
+}
+
+fn coming(unit: &Unit<'_>) -> Vec<Release> {
+    let Some(records) = records(unit) else {
+        return Vec::new();
+    };
+    let mut newest: Vec<Release> = match &unit.environment.follow {
+        Follow::Environments { all, .. } => {
+            let upstream = all.iter().filter_map(|name| {
+                let infra = unit.world.units.get(name)?.infra.read().ok()?;
+                infra.records.as_deref().ok()
+            });
+            upstream.flat_map(UnitRecords::deployed).cloned().collect()
+        }
+        follow => {
+            let known = unit.world.catalogue.read().ok();
+            known.map_or_else(Vec::new, |known| known.releases(follow))
+        }
+    };
+    newest.retain(|it| {
+        let running = records.running();
+        running.is_none_or(|running| it.is_newer_than(running))
+    });
+    newest.sort_by(|a, b| b.compare(a));
+    newest.dedup_by(|a, b| a.is(&b.digests()));
+    newest.truncate(AWAITED);
+    let proposed = records.proposal.iter().map(|it| &it.release);
+    let promoted = records.promotion.iter().map(|it| &it.promoted.release);
+    newest.extend(proposed.chain(promoted).cloned());
+    newest
+}
+
+/// Whether it is known what is attached to what is proposed to an environment, as far as that decides anything.
+pub fn is_known(
+    pipeline: &Pipeline,
+    world: &World,
+    environment: &EnvironmentName,
+    now: Timestamp,
+) -> bool {
+    let unit = Unit::of(pipeline, world, environment, now);
+    let proposed = unit.as_ref().and_then(records);
+    let proposed = proposed.and_then(|records| records.proposal.as_ref());
+    let (Some(unit), Some(proposed)) = (unit, proposed) else {
+        return true;
+    };
+    let mut all = of(&unit, &proposed.release).into_iter();
+    !all.any(|it| it.weighed == Weighed::Unknown)
 }
 
 fn records<'a>(unit: &Unit<'a>) -> Option<&'a UnitRecords> {
@@ -180,17 +316,24 @@ impl Proved {
 impl fmt::Display for Proved {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: ", self.asked())?;
+        let aside = self.aside.as_deref();
         let Some(found) = &self.found else {
-            return f.write_str("nobody said so");
+            return match (self.weighed, aside) {
+                (Weighed::Unknown, Some(aside)) => f.write_str(aside),
+                (_, Some(aside)) => write!(f, "nobody said so whose word counts: {aside}"),
+                (_, None) => f.write_str("nobody said so"),
+            };
         };
         let at = found.at.round(jiff::Unit::Second).unwrap_or(found.at);
         write!(f, "{}, said by {} at {at}", found.finding, found.by)?;
-        match (self.weighed, self.rule.max_age) {
-            (Weighed::Stale, Some(max_age)) => {
-                let age = super::sentence::in_words(max_age);
-                write!(f, ", which is more than {age} ago")
-            }
-            _ => Ok(()),
+        let is_old = matches!(self.weighed, Weighed::Stale | Weighed::Unknown);
+        if let Some(max_age) = self.rule.max_age.filter(|_| is_old) {
+            let age = super::sentence::in_words(max_age);
+            write!(f, ", which is more than {age} ago")?;
+        }
+        match aside.filter(|_| self.weighed != Weighed::Holds) {
+            Some(aside) => write!(f, "; {aside}"),
+            None => Ok(()),
         }
     }
 }

@@ -8,7 +8,7 @@ use super::{
     unreadable_waiting,
 };
 use crate::model::record::{Promotion, Run};
-use crate::model::{EnvironmentName, Follow, Gate, OnFailure, Pace, Release, StopTheLine};
+use crate::model::{EnvironmentName, Follow, Gate, OnFailure, Pace, Release, StopTheLine, Weighed};
 
 /// How many releases in a row may be superseded before somebody is told.
 const OUTPACED: usize = 3;
@@ -263,7 +263,9 @@ pub(super) fn fallen(ready: &Ready<'_>, release: &Release) -> Option<String> {
     let digests = release.digests();
     let ran = ready.records.runs.iter().any(|it| it.release.is(&digests));
     let lacks = evidence::lacking(ready.unit, release);
-    let lack = lacks.first().filter(|_| !ran)?;
+    // What is not known takes nothing back.
+    let mut lacks = lacks.iter().filter(|it| it.weighed != Weighed::Unknown);
+    let lack = lacks.next().filter(|_| !ran)?;
     // Nobody's own words: forges are told of it.
     Some(format!(
         "its evidence is {}: {}",
@@ -340,10 +342,11 @@ fn soaked(ready: &Ready<'_>, number: u64) -> bool {
     run.spoiled.is_some() || after(run.healthy_at, longest) <= ready.unit.now
 }
 
-/// What to go back to, where a failure asks for it: never twice, never to what was not healthy here.
+/// What to go back to, where a failure asks for it: never twice, never to what was not healthy here, never away from
+/// what a person chose.
 fn rollback_target<'a>(ready: &Ready<'a>) -> Option<&'a Run> {
     let environment = ready.unit.environment;
-    if environment.on_failure != OnFailure::Rollback {
+    if environment.on_failure != OnFailure::Rollback || ready.records.pin.is_some() {
         return None;
     }
     let deployment = ready.records.deployment.as_ref()?;

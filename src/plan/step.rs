@@ -237,6 +237,31 @@ pub struct Smoke {
     pub tests: Vec<SmokeTest>,
 }
 
+impl Step {
+    /// Every kind of step, by name.
+    pub const KINDS: [&str; 11] = [
+        "write", "propose", "withdraw", "merge", "open", "close", "disarm", "record", "apply",
+        "smoke", "prune",
+    ];
+
+    /// What kind it is; an apply that only deletes is a `prune`.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Write(_) => "write",
+            Self::Propose(_) => "propose",
+            Self::Withdraw(_) => "withdraw",
+            Self::Merge(_) => "merge",
+            Self::Open(_) => "open",
+            Self::Close(_) => "close",
+            Self::Disarm(_) => "disarm",
+            Self::Record(_) => "record",
+            Self::Apply(apply) if apply.change.is_empty() => "prune",
+            Self::Apply(_) => "apply",
+            Self::Smoke(_) => "smoke",
+        }
+    }
+}
+
 /// One line for people: what would be done.
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -17,7 +17,9 @@ use crate::model::{
     Application, ApplicationName, CommitId, EnvironmentName, Gate, ImageReference, ImageRepository,
     RepositoryUrl, proposal_branch,
 };
-use crate::observe::{Concerned, HistorySource, InfraSource, LiveSource, RequestSource, TagSource};
+use crate::observe::{
+    Concerned, EVIDENCE_AGAIN, HistorySource, InfraSource, LiveSource, RequestSource, TagSource,
+};
 use crate::plan::{Decision, Plan, Reason, World};
 
 /// How soon tags that could not be looked up are tried again.
@@ -274,6 +276,32 @@ impl Reconciler {
             });
         }
         LOOK_UP_AGAIN
+    }
+
+    /// Has registries asked what is attached to images as evidence, where that decides something; a round follows.
+    /// Gives how long the pipeline may rest for that.
+    pub(super) fn look_at_evidence(
+        self: &Arc<Self>,
+        towed: &Arc<Towed>,
+        world: &World,
+        tasks: &TaskTracker,
+        now: Timestamp,
+    ) -> Duration {
+        if crate::plan::awaited(&towed.pipeline, world, now).is_empty() {
+            return Duration::MAX;
+        }
+        let images = self.observatory.unattached(&towed.pipeline, world, now);
+        let mut memory = towed.memory();
+        if !images.is_empty() && !memory.asking_evidence {
+            memory.asking_evidence = true;
+            let (this, towed) = (self.clone(), towed.clone());
+            tasks.spawn(async move {
+                this.observatory.read_attached(&images, clock::now()).await;
+                towed.memory().asking_evidence = false;
+                towed.wake.notify_one();
+            });
+        }
+        EVIDENCE_AGAIN
     }
 
     /// Wakes the pipelines that may be concerned.

@@ -12,6 +12,7 @@ mod keep;
 mod keeper;
 mod merging;
 mod person;
+mod planner;
 mod pulse;
 mod removed;
 mod request;
@@ -32,6 +33,7 @@ use tokio_util::task::TaskTracker;
 
 pub use board::{Board, Posted};
 pub use hear::Heard;
+pub use planner::{BUG, Planner};
 pub use pulse::{Counts, Pulse, Stalled};
 
 use crate::act::Writer;
@@ -43,7 +45,7 @@ use crate::git::Repository;
 use crate::model::catalogue::Catalogue;
 use crate::model::{ApplicationName, Author, EnvironmentName, FlatMap, Pipeline, RepositoryUrl};
 use crate::observe::{Intervals, Observatory, Outside};
-use crate::plan::{self, Decision, Learned, Plan, Reason, Step, Waiting, World};
+use crate::plan::{Decision, Learned, Plan, Step, World};
 use crate::smoke::Probe;
 use failing::Failing;
 use merging::Merging;
@@ -63,6 +65,7 @@ pub struct Reconciler {
     removed: Mutex<BTreeMap<ApplicationName, Arc<Towed>>>,
     looked_for_removed: AtomicBool,
     observatory: Observatory,
+    planner: Planner,
     probe: Arc<dyn Probe>,
     writers: BTreeMap<RepositoryUrl, Arc<Writer>>,
     clusters: BTreeMap<EnvironmentName, SharedCluster>,
@@ -109,6 +112,8 @@ struct Memory {
     learned: FlatMap<EnvironmentName, Learned>,
     /// When tags that only manifests name may be looked up again.
     look_up_next: Option<Timestamp>,
+    /// Whether it is being asked what is attached to images.
+    asking_evidence: bool,
     /// Whether they were looked up at least once.
     looked_up: bool,
     /// The releases already told of; `None` before the first look.
@@ -158,6 +163,7 @@ impl Reconciler {
             removed: Mutex::default(),
             looked_for_removed: AtomicBool::new(false),
             observatory,
+            planner: Planner::default(),
             probe: outside.probe.clone(),
             writers: writers.collect(),
             clusters,
@@ -291,7 +297,8 @@ impl Reconciler {
         self.look_again(towed, &plan);
         let (open, is_looked_up) = self.unresolved(towed, &world);
         let look_up = self.look_up(towed, open, effects, now);
-        let rest = rest(&plan, now).min(look_up);
+        let attached = self.look_at_evidence(towed, &world, effects, now);
+        let rest = rest(&plan, now).min(look_up).min(attached);
         self.post(towed, &world, plan, is_looked_up);
         rest
     }
@@ -331,34 +338,6 @@ impl Reconciler {
         }
         self.judge_all(now).await;
         steps
-    }
-
-    /// Observes and plans. A step that just failed waits its turn, and says so.
-    fn plan(&self, towed: &Towed, now: Timestamp) -> (World, Plan) {
-        let mut world = self.observatory.world(&towed.pipeline, now);
-        towed.memory().teach(&mut world);
-        let mut plan = plan::plan(&towed.pipeline, &world, now);
-        let findings = plan::check::check(&towed.pipeline, &world, &plan, now);
-        let memory = towed.memory();
-        for unit in &mut plan.units {
-            let Decision::Step(step) = &unit.decision else {
-                continue;
-            };
-            if let Some(finding) = findings
-                .iter()
-                .find(|it| it.environment == unit.environment)
-            {
-                tracing::error!(%finding, "the plan breaks an invariant: nothing is done");
-                let why = format!("a bug: its plan breaks {finding}");
-                unit.decision = Decision::Waiting(Waiting::on(Reason::BrokenManifests(why)));
-            } else if let Some(failing) = memory.failing.get(&unit.environment)
-                && failing.holds_up(step, now)
-            {
-                unit.decision = Decision::Waiting(failing.waiting());
-            }
-        }
-        drop(memory);
-        (world, plan)
     }
 
     /// What a pipeline of these is planned from now.

@@ -14,7 +14,7 @@ use crate::model::{
     CommitId, Environment, EnvironmentName, Follow, Gate, KeepTags, Pipeline, Release,
     RepositoryUrl, Scheme,
 };
-use crate::plan::{Infra, Plan, Proof, Request, UnitView, World, frozen, proof};
+use crate::plan::{self, Infra, Plan, Proof, Request, UnitView, World, frozen, proof};
 use crate::shown::on_one_line;
 
 /// What could not be shown is left alone for so long, unless the forge asks for more.
@@ -107,7 +107,9 @@ impl Reconciler {
         let request = open_request(environment, view)?;
         let url = &environment.repository;
         self.forges.get(url)?;
-        if is_silent_for_now(environment, world, now) {
+        if is_silent_for_now(environment, world, now)
+            || !plan::is_known(pipeline, world, &environment.name, now)
+        {
             return None;
         }
         let (progress, description) = match proof(pipeline, world, &environment.name, now)? {
@@ -267,7 +269,7 @@ impl Reconciler {
         else {
             return Ok(true);
         };
-        let plan = crate::plan::plan(pipeline, &world, now);
+        let plan = plan::plan(pipeline, &world, now);
         let mut units = plan.units.iter();
         let unit = units.find(|unit| unit.environment == environment.name);
         if !self.may_be_said(pipeline, environment, &world, unit, now) {

@@ -170,7 +170,8 @@ impl Reconciler {
             unit.map(|unit| &unit.decision),
             Some(Decision::Waiting(waiting)) if matches!(waiting.reason, Reason::Unreadable(_))
         );
-        upstream && !is_awaited && is_planned
+        let is_known = plan::is_known(pipeline, world, &environment.name, now);
+        upstream && !is_awaited && is_planned && is_known
     }
 
     /// What the request of a unit is made from. Asks nobody.

@@ -14,6 +14,7 @@ use super::error::{Outage, RegistryError};
 use super::host::Host;
 use super::page;
 use super::question::{Ask, Question};
+use super::referrers::Attached;
 use super::settings::RegistrySettings;
 use super::{ImageConfig, Registry};
 use crate::model::{Digest, ImageRepository, is_tag};
@@ -31,6 +32,8 @@ const MOST_PAGES: usize = 1000;
 /// Entries cost about 200 bytes (tags) and 300 bytes (images).
 const REMEMBERED_TAGS: usize = 4096;
 const REMEMBERED_IMAGES: usize = 4096;
+/// Entries are 32 KiB at most, and have some hundred bytes.
+const REMEMBERED_ARTIFACTS: usize = 256;
 /// An index may hold indexes; more levels than this are a loop or a joke.
 const DEEPEST_INDEX: usize = 2;
 
@@ -43,6 +46,10 @@ pub struct HttpRegistry {
     hosts: Mutex<BTreeMap<String, Arc<Host>>>,
     tags: Cache<(ImageRepository, String), Known>,
     images: Cache<(ImageRepository, Digest), ImageConfig>,
+    /// Evidence by its manifest; `None`: it is not as it should be.
+    pub(super) artifacts: Cache<(ImageRepository, Digest), Option<Attached>>,
+    /// Lists of what is attached, by their own digest.
+    pub(super) lists: Cache<(ImageRepository, Digest), Vec<Digest>>,
 }
 
 /// What a tag pointed to, and the entity tag the registry gave with it.
@@ -88,6 +95,8 @@ impl HttpRegistry {
             hosts: Mutex::new(BTreeMap::new()),
             tags: Cache::new(REMEMBERED_TAGS),
             images: Cache::new(REMEMBERED_IMAGES),
+            artifacts: Cache::new(REMEMBERED_ARTIFACTS),
+            lists: Cache::new(REMEMBERED_ARTIFACTS),
         }
     }
 
@@ -169,7 +178,7 @@ impl HttpRegistry {
         )))
     }
 
-    async fn digest_of(
+    pub(super) async fn digest_of(
         &self,
         question: &Question<'_>,
         tag: &str,
@@ -390,6 +399,17 @@ impl Registry for HttpRegistry {
             .await?;
         self.images.insert(key, image.clone());
         Ok(image)
+    }
+
+    async fn attached(
+        &self,
+        repository: &ImageRepository,
+        digest: &Digest,
+    ) -> Result<Vec<Attached>, RegistryError> {
+        let host = &*self.host(repository)?;
+        let question = self.question(host, repository);
+        self.within(repository, self.all_attached(&question, digest))
+            .await
     }
 
     async fn has(

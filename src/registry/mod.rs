@@ -16,7 +16,9 @@ mod helper;
 mod host;
 mod page;
 mod question;
+mod referrers;
 mod settings;
+pub mod simulated;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -25,6 +27,7 @@ use crate::model::{Digest, ImageRepository};
 
 pub use client::{HttpRegistry, Stored};
 pub use error::{Outage, RegistryError, Said};
+pub use referrers::Attached;
 pub use settings::{CredentialSource, Environment, HostSettings, RegistrySettings};
 
 /// What Towpath reads from a registry. There is no write half: Towpath never writes images.
@@ -60,6 +63,16 @@ pub trait Registry: Send + Sync {
         repository: &ImageRepository,
         digest: &Digest,
     ) -> Result<ImageConfig, RegistryError>;
+
+    /// What is attached to an image as evidence, unread and unchecked.
+    ///
+    /// # Errors
+    /// More is attached than is read, and every other [`RegistryError`] but [`RegistryError::NotFound`] of the image.
+    async fn attached(
+        &self,
+        repository: &ImageRepository,
+        digest: &Digest,
+    ) -> Result<Vec<Attached>, RegistryError>;
 
     /// Whether the registry still has an image.
     ///

@@ -25,6 +25,7 @@ mod registry;
 mod request;
 mod scenarios;
 mod serve;
+mod simulation;
 mod smoke;
 mod testbed;
 mod tidy;

@@ -40,7 +40,7 @@ pub(in crate::cli) struct EvidenceView {
     rule: String,
     repository: String,
     digest: String,
-    /// `holds`, `missing`, `failing` or `stale`.
+    /// `holds`, `missing`, `failing`, `stale` or `unknown`.
     state: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     result: Option<&'static str>,
@@ -55,6 +55,9 @@ pub(in crate::cli) struct EvidenceView {
     /// When it is too old.
     #[serde(skip_serializing_if = "Option::is_none")]
     until: Option<Timestamp>,
+    /// Why it is not known, or why something that was said does not count.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    aside: Option<String>,
 }
 
 /// The same with where it is asked for, and of which release.
@@ -82,6 +85,7 @@ impl EvidenceView {
             by: found.map(|it| it.by.clone()),
             at: found.map(|it| view::moment(it.at)),
             until: proved.expires().map(view::moment),
+            aside: proved.aside.clone(),
         }
     }
 }
@@ -95,13 +99,14 @@ pub(super) async fn run(
 ) -> Result<u8> {
     let now = clock::now();
     let pipeline = known::one(setup, Some(&args.application))?;
-    let known = Known::read(setup, &pipeline, now).await?;
-    known.tell_unread(err)?;
+    let mut known = Known::read(setup, &pipeline, now).await?;
     let named = args.release.as_deref().map(|it| known.find(it));
-    let named = named.transpose()?.map(|it| &it.release);
+    let named = named.transpose()?.map(|it| it.release.clone());
+    known.read_evidence(named.as_ref(), now).await;
+    known.tell_unread(err)?;
     let mut rows = Vec::new();
     for environment in &pipeline.environments {
-        for release in releases(&known, environment, named) {
+        for release in releases(&known, environment, named.as_ref()) {
             let all = evidence(&pipeline, &known.world, &environment.name, release, now);
             rows.extend(all.into_iter().map(|it| (environment, release, it)));
         }

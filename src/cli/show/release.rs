@@ -88,6 +88,8 @@ pub(super) async fn run(
     now: Timestamp,
 ) -> Result<u8> {
     let mut known = Known::read(setup, pipeline, now).await?;
+    let named = known.find(&args.what)?.release.clone();
+    known.read_evidence(Some(&named), now).await;
     let labels = {
         let release = known.find(&args.what)?.release.clone();
         known.observatory.labels(&[&release]).await

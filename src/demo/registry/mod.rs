@@ -63,6 +63,8 @@ pub struct Quirks {
     pub no_digest: bool,
     /// No `ETag` is sent.
     pub no_etag: bool,
+    /// Referrers are not listed, as from distribution 2.8.
+    pub no_referrers: bool,
 }
 
 /// What goes wrong, and where.

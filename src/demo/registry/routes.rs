@@ -33,6 +33,7 @@ enum Route<'a> {
     Tags(&'a str),
     Manifest(&'a str, &'a str),
     Blob(&'a str, &'a str),
+    Referrers(&'a str, &'a str),
     /// An upload by its number; none where it is to begin.
     Upload(&'a str, Option<u64>),
 }
@@ -54,6 +55,9 @@ impl<'a> Route<'a> {
         if let Some(name) = head.strip_suffix("/manifests") {
             return Some(Self::Manifest(name, last));
         }
+        if let Some(name) = head.strip_suffix("/referrers") {
+            return Some(Self::Referrers(name, last));
+        }
         if let Some(name) = head.strip_suffix("/blobs/uploads") {
             let id = match last {
                 "" => None,
@@ -74,6 +78,7 @@ impl<'a> Route<'a> {
             Self::Tags(name)
             | Self::Manifest(name, _)
             | Self::Blob(name, _)
+            | Self::Referrers(name, _)
             | Self::Upload(name, _) => name,
         }
     }
@@ -173,6 +178,10 @@ async fn serve(shared: &Shared, route: &Route<'_>, request: Request<Body>) -> An
     match (route, head.method.as_str()) {
         (Route::Root, _) => Ok(json_answer(&json!({}))),
         (Route::Tags(name), "GET") => tags(shared, name, &query),
+        (Route::Referrers(name, digest), "GET") if !lock(&shared.quirks).no_referrers => {
+            Ok(referrers(shared, name, &parse(digest)?, &query))
+        }
+        (Route::Referrers(..), _) => Err(Refusal(404, "UNSUPPORTED", "no such page".to_owned())),
         (Route::Manifest(name, reference), "GET" | "HEAD") => {
             manifest(shared, name, reference, &head.method, &head.headers)
         }
@@ -272,6 +281,41 @@ fn tags(shared: &Shared, name: &str, query: &HashMap<String, String>) -> Answer 
         response,
         json!({"name": name, "tags": tags}).to_string(),
     ))
+}
+
+fn referrers(
+    shared: &Shared,
+    name: &str,
+    subject: &Digest,
+    query: &HashMap<String, String>,
+) -> Response {
+    let found = lock(&shared.store).referrers(name, &subject.to_string());
+    let described = found.iter().map(|(digest, manifest)| {
+        let body: serde_json::Value = serde_json::from_slice(&manifest.body).unwrap_or_default();
+        let kind = &body["artifactType"];
+        let kind = if kind.is_null() {
+            &body["config"]["mediaType"]
+        } else {
+            kind
+        };
+        json!({
+            "mediaType": manifest.media_type,
+            "digest": digest.to_string(),
+            "size": manifest.body.len(),
+            "artifactType": kind,
+        })
+    });
+    let wanted = query.get("artifactType");
+    let wanted = described.filter(|it| wanted.is_none_or(|wanted| it["artifactType"] == **wanted));
+    let index = json!({
+        "schemaVersion": 2,
+        "mediaType": "application/vnd.oci.image.index.v1+json",
+        "manifests": wanted.collect::<Vec<_>>(),
+    });
+    let response = Response::builder()
+        .header(CONTENT_TYPE, "application/vnd.oci.image.index.v1+json")
+        .header("OCI-Filters-Applied", "artifactType");
+    finish(response, index.to_string())
 }
 
 fn manifest(

@@ -200,6 +200,23 @@ impl Store {
         Ok(())
     }
 
+    /// The manifests about this one: its referrers.
+    pub(super) fn referrers(&self, repository: &str, subject: &str) -> Vec<(Digest, Manifest)> {
+        let is_about = |manifest: &Manifest| {
+            let body: serde_json::Value =
+                serde_json::from_slice(&manifest.body).unwrap_or_default();
+            body["subject"]["digest"] == subject
+        };
+        let all = self.repositories.get(repository);
+        let all = all.into_iter().flat_map(|it| &it.manifests);
+        let mut found: Vec<_> = all
+            .filter(|(_, manifest)| is_about(manifest))
+            .map(|(digest, manifest)| (*digest, manifest.clone()))
+            .collect();
+        found.sort_by_key(|(digest, _)| *digest);
+        found
+    }
+
     /// By tag: only the tag. By digest: the manifest and every tag of it.
     pub(super) fn delete_manifest(
         &mut self,

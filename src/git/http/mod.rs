@@ -376,8 +376,9 @@ impl Remote for HttpRemote {
         report
     }
 
-    async fn receives(&self) -> Result<(), GitError> {
-        self.discover(RECEIVE, &[]).await.map(drop)
+    async fn receives(&self) -> Result<bool, GitError> {
+        let said = self.discover(RECEIVE, &[]).await?;
+        Ok(said.is_atomic())
     }
 }
 

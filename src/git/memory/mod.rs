@@ -7,7 +7,7 @@
 mod person;
 mod serve;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
@@ -15,7 +15,8 @@ use gix::ObjectId;
 
 use super::objects::Objects;
 use super::remote::{FetchRequest, Fetched, PushReport, PushRequest, Ref, RefUpdate, Refs, Remote};
-use super::{GitError, Kind, locked, printable};
+use super::{Change, GitError, Kind, locked, printable};
+use crate::model::CommitId;
 
 pub use person::{Merge, Person};
 
@@ -117,6 +118,37 @@ impl MemoryRemote {
         refs.into_iter()
             .map(|(name, id)| (name, self.shown(id)))
             .collect()
+    }
+
+    /// A file's content in a commit.
+    pub(crate) fn read(&self, commit: CommitId, path: &str) -> Option<String> {
+        let tree = self.objects.commit(commit).ok()?.tree;
+        let found = self.objects.lookup(tree, path).ok()??;
+        let content = self.objects.blob(&found.id).ok()?;
+        String::from_utf8(content.to_vec()).ok()
+    }
+
+    /// The files that differ between two commits.
+    pub(crate) fn changed(&self, old: Option<CommitId>, new: CommitId) -> Vec<Change> {
+        let tree = |commit| self.objects.commit(commit).ok().map(|commit| commit.tree);
+        let changed = self.objects.changed(old.and_then(tree), tree(new));
+        changed.unwrap_or_default()
+    }
+
+    /// Whether a commit is the other one or follows it.
+    pub(crate) fn follows(&self, commit: CommitId, other: CommitId) -> bool {
+        let mut seen = HashSet::new();
+        let mut open = vec![commit];
+        while let Some(id) = open.pop() {
+            if id == other {
+                return true;
+            }
+            if seen.insert(id) {
+                let read = self.objects.commit(id);
+                open.extend(read.map(|it| it.parents).unwrap_or_default());
+            }
+        }
+        false
     }
 
     /// What its refs hold, to tell whether anything moved.
@@ -230,7 +262,9 @@ impl Remote for MemoryRemote {
         lost.map_or(Ok(report), Err)
     }
 
-    async fn receives(&self) -> Result<(), GitError> {
-        self.begin(Call::Advertise)?.map_or(Ok(()), Err)
+    async fn receives(&self) -> Result<bool, GitError> {
+        let lost = self.begin(Call::Advertise)?;
+        let atomic = !locked(&self.state).not_atomic;
+        lost.map_or(Ok(atomic), Err)
     }
 }

@@ -187,6 +187,12 @@ impl Person {
             .map(CommitId)
     }
 
+    /// A commit's first parent.
+    pub fn parent(&self, commit: CommitId) -> Option<CommitId> {
+        let read = self.remote.objects.commit(commit).ok()?;
+        read.parents.first().copied()
+    }
+
     /// Whether a branch has this commit.
     pub fn has(&self, branch: &str, commit: CommitId) -> bool {
         let head = self.head(branch);

@@ -59,6 +59,12 @@ pub(in crate::git) enum Advertisement {
 }
 
 impl Advertisement {
+    /// Whether it takes several refs as one: only who is asked to receive says so.
+    pub(in crate::git) fn is_atomic(&self) -> bool {
+        let (Self::V2(capabilities) | Self::V0(capabilities, _)) = self;
+        capabilities.has("atomic")
+    }
+
     /// Reads the first words.
     pub(in crate::git) async fn read(
         packets: &mut Packets,

@@ -235,6 +235,7 @@ pub(super) fn check_live(
             at: Timestamp::UNIX_EPOCH,
         },
         resolved: std::collections::BTreeMap::new(),
+        attached: std::collections::BTreeMap::new(),
         units: [
             ("qa".parse().unwrap(), view(Ok(fold(upstream)), None)),
             ("production".parse().unwrap(), view(here.map(fold), live)),

@@ -21,7 +21,7 @@ use crate::model::{
 use crate::observe::{Intervals, Outside};
 use crate::plan::Decision;
 use crate::reconcile::Reconciler;
-use crate::registry::{ImageConfig, Registry, RegistryError};
+use crate::registry::{Attached, ImageConfig, Registry, RegistryError};
 use crate::smoke::Probe;
 
 const APPLICATION: &str = "applications: [{ name: shop, images: [{ repository: registry.example.com/acme/shop, release-tag: '{tag}' }], environments: [qa, production] }]";
@@ -90,6 +90,14 @@ impl Registry for Tags {
     ) -> Result<ImageConfig, RegistryError> {
         let found = self.find(|it| it.1 == *digest);
         Ok(found.map(|(_, image)| image).unwrap_or_default())
+    }
+
+    async fn attached(
+        &self,
+        _: &ImageRepository,
+        _: &Digest,
+    ) -> Result<Vec<Attached>, RegistryError> {
+        Ok(Vec::new())
     }
 }
 

@@ -4,6 +4,7 @@ mod access;
 mod contract;
 mod faults;
 mod push;
+mod referrers;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

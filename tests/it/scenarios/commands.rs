@@ -14,10 +14,10 @@ use towpath::git::memory::{Call, Merge, Strike};
 use towpath::model::{Digest, proposal_branch};
 use towpath::registry::ImageConfig;
 
-use super::registry::Mood;
 use super::site::Site;
 use super::story::Command;
 use super::{cluster, ending, forge};
+use towpath::registry::simulated::Mood;
 
 pub(super) use time::manifest;
 

@@ -15,7 +15,6 @@ mod link;
 mod marked;
 mod notified;
 mod preempt;
-mod registry;
 mod show;
 mod site;
 mod stalled;

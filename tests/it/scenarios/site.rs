@@ -23,7 +23,7 @@ use towpath::plan::{Decision, check, plan};
 use towpath::reconcile::Reconciler;
 
 use super::endpoints::Endpoints;
-use super::registry::SimulatedRegistry;
+use towpath::registry::simulated::SimulatedRegistry;
 
 const APPLICATIONS: &str = "
 applications:

@@ -1,5 +1,6 @@
 //! What people record, and what becomes of records.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use towpath::model::{
 };
 use towpath::plan::{Person, Promote, Scope, Step, Stop};
 use towpath::reconcile::Reconciler;
+use towpath::registry::Attached;
 
 use super::super::show;
 use super::super::site::Site;
@@ -86,6 +88,27 @@ fn finding(name: &str, result: &str, scores: &[&str]) -> Finding {
         scores: scores.iter().map(score).collect(),
         link: Some("https://ci.example.com/7".parse().unwrap()),
     }
+}
+
+/// Signs a document as CI does, with a key among the fixtures.
+async fn sign_evidence(key: &str, document: &[u8]) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("evidence.json");
+    std::fs::write(&file, document).unwrap();
+    let (fixture, key) = (
+        format!("{}/fixtures/keys/{key}", env!("CARGO_MANIFEST_DIR")),
+        folder.path().join("key"),
+    );
+    std::fs::copy(fixture, &key).unwrap();
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let signed = tokio::process::Command::new("ssh-keygen")
+        .args(["-Y", "sign", "-q", "-n", "towpath-evidence", "-f"])
+        .args([&key, &file])
+        .kill_on_drop(true)
+        .output();
+    let signed = signed.await.unwrap();
+    assert!(signed.status.success(), "{signed:?}");
+    std::fs::read_to_string(folder.path().join("evidence.json.sig")).unwrap()
 }
 
 impl Teller {
@@ -214,6 +237,23 @@ impl Teller {
                 self.ask(environment, application, |it| it.found(&digest, &finding))
                     .await;
             }
+            // `attach shop v1.1.0 scan pass critical=0`, `attach-signed ann …`
+            ["attach", application, tag, name, result, scores @ ..] => {
+                self.attach(None, application, tag, &finding(name, result, scores))
+                    .await;
+            }
+            [
+                "attach-signed",
+                key,
+                application,
+                tag,
+                name,
+                result,
+                scores @ ..,
+            ] => {
+                self.attach(Some(key), application, tag, &finding(name, result, scores))
+                    .await;
+            }
             ["unpin", environment, application] => {
                 self.ask(environment, application, |it| it.unpin("mended"))
                     .await;
@@ -255,6 +295,33 @@ impl Teller {
             _ => return false,
         }
         true
+    }
+
+    /// Attaches evidence to the image of a release, in the registry.
+    async fn attach(&self, key: Option<&str>, application: &str, tag: &str, finding: &Finding) {
+        let digest = digest(&self.site, application, tag);
+        let scores: serde_json::Map<_, _> = finding
+            .scores
+            .iter()
+            .map(|(name, score)| (name.to_string(), (*score).into()))
+            .collect();
+        let document = serde_json::json!({
+            "name": finding.name.to_string(),
+            "digest": digest.to_string(),
+            "result": finding.result.as_str(),
+            "scores": scores,
+            "at": self.site.now.to_string(),
+        });
+        let document = document.to_string().into_bytes();
+        let signature = match key {
+            Some(key) => Some(sign_evidence(key, &document).await),
+            None => None,
+        };
+        let evidence = Attached {
+            document,
+            signature,
+        };
+        self.site.registry.attach(digest, evidence);
     }
 
     /// Who is asked about which unit.

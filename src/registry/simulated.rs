@@ -1,52 +1,55 @@
-//! A registry that keeps its state and can be told to misbehave.
+//! A registry in this process, that keeps its state and can be told to misbehave: for tests and simulation.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use towpath::model::{Digest, ImageRepository};
-use towpath::registry::{ImageConfig, Outage, Registry, RegistryError, Said};
+
+use super::{Attached, ImageConfig, Outage, Registry, RegistryError, Said};
+use crate::model::{Digest, ImageRepository};
 
 /// How it answers.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Mood {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Mood {
+    /// As it should.
+    #[default]
     Up,
+    /// Not: nobody is there.
     Down,
+    /// Not for a while: a limit.
     TooMany,
+    /// Not to us: 401.
     Unauthorized,
 }
 
 /// See the module. A clone is the same registry.
-#[derive(Clone)]
-pub(super) struct SimulatedRegistry {
+#[derive(Clone, Default)]
+pub struct SimulatedRegistry {
     state: Arc<Mutex<State>>,
 }
 
+#[derive(Default)]
 struct State {
     mood: Mood,
     tags: BTreeMap<ImageRepository, BTreeMap<String, Digest>>,
     images: BTreeMap<Digest, ImageConfig>,
+    attached: BTreeMap<Digest, Vec<Attached>>,
 }
 
 impl SimulatedRegistry {
-    pub(super) fn new() -> Self {
-        let state = State {
-            mood: Mood::Up,
-            tags: BTreeMap::new(),
-            images: BTreeMap::new(),
-        };
-        Self {
-            state: Arc::new(Mutex::new(state)),
-        }
+    /// An empty one that answers.
+    pub fn new() -> Self {
+        Self::default()
     }
 
-    pub(super) fn set(&self, mood: Mood) {
+    /// How it answers from now on.
+    pub fn set(&self, mood: Mood) {
         self.state().mood = mood;
     }
 
     /// Pushes an image under a tag, which moves there.
-    pub(super) fn push(
+    pub fn push(
         &self,
         repository: &ImageRepository,
         tag: &str,
@@ -59,12 +62,19 @@ impl SimulatedRegistry {
         state.images.entry(digest).or_insert(image);
     }
 
-    pub(super) fn digest(&self, repository: &ImageRepository, tag: &str) -> Option<Digest> {
+    /// What a tag points to.
+    pub fn digest(&self, repository: &ImageRepository, tag: &str) -> Option<Digest> {
         self.state().tags.get(repository)?.get(tag).copied()
     }
 
+    /// Attaches evidence to an image.
+    pub fn attach(&self, digest: Digest, evidence: Attached) {
+        let mut state = self.state();
+        state.attached.entry(digest).or_default().push(evidence);
+    }
+
     /// The image of this tag is gone, and the tag with it.
-    pub(super) fn delete(&self, repository: &ImageRepository, tag: &str) {
+    pub fn delete(&self, repository: &ImageRepository, tag: &str) {
         let mut state = self.state();
         let tags = state.tags.get_mut(repository);
         if let Some(digest) = tags.and_then(|tags| tags.remove(tag)) {
@@ -72,30 +82,31 @@ impl SimulatedRegistry {
         }
     }
 
-    pub(super) fn untag(&self, repository: &ImageRepository, tag: &str) {
+    /// A tag is gone; its image is not.
+    pub fn untag(&self, repository: &ImageRepository, tag: &str) {
         if let Some(tags) = self.state().tags.get_mut(repository) {
             tags.remove(tag);
         }
     }
 
     /// Whoever asks it does not get on, as if it computed without end, until the answer is dropped.
-    pub(super) fn stick(&self) -> mpsc::Sender<()> {
+    pub fn stick(&self) -> mpsc::Sender<()> {
         let (release, released) = mpsc::channel();
         let (held, holds) = mpsc::channel();
         let registry = self.clone();
         std::thread::spawn(move || {
             let state = registry.state();
-            held.send(()).unwrap();
+            let _is_waited_for = held.send(());
             // It ends once nobody can say anything any more.
             let _ = released.recv();
             drop(state);
         });
-        holds.recv().unwrap();
+        let _holds = holds.recv();
         release
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap()
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn answer(&self, repository: &ImageRepository) -> Result<MutexGuard<'_, State>, RegistryError> {
@@ -150,5 +161,14 @@ impl Registry for SimulatedRegistry {
             what: digest.to_string(),
             said: Said::default(),
         })
+    }
+
+    async fn attached(
+        &self,
+        repository: &ImageRepository,
+        digest: &Digest,
+    ) -> Result<Vec<Attached>, RegistryError> {
+        let state = self.answer(repository)?;
+        Ok(state.attached.get(digest).cloned().unwrap_or_default())
     }
 }

@@ -1,0 +1,148 @@
+//! `towpath simulate`: the real loop against simulated servers, seed by seed.
+
+use std::io::Write;
+use std::time::Instant;
+
+use anyhow::Result;
+use serde::Serialize;
+
+use super::{Output, exit};
+use crate::sim::{self, Run, STEPS};
+
+/// Run the loop against simulated servers, people and trouble, and check every invariant at each step
+///
+/// A seed is one run, and the same run each time. What breaks an invariant is made as small as it goes on breaking
+/// it, and told: what was drawn, and what happened at the servers.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The first seed
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+
+    /// How many seeds, from there on
+    #[arg(long, default_value_t = 1, conflicts_with = "forever")]
+    count: u64,
+
+    /// Goes on until something is broken
+    #[arg(long)]
+    forever: bool,
+
+    /// How many steps each run has before it is left to come to its end
+    #[arg(long, default_value_t = STEPS)]
+    rounds: usize,
+
+    /// With one seed: print what happened, also where nothing was broken
+    #[arg(long, conflicts_with = "forever")]
+    history: bool,
+
+    /// How the answer is written
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORM")]
+    output: Output,
+}
+
+/// What was run, as scripts read it.
+#[derive(Serialize)]
+struct View {
+    seeds: u64,
+    seconds: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    broken: Option<BrokenView>,
+}
+
+#[derive(Serialize)]
+struct BrokenView {
+    seed: u64,
+    invariant: &'static str,
+    detail: String,
+    script: Vec<String>,
+    history: Vec<String>,
+}
+
+/// Writes the answer.
+///
+/// # Errors
+/// The writer's.
+pub fn run(args: &Args, out: &mut dyn Write) -> Result<u8> {
+    let begun = Instant::now();
+    let last = match args.forever {
+        true => u64::MAX,
+        false => args.seed.saturating_add(args.count),
+    };
+    let run = Run {
+        steps: args.rounds,
+        ..Run::new(args.seed)
+    };
+    // A run has a runtime of its own, which cannot be inside of ours.
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let (done, ended) = on_a_thread(|| {
+        let done = sim::many(&run, args.seed..last, threads);
+        let broken = done.broken.first().copied();
+        let told = broken.or((args.count == 1).then_some(args.seed));
+        let told = told.map(|seed| {
+            sim::shrunk(&Run {
+                seed,
+                ..run.clone()
+            })
+        });
+        (done, told)
+    });
+    let broken = ended.as_ref().and_then(|(ended, script)| {
+        let violation = ended.violation.as_ref()?;
+        Some(BrokenView {
+            seed: done.broken.first().copied()?,
+            invariant: violation.name,
+            detail: violation.detail.clone(),
+            script: script.clone(),
+            history: ended.history.clone(),
+        })
+    });
+    if let (true, Some((ended, _)), None) = (args.history, &ended, &broken) {
+        for line in &ended.history {
+            writeln!(out, "{line}")?;
+        }
+    }
+    let seeds = done.runs;
+    let view = View {
+        seeds,
+        seconds: begun.elapsed().as_secs_f64(),
+        broken,
+    };
+    let code = match view.broken {
+        Some(_) => exit::STOPPED,
+        None => exit::OK,
+    };
+    if args.output != Output::Table {
+        args.output.write(&view, out)?;
+        return Ok(code);
+    }
+    if let Some(broken) = &view.broken {
+        writeln!(
+            out,
+            "seed {} breaks {}: {}",
+            broken.seed, broken.invariant, broken.detail
+        )?;
+        writeln!(out, "what was drawn, as little of it as breaks it:")?;
+        for line in &broken.script {
+            writeln!(out, "  {line}")?;
+        }
+        writeln!(out, "what happened at the servers:")?;
+        for line in &broken.history {
+            writeln!(out, "  {line}")?;
+        }
+        return Ok(code);
+    }
+    let each = view.seeds as f64 / view.seconds;
+    writeln!(
+        out,
+        "{} seeds, nothing broken: {:.1} s, {each:.0} a second",
+        view.seeds, view.seconds
+    )?;
+    Ok(code)
+}
+
+fn on_a_thread<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    std::thread::scope(|scope| match scope.spawn(work).join() {
+        Ok(done) => done,
+        Err(panic) => std::panic::resume_unwind(panic),
+    })
+}

@@ -1,0 +1,217 @@
+//! What the records came to, told from the ledger alone: who was proven, failed, chosen and stopped, and since when.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+
+use crate::model::record::{Cause, Record, Statement, Verdict};
+use crate::model::{Digest, Release};
+use crate::sim::ledger::{Images, Unit};
+
+/// A run that was judged healthy.
+#[derive(Debug, Clone)]
+pub(super) struct Run {
+    pub(super) images: Images,
+    pub(super) since: Timestamp,
+    /// When something else was deployed, and the entry that says so.
+    pub(super) until: Option<(Timestamp, usize)>,
+    /// The entry at which something was said against it.
+    pub(super) tainted: Option<usize>,
+}
+
+/// What holds for one unit.
+#[derive(Debug, Default)]
+pub(super) struct Book {
+    pub(super) runs: Vec<Run>,
+    /// Whoever was healthy here once.
+    pub(super) healthy: BTreeSet<Images>,
+    /// What failed with which desired state.
+    pub(super) failed: BTreeSet<(Images, Digest)>,
+    /// What a person chose; `Some(None)`: something that nobody knows.
+    pub(super) pin: Option<Option<Images>>,
+    /// Whom a person ever asked for, and whether without proof.
+    pub(super) promoted: BTreeMap<Images, bool>,
+    /// Whom a person ever chose, retried or put back.
+    pub(super) chosen: BTreeSet<Images>,
+    /// Whom a person declined.
+    pub(super) declined: BTreeSet<Images>,
+    pub(super) hold: Option<Option<Timestamp>>,
+    /// Deployments by number, and how many verdicts each has.
+    pub(super) numbers: BTreeMap<u64, Judged>,
+    /// What a person put back, and nobody took that word away.
+    pub(super) put_back: Option<Images>,
+    /// What was deployed last.
+    pub(super) deployed: Option<Images>,
+}
+
+/// A deployment.
+#[derive(Debug, Default)]
+pub(super) struct Judged {
+    pub(super) commit: String,
+    pub(super) verdicts: usize,
+}
+
+/// The books of a whole run.
+#[derive(Debug, Default)]
+pub(super) struct Books {
+    units: BTreeMap<Unit, Book>,
+    /// Holds of whole environments.
+    pub(super) holds: BTreeMap<usize, Option<Timestamp>>,
+    /// Which commit has a number.
+    pub(super) numbers: BTreeMap<(usize, u64), String>,
+}
+
+/// A release's images, as the ledger writes them.
+pub(super) fn images(release: &Release) -> Images {
+    let images = release.images.iter();
+    images
+        .map(|(repository, image)| (repository.to_string(), image.digest.to_string()))
+        .collect()
+}
+
+impl Books {
+    pub(super) fn of(&mut self, unit: Unit) -> &mut Book {
+        self.units.entry(unit).or_default()
+    }
+
+    /// Whether a person stopped the unit at that moment.
+    pub(super) fn is_held(&mut self, unit: Unit, at: Timestamp) -> bool {
+        let holds = |until: Option<Timestamp>| until.is_none_or(|until| at < until);
+        let everywhere = self.holds.get(&unit.0).copied().is_some_and(holds);
+        everywhere || self.of(unit).hold.is_some_and(holds)
+    }
+
+    /// Takes a record.
+    pub(super) fn take(&mut self, index: usize, unit: Option<Unit>, place: usize, record: &Record) {
+        let Some(unit) = unit else {
+            match &record.statement {
+                Statement::Held { until, .. } => drop(self.holds.insert(place, *until)),
+                Statement::Resumed { .. } => drop(self.holds.remove(&place)),
+                _ => {}
+            }
+            return;
+        };
+        self.of(unit).take(index, record);
+    }
+}
+
+impl Book {
+    fn take(&mut self, index: usize, record: &Record) {
+        match &record.statement {
+            Statement::Deployment {
+                number,
+                release,
+                cause,
+                ..
+            } => {
+                let images = release.as_ref().map(images);
+                self.deployed.clone_from(&images);
+                for run in self.runs.iter_mut().filter(|run| run.until.is_none()) {
+                    if Some(&run.images) != images.as_ref() {
+                        run.until = Some((record.at, index));
+                    }
+                }
+                self.numbers.insert(
+                    *number,
+                    Judged {
+                        commit: record.commit.to_string(),
+                        verdicts: 0,
+                    },
+                );
+                // A newer release that a person merged ends a pin.
+                if *cause == Cause::Merge {
+                    self.pin = None;
+                    self.put_back = None;
+                }
+            }
+            Statement::Verdict {
+                number,
+                release,
+                state,
+                verdict,
+            } => {
+                if let Some(judged) = self.numbers.get_mut(number) {
+                    judged.verdicts += 1;
+                }
+                let Some(images) = release.as_ref().map(images) else {
+                    return;
+                };
+                match verdict {
+                    Verdict::Healthy { exercised } => {
+                        self.healthy.insert(images.clone());
+                        if *exercised {
+                            self.runs.push(Run {
+                                images,
+                                since: record.at,
+                                until: None,
+                                tainted: None,
+                            });
+                        }
+                    }
+                    Verdict::Failed { .. } => {
+                        self.taint(&images, index);
+                        self.failed.insert((images, *state));
+                    }
+                    Verdict::Superseded => {}
+                }
+            }
+            Statement::Degraded { release, .. } => {
+                if let Some(images) = release.as_ref().map(images) {
+                    self.taint(&images, index);
+                }
+            }
+            Statement::Withdrawn {
+                release,
+                proposal: None,
+                ..
+            } => self.taint(&images(release), index),
+            Statement::Pinned { release, .. } => {
+                let images = release.as_ref().map(images);
+                self.chosen.extend(images.clone());
+                if let Some(images) = &images {
+                    self.failed.retain(|(failed, _)| failed != images);
+                }
+                self.pin = Some(images);
+            }
+            Statement::Unpinned { .. } => {
+                self.pin = None;
+                self.put_back = None;
+            }
+            Statement::Promoted(promoted) => {
+                let images = images(&promoted.release);
+                self.failed.retain(|(failed, _)| *failed != images);
+                self.declined.remove(&images);
+                let unproven = self.promoted.entry(images).or_default();
+                *unproven |= promoted.unproven;
+                self.pin = None;
+                self.put_back = None;
+            }
+            Statement::Retried { release } => {
+                let images = images(release);
+                self.failed.retain(|(failed, _)| *failed != images);
+                self.declined.remove(&images);
+                self.chosen.insert(images);
+                for judged in self.numbers.values_mut() {
+                    judged.verdicts = 0;
+                }
+            }
+            Statement::Declined { release } => drop(self.declined.insert(images(release))),
+            Statement::Held { until, .. } => self.hold = Some(*until),
+            Statement::Resumed { .. } => self.hold = None,
+            _ => {}
+        }
+    }
+
+    /// A person set the branch back: what stood there before may be deployed again.
+    pub(super) fn rewound(&mut self) {
+        for judged in self.numbers.values_mut() {
+            judged.commit.clear();
+        }
+    }
+
+    fn taint(&mut self, images: &Images, index: usize) {
+        for run in self.runs.iter_mut().filter(|run| run.images == *images) {
+            run.tainted.get_or_insert(index);
+        }
+    }
+}

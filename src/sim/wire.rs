@@ -1,0 +1,481 @@
+//! What stands between a process and the servers: it fails as the run says, and tells the ledger what arrived.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use tokio::sync::Notify;
+
+use super::ledger::{Fact, Held, Ledger, Who};
+use crate::cluster::rbac::Right;
+use crate::cluster::simulated::SimulatedCluster;
+use crate::cluster::{
+    Applied, Cluster, ClusterError, Member, Preview, ReadCluster, Served, UnitScope,
+};
+use crate::forge::simulated::SimulatedForge;
+use crate::forge::{
+    Content, Deployed, Forge, ForgeError, Found, Hook, Opening, Protection, ReadForge, Reported,
+    Requests, Rights, Status, Visibility,
+};
+use crate::git::memory::MemoryRemote;
+use crate::git::{FetchRequest, Fetched, GitError, PushReport, PushRequest, Refs, Remote};
+use crate::manifest::Rendered;
+use crate::model::{ApplicationName, CommitId, Digest, ImageRepository};
+use crate::plan::{Apply, Live, Request};
+use crate::registry::simulated::SimulatedRegistry;
+use crate::registry::{Attached, ImageConfig, Outage, Registry, RegistryError};
+
+/// How a call goes wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Strike {
+    /// It never arrives.
+    Before,
+    /// It is done, and nobody hears of it.
+    After,
+    /// The process dies before it asked.
+    DieBefore,
+    /// It is done, and the process dies.
+    DieAfter,
+    /// What is answered is old.
+    Stale,
+}
+
+/// What goes wrong next at a server, after so many calls that do not.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Fault {
+    pub(super) strike: Strike,
+    pub(super) writes: bool,
+    pub(super) after: usize,
+}
+
+#[derive(Default)]
+struct Trouble {
+    faults: BTreeMap<String, Vec<Fault>>,
+    /// Servers that do not answer, until this step.
+    down: BTreeMap<String, usize>,
+    /// What servers showed a while ago, and when that was.
+    shown: BTreeMap<String, (Refs, usize)>,
+}
+
+/// The wires of a run.
+pub(super) struct Wires {
+    ledger: Mutex<Ledger>,
+    trouble: Mutex<Trouble>,
+    /// Processes that died.
+    pub(super) died: Notify,
+    /// Whether pushes name whatever is there, not what they were planned on.
+    careless: bool,
+}
+
+impl Wires {
+    pub(super) fn new(ledger: Ledger, careless: bool) -> Arc<Self> {
+        Arc::new(Self {
+            careless,
+            ledger: Mutex::new(ledger),
+            trouble: Mutex::default(),
+            died: Notify::new(),
+        })
+    }
+
+    pub(super) fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn trouble(&self) -> MutexGuard<'_, Trouble> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has something go wrong at a server.
+    pub(super) fn trip(&self, server: &str, fault: Fault) {
+        let mut trouble = self.trouble();
+        let faults = trouble.faults.entry(server.to_owned()).or_default();
+        faults.push(fault);
+    }
+
+    /// Has a server not answer until that step.
+    pub(super) fn down(&self, server: &str, until: usize) {
+        self.trouble().down.insert(server.to_owned(), until);
+    }
+
+    /// Nothing goes wrong any more.
+    pub(super) fn heal(&self) {
+        *self.trouble() = Trouble::default();
+    }
+
+    /// What goes wrong with this call.
+    fn strike(&self, server: &str, writes: bool) -> Option<Strike> {
+        let step = self.ledger().step;
+        let mut trouble = self.trouble();
+        if trouble.down.get(server).is_some_and(|until| step < *until) {
+            return Some(Strike::Before);
+        }
+        let faults = trouble.faults.get_mut(server)?;
+        let due = faults.iter_mut().position(|fault| {
+            let meant = fault.writes == writes;
+            let due = meant && fault.after == 0;
+            fault.after = fault.after.saturating_sub(usize::from(meant));
+            due
+        });
+        let fault = faults.remove(due?);
+        let at = if writes { "write" } else { "read" };
+        let kind = server.split(' ').next().unwrap_or_default();
+        let seen = format!("{:?} at a {at} of {kind}", fault.strike);
+        self.ledger().seen.insert(seen);
+        Some(fault.strike)
+    }
+}
+
+/// One process's, or somebody's, wire to one server.
+#[derive(Clone)]
+pub(super) struct Wire<T> {
+    pub(super) wires: Arc<Wires>,
+    pub(super) who: Who,
+    /// `git URL`, `registry`, `forge URL`, `cluster NAME`.
+    pub(super) server: String,
+    pub(super) inner: T,
+}
+
+impl<T> Wire<T> {
+    async fn pass<A, E>(
+        &self,
+        writes: bool,
+        work: impl Future<Output = Result<A, E>>,
+        cut: impl Fn() -> E,
+    ) -> Result<A, E> {
+        match (self.wires.strike(&self.server, writes), self.who) {
+            (None | Some(Strike::Stale), _) => work.await,
+            (Some(Strike::After), _) => work.await.and_then(|_| Err(cut())),
+            (Some(Strike::Before), _) | (Some(_), Who::Person) => Err(cut()),
+            (Some(Strike::DieBefore), Who::Towpath(_)) => self.die().await,
+            (Some(Strike::DieAfter), Who::Towpath(_)) => {
+                drop(work.await);
+                self.die().await
+            }
+        }
+    }
+
+    /// The process is no more: nothing of it goes on.
+    async fn die<A>(&self) -> A {
+        self.wires.died.notify_one();
+        std::future::pending().await
+    }
+}
+
+impl Wire<MemoryRemote> {
+    fn url(&self) -> &str {
+        self.server.strip_prefix("git ").unwrap_or(&self.server)
+    }
+
+    /// What is shown now, and up to which entry it tells.
+    fn shown(&self) -> (Refs, usize) {
+        (self.inner.refs(), self.wires.ledger().entries.len())
+    }
+}
+
+#[async_trait]
+impl Remote for Wire<MemoryRemote> {
+    fn address(&self) -> &str {
+        self.inner.address()
+    }
+
+    async fn advertise(&self, prefixes: &[String]) -> Result<Refs, GitError> {
+        let strike = self.wires.strike(&self.server, false);
+        let stale = strike == Some(Strike::Stale);
+        let kept = self.wires.trouble().shown.get(&self.server).cloned();
+        let (mut refs, until) = match kept.filter(|_| stale) {
+            Some(kept) => kept,
+            None => self.shown(),
+        };
+        refs.retain(|name, _| prefixes.iter().any(|it| name.starts_with(it.as_str())));
+        match strike {
+            None | Some(Strike::Stale) => {}
+            Some(Strike::DieBefore | Strike::DieAfter) if self.who != Who::Person => {
+                return self.die().await;
+            }
+            Some(_) => return Err(self.inner.cut()),
+        }
+        if !stale {
+            let shown = self.shown();
+            self.wires
+                .trouble()
+                .shown
+                .insert(self.server.clone(), shown);
+        }
+        let url = self.url().to_owned();
+        self.wires.ledger().saw(self.who, &url, until);
+        Ok(refs)
+    }
+
+    async fn fetch(&self, request: &FetchRequest) -> Result<Fetched, GitError> {
+        self.pass(false, self.inner.fetch(request), || self.inner.cut())
+            .await
+    }
+
+    async fn push(&self, request: &PushRequest) -> Result<PushReport, GitError> {
+        let work = async {
+            let before: Held = self.inner.held();
+            let mut request = request.clone();
+            if self.wires.careless && self.who != Who::Person {
+                for update in request
+                    .updates
+                    .iter_mut()
+                    .filter(|it| !it.is_verification())
+                {
+                    update.old = before.get(&update.name).copied();
+                }
+            }
+            let report = self.inner.push(&request).await;
+            let mut ledger = self.wires.ledger();
+            ledger.moved(self.who, &self.inner, self.url(), &before);
+            report
+        };
+        self.pass(true, work, || self.inner.cut()).await
+    }
+
+    async fn receives(&self) -> Result<bool, GitError> {
+        self.pass(false, self.inner.receives(), || self.inner.cut())
+            .await
+    }
+}
+
+fn registry_cut(repository: &ImageRepository) -> RegistryError {
+    RegistryError::Unavailable {
+        repository: repository.clone(),
+        outage: Outage::Connect("connection reset".to_owned()),
+    }
+}
+
+#[async_trait]
+impl Registry for Wire<SimulatedRegistry> {
+    async fn tags(&self, repository: &ImageRepository) -> Result<Vec<String>, RegistryError> {
+        let cut = || registry_cut(repository);
+        self.pass(false, self.inner.tags(repository), cut).await
+    }
+
+    async fn resolve(
+        &self,
+        repository: &ImageRepository,
+        tag: &str,
+    ) -> Result<Option<Digest>, RegistryError> {
+        let cut = || registry_cut(repository);
+        self.pass(false, self.inner.resolve(repository, tag), cut)
+            .await
+    }
+
+    async fn image(
+        &self,
+        repository: &ImageRepository,
+        digest: &Digest,
+    ) -> Result<ImageConfig, RegistryError> {
+        let cut = || registry_cut(repository);
+        self.pass(false, self.inner.image(repository, digest), cut)
+            .await
+    }
+
+    async fn attached(
+        &self,
+        repository: &ImageRepository,
+        digest: &Digest,
+    ) -> Result<Vec<Attached>, RegistryError> {
+        let cut = || registry_cut(repository);
+        self.pass(false, self.inner.attached(repository, digest), cut)
+            .await
+    }
+}
+
+impl Wire<Arc<SimulatedCluster>> {
+    fn cut(&self) -> ClusterError {
+        ClusterError::Unavailable {
+            cluster: self.inner.name().to_owned(),
+            detail: "connection reset".to_owned(),
+            retry_after: None,
+        }
+    }
+}
+
+#[async_trait]
+impl ReadCluster for Wire<Arc<SimulatedCluster>> {
+    fn name(&self) -> &str {
+        self.inner.name()
+    }
+
+    async fn live(
+        &self,
+        unit: &UnitScope,
+        desired: Option<&Arc<Rendered>>,
+        now: Timestamp,
+    ) -> Result<Live, ClusterError> {
+        let work = self.inner.live(unit, desired, now);
+        self.pass(false, work, || self.cut()).await
+    }
+
+    async fn preview(
+        &self,
+        unit: &UnitScope,
+        desired: &Arc<Rendered>,
+        now: Timestamp,
+    ) -> Result<Vec<Preview>, ClusterError> {
+        let work = self.inner.preview(unit, desired, now);
+        self.pass(false, work, || self.cut()).await
+    }
+
+    async fn inventory(&self, now: Timestamp) -> Result<Vec<Member>, ClusterError> {
+        let work = self.inner.inventory(now);
+        self.pass(false, work, || self.cut()).await
+    }
+
+    async fn served(&self, group: &str, kind: &str) -> Result<Option<Served>, ClusterError> {
+        self.inner.served(group, kind).await
+    }
+
+    async fn lacks(&self, rights: &[Right]) -> Result<Vec<Right>, ClusterError> {
+        self.inner.lacks(rights).await
+    }
+
+    async fn changed(&self, now: Timestamp) -> BTreeSet<ApplicationName> {
+        self.inner.changed(now).await
+    }
+}
+
+#[async_trait]
+impl Cluster for Wire<Arc<SimulatedCluster>> {
+    async fn apply(
+        &self,
+        unit: &UnitScope,
+        apply: &Apply,
+        now: Timestamp,
+    ) -> Result<Applied, ClusterError> {
+        let work = async {
+            let applied = self.inner.apply(unit, apply, now).await?;
+            let left = self.inner.everything(now);
+            let mut ledger = self.wires.ledger();
+            let units = ledger.units();
+            let found = units.into_iter().find(|(place, application)| {
+                let places = &ledger.shape.places;
+                let name = places.get(*place).map_or("", |it| it.name);
+                unit.environment.as_str() == name && unit.application.as_str() == *application
+            });
+            let Some(found) = found else {
+                return Ok(applied);
+            };
+            for prune in &apply.prune {
+                if left.contains_key(&prune.reference) {
+                    continue;
+                }
+                let mut objects = apply.rendered.objects.iter();
+                let asked_for = objects.any(|it| it.reference == prune.reference);
+                let object = prune.reference.to_string();
+                let kept = ledger.kept.contains(&(found.0, object.clone()));
+                let fact = Fact::Pruned {
+                    unit: found,
+                    object,
+                    asked_for,
+                    kept,
+                };
+                ledger.note(self.who, fact);
+            }
+            ledger.seen.insert("apply".to_owned());
+            Ok(applied)
+        };
+        self.pass(true, work, || self.cut()).await
+    }
+}
+
+impl Wire<SimulatedForge> {
+    fn cut(&self) -> ForgeError {
+        ForgeError::Unavailable {
+            forge: self.inner.name().to_owned(),
+            detail: "connection reset".to_owned(),
+            retry_after: None,
+        }
+    }
+}
+
+#[async_trait]
+impl ReadForge for Wire<SimulatedForge> {
+    fn name(&self) -> &str {
+        self.inner.name()
+    }
+
+    async fn visibility(&self) -> Result<Visibility, ForgeError> {
+        self.pass(false, self.inner.visibility(), || self.cut())
+            .await
+    }
+
+    async fn requests(&self, before: &Requests, now: Timestamp) -> Result<Requests, ForgeError> {
+        let work = self.inner.requests(before, now);
+        self.pass(false, work, || self.cut()).await
+    }
+
+    async fn statuses(&self, commit: CommitId) -> Result<Vec<Status>, ForgeError> {
+        self.pass(false, self.inner.statuses(commit), || self.cut())
+            .await
+    }
+
+    async fn rights(&self) -> Result<Rights, ForgeError> {
+        self.pass(false, self.inner.rights(), || self.cut()).await
+    }
+
+    async fn protection(&self, reference: &str, us: &Rights) -> Result<Protection, ForgeError> {
+        let work = self.inner.protection(reference, us);
+        self.pass(false, work, || self.cut()).await
+    }
+
+    async fn reported(&self, base: &str) -> Result<Reported, ForgeError> {
+        self.pass(false, self.inner.reported(base), || self.cut())
+            .await
+    }
+
+    async fn hooks(&self) -> Result<Vec<Hook>, ForgeError> {
+        self.pass(false, self.inner.hooks(), || self.cut()).await
+    }
+}
+
+#[async_trait]
+impl Forge for Wire<SimulatedForge> {
+    async fn open(&self, opening: &Opening, now: Timestamp) -> Result<Found, ForgeError> {
+        self.pass(true, self.inner.open(opening, now), || self.cut())
+            .await
+    }
+
+    async fn rewrite(
+        &self,
+        request: &Request,
+        content: &Content,
+        now: Timestamp,
+    ) -> Result<Found, ForgeError> {
+        let work = self.inner.rewrite(request, content, now);
+        self.pass(true, work, || self.cut()).await
+    }
+
+    async fn close(
+        &self,
+        request: &Request,
+        reason: &str,
+        now: Timestamp,
+    ) -> Result<Found, ForgeError> {
+        let work = self.inner.close(request, reason, now);
+        self.pass(true, work, || self.cut()).await
+    }
+
+    async fn disarm(
+        &self,
+        request: &Request,
+        reason: &str,
+        now: Timestamp,
+    ) -> Result<Found, ForgeError> {
+        let work = self.inner.disarm(request, reason, now);
+        self.pass(true, work, || self.cut()).await
+    }
+
+    async fn set_status(&self, commit: CommitId, status: &Status) -> Result<(), ForgeError> {
+        let work = self.inner.set_status(commit, status);
+        self.pass(true, work, || self.cut()).await
+    }
+
+    async fn show_deployed(&self, deployed: &Deployed) -> Result<(), ForgeError> {
+        let work = self.inner.show_deployed(deployed);
+        self.pass(true, work, || self.cut()).await
+    }
+}

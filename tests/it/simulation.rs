@@ -1,0 +1,169 @@
+//! The simulation: every seed keeps every invariant, the same seed is the same run, what can happen does, and each
+//! planner with a mistake is found by the check of the invariant that it breaks.
+//!
+//! `TOWPATH_SEEDS=FIRST..LAST` says which seeds are run. `TOWPATH_UPDATE=1` looks for the mutants anew, and records
+//! the first seed of a thousand that finds each (`fixtures/simulation/mutants.txt`).
+
+use std::ops::Range;
+use std::path::Path;
+
+use towpath::plan::{Reason, Step};
+use towpath::sim::{self, Mutant, Run};
+
+/// Seeds where nobody says which.
+const SEEDS: Range<u64> = 0..60;
+
+/// Within so many seeds each mutant is found.
+const MUTANT_SEEDS: Range<u64> = 0..1000;
+
+/// Reasons and steps that no run is drawn for.
+const NOT_DRAWN: [&str; 22] = [
+    "reason not-ours",
+    "reason unreadable-records",
+    "reason behind",
+    "reason adopting",
+    "reason refused",
+    "reason line-stopped",
+    "reason unwritable",
+    "reason incomplete",
+    "reason evidence",
+    "reason rate",
+    "reason scheduled",
+    "reason prune-limit",
+    "reason confirm",
+    "reason contested",
+    "reason drifted",
+    "reason removed",
+    "reason nothing-released",
+    "step merge",
+    "step disarm",
+    "step smoke",
+    "reason young",
+    "reason outpaced",
+];
+
+/// Which seeds, on how many threads: beside other tests on one, that they get on, too.
+fn seeds() -> (Range<u64>, usize) {
+    let Ok(chosen) = std::env::var("TOWPATH_SEEDS") else {
+        return (SEEDS, 1);
+    };
+    let (first, last) = chosen
+        .split_once("..")
+        .expect("TOWPATH_SEEDS is FIRST..LAST");
+    let seeds = first.parse().unwrap()..last.parse().unwrap();
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    (seeds, threads)
+}
+
+/// All that can happen does: acts, trouble, steps and reasons.
+#[test]
+fn every_seed_keeps_every_invariant() {
+    let (seeds, threads) = seeds();
+    let done = sim::many(&Run::new(0), seeds, threads);
+    if let Some(seed) = done.broken.first() {
+        let (ended, script) = sim::shrunk(&Run::new(*seed));
+        let violation = ended.violation.unwrap();
+        panic!(
+            "seed {seed} breaks {}: {}\nwhat is left of it:\n{}\nand what happened:\n{}",
+            violation.name,
+            violation.detail,
+            script.join("\n"),
+            ended.history.join("\n")
+        );
+    }
+    let reasons = Reason::NAMES.iter().map(|it| format!("reason {it}"));
+    let steps = Step::KINDS.iter().map(|it| format!("step {it}"));
+    let acts = sim::acts().into_iter().map(|it| format!("act {it}"));
+    let strikes = ["Before", "After", "DieBefore", "DieAfter"];
+    let servers = [
+        "read of git",
+        "write of git",
+        "read of cluster",
+        "write of cluster",
+    ];
+    let trouble = strikes
+        .iter()
+        .flat_map(|strike| servers.iter().map(move |it| format!("{strike} at a {it}")));
+    let all = reasons.chain(steps).chain(acts).chain(trouble);
+    let missing: Vec<String> = all
+        .filter(|it| !done.seen.contains(it) && !NOT_DRAWN.contains(&it.as_str()))
+        .collect();
+    assert!(missing.is_empty(), "this never happened: {missing:?}");
+}
+
+/// `fixtures/simulation/seeds.txt`: seeds that once broke something, which one, and what it was.
+#[test]
+fn what_was_once_broken_is_not() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/simulation/seeds.txt");
+    for line in std::fs::read_to_string(path).unwrap().lines() {
+        let seed = line.split_whitespace().next().unwrap_or_default();
+        let ended = Run::new(seed.parse().unwrap()).run();
+        assert_eq!(ended.violation, None, "{line}");
+    }
+}
+
+#[test]
+fn the_same_seed_is_the_same_run() {
+    for seed in 0..4 {
+        let (first, second) = (Run::new(seed).run(), Run::new(seed).run());
+        assert_eq!(first.history, second.history, "seed {seed}");
+        assert_eq!(first.seen, second.seen, "seed {seed}");
+    }
+}
+
+fn run(mutant: &Mutant, seed: u64) -> Run {
+    Run {
+        planner: mutant.planner,
+        careless: mutant.careless,
+        only: mutant.breaks,
+        ..Run::new(seed)
+    }
+}
+
+/// One line: the invariant, the seed that finds it, what it does wrong.
+fn line(mutant: &Mutant, seed: Option<u64>) -> String {
+    let breaks = mutant.breaks.unwrap_or("none");
+    let seed = seed.map_or("-".to_owned(), |seed| seed.to_string());
+    format!("{breaks:5} {seed:>4}  {}\n", mutant.name)
+}
+
+#[test]
+fn each_mutant_is_found_by_its_own_check() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/simulation/mutants.txt");
+    if std::env::var("TOWPATH_UPDATE").is_ok() {
+        let found = sim::mutants().into_iter().map(|mutant| {
+            let seeds = MUTANT_SEEDS.filter(|_| mutant.breaks.is_some());
+            let mut broken = seeds.filter(|seed| run(&mutant, *seed).run().violation.is_some());
+            line(&mutant, broken.next())
+        });
+        std::fs::write(&path, found.collect::<String>()).unwrap();
+    }
+    let recorded = std::fs::read_to_string(&path).unwrap();
+    let mut lines = recorded.lines();
+    for mutant in sim::mutants() {
+        let recorded = lines.next().unwrap_or_default();
+        let seed = recorded.split_whitespace().nth(1).unwrap_or_default();
+        let seed: Option<u64> = seed.parse().ok();
+        let expected = line(&mutant, seed);
+        assert_eq!(
+            recorded,
+            expected.trim_end(),
+            "record anew: TOWPATH_UPDATE=1"
+        );
+        let name = mutant.name;
+        let Some(breaks) = mutant.breaks else {
+            // Nobody can see it: nothing is found.
+            let done = sim::many(&run(&mutant, 0), 0..20, 1);
+            assert!(done.broken.is_empty(), "`{name}` breaks {:?}", done.broken);
+            continue;
+        };
+        let seed = seed.unwrap_or_else(|| panic!("`{name}` is never found"));
+        let found = run(&mutant, seed).run().violation.map(|it| it.name);
+        assert_eq!(
+            found,
+            Some(breaks),
+            "`{name}` with seed {seed}: TOWPATH_UPDATE=1 looks anew"
+        );
+    }
+    assert_eq!(lines.next(), None, "record anew: TOWPATH_UPDATE=1");
+}
