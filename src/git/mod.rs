@@ -40,7 +40,7 @@ pub use fetch::Reach;
 pub use merge::{Merged, Merging};
 pub use object::{Commit, CommitDraft, Kind, Object, Signature, Tag, TagDraft};
 pub use objects::{Change, Found};
-pub use push::{Push, Pushed};
+pub use push::{Push, Pushed, refusal};
 pub use remote::{FetchRequest, Fetched, PushReport, PushRequest, Ref, RefUpdate, Refs, Remote};
 pub use repository::Repository;
 pub use sign::Signer;

@@ -2,11 +2,11 @@
 
 use super::head::Head;
 use super::upstream::Upstream;
-use super::waiting::after;
 use super::{
     Ready, Reason, Waiting, Walk, evidence, freeze, gate, pace, promotion, release,
     unreadable_waiting,
 };
+use crate::clock::after;
 use crate::model::record::{Promotion, Run};
 use crate::model::{EnvironmentName, Follow, Gate, OnFailure, Pace, Release, StopTheLine, Weighed};
 
@@ -17,11 +17,7 @@ const OUTPACED: usize = 3;
 pub(super) fn release(ready: &Ready<'_>) -> Walk<Waiting> {
     if let Some(chosen) = chosen(ready) {
         // What was healthy here is gone back to; a fix that is yet to be proven here comes like any other.
-        let ran = ready
-            .records
-            .runs
-            .iter()
-            .any(|it| it.release.is(&chosen.digests()));
+        let ran = ready.records.ran(&chosen.digests());
         if let Some(waiting) = evidence::waiting(ready.unit, chosen).filter(|_| !ran) {
             return Walk::Continue(with_failure(ready, waiting));
         }
@@ -260,8 +256,7 @@ pub(super) fn fallen(ready: &Ready<'_>, release: &Release) -> Option<String> {
         return Some("it is no longer proven upstream".to_owned());
     }
     // What was healthy here is gone back to, whatever was found out since.
-    let digests = release.digests();
-    let ran = ready.records.runs.iter().any(|it| it.release.is(&digests));
+    let ran = ready.records.ran(&release.digests());
     let lacks = evidence::lacking(ready.unit, release);
     // What is not known takes nothing back.
     let mut lacks = lacks.iter().filter(|it| it.weighed != Weighed::Unknown);

@@ -83,7 +83,7 @@ fn of_release(unit: &Unit<'_>, records: &UnitRecords, release: &Release) -> Proo
     let back = records
         .running()
         .is_some_and(|it| it.is_newer_than(release));
-    if back && records.runs.iter().any(|run| run.release.is(&digests)) {
+    if back && records.ran(&digests) {
         return Proof::Proven(format!("{release} was healthy here"));
     }
     if let Some(told) = records.forced(&digests).and_then(Promotion::notice) {

@@ -14,8 +14,7 @@ pub(super) fn write(ready: &Ready<'_>, release: &Release) -> Walk<Waiting> {
 
 /// Goes back to a release, through the gate where there is one. Only what was healthy here may go past it.
 pub(super) fn roll_back(ready: &Ready<'_>, release: &Release) -> Walk<Waiting> {
-    let digests = release.digests();
-    let ran = ready.records.runs.iter().any(|it| it.release.is(&digests));
+    let ran = ready.records.ran(&release.digests());
     let direct = ran && ready.unit.environment.rollback == Rollback::Direct;
     match (ready.unit.is_gated() && !direct, ran) {
         (true, _) => propose(ready, release),

@@ -1,8 +1,6 @@
 //! Why a unit is idle: one reason, since when, and when it is looked at next. The sentences that say
 //! so to people stand in [`super::sentence`].
 
-use std::time::Duration;
-
 use jiff::Timestamp;
 
 use super::Scope;
@@ -423,9 +421,4 @@ impl Reason {
                 | Self::Confirm { .. }
         )
     }
-}
-
-/// A deadline that never overflows.
-pub(super) fn after(at: Timestamp, duration: Duration) -> Timestamp {
-    at.checked_add(duration).unwrap_or(Timestamp::MAX)
 }

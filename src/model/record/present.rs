@@ -400,6 +400,11 @@ impl UnitRecords {
         is_it.then_some(promotion)
     }
 
+    /// Whether this release was ever judged healthy here.
+    pub fn ran(&self, digests: &Digests) -> bool {
+        self.runs.iter().any(|run| run.release.is(digests))
+    }
+
     /// What was last found out of that name about an image.
     pub fn found(&self, digest: &Digest, name: &EvidenceName) -> Option<&Found> {
         let mut newest = self.evidence.iter().rev();
