@@ -426,46 +426,6 @@ fn unreadable(source: &str, why: &str, since: Timestamp) -> Unreadable {
     }
 }
 
-impl InfraSource {
-    /// Looks at the repository; says whether there is news.
-    pub async fn read(&self, now: Timestamp) -> bool {
-        let before = self.source.observed();
-        let before = before.read().ok().map(Arc::as_ref);
-        // What was sought by a look that was given up is sought by this one.
-        self.looking().get_or_insert_default();
-        let read = self.reader.look(before, now).await;
-        let news = self.source.keep(read.map(Arc::new), now);
-        let sought = self.looking().take().unwrap_or_default();
-        if sought.iter().any(|commit| !self.knows(*commit)) {
-            self.source.mark_stale();
-        }
-        // Of a repository in which something goes on there is often a look too many.
-        if !news && !self.source.stale().was_heard() {
-            self.reader.rest().await;
-        }
-        news
-    }
-
-    /// Takes in what a push of ours that landed changed. No request.
-    pub async fn take_own(&self, now: Timestamp) {
-        let before = self.source.observed();
-        let Ok(before) = before.read() else { return };
-        let read = self.reader.after_push(Some(before), now).await;
-        self.source.keep(read.map(Arc::new), now);
-    }
-
-    /// Takes in what a push found changed; looks at the server where that explains nothing.
-    pub async fn catch_up(&self, now: Timestamp) {
-        let before = self.source.observed();
-        let Ok(before) = before.read() else { return };
-        let read = match self.reader.is_caught_up(before) {
-            true => self.reader.look(Some(before), now).await,
-            false => self.reader.after_push(Some(before), now).await,
-        };
-        self.source.keep(read.map(Arc::new), now);
-    }
-}
-
 impl TagSource {
     /// Reads the tags; says whether there is news.
     pub async fn read(&self, now: Timestamp) -> bool {
