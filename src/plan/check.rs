@@ -226,7 +226,9 @@ impl Subject<'_> {
     ) {
         let digests = release.digests();
         let healthy_here = rollback && records.ran(&digests);
-        let forced = records.forced(&digests).is_some();
+        let forced = records
+            .forced(&digests, &self.environment.authority)
+            .is_some();
         let gone_back_to = is_chosen(records, &digests) && records.ran(&digests);
         if !healthy_here && !forced && !gone_back_to {
             let unbacked = self.unbacked(&digests, records);

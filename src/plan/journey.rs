@@ -211,6 +211,7 @@ fn waited_for(reason: &Reason) -> Option<&Release> {
     match reason {
         Reason::Unwritable { release, .. }
         | Reason::Declined { release }
+        | Reason::SecondWord { release, .. }
         | Reason::Evidence { release, .. }
         | Reason::Soaking { release, .. }
         | Reason::Paced { release }

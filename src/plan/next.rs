@@ -29,6 +29,10 @@ pub(super) fn release(ready: &Ready<'_>) -> Walk<Waiting> {
     let candidate = match named.map_or_else(|| candidate(ready), Ok) {
         Ok(candidate) => candidate,
         Err(waiting) => {
+            let waiting = match promotion::unseconded(ready) {
+                Some(unseconded) => unseconded.or(waiting),
+                None => waiting,
+            };
             let target = rollback_target(ready);
             let proposed = ready.records.proposal.as_ref();
             let is_target =
@@ -249,7 +253,12 @@ fn either(one: Option<Waiting>, other: Option<Waiting>) -> Option<Waiting> {
 /// Why a proposed release no longer has what made it proposable: something upstream speaks against it, or its
 /// evidence.
 pub(super) fn fallen(ready: &Ready<'_>, release: &Release) -> Option<String> {
-    if ready.records.forced(&release.digests()).is_some() {
+    let authority = &ready.unit.environment.authority;
+    if ready
+        .records
+        .forced(&release.digests(), authority)
+        .is_some()
+    {
         return None;
     }
     if !stands_upstream(ready, release) {

@@ -142,11 +142,10 @@ pub(super) fn withdraw_unproven(ready: &Ready<'_>) -> Walk {
 
 /// Where the release comes from, for people who read the message.
 fn from(ready: &Ready<'_>, release: &Release) -> String {
-    if let Some(asked) = ready.records.forced(&release.digests()) {
-        return format!(
-            "{}, who promoted it unproven: {}",
-            asked.by, asked.promoted.reason
-        );
+    let authority = &ready.unit.environment.authority;
+    if let Some(asked) = ready.records.forced(&release.digests(), authority) {
+        let (by, reason) = (asked.who(), &asked.promoted.reason);
+        return format!("{by}, who promoted it unproven: {reason}");
     }
     match &ready.unit.environment.follow {
         Follow::Environments { all, .. } => all
