@@ -372,8 +372,8 @@ fn pack(bytes: &[u8]) -> Knocked {
         .write_all(body)
         .and_then(|()| file.write_all(checksum.as_slice()));
     written.map_err(|error| error.to_string())?;
-    let read = unpack(file, |_| None);
-    for object in read.iter().flatten() {
+    let read = unpack(&mut file, BYTES, |_| None);
+    for object in read.iter().flatten().flatten() {
         let id = gix::objs::compute_hash(gix::hash::Kind::Sha1, object.kind, &object.data);
         alike("an object's id", &id.ok(), &Some(object.id))?;
     }
