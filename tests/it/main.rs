@@ -29,3 +29,4 @@ mod simulation;
 mod smoke;
 mod testbed;
 mod tidy;
+mod wires;
