@@ -1,5 +1,7 @@
 //! The one place that reads the clock. Everything else takes `now` as an argument.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 
 /// The present moment, UTC.
@@ -9,4 +11,9 @@ use jiff::Timestamp;
 )]
 pub fn now() -> Timestamp {
     Timestamp::now()
+}
+
+/// The moment so long after another; the last one there is where that would be beyond it.
+pub(crate) fn after(at: Timestamp, time: Duration) -> Timestamp {
+    at.checked_add(time).unwrap_or(Timestamp::MAX)
 }

@@ -9,6 +9,7 @@
 //! Arrows: `model ← manifest ← plan ← reconcile → observe, act → git, registry, forge, cluster`.
 
 pub mod act;
+mod backoff;
 pub mod child;
 pub mod cli;
 pub mod clock;

@@ -14,16 +14,17 @@ use gix::ObjectId;
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
-use crate::clock;
+use crate::backoff::backoff;
 use crate::git::{
     CommitDraft, Draft, GitError, Push, Pushed, Reach, Refs, Repository, Signature, TagDraft,
+    refusal,
 };
 use crate::model::{
     ApplicationName, Author, CommitId, DeploymentTags, EnvironmentName, KeepTags, Pipeline,
     Release, RepositoryUrl,
 };
 use crate::observe::{History, HistorySource};
-use crate::reconcile::Reconciler;
+use crate::reconcile::{Looks, Reconciler};
 
 /// The notes that `git log` shows without being told to.
 pub const NOTES: &str = "refs/notes/commits";
@@ -37,11 +38,11 @@ const AGAIN_MAX: Duration = Duration::from_secs(3600);
 /// How often a lost race is looked at again at once.
 const RACES: usize = 3;
 
-/// Rounds come in thousands: it is looked again after each, but no sooner than this.
-const LOOK_MIN: Duration = Duration::from_millis(500);
-
-/// It is looked again after as long, whatever happens.
-const LOOK_MAX: Duration = Duration::from_secs(60);
+/// Rounds come in thousands: it is looked again after each, but not at once.
+const LOOKS: Looks = Looks {
+    least: Duration::from_millis(500),
+    most: Duration::from_secs(60),
+};
 
 /// See the module.
 pub struct Marker {
@@ -112,24 +113,8 @@ impl Marker {
 
     /// Marks until stopped.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
-        let mut changes = self.reconciler.board().changes();
-        while !stop.is_cancelled() {
-            changes.mark_unchanged();
-            let now = clock::now();
-            let next = self.turn(now).await;
-            let rest = next.and_then(|next| Duration::try_from(next - now).ok());
-            let rest = rest.unwrap_or(LOOK_MAX).clamp(LOOK_MIN, LOOK_MAX);
-            let changed = async {
-                // Ends with the board, which this loop holds.
-                drop(changes.changed().await);
-                tokio::time::sleep(LOOK_MIN).await;
-            };
-            tokio::select! {
-                () = changed => {}
-                () = tokio::time::sleep(rest) => {}
-                () = stop.cancelled() => {}
-            }
-        }
+        let board = self.reconciler.board();
+        board.follow(LOOKS, &stop, |now| self.turn(now)).await;
     }
 
     async fn step(&self, source: &Marked, now: Timestamp) -> Option<Timestamp> {
@@ -150,9 +135,9 @@ impl Marker {
             }
             Err(why) => {
                 tracing::warn!(source = %source.url, "what was deployed cannot be marked in its source, which is tried again: {why}");
-                let wait = AGAIN_MIN.saturating_mul(1 << state.failures.min(10));
+                let wait = backoff(AGAIN_MIN, state.failures, AGAIN_MAX);
                 state.failures = state.failures.saturating_add(1);
-                state.again = now.checked_add(wait.min(AGAIN_MAX)).ok();
+                state.again = now.checked_add(wait).ok();
             }
         }
         state.again
@@ -170,7 +155,7 @@ impl Marker {
         // What is not known by its commit is looked at again now and then: it may be learned.
         let is_looked_up = state.look_up.is_none_or(|at| at <= now);
         if is_looked_up {
-            state.look_up = now.checked_add(LOOK_MAX).ok();
+            state.look_up = now.checked_add(LOOKS.most).ok();
         }
         let board = self.reconciler.board().all();
         let posted = board.iter().filter(|it| !it.pipeline.removed);
@@ -230,14 +215,8 @@ impl Marker {
                 Pushed::Refused {
                     reasons, messages, ..
                 } => {
-                    let said = reasons.into_values().chain([messages]);
-                    let said: BTreeSet<String> = said.filter(|it| !it.trim().is_empty()).collect();
-                    let said: Vec<String> = said.into_iter().collect();
-                    return Err(format!(
-                        "{} does not take it: {}",
-                        source.url,
-                        said.join("; ")
-                    ));
+                    let why = refusal(&reasons, &messages);
+                    return Err(format!("{} does not take it: {why}", source.url));
                 }
             }
         }
@@ -261,11 +240,7 @@ impl Marker {
             }
             None => None,
         };
-        let author = Signature {
-            name: self.author.name.clone(),
-            email: self.author.email.clone(),
-            time: now,
-        };
+        let author = Signature::of(&self.author, now);
         let mut draft = repository.draft();
         let mut notes: BTreeMap<CommitId, Note> = BTreeMap::new();
         let mut push = Push::new();
@@ -393,7 +368,7 @@ impl Note {
 /// The source repositories of units that are marked, and that this process acts for.
 fn sources(reconciler: &Reconciler, pipelines: &[Arc<Pipeline>]) -> Vec<Marked> {
     let observatory = reconciler.observatory();
-    let acts_for: BTreeSet<&EnvironmentName> = observatory.live.keys().map(|(it, _)| it).collect();
+    let acts_for = observatory.acts_for();
     let mut sources: BTreeMap<&RepositoryUrl, Marked> = BTreeMap::new();
     for pipeline in pipelines {
         let Some(source) = &pipeline.application.source else {

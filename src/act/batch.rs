@@ -13,7 +13,7 @@ use super::writer::{Beyond, Names};
 use super::{Failure, Happened, Order, Outcome, Rehearsal};
 use crate::event::EventKind;
 use crate::git::notes::{NotesDraft, NotesError, records_ref};
-use crate::git::{CommitDraft, Draft, GitError, Merging, Push, Refs, Repository};
+use crate::git::{CommitDraft, Draft, GitError, Merging, Push, Refs, Repository, Signature};
 use crate::model::record::{BRAKE, Cause, LABEL, REOPENED, Record, Standing, Statement, TOWPATH};
 use crate::model::{Author, CommitId, EnvironmentName};
 use crate::plan::{
@@ -122,7 +122,7 @@ impl<'a> Batch<'a> {
 
     /// The push.
     pub(super) async fn finish(mut self) -> Result<Push, GitError> {
-        let signature = message::signature(self.author, self.now);
+        let signature = Signature::of(self.author, self.now);
         for (environment, notes) in std::mem::take(&mut self.notes) {
             let mut commit = notes.commit(&mut self.draft, &signature)?;
             if self.signs.contains(&environment) {
@@ -309,7 +309,7 @@ impl<'a> Batch<'a> {
                 )));
             }
         };
-        let by = message::signature(&merge.by, self.now);
+        let by = Signature::of(&merge.by, self.now);
         let message = message::merge(order.application(), order.name(), &merge.release);
         let files = self.repository.changed(Some(ours), Some(theirs))?;
         let files = files.into_iter().map(|change| change.path).collect();
@@ -459,7 +459,7 @@ impl<'a> Batch<'a> {
             edits.push((file.path.clone(), Some(file.after.clone().into())));
         }
         let tree = self.draft.edit(Some(tree), edits)?;
-        let signature = message::signature(self.author, self.now);
+        let signature = Signature::of(self.author, self.now);
         let commit = self.draft.commit(&CommitDraft {
             tree,
             parents: vec![onto],

@@ -1,19 +1,7 @@
 //! What commits and tags say to people. The trailers are for them too: no decision reads them.
 
-use jiff::Timestamp;
-
-use crate::git::Signature;
 use crate::model::record::{Record, Statement, Verdict};
-use crate::model::{ApplicationName, Author, DeploymentTags, EnvironmentName, Release};
-
-/// The author at a moment.
-pub(super) fn signature(author: &Author, time: Timestamp) -> Signature {
-    Signature {
-        name: author.name.clone(),
-        email: author.email.clone(),
-        time,
-    }
-}
+use crate::model::{ApplicationName, DeploymentTags, EnvironmentName, Release};
 
 /// The message of a commit that sets a release.
 pub(super) fn commit(

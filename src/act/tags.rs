@@ -10,7 +10,7 @@ use super::writer::{Writer, outcome};
 use super::{Failure, Happened, Outcome, message};
 use crate::event::EventKind;
 use crate::git::notes::{NotesDraft, NotesError, counted, read_note, read_standing, records_ref};
-use crate::git::{GitError, Push, TagDraft};
+use crate::git::{GitError, Push, Signature, TagDraft};
 use crate::model::record::{OpenDeployment, Record, Statement};
 use crate::model::{CommitId, Environment, EnvironmentName, KeepTags};
 
@@ -126,7 +126,7 @@ impl Writer {
         let mut draft = self.repository.draft();
         let (name, authority) = (&environment.name, &environment.authority);
         let mut notes = NotesDraft::accepted(&self.repository, &draft, name, head, authority)?;
-        let signature = message::signature(&self.author, now);
+        let signature = Signature::of(&self.author, now);
         let mut push = Push::new();
         let mut happened = Vec::new();
         let newest = ended.iter().map(|(open, _)| open.number).max();

@@ -18,7 +18,7 @@ use super::moves::{Moves, UnitKey};
 use super::tags::TagsDue;
 use super::{Failure, Outcome, Rehearsal};
 use crate::git::notes::records_ref;
-use crate::git::{GitError, Pushed, Repository};
+use crate::git::{GitError, Pushed, Repository, refusal};
 use crate::model::record::{Cause, Statement};
 use crate::model::{
     ApplicationName, Author, Environment, EnvironmentName, Pipeline, proposal_branch,
@@ -337,18 +337,10 @@ pub(super) fn outcome(address: &str, pushed: Result<Pushed, GitError>) -> Outcom
         Ok(Pushed::Refused {
             reasons, messages, ..
         }) => {
-            // A hook that refuses says the same of every ref.
-            let mut why: Vec<String> = Vec::new();
-            let messages = messages.trim().replace('\n', " ");
-            let told = reasons.values().cloned().chain([messages]);
-            for text in told.filter(|text| !text.is_empty()) {
-                if !why.contains(&text) {
-                    why.push(text);
-                }
-            }
+            let why = refusal(&reasons, &messages);
             Outcome::Failed(Failure {
                 source: address.to_owned(),
-                why: format!("the push was refused: {}", why.join("; ")),
+                why: format!("the push was refused: {why}"),
                 retry_after: None,
                 prevented: false,
             })

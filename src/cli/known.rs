@@ -15,7 +15,7 @@ use super::setup::Setup;
 use crate::model::record::{self, Happening, PastDeployment, Record, Statement};
 use crate::model::{ApplicationName, Digests, EnvironmentName, ImageRepository, Pipeline, Release};
 use crate::observe::Observatory;
-use crate::plan::{Last, Reason, Stand, World, stand};
+use crate::plan::{Last, Reason, Stand, World, awaited, stand};
 
 /// How many names are told where one is not known.
 const NEAREST: usize = 5;
@@ -89,9 +89,8 @@ impl Known {
         if environments.all(|it| it.evidence.is_empty()) {
             return;
         }
-        let mut images = self
-            .observatory
-            .unattached(&self.pipeline, &self.world, now);
+        let awaited = awaited(&self.pipeline, &self.world, now);
+        let mut images = self.observatory.unattached(awaited, now);
         let named = named.iter().flat_map(|release| release.images.iter());
         images.extend(named.map(|(repository, image)| (repository.clone(), image.digest)));
         self.observatory.read_attached(&images, now).await;

@@ -17,7 +17,8 @@ use crate::plan::{Person, Promote};
 ///
 /// It goes the way of every release, through the environment's own gate, but before any other. It ends a pin, and
 /// asks again for what was declined or failed there. What is not proven in the environments before is refused,
-/// unless `--unproven` is said with a reason: that is recorded, and shown wherever the release is.
+/// unless `--unproven` is said with a reason: that is recorded, and shown wherever the release is. Where a key may
+/// `override`, another person has to say the same.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]

@@ -20,6 +20,7 @@ pub use temper::Contest;
 
 use super::rbac::Right;
 use super::{Applied, Cluster, ClusterError, Member, Preview, ReadCluster, Served, UnitScope};
+use crate::clock;
 use crate::manifest::Rendered;
 use crate::model::{ApplicationName, EnvironmentName, FlatMap, ObjectRef, Simulated};
 use crate::plan::{Apply, Change, Live, LiveObject};
@@ -175,7 +176,7 @@ impl SimulatedCluster {
     /// The applications with an object that becomes ready or fails within that time.
     fn turning(&self, now: Timestamp, within: Duration) -> BTreeSet<ApplicationName> {
         let ready_after = locked(&self.behaviour).ready_after;
-        let end = now.checked_add(within).unwrap_or(Timestamp::MAX);
+        let end = clock::after(now, within);
         locked(&self.state).applications(|stored| {
             let at = stored.applied_at.checked_add(ready_after);
             at.is_ok_and(|at| now < at && at <= end)

@@ -39,7 +39,7 @@ fn authorised(section: &mut Section<'_>) -> Option<Authorised> {
     );
     let may = section.or(
         "may",
-        "What counts when it is signed with this key. `approve`: the yes to deletions and adoptions; `resume`: the end of a hold or a pin, and trying again; `roll-back`: going back; `promote`: choosing what goes on; `evidence`: what was found out about images; `record`: everything, which Towpath's own key needs.",
+        "What counts when it is signed with this key. `approve`: the yes to deletions and adoptions; `resume`: the end of a hold or a pin, and trying again; `roll-back`: going back; `promote`: choosing what goes on; `evidence`: what was found out about images; `override`: to promote, and to be one of the two people whom `promote --unproven` takes wherever a key may do this; `record`: everything, which Towpath's own key needs.",
         any_list(Words(&[
             ("record", Right::Record),
             ("approve", Right::Approve),
@@ -47,6 +47,7 @@ fn authorised(section: &mut Section<'_>) -> Option<Authorised> {
             ("roll-back", Right::RollBack),
             ("promote", Right::Promote),
             ("evidence", Right::Evidence),
+            ("override", Right::Override),
         ])),
         PERSON,
     );

@@ -402,6 +402,26 @@ fn environments_are_reached(_: &Path, declarations: &Declarations, problems: &mu
     }
 }
 
+/// What takes the word of two people needs two.
+fn only_one_may_promote(keys: &[&At<Authorised>], problems: &mut Problems) {
+    let may = |it: &&&At<Authorised>, right| it.value.may.contains(&right);
+    let Some(first) = keys.iter().find(|it| may(it, Right::Override)) else {
+        return;
+    };
+    let promoters = keys
+        .iter()
+        .filter(|it| may(it, Right::Override) || may(it, Right::Promote));
+    let people: BTreeSet<&str> = promoters.map(|it| it.value.who.as_str()).collect();
+    if people.len() < 2 {
+        let who = &first.value.who;
+        let what = format!(
+            "nobody but {who} may promote: what is not proven could never come by the word of two people"
+        );
+        let instead = "list another person's key that may `promote`, or leave `override` out";
+        problems.error(&first.place, what, instead);
+    }
+}
+
 /// Without a key of its own nothing that Towpath states would count.
 fn authority_lets_towpath_record(_: &Path, declarations: &Declarations, problems: &mut Problems) {
     let Some(settings) = &declarations.settings else {
@@ -419,6 +439,7 @@ fn authority_lets_towpath_record(_: &Path, declarations: &Declarations, problems
             let instead = "add Towpath's own: `{ who: towpath, key: …, may: [record] }`";
             problems.error(&first.place, what, instead);
         }
+        only_one_may_promote(&keys, problems);
         if !signs {
             let what = "`authority` lists keys, and Towpath signs with none";
             let instead = "write `commit: { sign: { ssh: { file: … } } }` in towpath.yaml";

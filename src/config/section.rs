@@ -18,6 +18,8 @@ pub(super) struct Section<'a> {
     pub(super) reading: &'a mut Reading,
     entries: &'a [Entry],
     asked: Vec<&'static str>,
+    /// Keys that must be there and are not, each with what may stand there.
+    missing: Vec<(&'static str, String)>,
     hints: Vec<(&'static str, &'static str)>,
     description: Option<Description>,
 }
@@ -55,6 +57,7 @@ impl<T> Form for Fields<T> {
             reading: &mut reading,
             entries: &[],
             asked: Vec::new(),
+            missing: Vec::new(),
             hints: Vec::new(),
             description: Some(Description::default()),
         };
@@ -90,6 +93,7 @@ impl<T> Fields<T> {
             reading,
             entries,
             asked: Vec::new(),
+            missing: Vec::new(),
             hints: Vec::new(),
             description: None,
         };
@@ -111,9 +115,7 @@ impl<'a> Section<'a> {
             description.required.push(key);
         }
         if !self.has(key) {
-            let what = format!("`{key}` is missing");
-            let instead = format!("write `{key}: {}`", form.sample());
-            self.reading.problems.error(&self.place, what, instead);
+            self.missing.push((key, form.sample()));
         }
         self.optional(key, about, form)
     }
@@ -252,13 +254,23 @@ impl<'a> Section<'a> {
     }
 
     fn refuse_unknown(&mut self) {
+        let mut meant = Vec::new();
         for entry in self.entries {
-            if self.asked.contains(&entry.key.as_str()) {
+            let key = entry.key.as_str();
+            if self.asked.contains(&key) {
                 continue;
             }
-            let what = format!("{} is not a key here", quote(&entry.key));
-            let instead = self.instead_of(&entry.key);
+            let what = format!("{} is not a key here", quote(key));
+            let instead = self.instead_of(key);
             self.reading.problems.error(&entry.key_place, what, instead);
+            meant.extend(nearest(key, self.asked.iter().copied()));
+        }
+        // What is there under a name that is nearly its own is told of once.
+        self.missing.retain(|(key, _)| !meant.contains(key));
+        for (key, sample) in &self.missing {
+            let what = format!("`{key}` is missing");
+            let instead = format!("write `{key}: {sample}`");
+            self.reading.problems.error(&self.place, what, instead);
         }
     }
 

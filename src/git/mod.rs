@@ -38,7 +38,7 @@ pub use error::{GitError, MESSAGE_BYTES_MAX, printable};
 pub use merge::{Merged, Merging};
 pub use object::{Commit, CommitDraft, Kind, Object, Signature, Tag, TagDraft};
 pub use objects::{Change, Found};
-pub use push::{Push, Pushed};
+pub use push::{Push, Pushed, refusal};
 pub use remote::{FetchRequest, Fetched, PushReport, PushRequest, Ref, RefUpdate, Refs, Remote};
 pub use repository::{Reach, Repository};
 pub use sign::Signer;

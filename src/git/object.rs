@@ -11,7 +11,7 @@ pub use gix::objs::Kind;
 use jiff::Timestamp;
 
 use super::GitError;
-use crate::model::CommitId;
+use crate::model::{Author, CommitId};
 
 /// Any object, as its kind and bytes.
 #[derive(Clone, PartialEq, Eq)]
@@ -52,6 +52,15 @@ pub struct Signature {
 }
 
 impl Signature {
+    /// An author at a moment.
+    pub fn of(author: &Author, time: Timestamp) -> Self {
+        Self {
+            name: author.name.clone(),
+            email: author.email.clone(),
+            time,
+        }
+    }
+
     fn read(raw: gix::actor::SignatureRef<'_>) -> Self {
         let seconds = raw.time().map_or(0, |time| time.seconds);
         Self {

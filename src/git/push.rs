@@ -5,13 +5,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use gix::ObjectId;
 
 use super::remote::{NewObject, PushReport, PushRequest, RefUpdate, Refs};
 use super::repository::Repository;
-use super::{Draft, GitError};
+use super::{Draft, GitError, locked};
 
 /// Refs to move together with the objects they need.
 #[derive(Default)]
@@ -127,6 +126,20 @@ impl Push {
     }
 }
 
+/// Why a server refused a push, on one line: what it said of the refs, and beside them.
+pub fn refusal(reasons: &BTreeMap<String, String>, messages: &str) -> String {
+    // A hook that refuses says the same of every ref.
+    let mut why: Vec<String> = Vec::new();
+    let messages = messages.trim().replace('\n', " ");
+    let told = reasons.values().cloned().chain([messages]);
+    for text in told.filter(|text| !text.is_empty()) {
+        if !why.contains(&text) {
+            why.push(text);
+        }
+    }
+    why.join("; ")
+}
+
 /// Records before branches before tags: what was interrupted is then finished from the records.
 fn rank(update: &RefUpdate) -> u8 {
     match update.name.as_str() {
@@ -146,8 +159,8 @@ impl Repository {
     /// error is the first one, which is then transient: look, and plan again.
     pub async fn push(&self, push: Push) -> Result<Pushed, GitError> {
         push.check()?;
-        let known = self.inner.not_atomic.load(Ordering::Relaxed);
-        let pushed = if known && push.updates.len() > 1 {
+        let stepwise = *locked(&self.inner.atomic) == Some(false);
+        let pushed = if stepwise && push.updates.len() > 1 {
             self.push_stepwise(&push).await?
         } else {
             match self
@@ -155,7 +168,7 @@ impl Repository {
                 .await
             {
                 Err(GitError::NotAtomic { .. }) => {
-                    self.inner.not_atomic.store(true, Ordering::Relaxed);
+                    *locked(&self.inner.atomic) = Some(false);
                     self.push_stepwise(&push).await?
                 }
                 pushed => pushed?,

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::path::Path;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use gix::ObjectId;
@@ -59,10 +59,8 @@ pub(super) struct Inner {
     own: Mutex<VecDeque<ObjectId>>,
     /// One fetch at a time: a second that wants the same finds it done.
     pub(super) fetching: Arc<tokio::sync::Mutex<()>>,
-    /// Known once a push was refused for it.
-    pub(super) not_atomic: std::sync::atomic::AtomicBool,
-    /// What it told when it was asked.
-    atomic: OnceLock<bool>,
+    /// Whether the server moves several refs as one, once it told, or a push was refused for it.
+    pub(super) atomic: Mutex<Option<bool>>,
 }
 
 impl Repository {
@@ -97,8 +95,7 @@ impl Repository {
                 tips: Mutex::new(tips),
                 own: Mutex::default(),
                 fetching: Arc::default(),
-                not_atomic: std::sync::atomic::AtomicBool::new(false),
-                atomic: OnceLock::new(),
+                atomic: Mutex::default(),
             }),
             signer: None,
         }
@@ -123,15 +120,16 @@ impl Repository {
     /// # Errors
     /// Any [`GitError`] that goes by.
     pub async fn is_atomic(&self) -> Result<bool, GitError> {
-        if let Some(atomic) = self.inner.atomic.get() {
-            return Ok(*atomic);
+        let known = *locked(&self.inner.atomic);
+        if let Some(atomic) = known {
+            return Ok(atomic);
         }
         let atomic = match self.inner.remote.receives().await {
             Ok(atomic) => atomic,
             Err(error) if error.is_transient() => return Err(error),
             Err(_) => return Ok(false),
         };
-        Ok(*self.inner.atomic.get_or_init(|| atomic))
+        Ok(*locked(&self.inner.atomic).get_or_insert(atomic))
     }
 
     /// Asks the server for the refs under these prefixes, and remembers them.

@@ -42,17 +42,20 @@ pub enum Right {
     Promote,
     /// Say what was found out about an image.
     Evidence,
+    /// Be one of the two people by whose word comes what is not proven. Whoever may choose so may promote.
+    Override,
 }
 
 impl Right {
     /// Every one.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Record,
         Self::Approve,
         Self::Resume,
         Self::RollBack,
         Self::Promote,
         Self::Evidence,
+        Self::Override,
     ];
 
     /// The name in the configuration.
@@ -64,6 +67,7 @@ impl Right {
             Self::RollBack => "roll-back",
             Self::Promote => "promote",
             Self::Evidence => "evidence",
+            Self::Override => "override",
         }
     }
 }
@@ -83,6 +87,19 @@ impl Authority {
     /// Whose key it is.
     pub fn of(&self, key: &PublicKey) -> Option<&Authorised> {
         self.keys.iter().find(|it| it.key == *key)
+    }
+
+    /// Whether what is not proven comes by the word of two people alone.
+    pub fn asks_for_two(&self) -> bool {
+        self.keys.iter().any(Authorised::overrides)
+    }
+
+    /// Whether what is not proven comes because this person, and before them these others, asked for it: where any
+    /// key may `override` it takes two people, one of them with such a key.
+    pub fn lets_unproven(&self, by: &str, also: &[String]) -> bool {
+        let is_such = |it: &Authorised| it.overrides() && (it.who == by || also.contains(&it.who));
+        let are_two = also.iter().any(|it| it != by);
+        !self.asks_for_two() || are_two && self.keys.iter().any(is_such)
     }
 
     /// Why what takes this right does not count, said by that person and signed with that key.
@@ -110,7 +127,13 @@ impl Authority {
 impl Authorised {
     /// Whether this may be said with the key.
     pub fn may(&self, right: Right) -> bool {
-        self.may.contains(&right) || self.may.contains(&Right::Record)
+        self.may.contains(&right)
+            || self.may.contains(&Right::Record)
+            || right == Right::Promote && self.overrides()
+    }
+
+    fn overrides(&self) -> bool {
+        self.may.contains(&Right::Override)
     }
 }
 
@@ -171,5 +194,58 @@ impl FromStr for PublicKey {
 impl fmt::Display for PublicKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fingerprint(HashAlg::Sha256).fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &str =
+        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPKHVJ32HronXuXLt7wZOfG/9Q1Q7S8Fncd/h+pdoWMH";
+
+    fn authority(keys: &[(&str, Right)]) -> Authority {
+        let key = |(who, right): &(&str, Right)| Authorised {
+            who: (*who).to_owned(),
+            key: KEY.parse().unwrap(),
+            may: [*right].into(),
+        };
+        Authority {
+            keys: keys.iter().map(key).collect(),
+        }
+    }
+
+    #[test]
+    fn what_is_not_proven_takes_two_where_somebody_may_override() {
+        let two = authority(&[
+            ("ann", Right::Promote),
+            ("bob", Right::Override),
+            ("eve", Right::Promote),
+            ("towpath", Right::Record),
+        ]);
+        for (by, also, comes) in [
+            ("ann", &[][..], false),
+            ("bob", &[], false),
+            ("ann", &["eve"], false),
+            ("ann", &["bob"], true),
+            ("bob", &["ann"], true),
+            ("eve", &["bob", "ann"], true),
+            ("bob", &["bob"], false),
+            ("towpath", &["ann"], false),
+        ] {
+            let also: Vec<String> = also.iter().map(|it| (*it).to_owned()).collect();
+            assert_eq!(two.lets_unproven(by, &also), comes, "{by} and {also:?}");
+        }
+        assert!(authority(&[("ann", Right::Promote)]).lets_unproven("ann", &[]));
+        assert!(Authority::default().lets_unproven("ann", &[]));
+    }
+
+    #[test]
+    fn whoever_may_override_may_promote() {
+        let bob = authority(&[("bob", Right::Override)]);
+        let key: PublicKey = KEY.parse().unwrap();
+        assert_eq!(bob.objection(Right::Promote, Some(&key), "bob"), None);
+        assert!(bob.objection(Right::Resume, Some(&key), "bob").is_some());
+        assert!(bob.objection(Right::Promote, Some(&key), "ann").is_some());
     }
 }

@@ -16,6 +16,8 @@ use super::send::{Sent, send};
 use super::standing::Standing;
 use super::waits::{Due, Watching};
 use super::{Pace, Place, words};
+use crate::backoff::backoff;
+use crate::clock;
 use crate::git::notes::NotesError;
 use crate::git::{GitError, Repository};
 use crate::http::Outward;
@@ -148,9 +150,9 @@ impl Lane {
                     }
                     Stop::Until(_) => None,
                 };
-                let doubled = AGAIN_MIN.saturating_mul(1 << state.failures.min(10));
+                let doubled = backoff(AGAIN_MIN, state.failures, AGAIN_MAX);
                 state.failures = state.failures.saturating_add(1);
-                state.again = after(wait.unwrap_or(Duration::ZERO).max(doubled.min(AGAIN_MAX)));
+                state.again = after(wait.unwrap_or(Duration::ZERO).max(doubled));
                 state.again
             }
         }
@@ -222,9 +224,9 @@ impl Lane {
             Err(error) => {
                 let environment = &self.place.environment;
                 tracing::warn!(notification = %name, %environment, "what was sent cannot be written down, which is tried again; a restart sends it once more: {error}");
-                let wait = REWRITE_MIN.saturating_mul(1 << state.write_failures.min(10));
+                let wait = backoff(REWRITE_MIN, state.write_failures, REWRITE_MAX);
                 state.write_failures = state.write_failures.saturating_add(1);
-                state.write_again = now.checked_add(wait.min(REWRITE_MAX)).ok();
+                state.write_again = now.checked_add(wait).ok();
             }
         }
         state.write_again
@@ -331,7 +333,7 @@ impl Lane {
             let Some(application) = &news.application else {
                 continue;
             };
-            let until = news.at.checked_add(REQUEST_WAIT).unwrap_or(Timestamp::MAX);
+            let until = clock::after(news.at, REQUEST_WAIT);
             if self.place.requests.contains(application)
                 && now < until
                 && self.place.request(&self.reconciler, application).is_none()
@@ -436,5 +438,5 @@ impl Lane {
 }
 
 fn until(now: Timestamp, wait: Duration) -> Stop {
-    Stop::Until(now.checked_add(wait).unwrap_or(Timestamp::MAX))
+    Stop::Until(clock::after(now, wait))
 }

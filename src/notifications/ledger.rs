@@ -10,7 +10,7 @@ use gix::ObjectId;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::git::{CommitDraft, GitError, Push, Pushed, Reach, Repository, Signature};
+use crate::git::{CommitDraft, GitError, Push, Pushed, Reach, Repository, Signature, refusal};
 use crate::model::{Author, CommitId, EnvironmentName, NotificationName};
 
 /// The version of the form.
@@ -231,11 +231,7 @@ impl Ledger {
                 None,
                 vec![(FILE.to_owned(), Some(text.into_bytes().into()))],
             )?;
-            let author = Signature {
-                name: self.author.name.clone(),
-                email: self.author.email.clone(),
-                time: now,
-            };
+            let author = Signature::of(&self.author, now);
             let names: Vec<&str> = entries.keys().map(String::as_str).collect();
             let commit = draft.commit(&CommitDraft {
                 tree,
@@ -251,9 +247,7 @@ impl Ledger {
                 Pushed::Refused {
                     reasons, messages, ..
                 } => {
-                    let said = reasons.into_values().chain([messages]);
-                    let said: Vec<String> = said.filter(|it| !it.trim().is_empty()).collect();
-                    return Err(refused(said.join("; ")));
+                    return Err(refused(refusal(&reasons, &messages)));
                 }
             }
         }

@@ -34,7 +34,7 @@ use crate::model::{
 };
 use crate::observe::{InfraSource, RecordsSeen};
 use crate::plan::{Decision, Reason};
-use crate::reconcile::Reconciler;
+use crate::reconcile::{Looks, Reconciler};
 use lane::{Lane, State};
 use ledger::Ledger;
 use news::News;
@@ -46,11 +46,11 @@ const OTHERS: Duration = Duration::from_secs(15);
 /// Several Towpaths tell of what waits for long up to so far apart, so that the second finds it told.
 const APART_MAX: Duration = Duration::from_secs(20);
 
-/// Rounds come in thousands: it is looked again after each, but no sooner than this.
-const LOOK_MIN: Duration = Duration::from_millis(200);
-
-/// It is looked again after as long, whatever happens.
-const LOOK_MAX: Duration = Duration::from_secs(60);
+/// Rounds come in thousands: it is looked again after each, but not at once.
+const LOOKS: Looks = Looks {
+    least: Duration::from_millis(200),
+    most: Duration::from_secs(60),
+};
 
 /// How long one Towpath waits for others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -90,7 +90,6 @@ pub struct Told {
 
 /// See the module.
 pub struct Notifier {
-    reconciler: Arc<Reconciler>,
     lanes: Vec<Arc<Lane>>,
 }
 
@@ -136,10 +135,7 @@ impl Notifier {
                 }
             }
         }
-        Self {
-            reconciler: reconciler.clone(),
-            lanes,
-        }
+        Self { lanes }
     }
 
     /// Tells everybody what is to be told now. Gives when time alone may bring something to tell.
@@ -153,25 +149,9 @@ impl Notifier {
         let tasks = TaskTracker::new();
         for lane in &self.lanes {
             let (lane, stop) = (lane.clone(), stop.clone());
-            let mut changes = self.reconciler.board().changes();
             tasks.spawn(async move {
-                while !stop.is_cancelled() {
-                    changes.mark_unchanged();
-                    let now = clock::now();
-                    let next = lane.step(now).await;
-                    let rest = next.and_then(|next| Duration::try_from(next - now).ok());
-                    let rest = rest.unwrap_or(LOOK_MAX).clamp(LOOK_MIN, LOOK_MAX);
-                    let changed = async {
-                        // Ends with the board, which this lane holds.
-                        drop(changes.changed().await);
-                        tokio::time::sleep(LOOK_MIN).await;
-                    };
-                    tokio::select! {
-                        () = changed => {}
-                        () = tokio::time::sleep(rest) => {}
-                        () = stop.cancelled() => {}
-                    }
-                }
+                let board = lane.reconciler.board();
+                board.follow(LOOKS, &stop, |now| lane.step(now)).await;
             });
         }
         tasks.close();
@@ -184,12 +164,12 @@ impl Notifier {
             loop {
                 let now = clock::now();
                 let next = self.turn(now).await;
-                let soon = now.checked_add(at_most).unwrap_or(Timestamp::MAX);
+                let soon = clock::after(now, at_most);
                 let Some(next) = next.filter(|next| *next < soon) else {
                     return;
                 };
                 let rest = Duration::try_from(next - now).unwrap_or_default();
-                tokio::time::sleep(rest.max(LOOK_MIN)).await;
+                tokio::time::sleep(rest.max(LOOKS.least)).await;
             }
         };
         if tokio::time::timeout(at_most, told).await.is_err() {
@@ -235,7 +215,7 @@ pub async fn reach(outward: &Outward, notification: &Notification) -> Result<boo
 /// The environments that this process acts for.
 fn places(reconciler: &Reconciler, pipelines: &[Arc<Pipeline>]) -> Vec<Arc<Place>> {
     let observatory = reconciler.observatory();
-    let acts_for: BTreeSet<&EnvironmentName> = observatory.live.keys().map(|(it, _)| it).collect();
+    let acts_for = observatory.acts_for();
     let mut places: BTreeMap<EnvironmentName, Place> = BTreeMap::new();
     for pipeline in pipelines {
         let application = &pipeline.application.name;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use crate::clock;
 use crate::model::NotificationName;
 
 /// That a receiver still does not answer is told as often.
@@ -106,7 +107,7 @@ impl Standing {
         let mut state = self.now();
         let since = state.counts.failing.take().map_or(now, |(since, _)| since);
         state.counts.failing = Some((since, why.to_owned()));
-        let again = |told: Timestamp| now >= told.checked_add(TOLD_AGAIN).unwrap_or(Timestamp::MAX);
+        let again = |told: Timestamp| now >= clock::after(told, TOLD_AGAIN);
         if state.told.is_none_or(again) {
             state.told = Some(now);
             drop(state);

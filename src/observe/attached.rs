@@ -8,9 +8,10 @@ use futures_util::future::join_all;
 use jiff::Timestamp;
 
 use super::{Observatory, unreadable};
+use crate::clock::after;
 use crate::git::signer;
 use crate::model::{Attachment, Digest, ImageRepository, Pipeline};
-use crate::plan::{Observed, World, awaited};
+use crate::plan::Observed;
 
 /// What people and CI sign documents of evidence for.
 const NAMESPACE: &str = "towpath-evidence";
@@ -24,6 +25,9 @@ const BELIEVED_FOR: Duration = Duration::from_secs(600);
 /// An image, by where it is.
 pub(super) type Image = (ImageRepository, Digest);
 
+/// What is kept, by repository.
+pub(super) type Attached = BTreeMap<ImageRepository, BTreeMap<Digest, Kept>>;
+
 /// What is kept of one image.
 pub(super) struct Kept {
     value: Observed<Arc<[Attachment]>>,
@@ -31,21 +35,18 @@ pub(super) struct Kept {
 }
 
 impl Observatory {
-    /// The images whose evidence decides something now and that are to be asked about.
+    /// Those of the images whose evidence decides something now that are to be asked about.
     pub fn unattached(
         &self,
-        pipeline: &Pipeline,
-        world: &World,
+        mut awaited: BTreeSet<(ImageRepository, Digest)>,
         now: Timestamp,
     ) -> BTreeSet<(ImageRepository, Digest)> {
         let kept = self.attached.lock().unwrap_or_else(PoisonError::into_inner);
-        let rests = |image: &Image| {
-            let kept = kept.get(image);
-            kept.is_some_and(|it| now < after(it.asked, AGAIN))
-        };
-        let mut images = awaited(pipeline, world, now);
-        images.retain(|image| !rests(image));
-        images
+        awaited.retain(|(repository, digest)| {
+            let kept = kept.get(repository).and_then(|it| it.get(digest));
+            kept.is_none_or(|it| after(it.asked, AGAIN) <= now)
+        });
+        awaited
     }
 
     /// Asks what is attached to these images.
@@ -60,31 +61,43 @@ impl Observatory {
         });
         let answers = join_all(asked).await;
         let mut kept = self.attached.lock().unwrap_or_else(PoisonError::into_inner);
+        // What nobody asked about for a while is forgotten.
+        kept.retain(|_, images| {
+            images.retain(|_, it| it.is_believed(now));
+            !images.is_empty()
+        });
         for (image, answer) in answers {
+            let kept = kept.entry(image.0.clone()).or_default();
             let value = match answer {
                 Ok(attached) => Observed::Seen {
                     value: attached.iter().filter_map(|it| read(it, &image)).collect(),
                     at: now,
                 },
-                Err(error) => failed(kept.get(&image), &image, &error.to_string(), now),
+                Err(error) => failed(kept.get(&image.1), &image, &error.to_string(), now),
             };
-            kept.insert(image, Kept { value, asked: now });
+            kept.insert(image.1, Kept { value, asked: now });
         }
     }
 
-    /// What is known of a pipeline's images; what nobody asked about for a while is forgotten.
+    /// What is known of a pipeline's images.
     pub(super) fn attached(
         &self,
         pipeline: &Pipeline,
         now: Timestamp,
     ) -> BTreeMap<Image, Observed<Arc<[Attachment]>>> {
-        let mut kept = self.attached.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.retain(|_, it| now < after(it.asked, BELIEVED_FOR));
-        let images = &pipeline.application.images;
-        let is_its = |(repository, _): &Image| images.iter().any(|it| it.repository == *repository);
-        let its = kept.iter().filter(|(image, _)| is_its(image));
-        its.map(|(image, it)| (image.clone(), it.value.clone()))
-            .collect()
+        let kept = self.attached.lock().unwrap_or_else(PoisonError::into_inner);
+        let its = pipeline.application.images.iter().flat_map(|image| {
+            let kept = kept.get(&image.repository).into_iter().flatten();
+            let believed = kept.filter(|(_, it)| it.is_believed(now));
+            believed.map(|(digest, it)| ((image.repository.clone(), *digest), it.value.clone()))
+        });
+        its.collect()
+    }
+}
+
+impl Kept {
+    fn is_believed(&self, now: Timestamp) -> bool {
+        now < after(self.asked, BELIEVED_FOR)
     }
 }
 
@@ -120,8 +133,4 @@ fn read(attached: &crate::registry::Attached, (repository, digest): &Image) -> O
             None
         }
     }
-}
-
-fn after(at: Timestamp, time: Duration) -> Timestamp {
-    at.checked_add(time).unwrap_or(Timestamp::MAX)
 }

@@ -59,7 +59,7 @@ use crate::model::{
     ApplicationName, Environment, EnvironmentName, Gate, ImageReference, ImageRepository, Pipeline,
     RepositoryUrl, proposal_branch,
 };
-use crate::plan::{Infra, Learned, Observed, Request, UnitView, Unreadable, World};
+use crate::plan::{Infra, Learned, Observed, Request, UnitView, Unreadable, World, awaited};
 use crate::registry::Registry;
 use crate::smoke::Probe;
 
@@ -127,7 +127,7 @@ pub struct Observatory {
     registry: Arc<dyn Registry>,
     catalogues: Mutex<BTreeMap<ApplicationName, CatalogueKept>>,
     resolved: Mutex<BTreeMap<ImageReference, Looked>>,
-    attached: Mutex<BTreeMap<attached::Image, attached::Kept>>,
+    attached: Mutex<attached::Attached>,
 }
 
 impl Observatory {
@@ -238,7 +238,7 @@ impl Observatory {
             // Making the world tells each unit's source which objects its manifests name.
             let world = self.world(pipeline, now);
             self.resolve(&self.unresolved(pipeline, &world), now).await;
-            let images = self.unattached(pipeline, &world, now);
+            let images = self.unattached(awaited(pipeline, &world, now), now);
             self.read_attached(&images, now).await;
         }
         self.open_asked(pipelines, now).await;
@@ -292,6 +292,14 @@ impl Observatory {
         self.watch_tags(pipeline, &world);
         world.attached = self.attached(pipeline, now);
         world
+    }
+
+    /// The environments that this process acts for.
+    pub fn acts_for(&self) -> BTreeSet<&EnvironmentName> {
+        self.live
+            .keys()
+            .map(|(environment, _)| environment)
+            .collect()
     }
 
     /// Whether every source that a pipeline needs was tried at least once.

@@ -19,6 +19,7 @@ use jiff::Timestamp;
 use tokio::process::Command;
 use tokio::sync::Notify;
 
+use crate::backoff::backoff;
 use crate::child::{self, ChildError};
 use crate::git::GitError;
 use crate::model::Sops;
@@ -203,9 +204,7 @@ impl State {
                 self.failed.retain(|_, failed| !forgotten(failed));
                 let before = self.failed.get(&key);
                 let count = before.map_or(0, |before| before.count);
-                let wait = RETRY_MIN
-                    .saturating_mul(2_u32.saturating_pow(count))
-                    .min(RETRY_MAX);
+                let wait = backoff(RETRY_MIN, count, RETRY_MAX);
                 let failed = Failed {
                     why,
                     since: before.map_or(now, |before| before.since),

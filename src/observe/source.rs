@@ -9,6 +9,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::sync::Notify;
 
+use crate::backoff::backoff;
 use crate::plan::{Observed, Unreadable};
 
 /// How soon a source that failed is read again, the first time; doubled each further time.
@@ -241,7 +242,7 @@ impl<T: Clone + PartialEq> Source<T> {
                 };
                 let wait = failed
                     .retry_after
-                    .unwrap_or_else(|| backoff(kept.failures, kept.retry_max));
+                    .unwrap_or_else(|| backoff(RETRY_MIN, kept.failures, kept.retry_max));
                 tracing::warn!(source = %self.name, why = %failed.why, "cannot be read");
                 kept.failures = kept.failures.saturating_add(1);
                 let unreadable = Unreadable {
@@ -272,12 +273,6 @@ fn spread(name: &str, interval: Duration) -> Duration {
     let mixed = (mixed ^ (mixed >> 13)).wrapping_mul(0xc2b2_ae35);
     let part = f64::from(mixed ^ (mixed >> 16)) / f64::from(u32::MAX);
     interval.mul_f64(1.0 - SPREAD * part)
-}
-
-fn backoff(failures: u32, longest: Duration) -> Duration {
-    RETRY_MIN
-        .saturating_mul(2_u32.saturating_pow(failures))
-        .min(longest)
 }
 
 fn until(retry: Option<Timestamp>, now: Timestamp) -> Duration {

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use crate::backoff::backoff;
 use crate::model::Digest;
 use crate::model::catalogue::{TagSeen, Tags};
 
@@ -58,7 +59,7 @@ impl Told {
     /// How soon to look again.
     pub(super) fn again_after(&self) -> Option<Duration> {
         let tries = self.tags().values().map(|awaited| awaited.tries).min()?;
-        Some(AGAIN_AFTER.saturating_mul(2_u32.saturating_pow(tries.saturating_sub(1))))
+        Some(backoff(AGAIN_AFTER, tries.saturating_sub(1), Duration::MAX))
     }
 
     fn tags(&self) -> MutexGuard<'_, BTreeMap<String, Awaited>> {

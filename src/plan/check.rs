@@ -225,9 +225,11 @@ impl Subject<'_> {
         broken: &mut Vec<Broken>,
     ) {
         let digests = release.digests();
-        let healthy_here = rollback && ran_healthy(records, &digests);
-        let forced = records.forced(&digests).is_some();
-        let gone_back_to = is_chosen(records, &digests) && ran_healthy(records, &digests);
+        let healthy_here = rollback && records.ran(&digests);
+        let forced = records
+            .forced(&digests, &self.environment.authority)
+            .is_some();
+        let gone_back_to = is_chosen(records, &digests) && records.ran(&digests);
         if !healthy_here && !forced && !gone_back_to {
             let unbacked = self.unbacked(&digests, records);
             broken.extend(unbacked.map(|why| ("I1", format!("{release} comes without {why}"))));
@@ -293,7 +295,7 @@ impl Subject<'_> {
         }
         let direct = rollback
             && self.environment.rollback == Rollback::Direct
-            && ran_healthy(records, &release.digests());
+            && records.ran(&release.digests());
         if !direct {
             broken.push(("I2", format!("{release} would be written past the gate")));
         }
@@ -348,11 +350,7 @@ fn is_chosen(records: &UnitRecords, digests: &Digests) -> bool {
 fn goes_back(records: &UnitRecords, digests: &Digests) -> bool {
     let deployment = records.deployment.as_ref();
     let failed = deployment.is_some_and(|deployment| deployment.failed().is_some());
-    (failed || is_chosen(records, digests)) && ran_healthy(records, digests)
-}
-
-fn ran_healthy(records: &UnitRecords, digests: &Digests) -> bool {
-    records.runs.iter().any(|run| run.release.is(digests))
+    (failed || is_chosen(records, digests)) && records.ran(digests)
 }
 
 #[cfg(test)]

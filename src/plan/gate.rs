@@ -4,11 +4,11 @@
 //! The proposal itself is the branch and its record; both are there before the request is opened, and the
 //! record is closed before the request is. So whatever is missing after a crash is found missing.
 
-use super::waiting::after;
 use super::{
     Close, Disarm, Infra, Open, Proposal, Ready, Reason, Request, RequestState, Scope, Statements,
     Step, Unit, Waiting, Walk, next, settle, step, unreadable_source,
 };
+use crate::clock::after;
 use crate::model::record::{HOLD_LABEL, LABEL, Proposed, REOPENED, Statement, UnitRecords};
 use crate::model::{Gate, OnNewer, Release, proposal_branch};
 

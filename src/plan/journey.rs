@@ -65,7 +65,7 @@ pub fn journey(
         let is_told = stopped.state != "not-there";
         let unit = Unit::of(pipeline, world, &environment.name, now).filter(|_| !is_told);
         match unit.and_then(|unit| evidence::waiting(&unit, release)) {
-            Some(waiting) => of_waiting(plan, waiting, &environment.name),
+            Some(waiting) => of_waiting(plan, &waiting, &environment.name),
             None => stopped,
         }
     });
@@ -157,7 +157,7 @@ fn stopped(plan: &Plan, release: &Release, environment: &Environment, stand: &St
 fn of_unit(plan: &Plan, unit: &UnitPlan, environment: &EnvironmentName) -> Stopped {
     match &unit.decision {
         Decision::Waiting(waiting) => {
-            let stopped = of_waiting(plan, waiting.clone(), &unit.environment);
+            let stopped = of_waiting(plan, waiting, &unit.environment);
             let environment = environment.clone();
             Stopped {
                 environment,
@@ -175,7 +175,7 @@ fn of_unit(plan: &Plan, unit: &UnitPlan, environment: &EnvironmentName) -> Stopp
     }
 }
 
-fn of_waiting(plan: &Plan, waiting: Waiting, environment: &EnvironmentName) -> Stopped {
+fn of_waiting(plan: &Plan, waiting: &Waiting, environment: &EnvironmentName) -> Stopped {
     let reason = &waiting.reason;
     Stopped {
         environment: environment.clone(),
@@ -211,6 +211,7 @@ fn waited_for(reason: &Reason) -> Option<&Release> {
     match reason {
         Reason::Unwritable { release, .. }
         | Reason::Declined { release }
+        | Reason::SecondWord { release, .. }
         | Reason::Evidence { release, .. }
         | Reason::Soaking { release, .. }
         | Reason::Paced { release }

@@ -56,6 +56,7 @@ pub use world::{
     Refusal, Request, RequestState, Smoked, Taking, UnitView, Unreadable, World,
 };
 
+use crate::clock;
 use crate::model::record::{Deployment, Hold, UnitRecords};
 use crate::model::{ApplicationName, Environment, EnvironmentName, Pipeline, Release};
 use head::Head;
@@ -214,7 +215,7 @@ impl<'a> Unit<'a> {
         gate::label(self, infra, records)?;
         self.held(infra, records)?;
         if infra.went_back {
-            let believed = waiting::after(infra.head_since, WENT_BACK_BELIEVED_AFTER);
+            let believed = clock::after(infra.head_since, WENT_BACK_BELIEVED_AFTER);
             if self.now < believed {
                 let waiting = Waiting::on(Reason::WentBack).since(infra.head_since);
                 return ControlFlow::Break(Decision::Waiting(waiting.until(believed)));

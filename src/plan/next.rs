@@ -2,11 +2,11 @@
 
 use super::head::Head;
 use super::upstream::Upstream;
-use super::waiting::after;
 use super::{
     Ready, Reason, Waiting, Walk, evidence, freeze, gate, pace, promotion, release,
     unreadable_waiting,
 };
+use crate::clock::after;
 use crate::model::record::{Promotion, Run};
 use crate::model::{EnvironmentName, Follow, Gate, OnFailure, Pace, Release, StopTheLine, Weighed};
 
@@ -17,11 +17,7 @@ const OUTPACED: usize = 3;
 pub(super) fn release(ready: &Ready<'_>) -> Walk<Waiting> {
     if let Some(chosen) = chosen(ready) {
         // What was healthy here is gone back to; a fix that is yet to be proven here comes like any other.
-        let ran = ready
-            .records
-            .runs
-            .iter()
-            .any(|it| it.release.is(&chosen.digests()));
+        let ran = ready.records.ran(&chosen.digests());
         if let Some(waiting) = evidence::waiting(ready.unit, chosen).filter(|_| !ran) {
             return Walk::Continue(with_failure(ready, waiting));
         }
@@ -33,6 +29,10 @@ pub(super) fn release(ready: &Ready<'_>) -> Walk<Waiting> {
     let candidate = match named.map_or_else(|| candidate(ready), Ok) {
         Ok(candidate) => candidate,
         Err(waiting) => {
+            let waiting = match promotion::unseconded(ready) {
+                Some(unseconded) => unseconded.or(waiting),
+                None => waiting,
+            };
             let target = rollback_target(ready);
             let proposed = ready.records.proposal.as_ref();
             let is_target =
@@ -253,15 +253,19 @@ fn either(one: Option<Waiting>, other: Option<Waiting>) -> Option<Waiting> {
 /// Why a proposed release no longer has what made it proposable: something upstream speaks against it, or its
 /// evidence.
 pub(super) fn fallen(ready: &Ready<'_>, release: &Release) -> Option<String> {
-    if ready.records.forced(&release.digests()).is_some() {
+    let authority = &ready.unit.environment.authority;
+    if ready
+        .records
+        .forced(&release.digests(), authority)
+        .is_some()
+    {
         return None;
     }
     if !stands_upstream(ready, release) {
         return Some("it is no longer proven upstream".to_owned());
     }
     // What was healthy here is gone back to, whatever was found out since.
-    let digests = release.digests();
-    let ran = ready.records.runs.iter().any(|it| it.release.is(&digests));
+    let ran = ready.records.ran(&release.digests());
     let lacks = evidence::lacking(ready.unit, release);
     // What is not known takes nothing back.
     let mut lacks = lacks.iter().filter(|it| it.weighed != Weighed::Unknown);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::difference::Difference;
 use super::{Decision, Frozen, Live, Observed, Reason, Step, Unit, evidence, promotion};
 use crate::manifest::Object;
-use crate::model::record::{Promotion, UnitRecords, Verdict};
+use crate::model::record::{UnitRecords, Verdict};
 use crate::model::{ObjectRef, Release};
 
 /// One sentence each.
@@ -19,8 +19,12 @@ pub(super) fn notes(
     let Some(records) = records else {
         return notes;
     };
-    recorded(records, &mut notes);
-    notes.extend(promotion::pending(unit, records));
+    recorded(unit, records, &mut notes);
+    let is_said = matches!(
+        decision,
+        Decision::Waiting(waiting) if matches!(waiting.reason, Reason::SecondWord { .. })
+    );
+    notes.extend(promotion::pending(unit, records).filter(|_| !is_said));
     notes.extend(brought(decision).and_then(|release| evidence::note(unit, release)));
     let infra = unit.view.infra.read().ok();
     let is_told = matches!(
@@ -64,8 +68,14 @@ fn is_shown(decision: &Decision, reason: &Reason) -> bool {
     matches!(decision, Decision::Waiting(waiting) if waiting.reason == *reason)
 }
 
-fn recorded(records: &UnitRecords, notes: &mut Vec<String>) {
-    notes.extend(records.promotion.as_ref().and_then(Promotion::notice));
+fn recorded(unit: &Unit<'_>, records: &UnitRecords, notes: &mut Vec<String>) {
+    let authority = &unit.environment.authority;
+    notes.extend(
+        records
+            .promotion
+            .as_ref()
+            .and_then(|it| it.notice(authority)),
+    );
     let Some(deployment) = &records.deployment else {
         return;
     };

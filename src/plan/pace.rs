@@ -2,8 +2,8 @@
 
 use jiff::Timestamp;
 
-use super::waiting::after;
 use super::{Ready, Reason, Waiting};
+use crate::clock::after;
 use crate::model::record::Standing;
 use crate::model::{Rate, Release};
 

@@ -14,7 +14,8 @@ pub(super) fn due<'a>(ready: &Ready<'a>) -> Option<&'a Promotion> {
     let release = &promotion.promoted.release;
     let running = ready.head.release();
     let comes = running.is_none_or(|running| release.is_newer_than(running));
-    let may = promotion.promoted.unproven || is_proven(ready.unit, release);
+    let authority = &ready.unit.environment.authority;
+    let may = promotion.is_forced(authority) || is_proven(ready.unit, release);
     (comes && may).then_some(promotion)
 }
 
@@ -25,13 +26,30 @@ pub(super) fn pending(unit: &Unit<'_>, records: &UnitRecords) -> Option<String> 
     let release = &promoted.release;
     let running = records.running();
     let comes = running.is_none_or(|running| release.is_newer_than(running));
-    let waits = comes && !promoted.unproven && !is_proven(unit, release);
-    waits.then(|| {
-        format!(
-            "{} promoted {release}: it comes once it is proven",
-            promotion.by
-        )
+    let is_forced = promotion.is_forced(&unit.environment.authority);
+    let waits = comes && !is_forced && !is_proven(unit, release);
+    let by = promotion.who();
+    waits.then(|| match promoted.unproven {
+        true => format!(
+            "{by} promoted {release} unproven: it comes once another person with a key that may `override` says so, too, or it is proven"
+        ),
+        false => format!("{by} promoted {release}: it comes once it is proven"),
     })
+}
+
+/// What keeps one that is not proven from coming where it takes two people, and fewer said so.
+pub(super) fn unseconded(ready: &Ready<'_>) -> Option<Waiting> {
+    let promotion = ready.records.promotion.as_ref()?;
+    let release = &promotion.promoted.release;
+    let running = ready.head.release();
+    let comes = running.is_none_or(|running| release.is_newer_than(running));
+    let is_forced = promotion.is_forced(&ready.unit.environment.authority);
+    let waits = comes && promotion.promoted.unproven && !is_forced;
+    let reason = Reason::SecondWord {
+        release: release.clone(),
+        by: promotion.who(),
+    };
+    waits.then(|| Waiting::on(reason).since(promotion.at))
 }
 
 /// What it waits for, where a person said not before when.

@@ -6,7 +6,7 @@ use super::head::Head;
 use super::upstream::Upstream;
 use super::{Infra, Unit, World, evidence};
 use crate::manifest::Rendered;
-use crate::model::record::{Promotion, UnitRecords};
+use crate::model::record::UnitRecords;
 use crate::model::{EnvironmentName, Follow, Pipeline, Release, Weighed};
 
 /// How a proposed release stands in the environments that this one follows.
@@ -83,10 +83,12 @@ fn of_release(unit: &Unit<'_>, records: &UnitRecords, release: &Release) -> Proo
     let back = records
         .running()
         .is_some_and(|it| it.is_newer_than(release));
-    if back && records.runs.iter().any(|run| run.release.is(&digests)) {
+    if back && records.ran(&digests) {
         return Proof::Proven(format!("{release} was healthy here"));
     }
-    if let Some(told) = records.forced(&digests).and_then(Promotion::notice) {
+    let authority = &unit.environment.authority;
+    let forced = records.forced(&digests, authority);
+    if let Some(told) = forced.and_then(|it| it.notice(authority)) {
         return Proof::Proven(told);
     }
     let lacks = evidence::lacking(unit, release);

@@ -14,8 +14,7 @@ pub(super) fn write(ready: &Ready<'_>, release: &Release) -> Walk<Waiting> {
 
 /// Goes back to a release, through the gate where there is one. Only what was healthy here may go past it.
 pub(super) fn roll_back(ready: &Ready<'_>, release: &Release) -> Walk<Waiting> {
-    let digests = release.digests();
-    let ran = ready.records.runs.iter().any(|it| it.release.is(&digests));
+    let ran = ready.records.ran(&release.digests());
     let direct = ran && ready.unit.environment.rollback == Rollback::Direct;
     match (ready.unit.is_gated() && !direct, ran) {
         (true, _) => propose(ready, release),
@@ -143,11 +142,10 @@ pub(super) fn withdraw_unproven(ready: &Ready<'_>) -> Walk {
 
 /// Where the release comes from, for people who read the message.
 fn from(ready: &Ready<'_>, release: &Release) -> String {
-    if let Some(asked) = ready.records.forced(&release.digests()) {
-        return format!(
-            "{}, who promoted it unproven: {}",
-            asked.by, asked.promoted.reason
-        );
+    let authority = &ready.unit.environment.authority;
+    if let Some(asked) = ready.records.forced(&release.digests(), authority) {
+        let (by, reason) = (asked.who(), &asked.promoted.reason);
+        return format!("{by}, who promoted it unproven: {reason}");
     }
     match &ready.unit.environment.follow {
         Follow::Environments { all, .. } => all

@@ -12,11 +12,11 @@ use super::difference::Difference;
 use super::hooks::{Hooks, hooks};
 use super::settle::{record, wait_on};
 use super::smoke::{Smoking, smoking};
-use super::waiting::after;
 use super::{
     Apply, Change, Live, Observed, Prune, Ready, Reason, Step, Waiting, Walk, foreign, step,
     unreadable_source, wait,
 };
+use crate::clock::after;
 use crate::manifest::Hook;
 use crate::model::record::{Deployment, Run, Statement, Verdict};
 use crate::model::{Health, Part};

@@ -71,6 +71,9 @@ impl Reason {
             Self::Declined { .. } => {
                 format!("a newer release, or `towpath retry {application} {environment}`")
             }
+            Self::SecondWord { release, .. } => {
+                format!("another person: `towpath promote {application} {environment} {} --unproven --reason …`; or its proof", release.name)
+            }
             Self::Incomplete { .. } => "push the missing images".to_owned(),
             Self::Evidence { release, lacks } => {
                 evidence::unblock(application, environment, release, lacks)
@@ -207,6 +210,10 @@ impl fmt::Display for Reason {
                     count => format!("{count} deployments came"),
                 },
                 in_words(rate.per)
+            ),
+            Self::SecondWord { release, by } => write!(
+                f,
+                "{release} is not proven, and takes the word of two people, one with a key that may `override`: {by} asked for it"
             ),
             Self::Scheduled { release, by, until } => {
                 write!(f, "{release} waits until {}, as {by} said", clock(*until))

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::waiting::after;
 use super::{Ready, Smoke};
+use crate::clock::after;
 use crate::model::record::Deployment;
 
 /// How soon tests that did not pass are tried again: an endpoint often needs a moment after its pods.

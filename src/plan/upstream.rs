@@ -2,8 +2,8 @@
 
 use jiff::Timestamp;
 
-use super::waiting::after;
 use super::{Infra, Observed, Reason, Unit, Waiting, unreadable_waiting};
+use crate::clock::after;
 use crate::model::record::{Run, UnitRecords, Verdict};
 use crate::model::{EnvironmentName, Health, NotExercised, Release};
 

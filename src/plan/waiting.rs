@@ -1,8 +1,6 @@
 //! Why a unit is idle: one reason, since when, and when it is looked at next. The sentences that say
 //! so to people stand in [`super::sentence`].
 
-use std::time::Duration;
-
 use jiff::Timestamp;
 
 use super::Scope;
@@ -108,6 +106,13 @@ pub enum Reason {
     Declined {
         /// Of which release.
         release: Release,
+    },
+    /// A person asked for what is not proven, and it takes two.
+    SecondWord {
+        /// Which.
+        release: Release,
+        /// Who asked.
+        by: String,
     },
     /// A release lacks images.
     Incomplete {
@@ -277,7 +282,7 @@ impl Waiting {
 
 impl Reason {
     /// The names of all reasons, in the order in which they are shown.
-    pub const NAMES: [&str; 34] = [
+    pub const NAMES: [&str; 35] = [
         "not-ours",
         "unreadable",
         "retrying",
@@ -294,6 +299,7 @@ impl Reason {
         "unwritable",
         "frozen",
         "declined",
+        "second-word",
         "incomplete",
         "evidence",
         "soaking",
@@ -338,24 +344,25 @@ impl Reason {
             Self::Unwritable { .. } => 13,
             Self::Frozen { .. } => 14,
             Self::Declined { .. } => 15,
-            Self::Incomplete { .. } => 16,
-            Self::Evidence { .. } => 17,
-            Self::Soaking { .. } => 18,
-            Self::Upstream { .. } => 19,
-            Self::Young { .. } => 20,
-            Self::Paced { .. } => 21,
-            Self::Rate { .. } => 22,
-            Self::Scheduled { .. } => 23,
-            Self::Gate { .. } => 24,
-            Self::Outpaced { .. } => 25,
-            Self::Converging { .. } => 26,
-            Self::PruneLimit { .. } => 27,
-            Self::Confirm { .. } => 28,
-            Self::Contested { .. } => 29,
-            Self::Drifted { .. } => 30,
-            Self::Removed { .. } => 31,
-            Self::NothingReleased => 32,
-            Self::UpToDate { .. } => 33,
+            Self::SecondWord { .. } => 16,
+            Self::Incomplete { .. } => 17,
+            Self::Evidence { .. } => 18,
+            Self::Soaking { .. } => 19,
+            Self::Upstream { .. } => 20,
+            Self::Young { .. } => 21,
+            Self::Paced { .. } => 22,
+            Self::Rate { .. } => 23,
+            Self::Scheduled { .. } => 24,
+            Self::Gate { .. } => 25,
+            Self::Outpaced { .. } => 26,
+            Self::Converging { .. } => 27,
+            Self::PruneLimit { .. } => 28,
+            Self::Confirm { .. } => 29,
+            Self::Contested { .. } => 30,
+            Self::Drifted { .. } => 31,
+            Self::Removed { .. } => 32,
+            Self::NothingReleased => 33,
+            Self::UpToDate { .. } => 34,
         }
     }
 
@@ -373,6 +380,7 @@ impl Reason {
                 | Self::LineStopped { .. }
                 | Self::Unwritable { .. }
                 | Self::Declined { .. }
+                | Self::SecondWord { .. }
                 | Self::Gate { .. }
                 | Self::PruneLimit { .. }
                 | Self::Confirm { .. }
@@ -423,9 +431,4 @@ impl Reason {
                 | Self::Confirm { .. }
         )
     }
-}
-
-/// A deadline that never overflows.
-pub(super) fn after(at: Timestamp, duration: Duration) -> Timestamp {
-    at.checked_add(duration).unwrap_or(Timestamp::MAX)
 }

@@ -2,9 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
+use crate::clock;
 use crate::model::record::UnitRecords;
 use crate::model::{ApplicationName, EnvironmentName, FlatMap, Pipeline};
 use crate::plan::{Decision, Plan};
@@ -31,6 +35,15 @@ impl Posted {
         let waits = |decision: &Decision| matches!(decision, Decision::Waiting(_));
         self.tried && !self.busy && self.plan.units.iter().all(|unit| waits(&unit.decision))
     }
+}
+
+/// How often somebody looks at the board.
+#[derive(Debug, Clone, Copy)]
+pub struct Looks {
+    /// So long at least between two looks, however much is posted.
+    pub least: Duration,
+    /// So long at most.
+    pub most: Duration,
 }
 
 /// See the module.
@@ -70,6 +83,36 @@ impl Board {
     pub fn all(&self) -> Vec<Arc<Posted>> {
         let posted = self.posted.lock().unwrap_or_else(PoisonError::into_inner);
         posted.values().cloned().collect()
+    }
+
+    /// Has something done after each change, and when it says that time alone gives it something to
+    /// do, until stopped. What was begun is finished.
+    pub async fn follow<F>(
+        &self,
+        looks: Looks,
+        stop: &CancellationToken,
+        mut look: impl FnMut(Timestamp) -> F,
+    ) where
+        F: Future<Output = Option<Timestamp>>,
+    {
+        let mut changes = self.changes();
+        while !stop.is_cancelled() {
+            changes.mark_unchanged();
+            let now = clock::now();
+            let next = look(now).await;
+            let rest = next.and_then(|next| Duration::try_from(next - now).ok());
+            let rest = rest.unwrap_or(looks.most).clamp(looks.least, looks.most);
+            let changed = async {
+                // Ends only with the board.
+                drop(changes.changed().await);
+                tokio::time::sleep(looks.least).await;
+            };
+            tokio::select! {
+                () = changed => {}
+                () = tokio::time::sleep(rest) => {}
+                () = stop.cancelled() => {}
+            }
+        }
     }
 
     /// Tells of each change.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::act::Failure;
+use crate::backoff::backoff;
 use crate::observe::Intervals;
 use crate::plan::{Reason, Step, Unreadable, Waiting};
 
@@ -72,11 +73,8 @@ impl Failing {
             Some(before) => (before.unreadable.since, before.count.saturating_add(1)),
             None => (now, 0),
         };
-        let wait = failure.retry_after.unwrap_or_else(|| {
-            RETRY_MIN
-                .saturating_mul(2_u32.saturating_pow(count))
-                .min(longest)
-        });
+        let asked = failure.retry_after;
+        let wait = asked.unwrap_or_else(|| backoff(RETRY_MIN, count, longest));
         let retry = now.checked_add(wait).ok();
         let unreadable = Unreadable {
             source: failure.source,

@@ -20,7 +20,7 @@ use crate::model::{
 use crate::observe::{
     Concerned, EVIDENCE_AGAIN, HistorySource, InfraSource, LiveSource, RequestSource, TagSource,
 };
-use crate::plan::{Decision, Plan, Reason, World};
+use crate::plan::{Decision, Plan, Reason, World, awaited};
 
 /// How soon tags that could not be looked up are tried again.
 const LOOK_UP_AGAIN: Duration = Duration::from_secs(5);
@@ -275,10 +275,11 @@ impl Reconciler {
         tasks: &TaskTracker,
         now: Timestamp,
     ) -> Duration {
-        if crate::plan::awaited(&towed.pipeline, world, now).is_empty() {
+        let awaited = awaited(&towed.pipeline, world, now);
+        if awaited.is_empty() {
             return Duration::MAX;
         }
-        let images = self.observatory.unattached(&towed.pipeline, world, now);
+        let images = self.observatory.unattached(awaited, now);
         let mut memory = towed.memory();
         if !images.is_empty() && !memory.asking_evidence {
             memory.asking_evidence = true;

@@ -31,7 +31,7 @@ use tokio::sync::{Notify, broadcast};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub use board::{Board, Posted};
+pub use board::{Board, Looks, Posted};
 pub use hear::Heard;
 pub use planner::{BUG, Planner};
 pub use pulse::{Counts, Pulse, Stalled};

@@ -9,7 +9,7 @@ use super::Reconciler;
 use crate::cluster::{Preview, UnitScope};
 use crate::forge::{Content, Visibility};
 use crate::git::Commit;
-use crate::model::record::{Deployment, Promotion, Proposed, UnitRecords, Verdict};
+use crate::model::record::{Deployment, Proposed, UnitRecords, Verdict};
 use crate::model::{
     CommitId, Digest, Environment, EnvironmentName, Follow, KeepTags, Pipeline, Release,
     RequestDiff, Weighed,
@@ -75,7 +75,7 @@ fn about(
         commits: None,
         proven: proven(pipeline, environment, world, proposed.release.digests()),
         evidence: evidence(pipeline, environment, world, proposed),
-        notices: notices(infra, records, unit),
+        notices: notices(environment, infra, records, unit),
         change: Outcome::Unknown(String::new()),
         diff: environment.request.diff.unwrap_or(match visibility {
             Some(Visibility::Private) => RequestDiff::Full,
@@ -296,7 +296,12 @@ fn commit(commit: &Commit) -> request::Commit {
     }
 }
 
-fn notices(infra: &Infra, records: &UnitRecords, unit: Option<&UnitPlan>) -> Vec<String> {
+fn notices(
+    environment: &Environment,
+    infra: &Infra,
+    records: &UnitRecords,
+    unit: Option<&UnitPlan>,
+) -> Vec<String> {
     let holds = records.hold.iter().chain(&infra.standing.hold);
     let mut notices: Vec<String> = holds
         .map(|hold| format!("held by {}: {}", hold.by, hold.reason))
@@ -305,7 +310,8 @@ fn notices(infra: &Infra, records: &UnitRecords, unit: Option<&UnitPlan>) -> Vec
         unit.and_then(|unit| unit.frozen.as_ref())
             .map(Frozen::notice),
     );
-    notices.extend(records.promotion.as_ref().and_then(Promotion::notice));
+    let promotion = records.promotion.as_ref();
+    notices.extend(promotion.and_then(|it| it.notice(&environment.authority)));
     if let Some(pin) = &records.pin {
         let reason = Reason::Pinned {
             release: pin.release.clone(),

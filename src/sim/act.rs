@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 
-use crate::forge::simulated::SimulatedForge;
 use crate::git::memory::{Merge, Person as Committer};
 use crate::model::{Author, Digest, proposal_branch};
 use crate::plan::{Person, Promote, Scope, Step, Stop};
@@ -50,11 +49,8 @@ impl People {
 
     /// Every application's first release, on every branch.
     pub(super) fn begin(&mut self, site: &Site) {
-        let (shape, now) = {
-            let ledger = site.ledger();
-            (ledger.shape.clone(), ledger.now)
-        };
-        for application in shape.applications.clone() {
+        let (shape, now) = (&site.shape, site.ledger().now);
+        for application in shape.applications.iter().copied() {
             self.minor = 0;
             let images = self.push(site, application, "v1.0.0", [1, 0, 0], Made::Well);
             for place in &shape.places {
@@ -76,10 +72,7 @@ impl People {
     /// Does what an event says. What cannot be done now is not.
     pub(super) async fn act(&mut self, site: &Site, event: Event) {
         let mut dice = Dice::new(event.dice);
-        let (shape, now, units) = {
-            let ledger = site.ledger();
-            (ledger.shape.clone(), ledger.now, ledger.units())
-        };
+        let (shape, now, units) = (&site.shape, site.ledger().now, site.shape.units());
         let unit = *dice.pick(&units).unwrap_or(&(0, "shop"));
         let Some(place) = shape.places.get(unit.0) else {
             return;
@@ -130,7 +123,7 @@ impl People {
                 };
                 self.merge(site, place, &proposal, how, dice.one_in(2));
             }
-            Act::Decline => match forge(site, place) {
+            Act::Decline => match site.forge(place) {
                 Some(forge) if !dice.one_in(3) => forge.decline(&proposal),
                 _ if place.gate != Gated::No => {
                     self.commits(site, place, |it| it.delete(&proposal));
@@ -174,7 +167,7 @@ impl People {
                     let before = before.unwrap_or_default().to_owned();
                     text.replace(&before, &format!("  replicas: {replicas}"))
                 };
-                let text = site.person(place).read("main", &manifest).map(edit);
+                let text = read(site, place, &manifest).map(edit);
                 if let Some(text) = text {
                     self.writes(site, place, &manifest, Some(&text));
                 }
@@ -182,7 +175,7 @@ impl People {
             Act::DropService | Act::AddService => {
                 let path = shape.service(place, unit.1);
                 let text = (event.act == Act::AddService).then(|| service(unit.1));
-                let is_there = site.person(place).read("main", &path).is_some();
+                let is_there = read(site, place, &path).is_some();
                 if is_there != text.is_some() {
                     self.writes(site, place, &path, text.as_deref());
                 }
@@ -191,7 +184,7 @@ impl People {
                 self.kubectl(site, unit, event.act, &mut dice);
             }
             Act::Refuse => {
-                if let Some(cluster) = cluster(site, place) {
+                if let Some(cluster) = site.cluster(place) {
                     let prevented = dice.one_in(2).then(|| "a quota is full".to_owned());
                     cluster.temper(|temper| temper.prevented = prevented);
                 }
@@ -226,11 +219,8 @@ impl People {
 
     /// What people say with commands, on what they looked at last.
     async fn say(&mut self, site: &Site, unit: Unit, act: Act, dice: &mut Dice) {
-        let (now, places) = {
-            let ledger = site.ledger();
-            (ledger.now, ledger.shape.places.clone())
-        };
-        let name = places.get(unit.0).map_or("", |it| it.name);
+        let (now, shape) = (site.ledger().now, &site.shape);
+        let name = shape.places.get(unit.0).map_or("", |it| it.name);
         let (Ok(application), Ok(environment)) = (unit.1.parse(), name.parse()) else {
             return;
         };
@@ -343,7 +333,7 @@ impl People {
 
     /// Images that no registry has under a tag.
     fn unknown(&mut self, site: &Site, application: &str) -> Images {
-        let repositories = site.ledger().shape.repositories(application);
+        let repositories = site.shape.repositories(application);
         self.builds += 1;
         let digest = |it: &str| Digest::of(format!("{it} {}", self.builds).as_bytes()).to_string();
         repositories
@@ -361,7 +351,7 @@ impl People {
 
     fn merge(&self, site: &Site, place: &Place, proposal: &str, how: Merge, deletes: bool) {
         let now = site.ledger().now;
-        let forge = forge(site, place).filter(|_| place.gate == Gated::Request);
+        let forge = site.forge(place).filter(|_| place.gate == Gated::Request);
         self.commits(site, place, |it| match forge {
             Some(forge) => forge.merge(proposal, how, deletes, now),
             None if place.gate == Gated::Branch => drop(it.merge(proposal, "main", how, now)),
@@ -371,20 +361,18 @@ impl People {
 
     /// Somebody works on a repository: what moved there is told.
     fn commits(&self, site: &Site, place: &Place, work: impl FnOnce(&Committer)) {
-        let url = site.ledger().shape.repository(place);
-        let found = site.remotes.iter().find(|(name, _)| name.as_str() == url);
-        let Some((_, remote)) = found else { return };
+        let Some(remote) = site.remote(place) else {
+            return;
+        };
         let before = remote.held();
         work(&remote.person("Ann"));
+        let url = site.shape.repository(place);
         site.ledger().moved(Who::Person, remote, &url, &before);
     }
 
     fn kubectl(&self, site: &Site, unit: Unit, act: Act, dice: &mut Dice) {
-        let (now, shape) = {
-            let ledger = site.ledger();
-            (ledger.now, ledger.shape.clone())
-        };
-        let Some(cluster) = shape.places.get(unit.0).and_then(|it| cluster(site, it)) else {
+        let (now, shape) = (site.ledger().now, &site.shape);
+        let Some(cluster) = shape.places.get(unit.0).and_then(|it| site.cluster(it)) else {
             return;
         };
         let objects = cluster.everything(now);
@@ -411,11 +399,8 @@ impl People {
 
     /// Every proposal branch of a unit, for whoever looks on.
     pub(super) fn opened_twice(site: &Site) -> Vec<Unit> {
-        let (shape, units) = {
-            let ledger = site.ledger();
-            (ledger.shape.clone(), ledger.units())
-        };
-        let twice = units.into_iter().filter(|unit| {
+        let shape = &site.shape;
+        let twice = shape.units().into_iter().filter(|unit| {
             let Some(place) = shape.places.get(unit.0) else {
                 return false;
             };
@@ -423,7 +408,7 @@ impl People {
                 return false;
             };
             let head = proposal_branch(&environment, &application);
-            let seen = forge(site, place).map(|forge| forge.see(&head));
+            let seen = site.forge(place).map(|forge| forge.see(&head));
             let open = seen.into_iter().flatten().filter(|it| it.state == "open");
             open.count() > 1
         });
@@ -431,33 +416,9 @@ impl People {
     }
 }
 
-impl Site {
-    fn person(&self, place: &Place) -> Committer {
-        let url = self.ledger().shape.repository(place);
-        let found = self.remotes.iter().find(|(name, _)| name.as_str() == url);
-        let remote = found.map_or_else(
-            || crate::git::memory::MemoryRemote::new(&url),
-            |it| it.1.clone(),
-        );
-        remote.person("Ann")
-    }
-}
-
-fn forge<'a>(site: &'a Site, place: &Place) -> Option<&'a SimulatedForge> {
-    let url = site.ledger().shape.repository(place);
-    let found = site.forges.iter().find(|(name, _)| name.as_str() == url);
-    found.map(|(_, forge)| forge)
-}
-
-fn cluster<'a>(
-    site: &'a Site,
-    place: &Place,
-) -> Option<&'a Arc<crate::cluster::simulated::SimulatedCluster>> {
-    let found = site
-        .clusters
-        .iter()
-        .find(|(name, _)| name.as_str() == place.name);
-    found.map(|(_, cluster)| cluster)
+/// What a file on the branch says.
+fn read(site: &Site, place: &Place, path: &str) -> Option<String> {
+    site.remote(place)?.person("Ann").read("main", path)
 }
 
 fn service(application: &str) -> String {

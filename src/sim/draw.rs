@@ -4,6 +4,8 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use super::ledger::Unit;
+
 /// Names of environments, in the order in which they come.
 const NAMES: [&str; 8] = ["staging", "qa", "pre", "eu", "us", "asia", "edge", "dr"];
 
@@ -253,6 +255,13 @@ impl Shape {
                 .collect(),
             atomic: !dice.one_in(4),
         }
+    }
+
+    /// Every unit there is.
+    pub(super) fn units(&self) -> Vec<Unit> {
+        let places = 0..self.places.len();
+        let of = |place| self.applications.iter().map(move |it| (place, *it));
+        places.flat_map(of).collect()
     }
 
     /// Where an environment's repository is.

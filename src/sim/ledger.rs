@@ -2,6 +2,7 @@
 //! Towpath means or knows nothing stands here.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
@@ -79,7 +80,7 @@ pub(super) struct Build {
 
 /// See the module.
 pub(super) struct Ledger {
-    pub(super) shape: Shape,
+    pub(super) shape: Arc<Shape>,
     pub(super) entries: Vec<Entry>,
     /// By digest.
     pub(super) builds: BTreeMap<String, Build>,
@@ -96,7 +97,7 @@ pub(super) struct Ledger {
 }
 
 impl Ledger {
-    pub(super) fn new(shape: Shape, now: Timestamp) -> Self {
+    pub(super) fn new(shape: Arc<Shape>, now: Timestamp) -> Self {
         Self {
             shape,
             entries: Vec::new(),
@@ -171,7 +172,7 @@ impl Ledger {
     ) {
         let Some(new) = new else { return };
         let forward = old.is_none_or(|old| remote.follows(new, old));
-        for unit in self.units() {
+        for unit in self.shape.units() {
             let Some(place) = self.shape.places.get(unit.0) else {
                 continue;
             };
@@ -195,7 +196,7 @@ impl Ledger {
     }
 
     fn proposal(&mut self, who: Who, remote: &MemoryRemote, of: &str, new: Option<CommitId>) {
-        let found = self.units().into_iter().find(|(place, application)| {
+        let found = self.shape.units().into_iter().find(|(place, application)| {
             let name = self.shape.places.get(*place).map_or("", |it| it.name);
             of == format!("{name}/{application}")
         });
@@ -252,11 +253,15 @@ impl Ledger {
         }
     }
 
-    /// Every unit there is.
-    pub(super) fn units(&self) -> Vec<Unit> {
-        let places = 0..self.shape.places.len();
-        let of = |place| self.shape.applications.iter().map(move |it| (place, *it));
-        places.flat_map(of).collect()
+    /// A unit, for people.
+    pub(super) fn unit(&self, unit: Unit) -> String {
+        let place = self.shape.places.get(unit.0);
+        format!("{} in {}", unit.1, place.map_or("?", |it| it.name))
+    }
+
+    /// A release of a unit, for people.
+    pub(super) fn named(&self, unit: Unit, images: &Images) -> String {
+        format!("{} of {}", self.name(images), self.unit(unit))
     }
 
     /// Whether what is asked for is older than the other: by version where both have one, else by when it was built.

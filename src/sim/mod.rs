@@ -141,8 +141,9 @@ struct Stage {
 impl Stage {
     fn new(run: &Run, drawn: &Drawn) -> Result<Self, String> {
         let begin = Timestamp::from_second(BEGIN).map_err(|error| error.to_string())?;
-        let ledger = Ledger::new(drawn.shape.clone(), begin);
-        let site = Site::new(&drawn.shape, Wires::new(ledger, run.careless), run.planner)?;
+        let shape = Arc::new(drawn.shape.clone());
+        let ledger = Ledger::new(shape.clone(), begin);
+        let site = Site::new(shape, Wires::new(ledger, run.careless), run.planner)?;
         let people = People::new(&site);
         let processes = 0..drawn.shape.clocks.len();
         let processes = processes.map(|it| site.start(Who::Towpath(it))).collect();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::draw::{Gated, Shape};
+use super::draw::{Gated, Place, Shape};
 use super::ledger::{Ledger, Who};
 use super::wire::{Wire, Wires};
 use crate::cluster::simulated::SimulatedCluster;
@@ -34,6 +34,7 @@ impl Probe for NoProbe {
 
 /// See the module.
 pub(super) struct Site {
+    pub(super) shape: Arc<Shape>,
     pub(super) wires: Arc<Wires>,
     pub(super) registry: SimulatedRegistry,
     pub(super) remotes: BTreeMap<RepositoryUrl, MemoryRemote>,
@@ -48,10 +49,15 @@ impl Site {
     ///
     /// # Errors
     /// The configuration that was drawn is none: a mistake of the simulation.
-    pub(super) fn new(shape: &Shape, wires: Arc<Wires>, planner: Planner) -> Result<Self, String> {
+    pub(super) fn new(
+        shape: Arc<Shape>,
+        wires: Arc<Wires>,
+        planner: Planner,
+    ) -> Result<Self, String> {
         let files: Vec<(PathBuf, Vec<u8>)> = shape.files();
         let config = Config::parse(&files).map_err(|problems| problems.to_string())?;
         let mut site = Self {
+            shape: shape.clone(),
             wires,
             registry: SimulatedRegistry::new(),
             remotes: BTreeMap::new(),
@@ -84,6 +90,26 @@ impl Site {
             }
         }
         Ok(site)
+    }
+
+    /// The git server of an environment.
+    pub(super) fn remote(&self, place: &Place) -> Option<&MemoryRemote> {
+        let url = self.shape.repository(place);
+        let mut remotes = self.remotes.iter();
+        remotes.find_map(|(it, remote)| (it.as_str() == url).then_some(remote))
+    }
+
+    /// The forge of an environment, where its gate has one.
+    pub(super) fn forge(&self, place: &Place) -> Option<&SimulatedForge> {
+        let url = self.shape.repository(place);
+        let mut forges = self.forges.iter();
+        forges.find_map(|(it, forge)| (it.as_str() == url).then_some(forge))
+    }
+
+    /// The cluster of an environment.
+    pub(super) fn cluster(&self, place: &Place) -> Option<&Arc<SimulatedCluster>> {
+        let mut clusters = self.clusters.iter();
+        clusters.find_map(|(it, cluster)| (it.as_str() == place.name).then_some(cluster))
     }
 
     /// Every server, by the name that wires have for it.

@@ -350,7 +350,7 @@ impl Cluster for Wire<Arc<SimulatedCluster>> {
             let applied = self.inner.apply(unit, apply, now).await?;
             let left = self.inner.everything(now);
             let mut ledger = self.wires.ledger();
-            let units = ledger.units();
+            let units = ledger.shape.units();
             let found = units.into_iter().find(|(place, application)| {
                 let places = &ledger.shape.places;
                 let name = places.get(*place).map_or("", |it| it.name);

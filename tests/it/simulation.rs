@@ -17,7 +17,7 @@ const SEEDS: Range<u64> = 0..60;
 const MUTANT_SEEDS: Range<u64> = 0..1000;
 
 /// Reasons and steps that no run is drawn for.
-const NOT_DRAWN: [&str; 22] = [
+const NOT_DRAWN: [&str; 23] = [
     "reason not-ours",
     "reason unreadable-records",
     "reason behind",
@@ -25,6 +25,7 @@ const NOT_DRAWN: [&str; 22] = [
     "reason refused",
     "reason line-stopped",
     "reason unwritable",
+    "reason second-word",
     "reason incomplete",
     "reason evidence",
     "reason rate",

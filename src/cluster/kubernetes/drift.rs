@@ -18,6 +18,7 @@ use super::marks::{self, MANAGER};
 use super::refusal::Refusal;
 use super::request::{Patch, Sender, Target, View};
 use super::watch::{Key, Question, Suspect, Watch};
+use crate::backoff::backoff;
 use crate::cluster::ClusterError;
 use crate::plan::Drifted;
 
@@ -198,8 +199,7 @@ impl Fights {
 
 fn rest(rounds: u32) -> Option<Duration> {
     let doublings = rounds.checked_sub(PATIENCE)?;
-    let rest = REST_MIN.saturating_mul(2_u32.saturating_pow(doublings));
-    Some(rest.min(REST_MAX))
+    Some(backoff(REST_MIN, doublings, REST_MAX))
 }
 
 #[cfg(test)]

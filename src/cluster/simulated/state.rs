@@ -12,6 +12,7 @@ use super::UnitScope;
 use super::journal::Line;
 use super::temper::Contest;
 use super::written::Counts;
+use crate::clock;
 use crate::manifest::{Object, ObjectImage};
 use crate::model::{ApplicationName, CommitId, Health, ImageReference, ObjectRef, Simulated};
 use crate::plan::{Change, Drifted, LiveObject, Mark};
@@ -163,7 +164,7 @@ impl State {
                 field: changed.field.clone(),
                 by: changed.by.clone(),
                 rounds: changed.rounds,
-                rest_until: rests.then(|| now.checked_add(REST).unwrap_or(Timestamp::MAX)),
+                rest_until: rests.then(|| clock::after(now, REST)),
             }));
             self.unwritten.insert(reference.clone());
         }

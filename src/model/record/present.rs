@@ -11,7 +11,8 @@ use jiff::Timestamp;
 
 use super::{Cause, Promoted, Record, Taken, Verdict};
 use crate::model::{
-    ApplicationName, CommitId, Digest, Digests, EnvironmentName, EvidenceName, Finding, Release,
+    ApplicationName, Authority, CommitId, Digest, Digests, EnvironmentName, EvidenceName, Finding,
+    Release,
 };
 
 /// How many healthy runs are remembered: what a rollback may go back to without asking history.
@@ -36,6 +37,9 @@ const EVIDENCE: usize = 50;
 
 /// How many statements without effect are remembered, until the next deployment; all stand in the notes.
 pub(super) const REFUSED: usize = 3;
+
+/// How many people are remembered who asked for the same.
+const PROMOTERS: usize = 10;
 
 /// Adds to what is remembered, and forgets the oldest beyond so many.
 pub(super) fn keep_newest<T>(kept: &mut Vec<T>, newest: T, most: usize) {
@@ -220,6 +224,8 @@ pub struct Promotion {
     pub promoted: Promoted,
     /// Who.
     pub by: String,
+    /// Others who asked for the same before, though it is not proven.
+    pub also: Vec<String>,
     /// When it was recorded.
     pub at: Timestamp,
 }
@@ -245,16 +251,41 @@ pub struct Hold {
 }
 
 impl Promotion {
-    /// What is said of a release that is not proven, wherever it is shown.
-    pub fn notice(&self) -> Option<String> {
+    /// Everybody who asked for it.
+    pub fn who(&self) -> String {
+        match self.also.is_empty() {
+            true => self.by.clone(),
+            false => format!("{} and {}", self.also.join(", "), self.by),
+        }
+    }
+
+    /// Who else asked for this, unproven as it is, where now this person does.
+    fn by_others(self, promoted: &Promoted, by: &str) -> Vec<String> {
+        let same = self.promoted.release.is(&promoted.release.digests());
+        if !(same && self.promoted.unproven && promoted.unproven) {
+            return Vec::new();
+        }
+        let mut others = self.also;
+        keep_newest(&mut others, self.by, PROMOTERS);
+        others.retain(|it| it != by);
+        others
+    }
+
+    /// Whether it comes though it is not proven.
+    pub fn is_forced(&self, authority: &Authority) -> bool {
+        self.promoted.unproven && authority.lets_unproven(&self.by, &self.also)
+    }
+
+    /// What is said of a release that comes though it is not proven, wherever it is shown.
+    pub fn notice(&self, authority: &Authority) -> Option<String> {
         let Promoted {
             release, reason, ..
         } = &self.promoted;
         let notice = || {
-            let by = &self.by;
+            let by = self.who();
             format!("{release} was promoted unproven by {by}: {reason}")
         };
-        self.promoted.unproven.then(notice)
+        self.is_forced(authority).then(notice)
     }
 }
 
@@ -393,11 +424,16 @@ impl UnitRecords {
         self.deployment.as_ref()?.release.as_ref()
     }
 
-    /// The word of a person by which this release may come though it is not proven.
-    pub fn forced(&self, digests: &Digests) -> Option<&Promotion> {
+    /// The word of people by which this release may come though it is not proven: of two, where that is asked for.
+    pub fn forced(&self, digests: &Digests, authority: &Authority) -> Option<&Promotion> {
         let promotion = self.promotion.as_ref()?;
-        let is_it = promotion.promoted.unproven && promotion.promoted.release.is(digests);
+        let is_it = promotion.is_forced(authority) && promotion.promoted.release.is(digests);
         is_it.then_some(promotion)
+    }
+
+    /// Whether this release was ever judged healthy here.
+    pub fn ran(&self, digests: &Digests) -> bool {
+        self.runs.iter().any(|run| run.release.is(digests))
     }
 
     /// What was last found out of that name about an image.

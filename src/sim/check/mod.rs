@@ -75,7 +75,7 @@ impl Checks {
                     if !forward {
                         say(
                             "I6",
-                            format!("{}: the branch goes back", self.unit(ledger, *unit)),
+                            format!("{}: the branch goes back", ledger.unit(*unit)),
                         );
                     }
                     if let (Some(after), true) = (after, changed) {
@@ -105,22 +105,22 @@ impl Checks {
                 if let Some(why) = self.unproven(ledger, index, entry, *unit, images) {
                     say(
                         "I1",
-                        format!("{} is proposed: {why}", self.named(ledger, *unit, images)),
+                        format!("{} is proposed: {why}", ledger.named(*unit, images)),
                     );
                 }
                 if self.books.of(*unit).declined.contains(images) {
-                    let named = self.named(ledger, *unit, images);
+                    let named = ledger.named(*unit, images);
                     say("I5", format!("{named} was declined, and is proposed again"));
                 }
                 if self.books.is_held(*unit, entry.at) {
-                    let named = self.named(ledger, *unit, images);
+                    let named = ledger.named(*unit, images);
                     say("I5", format!("{named} is proposed under a hold"));
                 }
             }
             Fact::Proposed { .. } => {}
             Fact::Recorded { place, record } => {
                 let unit = record.application.as_ref().and_then(|application| {
-                    let units = ledger.units().into_iter();
+                    let units = ledger.shape.units().into_iter();
                     let mut of =
                         units.filter(|(at, name)| at == place && *name == application.as_str());
                     of.next()
@@ -140,7 +140,7 @@ impl Checks {
                 asked_for,
                 kept,
             } => {
-                let name = self.unit(ledger, *unit);
+                let name = ledger.unit(*unit);
                 if *asked_for {
                     say(
                         "I8",
@@ -157,7 +157,7 @@ impl Checks {
             Fact::OpenedTwice { unit } => {
                 say(
                     "I9",
-                    format!("{}: two requests are open", self.unit(ledger, *unit)),
+                    format!("{}: two requests are open", ledger.unit(*unit)),
                 );
             }
         }
@@ -177,7 +177,7 @@ impl Checks {
         let Some(place) = ledger.shape.places.get(unit.0) else {
             return broken;
         };
-        let named = self.named(ledger, unit, after);
+        let named = ledger.named(unit, after);
         let is_held = self.books.is_held(unit, entry.at);
         if let Some(why) = self.unproven(ledger, index, entry, unit, after) {
             broken.push(("I1", format!("{named} is written: {why}")));
@@ -227,7 +227,7 @@ impl Checks {
         let Some(unit) = unit.filter(|_| entry.who != Who::Person) else {
             return broken;
         };
-        let name = self.unit(ledger, unit);
+        let name = ledger.unit(unit);
         match &record.statement {
             Statement::Deployment {
                 number,
@@ -250,7 +250,7 @@ impl Checks {
                 if let (Some(images), Cause::Automation) = (images, cause)
                     && book.failed.contains(&(images.clone(), *state))
                 {
-                    let named = self.named(ledger, unit, &images);
+                    let named = ledger.named(unit, &images);
                     broken.push(("I4", format!("{named} failed here, and is tried again")));
                 }
             }
@@ -273,7 +273,7 @@ impl Checks {
                     let digests = books::images(release);
                     let mut builds = digests.values().filter_map(|it| ledger.builds.get(it));
                     if builds.any(|build| build.is_broken) {
-                        let named = self.named(ledger, unit, &digests);
+                        let named = ledger.named(unit, &digests);
                         broken.push(("I1", format!("{named} is judged healthy, and is not")));
                     }
                 }
@@ -339,15 +339,6 @@ impl Checks {
         // What came and went before anybody recorded it was never there.
         let known = book.deployed.as_ref() == before;
         book.put_back = after.filter(|_| back && known).cloned();
-    }
-
-    fn unit(&self, ledger: &Ledger, unit: Unit) -> String {
-        let place = ledger.shape.places.get(unit.0);
-        format!("{} in {}", unit.1, place.map_or("?", |it| it.name))
-    }
-
-    fn named(&self, ledger: &Ledger, unit: Unit, images: &Images) -> String {
-        format!("{} of {}", ledger.name(images), self.unit(ledger, unit))
     }
 }
 

@@ -9,10 +9,12 @@ use towpath::model::record::{Happening, Record, Statement};
 use towpath::model::{ApplicationName, CommitId, EnvironmentName, ObjectRef};
 use towpath::plan::{Decision, LiveObject, UnitPlan, Waiting};
 
-/// Shortens digests, so that lines can be read.
+/// Shortens digests, so that lines can be read, and leaves out in which commit of the records something was said:
+/// how many statements share one depends on how fast pushes are.
 pub(super) fn short(text: &str) -> String {
+    let text = &without_commit(text);
     let mut short = String::new();
-    let mut rest = text;
+    let mut rest = text.as_str();
     while let Some(at) = rest.find("sha256:") {
         let (before, digest) = rest.split_at(at + "sha256:".len());
         short.push_str(before);
@@ -21,6 +23,19 @@ pub(super) fn short(text: &str) -> String {
         rest = &digest[hex..];
     }
     short + rest
+}
+
+fn without_commit(text: &str) -> String {
+    let Some((before, after)) = text.split_once("): ") else {
+        return text.to_owned();
+    };
+    let said = before
+        .rsplit_once(" (")
+        .filter(|(_, commit)| commit.len() == 7 && commit.bytes().all(|it| it.is_ascii_hexdigit()));
+    match said {
+        Some((said, _)) => format!("{said} (…): {after}"),
+        None => text.to_owned(),
+    }
 }
 
 /// A moment, counted from the beginning of 2026 when all scenarios begin.

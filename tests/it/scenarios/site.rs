@@ -49,6 +49,8 @@ pub(super) struct Site {
     pub(super) settings: String,
     /// What Towpath signs with.
     signer: Option<Arc<Signer>>,
+    /// Who says what is said.
+    pub(super) person: String,
     /// Whose key a person signs records with.
     pub(super) key: Option<String>,
     environments: BTreeMap<String, Mapping>,
@@ -92,6 +94,7 @@ impl Site {
             applications: APPLICATIONS.to_owned(),
             settings: String::new(),
             signer: None,
+            person: "ann@example.com".to_owned(),
             key: None,
             environments: environments.collect(),
             registry: SimulatedRegistry::new(),

@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::evidence::Evidence;
 use super::text;
+use crate::clock;
 use crate::model::{Health, Identity, ObjectRef};
 
 /// Now, and when time alone will next change an answer.
@@ -33,7 +34,7 @@ impl Moment {
 
     /// Whether so much time has passed since then. If not, the end of it is noted.
     pub(super) fn has_passed(&self, since: Timestamp, patience: Duration) -> bool {
-        let end = since.checked_add(patience).unwrap_or(Timestamp::MAX);
+        let end = clock::after(since, patience);
         if self.now >= end {
             return true;
         }

@@ -13,6 +13,7 @@ use super::Shared;
 use super::around::Part;
 use super::store::{At, Progress};
 use super::wire::{Broken, Collection, Follower, Sink};
+use crate::backoff::backoff;
 use crate::cluster::ClusterError;
 use crate::cluster::kubernetes::answer::{self, Asked};
 use crate::cluster::kubernetes::marks;
@@ -85,8 +86,7 @@ pub(super) async fn follow(
 }
 
 fn pause(failures: u32) -> Duration {
-    let doubled = PAUSE_MIN.saturating_mul(2_u32.saturating_pow(failures.saturating_sub(1)));
-    doubled.min(PAUSE_MAX)
+    backoff(PAUSE_MIN, failures.saturating_sub(1), PAUSE_MAX)
 }
 
 fn retry_after(broken: &Broken) -> Duration {

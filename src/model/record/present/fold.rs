@@ -145,9 +145,11 @@ impl UnitRecords {
             }
             Statement::Promoted(promoted) => {
                 self.pin = None;
+                let before = self.promotion.take();
                 self.promotion = Some(Promotion {
                     promoted: promoted.clone(),
                     by: record.by.clone(),
+                    also: before.map_or_else(Vec::new, |it| it.by_others(promoted, &record.by)),
                     at,
                 });
             }

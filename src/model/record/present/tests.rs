@@ -134,7 +134,7 @@ fn records(statements: Vec<Statement>) -> Vec<Record> {
         at: Timestamp::from_second(i64::try_from(index).unwrap()).unwrap(),
         environment: "qa".parse().unwrap(),
         application: (!index.is_multiple_of(7)).then(|| "shop".parse().unwrap()),
-        by: "towpath".to_owned(),
+        by: ["towpath", "ann", "bob"][index % 3].to_owned(),
         commit: commit(u8::try_from(index % 5).unwrap()),
         statement,
     };

@@ -19,7 +19,7 @@ use super::super::show;
 use super::super::site::Site;
 use super::Teller;
 
-/// Who says it.
+/// Who does in the repositories what people do there.
 const ANN: &str = "ann@example.com";
 
 fn ann_herself() -> Author {
@@ -117,6 +117,8 @@ impl Teller {
         let now = self.site.now;
         match words {
             ["say", environment, what, rest @ ..] => self.say(environment, what, rest).await,
+            // Who says it from here on.
+            ["as", who] => self.site.person = format!("{who}@example.com"),
             // Whose key signs what is said from here on.
             ["key", name] => self.site.key = Some((*name).to_owned()),
             ["sign-records", environment] => self.sign_records(environment).await,
@@ -344,7 +346,13 @@ impl Teller {
     ) {
         let (reconciler, environment, application) = self.asked(environment, application);
         let said = reconciler
-            .say(&application, &environment, ANN, say, self.site.now)
+            .say(
+                &application,
+                &environment,
+                &self.site.person,
+                say,
+                self.site.now,
+            )
             .await;
         // Seconds are what the output counts in.
         self.site.pass(Duration::from_secs(1));
@@ -361,7 +369,13 @@ impl Teller {
         say: impl Fn(&Person<'_>) -> Result<Step, String>,
     ) -> bool {
         let (reconciler, environment, application) = self.asked(environment, application);
-        let asked = reconciler.has_images(&application, &environment, ANN, say, self.site.now);
+        let asked = reconciler.has_images(
+            &application,
+            &environment,
+            &self.site.person,
+            say,
+            self.site.now,
+        );
         let (warnings, gone) = match asked.await {
             Ok(unknown) => (unknown, None),
             Err(why) => (Vec::new(), Some(why)),
@@ -383,7 +397,14 @@ impl Teller {
     ) {
         let (reconciler, environment, application) = self.asked(environment, application);
         let now = self.site.now;
-        let rehearsed = reconciler.rehearse(&application, &environment, ANN, say, true, now);
+        let rehearsed = reconciler.rehearse(
+            &application,
+            &environment,
+            &self.site.person,
+            say,
+            true,
+            now,
+        );
         self.answer = match rehearsed.await {
             Err(why) => format!("  no: {why}\n"),
             Ok((rehearsal, next)) => show::rehearsal(&rehearsal, next.as_ref()),
@@ -440,7 +461,7 @@ impl Teller {
             at: self.site.now,
             environment: name.clone(),
             application: application.map(|it| it.parse().unwrap()),
-            by: ANN.to_owned(),
+            by: self.site.person.clone(),
             commit: self
                 .site
                 .person(environment)
