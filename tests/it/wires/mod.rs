@@ -4,6 +4,7 @@
 
 mod killed;
 mod ledger;
+mod many;
 #[path = "../../testbed/proxy.rs"]
 mod proxy;
 mod site;
@@ -49,6 +50,9 @@ async fn strike_each(server: Server, all: bool) -> Vec<Outcome> {
         outcomes.push(strike(&site, &towing, *struck, &mut newest, DEADLINE).await);
     }
     towing.end().await;
+    for environment in [NEAR, FAR] {
+        assert_eq!(ledger::broken(&site.bare(environment)).await, "");
+    }
     outcomes
 }
 

@@ -36,11 +36,11 @@ const FEW: [Effect; 2] = [Effect::Write, Effect::Open];
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_at_every_effect_nothing_is_lost_or_doubled() {
     let all = std::env::var("TOWPATH_WIRES").is_ok_and(|it| it == "all");
-    let mut place = Place::start().await;
+    let place = Place::start().await;
     place.until(0, false).await;
     let mut table = format!(
         "{:<17} {:<7} {:>6} {:>5} {:>8} {:>10}\n",
-        "effect", "killed", "starts", "lost", "doubled", "left over"
+        "effect", "killed", "times", "lost", "doubled", "left over"
     );
     let mut number = 0;
     let on_cluster = [Effect::Apply, Effect::Prune];
@@ -57,31 +57,32 @@ async fn killed_at_every_effect_nothing_is_lost_or_doubled() {
             place.trap.arm(effect, when);
             place.release(number).await;
             // Each is checked once everything has come; what is not there by then is told by who waits.
-            let starts = place.until(number, effect == Effect::Close).await;
+            let killed = place.until(number, effect == Effect::Close).await;
             let found = place.left(number).await;
             writeln!(
                 table,
-                "{effect:<17} {when:<7} {starts:>6} {:>5} {:>8} {:>10}",
+                "{effect:<17} {when:<7} {killed:>6} {:>5} {:>8} {:>10}",
                 found.lost.len(),
                 found.doubled.len(),
                 found.left.len()
             )
             .unwrap();
             println!("{}", table.lines().last().unwrap());
+            assert_eq!(killed, 1, "{effect} {when}");
             assert_eq!(found, Found::default(), "{effect} {when}");
         }
     }
-    place.end().await;
     println!("{table}");
-    settled(&mut place, number).await;
+    settled(&place, number).await;
 }
 
 /// Whoever starts now finds nothing to do.
-async fn settled(place: &mut Place, number: u64) {
+async fn settled(place: &Place, number: u64) {
     let before = place.refs().await;
     let done = place.trap.done();
     assert_eq!(place.once().await, Some(0));
     assert_eq!(place.refs().await, before);
     assert_eq!(place.trap.done(), done);
     assert_eq!(place.left(number).await, Found::default());
+    assert_eq!(place.broken().await, "");
 }

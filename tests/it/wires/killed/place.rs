@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
@@ -17,7 +17,7 @@ use reqwest::{Client, Method};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
-use tokio::process::{Child, Command};
+use tokio::process::Command;
 use towpath::clock;
 use towpath::demo::git_server::{GitServer, commit_first};
 use towpath::demo::github::{GitHub, Role};
@@ -35,8 +35,8 @@ use crate::kube;
 /// What anything takes at most that comes at all.
 const WAIT: Duration = Duration::from_secs(120);
 
-/// How often servers are asked whether something has come.
-const ASK: Duration = Duration::from_millis(50);
+/// How often it is started for one release, killed or not.
+const STARTS: usize = 8;
 
 /// How long a watch may be silent.
 const SILENCE: Duration = Duration::from_secs(300);
@@ -57,7 +57,6 @@ pub(super) struct Place {
     begun: Timestamp,
     /// Keys of what was told, each as often as it was.
     told: Arc<Mutex<Vec<String>>>,
-    towpath: Option<Child>,
     /// What stands before the servers.
     eyes: Vec<Eye>,
 }
@@ -66,8 +65,8 @@ impl Place {
     pub(super) async fn start() -> Self {
         let folder = TempDir::new().unwrap();
         let git = GitServer::start(&folder.path().join("git")).await.unwrap();
-        let github = GitHub::start(&folder.path().join("github"), Arc::new(clock::now));
-        let github = github.await.unwrap();
+        let served = folder.path().join("github");
+        let github = GitHub::start(&served, Arc::new(clock::now)).await.unwrap();
         github.add_organization("acme").await;
         for name in ["acme/production", "acme/shop"] {
             github.add_repository(name, "private").await.unwrap();
@@ -88,7 +87,6 @@ impl Place {
             http: client(&HttpSettings::default()).unwrap(),
             begun: clock::now() - SignedDuration::from_hours(24),
             told: Arc::default(),
-            towpath: None,
             eyes: Vec::new(),
             folder,
         };
@@ -325,19 +323,6 @@ impl Place {
         (status, answer.json().await.unwrap_or_default())
     }
 
-    /// Starts a Towpath if none runs any more; says whether it had to.
-    pub(super) async fn keep_running(&mut self) -> bool {
-        if let Some(child) = &mut self.towpath
-            && child.try_wait().unwrap().is_none()
-        {
-            return false;
-        }
-        let child = self.towpath(&["run"]).spawn().unwrap();
-        self.trap.watch(child.id());
-        self.towpath = Some(child);
-        true
-    }
-
     fn towpath(&self, arguments: &[&str]) -> Command {
         let log = self.folder.path().join("log");
         let log = std::fs::File::options().create(true).append(true).open(log);
@@ -355,48 +340,37 @@ impl Place {
         command
     }
 
-    /// Runs until all is settled; how it ended.
+    /// Runs until all is settled, or killed; the exit code.
     pub(super) async fn once(&self) -> Option<i32> {
-        let mut once = self.towpath(&["run", "--once", "--wait", "1m"]);
-        let ended = tokio::time::timeout(WAIT, once.status()).await;
+        let mut once = self.towpath(&["run", "--once", "--wait", "30s"]);
+        let mut once = once.spawn().unwrap();
+        self.trap.watch(once.id());
+        let ended = tokio::time::timeout(WAIT, once.wait()).await;
+        self.trap.watch(None);
         ended.unwrap().unwrap().code()
     }
 
-    /// Ends the Towpath as an operator does, and waits.
-    pub(super) async fn end(&mut self) {
-        self.trap.watch(None);
-        if let Some(mut child) = self.towpath.take() {
-            let pid = child.id().unwrap().to_string();
-            let told = Command::new("kill").arg(pid).status().await;
-            assert!(told.unwrap().success());
-            let ended = tokio::time::timeout(WAIT, child.wait()).await;
-            assert!(ended.unwrap().unwrap().success());
-        }
-    }
-
-    /// Goes on until both environments run the release and all is at rest; gives how often it was started.
-    /// What is proposed is merged, or put there by hand.
-    pub(super) async fn until(&mut self, number: u64, by_hand: bool) -> usize {
-        let (began, mut starts, mut reviewed) = (Instant::now(), 0, number == 0);
-        loop {
-            starts += usize::from(self.keep_running().await);
-            if !reviewed {
-                reviewed = self.review(number, by_hand).await;
-            } else if self.trap.has_sprung() && self.left(number).await == Found::default() {
-                return starts;
+    /// Starts it again and again until both environments run the release and all is at rest; gives how often it was
+    /// killed. What is proposed is merged, or put there by hand.
+    pub(super) async fn until(&self, number: u64, by_hand: bool) -> usize {
+        let (mut killed, mut reviewed) = (0, number == 0);
+        for _ in 0..STARTS {
+            let code = self.once().await;
+            killed += usize::from(code.is_none());
+            reviewed = reviewed || self.review(number, by_hand).await;
+            let left = self.left(number).await;
+            if reviewed && self.trap.has_sprung() && left == Found::default() {
+                return killed;
             }
-            if began.elapsed() > WAIT {
-                let log = std::fs::read_to_string(self.folder.path().join("log")).unwrap();
-                let log: Vec<_> = log.lines().rev().take(30).collect();
-                panic!(
-                    "{} does not come: sprung {}, {:#?}\n{log:#?}",
-                    tag(number),
-                    self.trap.has_sprung(),
-                    self.left(number).await
-                );
-            }
-            tokio::time::sleep(ASK).await;
         }
+        let log = std::fs::read_to_string(self.folder.path().join("log")).unwrap();
+        let log: Vec<_> = log.lines().rev().take(30).collect();
+        panic!(
+            "{} does not come: reviewed {reviewed}, sprung {}, {:#?}\n{log:#?}",
+            tag(number),
+            self.trap.has_sprung(),
+            self.left(number).await
+        );
     }
 
     async fn review(&self, number: u64, by_hand: bool) -> bool {
@@ -467,6 +441,15 @@ impl Place {
             }
         }
         found
+    }
+
+    /// What git finds wrong with its repositories.
+    pub(super) async fn broken(&self) -> String {
+        let mut told = String::new();
+        for name in [QA, PRODUCTION, "shop"] {
+            told += &ledger::broken(&self.bare(name)).await;
+        }
+        told
     }
 
     /// Everything that stands in git, for who asks whether anything was written.
