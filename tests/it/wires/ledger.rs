@@ -145,6 +145,11 @@ pub(super) async fn compare(bare: &Path, environment: &str, newest: u64, had: Ha
     found
 }
 
+/// The manifest that the branch has of an application.
+pub(super) async fn asks_for(bare: &Path, application: &str) -> String {
+    git(bare, &["show", &format!("master:{application}/web.yaml")]).await
+}
+
 /// What git itself finds wrong.
 pub(super) async fn broken(bare: &Path) -> String {
     git(bare, &["fsck", "--strict", "--no-dangling"]).await

@@ -4,6 +4,7 @@
 
 mod killed;
 mod ledger;
+mod long;
 mod many;
 #[path = "../../testbed/proxy.rs"]
 mod proxy;
