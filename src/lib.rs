@@ -17,6 +17,7 @@ pub mod cluster;
 pub mod config;
 pub mod demo;
 pub mod event;
+pub mod evidence;
 pub mod forge;
 pub mod git;
 pub mod http;

@@ -18,6 +18,7 @@ use towpath::config::Config;
 use towpath::demo::git_server::{GitServer, commit_first};
 use towpath::demo::image::{ImageSpec, Target};
 use towpath::demo::registry::{Access, DemoRegistry, Notify};
+use towpath::evidence::HttpEvidence;
 use towpath::git::{self, Repository, Signature};
 use towpath::http::{self, HttpSettings, Outward};
 use towpath::model::{ClusterSpec, RepositoryUrl};
@@ -169,6 +170,7 @@ impl Fixture {
             clusters: reading(&clusters),
             forges: BTreeMap::new(),
             probe: Arc::new(HttpProbe::new(Outward::anywhere(self.client.clone()))),
+            evidence: Arc::new(HttpEvidence::new(Outward::anywhere(self.client.clone()))),
         };
         let pipelines = config.pipelines;
         let reconciler = Arc::new(Reconciler::new(

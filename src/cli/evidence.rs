@@ -212,10 +212,11 @@ fn asking(args: &AddArgs, setup: &Setup) -> Result<Vec<Asking>> {
                 .environment
                 .as_ref()
                 .is_none_or(|it| *it == environment.name);
-            let mut rules = environment.evidence.iter().filter(|_| is_meant);
-            match rules.any(|rule| rule.asks.name == args.name) {
+            // What an endpoint answers nobody else can say.
+            let rules = || environment.evidence.iter().filter(|it| it.from.is_none());
+            match is_meant && rules().any(|rule| rule.asks.name == args.name) {
                 true => asking.push((pipeline.clone(), environment.name.clone())),
-                false => others.extend(environment.evidence.iter().map(|it| it.asks.name.clone())),
+                false => others.extend(rules().map(|it| it.asks.name.clone())),
             }
         }
     }

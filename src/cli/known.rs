@@ -15,7 +15,7 @@ use super::setup::Setup;
 use crate::model::record::{self, Happening, PastDeployment, Record, Statement};
 use crate::model::{ApplicationName, Digests, EnvironmentName, ImageRepository, Pipeline, Release};
 use crate::observe::Observatory;
-use crate::plan::{Last, Reason, Stand, World, awaited, stand};
+use crate::plan::{Last, Reason, Stand, World, asked, awaited, stand};
 
 /// How many names are told where one is not known.
 const NEAREST: usize = 5;
@@ -91,8 +91,13 @@ impl Known {
         }
         let awaited = awaited(&self.pipeline, &self.world, now);
         let mut images = self.observatory.unattached(awaited, now);
-        let named = named.iter().flat_map(|release| release.images.iter());
-        images.extend(named.map(|(repository, image)| (repository.clone(), image.digest)));
+        let environments = self.pipeline.environments.iter();
+        images.extend(environments.flat_map(|it| {
+            named
+                .map(|release| asked(it, release))
+                .into_iter()
+                .flatten()
+        }));
         self.observatory.read_attached(&images, now).await;
         self.world = self.observatory.world(&self.pipeline, now);
     }

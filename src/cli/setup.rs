@@ -13,6 +13,7 @@ use super::forges::{self, KnownForge, Made};
 use super::names;
 use crate::cluster::{self, SharedCluster, SharedReadCluster};
 use crate::config::{Config, ForgeSettings, Location, Problems, default_cache, files};
+use crate::evidence::HttpEvidence;
 use crate::forge;
 use crate::git::memory::MemoryRemote;
 use crate::git::{self, Access, Given, Mode, Reach, Repository, Signer};
@@ -244,7 +245,7 @@ impl Setup {
     ) -> Result<Outside> {
         let connections = self.connections();
         let client = http::client(&connections)?;
-        let probing = self.outward()?;
+        let outward = self.outward()?;
         let cache = self.cache();
         let door = |url: &RepositoryUrl, credential: &Credential| {
             let mut access = access(&client, credential, &self.meter);
@@ -273,7 +274,8 @@ impl Setup {
             repositories,
             clusters,
             forges: forge::reading(&made.forges),
-            probe: Arc::new(HttpProbe::new(probing)),
+            probe: Arc::new(HttpProbe::new(outward.clone())),
+            evidence: Arc::new(HttpEvidence::new(outward)),
         })
     }
 

@@ -34,4 +34,12 @@ impl Credential {
             Self::File { path, .. } => Self::File { path, user },
         }
     }
+
+    /// The user name that goes with it.
+    pub fn user(&self) -> Option<&str> {
+        match self {
+            Self::Default => None,
+            Self::Environment { user, .. } | Self::File { user, .. } => user.as_deref(),
+        }
+    }
 }

@@ -3,6 +3,8 @@
 //!
 //! What a rule means is decided here, once; where evidence comes from and when it is asked for is not.
 
+mod place;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
@@ -11,15 +13,21 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use url::Url;
 
 use super::{Digest, PublicKey};
+
+pub use place::{DIGEST, EvidenceEndpoint, EvidencePlace};
 
 /// So many scores of one finding are kept.
 pub const SCORES_MAX: usize = 20;
 
 /// Addresses are not longer than this, in bytes.
 const LINK_MAX: usize = 2_000;
+
+/// So many documents of one answer are read.
+const DOCUMENTS_MAX: usize = 50;
 
 /// Names are not longer than this.
 const NAME_MAX: usize = 63;
@@ -151,6 +159,23 @@ struct Document {
 }
 
 impl Attachment {
+    /// Reads what an endpoint answers: a document about this image, or a list of such.
+    ///
+    /// # Errors
+    /// As [`Self::read`], of the first that is wrong.
+    pub fn answered(answer: &[u8], image: &Digest) -> Result<Vec<Self>, &'static str> {
+        let list: Result<Vec<&RawValue>, _> = serde_json::from_slice(answer);
+        let documents = match &list {
+            Ok(list) => list.iter().map(|it| it.get().as_bytes()).collect(),
+            Err(_) => vec![answer],
+        };
+        if documents.len() > DOCUMENTS_MAX {
+            return Err("it has more than 50 documents");
+        }
+        let documents = documents.into_iter();
+        documents.map(|it| Self::read(it, image, None)).collect()
+    }
+
     /// Reads a document about this image, in the form of `docs/evidence.md`.
     ///
     /// # Errors
@@ -205,6 +230,8 @@ pub struct EvidenceRule {
     pub asks: Asks,
     /// How old it may be; `None`: any age.
     pub max_age: Option<Duration>,
+    /// Whose answer alone counts; `None`: what is recorded, and what is attached to the image.
+    pub from: Option<Arc<EvidenceEndpoint>>,
 }
 
 /// Which evidence, and what must stand in it: `scan`, or `scan.critical == 0`.
@@ -524,6 +551,7 @@ mod tests {
             let rule = EvidenceRule {
                 asks: rule.parse().unwrap(),
                 max_age: Some(Duration::from_secs(10)),
+                from: None,
             };
             let found = found.map(|(result, score)| finding(result, score));
             let weigh = |now| rule.weigh(found.as_ref().map(|it| (it, at(5))), at(now));

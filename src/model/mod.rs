@@ -47,7 +47,10 @@ pub use environment::{
     ImageField, ImageSource, KeepTags, NotExercised, OnFailure, Pace, Pipeline, Rate, Rollback,
     SmokeTest, Sops, Source, StatedHold, StopTheLine,
 };
-pub use evidence::{Attachment, EvidenceName, EvidenceResult, EvidenceRule, Finding, Weighed};
+pub use evidence::{
+    Attachment, EvidenceEndpoint, EvidenceName, EvidencePlace, EvidenceResult, EvidenceRule,
+    Finding, Weighed,
+};
 pub use flat::{Entries, FlatMap};
 pub use forge::{ForgeKind, MergeMethod, OnNewer, RequestPolicy};
 pub use health::{Health, Part};

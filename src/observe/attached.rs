@@ -1,4 +1,5 @@
-//! What is attached to images as evidence: of those that decisions rest on, asked for anew from time to time.
+//! Evidence that others hold, attached to images or answered of them: of those that decisions rest on, asked for
+//! anew from time to time.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError};
@@ -10,7 +11,7 @@ use jiff::Timestamp;
 use super::{Observatory, unreadable};
 use crate::clock::after;
 use crate::git::signer;
-use crate::model::{Attachment, Digest, ImageRepository, Pipeline};
+use crate::model::{Attachment, Digest, EvidencePlace, ImageRepository, Pipeline};
 use crate::plan::Observed;
 
 /// What people and CI sign documents of evidence for.
@@ -22,11 +23,11 @@ pub(crate) const AGAIN: Duration = Duration::from_secs(30);
 /// For so long what was read counts while it cannot be read again.
 const BELIEVED_FOR: Duration = Duration::from_secs(600);
 
-/// An image, by where it is.
-pub(super) type Image = (ImageRepository, Digest);
+/// An image, and where evidence of it is asked for.
+pub(super) type Image = (EvidencePlace, Digest);
 
-/// What is kept, by repository.
-pub(super) type Attached = BTreeMap<ImageRepository, BTreeMap<Digest, Kept>>;
+/// What is kept, by where it was asked for.
+pub(super) type Attached = BTreeMap<EvidencePlace, BTreeMap<Digest, Kept>>;
 
 /// What is kept of one image.
 pub(super) struct Kept {
@@ -38,27 +39,22 @@ impl Observatory {
     /// Those of the images whose evidence decides something now that are to be asked about.
     pub fn unattached(
         &self,
-        mut awaited: BTreeSet<(ImageRepository, Digest)>,
+        mut awaited: BTreeSet<(EvidencePlace, Digest)>,
         now: Timestamp,
-    ) -> BTreeSet<(ImageRepository, Digest)> {
+    ) -> BTreeSet<(EvidencePlace, Digest)> {
         let kept = self.attached.lock().unwrap_or_else(PoisonError::into_inner);
-        awaited.retain(|(repository, digest)| {
-            let kept = kept.get(repository).and_then(|it| it.get(digest));
+        awaited.retain(|(place, digest)| {
+            let kept = kept.get(place).and_then(|it| it.get(digest));
             kept.is_none_or(|it| after(it.asked, AGAIN) <= now)
         });
         awaited
     }
 
-    /// Asks what is attached to these images.
-    pub async fn read_attached(
-        &self,
-        images: &BTreeSet<(ImageRepository, Digest)>,
-        now: Timestamp,
-    ) {
-        let asked = images.iter().map(async |image| {
-            let read = self.registry.attached(&image.0, &image.1).await;
-            (image.clone(), read)
-        });
+    /// Asks what is attached to these images, or answered of them.
+    pub async fn read_attached(&self, images: &BTreeSet<(EvidencePlace, Digest)>, now: Timestamp) {
+        let asked = images
+            .iter()
+            .map(async |image| (image.clone(), self.ask_evidence(image).await));
         let answers = join_all(asked).await;
         let mut kept = self.attached.lock().unwrap_or_else(PoisonError::into_inner);
         // What nobody asked about for a while is forgotten.
@@ -69,11 +65,8 @@ impl Observatory {
         for (image, answer) in answers {
             let kept = kept.entry(image.0.clone()).or_default();
             let value = match answer {
-                Ok(attached) => Observed::Seen {
-                    value: attached.iter().filter_map(|it| read(it, &image)).collect(),
-                    at: now,
-                },
-                Err(error) => failed(kept.get(&image.1), &image, &error.to_string(), now),
+                Ok(value) => Observed::Seen { value, at: now },
+                Err(why) => failed(kept.get(&image.1), &image, &why, now),
             };
             kept.insert(image.1, Kept { value, asked: now });
         }
@@ -86,13 +79,44 @@ impl Observatory {
         now: Timestamp,
     ) -> BTreeMap<Image, Observed<Arc<[Attachment]>>> {
         let kept = self.attached.lock().unwrap_or_else(PoisonError::into_inner);
-        let its = pipeline.application.images.iter().flat_map(|image| {
-            let kept = kept.get(&image.repository).into_iter().flatten();
+        let mut its = BTreeMap::new();
+        for place in places(pipeline) {
+            let kept = kept.get(&place).into_iter().flatten();
             let believed = kept.filter(|(_, it)| it.is_believed(now));
-            believed.map(|(digest, it)| ((image.repository.clone(), *digest), it.value.clone()))
-        });
-        its.collect()
+            its.extend(believed.map(|(digest, it)| ((place.clone(), *digest), it.value.clone())));
+        }
+        its
     }
+
+    async fn ask_evidence(&self, (place, digest): &Image) -> Result<Arc<[Attachment]>, String> {
+        match place {
+            EvidencePlace::Registry(repository) => {
+                let attached = self.registry.attached(repository, digest).await;
+                let attached = attached.map_err(|error| error.to_string())?;
+                let read = attached
+                    .iter()
+                    .filter_map(|it| read(it, repository, digest));
+                Ok(read.collect())
+            }
+            EvidencePlace::Endpoint(endpoint) => {
+                let answer = self.evidence.about(endpoint, digest).await;
+                let told = |why: &str| format!("{endpoint}: {why}");
+                let Some(answer) = answer.map_err(|why| told(&why))? else {
+                    return Ok(Arc::default());
+                };
+                let answered = Attachment::answered(&answer, digest).map_err(told)?;
+                Ok(answered.into())
+            }
+        }
+    }
+}
+
+/// Where evidence of a pipeline's images may be.
+fn places(pipeline: &Pipeline) -> BTreeSet<EvidencePlace> {
+    let rules = pipeline.environments.iter().flat_map(|it| &it.evidence);
+    let images = || pipeline.application.images.iter();
+    let all = rules.flat_map(|rule| images().map(|image| rule.place(&image.repository)));
+    all.collect()
 }
 
 impl Kept {
@@ -109,10 +133,15 @@ fn failed(
     now: Timestamp,
 ) -> Observed<Arc<[Attachment]>> {
     match before.map(|it| &it.value) {
-        Some(Observed::Seen { value, at }) if now < after(*at, BELIEVED_FOR) => Observed::Seen {
-            value: value.clone(),
-            at: *at,
-        },
+        // That there is nothing is not worth believing: why it is not known says more.
+        Some(Observed::Seen { value, at })
+            if now < after(*at, BELIEVED_FOR) && !value.is_empty() =>
+        {
+            Observed::Seen {
+                value: value.clone(),
+                at: *at,
+            }
+        }
         Some(Observed::Unreadable(before)) => {
             let mut unreadable = before.clone();
             why.clone_into(&mut unreadable.why);
@@ -123,7 +152,11 @@ fn failed(
 }
 
 /// What an artifact says, and whose key signed it.
-fn read(attached: &crate::registry::Attached, (repository, digest): &Image) -> Option<Attachment> {
+fn read(
+    attached: &crate::registry::Attached,
+    repository: &ImageRepository,
+    digest: &Digest,
+) -> Option<Attachment> {
     let signature = attached.signature.as_ref();
     let signer = signature.and_then(|it| signer(it, NAMESPACE, &attached.document));
     match Attachment::read(&attached.document, digest, signer) {

@@ -52,6 +52,7 @@ use catalogue::CatalogueKept;
 use lookup::{Looked, without_digest};
 
 use crate::cluster::SharedReadCluster;
+use crate::evidence::AskEvidence;
 use crate::forge::SharedReadForge;
 use crate::git::Repository;
 use crate::model::catalogue::Tags;
@@ -79,6 +80,8 @@ pub struct Outside {
     pub forges: BTreeMap<RepositoryUrl, SharedReadForge>,
     /// Asks what was deployed whether it answers.
     pub probe: Arc<dyn Probe>,
+    /// Asks endpoints for evidence.
+    pub evidence: Arc<dyn AskEvidence>,
 }
 
 /// An infra repository and what is kept of it.
@@ -125,6 +128,7 @@ pub struct Observatory {
     taken: BTreeMap<EnvironmentName, BTreeSet<ApplicationName>>,
     clusters: BTreeMap<EnvironmentName, SharedReadCluster>,
     registry: Arc<dyn Registry>,
+    evidence: Arc<dyn AskEvidence>,
     catalogues: Mutex<BTreeMap<ApplicationName, CatalogueKept>>,
     resolved: Mutex<BTreeMap<ImageReference, Looked>>,
     attached: Mutex<attached::Attached>,
@@ -224,6 +228,7 @@ impl Observatory {
             configured: configured.to_vec(),
             clusters: outside.clusters.clone(),
             registry: outside.registry.clone(),
+            evidence: outside.evidence.clone(),
             catalogues: Mutex::default(),
             resolved: Mutex::default(),
             attached: Mutex::default(),

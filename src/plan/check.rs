@@ -253,19 +253,24 @@ impl Subject<'_> {
     fn unbacked(&self, digests: &Digests, records: &UnitRecords) -> Option<String> {
         let mut rules = self.environment.evidence.iter();
         let authority = &self.environment.authority;
-        let counts = |it: &&Attachment| {
+        let counts = |it: &&Attachment, rule: &EvidenceRule| {
             let signer = it.signer.as_ref().and_then(|key| authority.of(key));
-            authority.is_open() || signer.is_some_and(|it| it.may(Right::Evidence))
+            let is_trusted = authority.is_open() || rule.from.is_some();
+            is_trusted || signer.is_some_and(|it| it.may(Right::Evidence))
         };
         let unmet = |rule: &&EvidenceRule| {
             digests.iter().any(|(repository, digest)| {
                 let mut said = records.evidence.iter().rev();
                 let last =
                     said.find(|it| it.digest == *digest && it.finding.name == rule.asks.name);
+                let last = last.filter(|_| rule.from.is_none());
                 let last = last.map(|it| (&it.finding, it.at));
-                let attached = self.world.attached.get(&(repository.clone(), *digest));
+                let key = (rule.place(repository), *digest);
+                let attached = self.world.attached.get(&key);
                 let attached = attached.and_then(|it| it.read().ok()).into_iter();
-                let attached = attached.flat_map(|it| it.iter()).filter(counts);
+                let attached = attached
+                    .flat_map(|it| it.iter())
+                    .filter(|it| counts(it, rule));
                 let attached = attached
                     .filter(|it| it.finding.name == rule.asks.name && it.at <= self.now)
                     .map(|it| (&it.finding, it.at));

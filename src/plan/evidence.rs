@@ -8,8 +8,8 @@ use jiff::Timestamp;
 use super::{Observed, Ready, Reason, Unit, Waiting, World};
 use crate::model::record::{Found, UnitRecords};
 use crate::model::{
-    ApplicationName, Attachment, Digest, EnvironmentName, EvidenceRule, Follow, ImageRepository,
-    Pipeline, Release, Right, Weighed,
+    ApplicationName, Attachment, Digest, Environment, EnvironmentName, EvidencePlace, EvidenceRule,
+    Follow, ImageRepository, Pipeline, Release, Right, Weighed,
 };
 
 /// So many of what a release lacks are named in a sentence.
@@ -61,7 +61,8 @@ pub(super) fn of(unit: &Unit<'_>, release: &Release) -> Vec<Proved> {
     pairs
         .map(|(rule, (repository, image))| {
             let recorded = records.found(&image.digest, &rule.asks.name).cloned();
-            let key = (repository.clone(), image.digest);
+            let recorded = recorded.filter(|_| rule.from.is_none());
+            let key = (rule.place(repository), image.digest);
             let attached = unit.world.attached.get(&key);
             let known = attached.map(Observed::read);
             let said = match known {
@@ -78,7 +79,7 @@ pub(super) fn of(unit: &Unit<'_>, release: &Release) -> Vec<Proved> {
             let unread = match known {
                 Some(Ok(_)) => None,
                 Some(Err(unreadable)) => Some(unreadable.why.clone()),
-                None => Some("its registry was not asked yet".to_owned()),
+                None => Some(format!("{} was not asked yet", key.0)),
             };
             let open = matches!(weighed, Weighed::Missing | Weighed::Stale);
             let unread = unread.filter(|_| open);
@@ -113,10 +114,11 @@ fn attached_to(
     for it in said {
         let signer = it.signer.as_ref().and_then(|key| authority.of(key));
         let may = signer.filter(|signer| signer.may(Right::Evidence));
-        let by = match (authority.is_open(), may) {
-            (true, _) => "whoever attached it".to_owned(),
-            (false, Some(signer)) => signer.who.clone(),
-            (false, None) => {
+        let by = match (&rule.from, authority.is_open(), may) {
+            (Some(endpoint), _, _) => endpoint.to_string(),
+            (None, true, _) => "whoever attached it".to_owned(),
+            (None, false, Some(signer)) => signer.who.clone(),
+            (None, false, None) => {
                 unheard = Some(
                     "what is attached is not signed with a key of `authority` that may `evidence`"
                         .to_owned(),
@@ -136,23 +138,32 @@ fn attached_to(
     (last, unheard)
 }
 
-/// The images whose evidence decides something now: of what is proposed, asked for, or newer than what runs. Their
-/// registries are to be asked what is attached to them.
+/// The images whose evidence decides something now, and where it is to be asked for: of what is proposed, asked for,
+/// or newer than what runs.
 pub fn awaited(
     pipeline: &Pipeline,
     world: &World,
     now: Timestamp,
-) -> BTreeSet<(ImageRepository, Digest)> {
+) -> BTreeSet<(EvidencePlace, Digest)> {
     let environments = pipeline.environments.iter();
     let ruled = environments.filter(|it| !it.evidence.is_empty() && !pipeline.removed);
     let units = ruled.filter_map(|it| Unit::of(pipeline, world, &it.name, now));
-    let releases = units.flat_map(|unit| coming(&unit));
-    let images = releases.flat_map(|release| {
-        let images = release.images.iter();
-        let images = images.map(|(repository, image)| (repository.clone(), image.digest));
-        images.collect::<Vec<_>>()
-    });
-    images.collect()
+    units
+        .flat_map(|unit| {
+            let releases = coming(&unit).into_iter();
+            let asked = releases.flat_map(|it| asked(unit.environment, &it));
+            asked.collect::<Vec<_>>()
+        })
+        .collect()
+}
+
+/// Where an environment's rules ask for evidence of a release's images.
+pub fn asked(environment: &Environment, release: &Release) -> BTreeSet<(EvidencePlace, Digest)> {
+    let rules = environment.evidence.iter();
+    let pairs = rules.flat_map(|rule| release.images.iter().map(move |it| (rule, it)));
+    pairs
+        .map(|(rule, (repository, image))| (rule.place(repository), image.digest))
+        .collect()
 }
 
 fn coming(unit: &Unit<'_>) -> Vec<Release> {
@@ -278,6 +289,9 @@ pub(super) fn unblock(
     lacks: &[Proved],
 ) -> String {
     let add = lacks.first().map_or_else(String::new, |lack| {
+        if let Some(endpoint) = &lack.rule.from {
+            return format!("what {endpoint} answers, ");
+        }
         let asks = &lack.rule.asks;
         let score = asks.score.as_ref();
         let score = score.map_or_else(String::new, |it| format!(" --score {}=…", it.field));
@@ -321,7 +335,10 @@ impl fmt::Display for Proved {
             return match (self.weighed, aside) {
                 (Weighed::Unknown, Some(aside)) => f.write_str(aside),
                 (_, Some(aside)) => write!(f, "nobody said so whose word counts: {aside}"),
-                (_, None) => f.write_str("nobody said so"),
+                (_, None) => match &self.rule.from {
+                    Some(endpoint) => write!(f, "{endpoint} knows nothing of it"),
+                    None => f.write_str("nobody said so"),
+                },
             };
         };
         let at = found.at.round(jiff::Unit::Second).unwrap_or(found.at);

@@ -38,7 +38,7 @@ use std::ops::ControlFlow;
 
 use jiff::Timestamp;
 
-pub use evidence::{Proved, awaited, evidence, is_known};
+pub use evidence::{Proved, asked, awaited, evidence, is_known};
 pub use fate::{Fate, fate};
 pub use freeze::{Frozen, frozen};
 pub use journey::{Journey, Stopped, journey};

@@ -12,11 +12,15 @@ use super::wire::{Wire, Wires};
 use crate::cluster::simulated::SimulatedCluster;
 use crate::cluster::{SharedCluster, reading};
 use crate::config::Config;
+use crate::evidence::AskEvidence;
 use crate::forge::SharedForge;
 use crate::forge::simulated::SimulatedForge;
 use crate::git::Repository;
 use crate::git::memory::MemoryRemote;
-use crate::model::{Author, ClusterSpec, EnvironmentName, Pipeline, RepositoryUrl, SmokeTest};
+use crate::model::{
+    Author, ClusterSpec, Digest, EnvironmentName, EvidenceEndpoint, Pipeline, RepositoryUrl,
+    SmokeTest,
+};
 use crate::observe::{Intervals, Outside};
 use crate::reconcile::{Planner, Reconciler};
 use crate::registry::simulated::SimulatedRegistry;
@@ -29,6 +33,13 @@ struct NoProbe;
 impl Probe for NoProbe {
     async fn ask(&self, _: &SmokeTest) -> Result<(), String> {
         Ok(())
+    }
+}
+
+#[async_trait]
+impl AskEvidence for NoProbe {
+    async fn about(&self, _: &EvidenceEndpoint, _: &Digest) -> Result<Option<Vec<u8>>, String> {
+        Ok(None)
     }
 }
 
@@ -154,6 +165,7 @@ impl Site {
             clusters: reading(&clusters),
             forges: crate::forge::reading(&forges),
             probe: Arc::new(NoProbe),
+            evidence: Arc::new(NoProbe),
         };
         let author = match who {
             Who::Towpath(_) => ("Towpath", "towpath@example.com"),

@@ -11,6 +11,7 @@ mod config;
 mod day;
 mod demo;
 mod docs;
+mod evidence;
 mod forge;
 mod git;
 mod gitea;

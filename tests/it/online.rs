@@ -43,6 +43,8 @@ impl Bed {
             )
         };
         let image = format!("{}/acme/shop", bed.registry.address());
+        let scans = format!("http://{}/scans/{{digest}}", bed.registry.address());
+        let evidence = format!("evidence: [{{ rule: scan, from: {{ get: \"{scans}\" }} }}]\n");
         for (file, text) in [
             (
                 "qa/environment.yaml",
@@ -50,7 +52,7 @@ impl Bed {
             ),
             (
                 "production/environment.yaml",
-                infra("master") + "follow: { environment: qa }\ngate: pull-request\n",
+                infra("master") + "follow: { environment: qa }\ngate: pull-request\n" + &evidence,
             ),
             (
                 "applications/shop.yaml",
@@ -61,7 +63,7 @@ impl Bed {
             (
                 "towpath.yaml",
                 format!(
-                    "cache: cache\nforges: {{ \"{host}\": {{ api: \"http://{host}\" }} }}\nwebhooks: {{ github: {{ secrets: [{{ env: HOOK }}] }} }}\n"
+                    "cache: cache\noutward: {{ allow: [loopback] }}\nforges: {{ \"{host}\": {{ api: \"http://{host}\" }} }}\nwebhooks: {{ github: {{ secrets: [{{ env: HOOK }}] }} }}\n"
                 ),
             ),
         ] {
@@ -165,6 +167,7 @@ async fn a_gate_that_does_not_hold_is_an_error_and_one_that_holds_is_none() {
         ),
         ("ok", "`qa`: lets Towpath push"),
         ("ok", "registry   REGISTRY/acme/shop: 1 tag"),
+        ("ok", "evidence   127.0.0.1: answers"),
         ("ok", "cluster    production: simulated"),
         ("ok", "webhook    github: can be checked"),
         ("unknown", "told to administrators alone"),
@@ -235,7 +238,7 @@ async fn what_is_missing_is_told_and_nothing_is_written() {
     );
     let said = String::from_utf8(output.stderr).unwrap() + &view.to_string();
     assert!(!said.contains("ghp_nobody"), "{said}");
-    assert!(said.contains("asking 7 questions"), "{said}");
+    assert!(said.contains("asking 8 questions"), "{said}");
     assert_eq!(refs(&bed).await, before);
     let exchanges = bed.site.github.take_exchanges();
     let writes = exchanges

@@ -23,7 +23,10 @@ use super::{Args, counted};
 use crate::cli::Output;
 use crate::cli::setup::Setup;
 use crate::http::Outward;
-use crate::model::{ApplicationName, Environment, Gate, Notification, RepositoryUrl, Right};
+use crate::model::{
+    ApplicationName, Digest, Environment, EvidenceEndpoint, Gate, Notification, RepositoryUrl,
+    Right,
+};
 use crate::notifications;
 use crate::observe::Outside;
 
@@ -179,6 +182,7 @@ pub async fn run(
         }
         questions.extend(forge::sources(setup, &forges));
         questions.extend(registries(setup, &outside));
+        questions.extend(evidence(setup, &outside));
         questions.extend(cluster::all(setup, &outside));
         questions.extend(webhook::secrets(setup));
         let outward = setup.outward()?;
@@ -326,6 +330,24 @@ fn registries<'a>(setup: &'a Setup, outside: &'a Outside) -> Vec<Question<'a>> {
         })
     };
     images.into_iter().map(ask).collect()
+}
+
+/// Whether those answer whom rules ask for evidence: of an image that nobody has.
+fn evidence<'a>(setup: &'a Setup, outside: &'a Outside) -> Vec<Question<'a>> {
+    let environments = setup.config.pipelines.iter();
+    let environments = environments.flat_map(|it| &it.environments);
+    let rules = environments.flat_map(|it| &it.evidence);
+    let endpoints: BTreeSet<_> = rules.filter_map(|rule| rule.from.as_deref()).collect();
+    let ask = |endpoint: &'a EvidenceEndpoint| {
+        Question::new("evidence", endpoint.to_string(), async move {
+            let nothing = Digest::of(b"");
+            vec![match outside.evidence.about(endpoint, &nothing).await {
+                Ok(_) => Said::new(Level::Ok, "answers"),
+                Err(why) => Said::new(Level::Error, why),
+            }]
+        })
+    };
+    endpoints.into_iter().map(ask).collect()
 }
 
 /// Whether those who are told of news can be connected to. Nothing is sent.

@@ -14,11 +14,12 @@ impl Person<'_> {
         self.with(|unit| {
             let (infra, _) = unit.read()?;
             let rules = unit.environment.evidence.iter();
+            let rules = rules.filter(|rule| rule.from.is_none());
             let mut names: Vec<_> = rules.map(|rule| rule.asks.name.as_str()).collect();
             names.dedup();
             if !names.contains(&finding.name.as_str()) {
                 let asked = match names.is_empty() {
-                    true => "it has no rules of evidence".to_owned(),
+                    true => "it has no rules of evidence that people say".to_owned(),
                     false => format!("its rules ask for {}", names.join(", ")),
                 };
                 return Walk::Continue(Err(format!(

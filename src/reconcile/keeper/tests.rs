@@ -11,12 +11,14 @@ use super::*;
 use crate::cluster::simulated::SimulatedCluster;
 use crate::cluster::{SharedCluster, reading};
 use crate::config::Config;
+use crate::evidence::AskEvidence;
 use crate::forge::simulated::SimulatedForge;
 use crate::forge::{self, SharedForge};
 use crate::git::Repository;
 use crate::git::memory::{MemoryRemote, Merge};
 use crate::model::{
-    Author, ClusterSpec, CommitId, Digest, EnvironmentName, ImageRepository, SmokeTest,
+    Author, ClusterSpec, CommitId, Digest, EnvironmentName, EvidenceEndpoint, ImageRepository,
+    SmokeTest,
 };
 use crate::observe::{Intervals, Outside};
 use crate::plan::Decision;
@@ -107,6 +109,13 @@ struct Answers;
 impl Probe for Answers {
     async fn ask(&self, _: &SmokeTest) -> Result<(), String> {
         Ok(())
+    }
+}
+
+#[async_trait]
+impl AskEvidence for Answers {
+    async fn about(&self, _: &EvidenceEndpoint, _: &Digest) -> Result<Option<Vec<u8>>, String> {
+        Ok(None)
     }
 }
 
@@ -210,6 +219,7 @@ impl World {
             clusters: reading(&acting),
             forges: forge::reading(&forges),
             probe: Arc::new(Answers),
+            evidence: Arc::new(Answers),
         };
         let author = Author {
             name: "Towpath".to_owned(),

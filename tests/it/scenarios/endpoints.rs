@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use tokio::sync::watch;
-use towpath::model::SmokeTest;
+use towpath::evidence::AskEvidence;
+use towpath::model::{Digest, EvidenceEndpoint, SmokeTest};
 use towpath::smoke::Probe;
 
 /// Addresses and what they answer. One that is not named is not there.
@@ -52,6 +53,24 @@ impl Endpoints {
     /// How often anything was asked.
     pub(super) fn asked(&self) -> usize {
         self.kept.lock().unwrap().asked
+    }
+}
+
+#[async_trait]
+impl AskEvidence for Endpoints {
+    async fn about(
+        &self,
+        endpoint: &EvidenceEndpoint,
+        digest: &Digest,
+    ) -> Result<Option<Vec<u8>>, String> {
+        let mut kept = self.kept.lock().unwrap();
+        kept.asked += 1;
+        let address = endpoint.about(digest).unwrap().to_string();
+        match kept.answers.get(&address) {
+            None | Some((404, _)) => Ok(None),
+            Some((200, body)) => Ok(Some(body.clone().into_bytes())),
+            Some((status, _)) => Err(format!("{status}, 200 or 404 is expected")),
+        }
     }
 }
 

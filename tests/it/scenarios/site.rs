@@ -198,6 +198,7 @@ impl Site {
             clusters: reading(&clusters),
             forges: towpath::forge::reading(&forges),
             probe: Arc::new(self.endpoints.clone()),
+            evidence: Arc::new(self.endpoints.clone()),
         };
         let author = Author {
             name: "Towpath".to_owned(),

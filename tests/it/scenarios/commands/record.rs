@@ -256,6 +256,8 @@ impl Teller {
                 self.attach(Some(key), application, tag, &finding(name, result, scores))
                     .await;
             }
+            // `answers shop v1.1.0 scan pass critical=0`, `answers shop v1.1.0 503`: of `https://scans.example.com/{digest}`
+            ["answers", application, tag, answer @ ..] => self.answers(application, tag, answer),
             ["unpin", environment, application] => {
                 self.ask(environment, application, |it| it.unpin("mended"))
                     .await;
@@ -302,19 +304,7 @@ impl Teller {
     /// Attaches evidence to the image of a release, in the registry.
     async fn attach(&self, key: Option<&str>, application: &str, tag: &str, finding: &Finding) {
         let digest = digest(&self.site, application, tag);
-        let scores: serde_json::Map<_, _> = finding
-            .scores
-            .iter()
-            .map(|(name, score)| (name.to_string(), (*score).into()))
-            .collect();
-        let document = serde_json::json!({
-            "name": finding.name.to_string(),
-            "digest": digest.to_string(),
-            "result": finding.result.as_str(),
-            "scores": scores,
-            "at": self.site.now.to_string(),
-        });
-        let document = document.to_string().into_bytes();
+        let document = self.document(&digest, finding);
         let signature = match key {
             Some(key) => Some(sign_evidence(key, &document).await),
             None => None,
@@ -324,6 +314,36 @@ impl Teller {
             signature,
         };
         self.site.registry.attach(digest, evidence);
+    }
+
+    /// An endpoint's answer about the image of a release.
+    fn answers(&self, application: &str, tag: &str, answer: &[&str]) {
+        let digest = digest(&self.site, application, tag);
+        let address = format!("https://scans.example.com/{digest}");
+        let (status, body) = match answer {
+            [name, result, scores @ ..] => {
+                let document = self.document(&digest, &finding(name, result, scores));
+                (200, String::from_utf8(document).unwrap())
+            }
+            [status] => (status.parse().unwrap(), "{}".to_owned()),
+            [] => panic!("what is answered?"),
+        };
+        self.site.endpoints.answer(&address, status, &body);
+    }
+
+    fn document(&self, digest: &Digest, finding: &Finding) -> Vec<u8> {
+        let scores = finding.scores.iter();
+        let scores: serde_json::Map<_, _> = scores
+            .map(|(name, score)| (name.to_string(), (*score).into()))
+            .collect();
+        let document = serde_json::json!({
+            "name": finding.name.to_string(),
+            "digest": digest.to_string(),
+            "result": finding.result.as_str(),
+            "scores": scores,
+            "at": self.site.now.to_string(),
+        });
+        document.to_string().into_bytes()
     }
 
     /// Who is asked about which unit.
