@@ -31,7 +31,7 @@ const EFFECTS: [Effect; 15] = [
 ];
 
 /// What is killed at where not everything is asked for.
-const FEW: [Effect; 2] = [Effect::Write, Effect::Open];
+const FEW: [Effect; 1] = [Effect::Open];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_at_every_effect_nothing_is_lost_or_doubled() {
