@@ -19,6 +19,7 @@ use crate::model::{CommitId, Environment, KeepTags, Pipeline, Release};
 use crate::plan::{Proved, Stand, evidence};
 use crate::present::address::addresses;
 use crate::registry::ImageConfig;
+use crate::shown::on_one_line;
 
 /// A release, as scripts read it.
 #[derive(Serialize)]
@@ -163,7 +164,7 @@ fn images(
             digest: image.digest.to_string(),
             labels: labels
                 .filter_map(|(name, value)| {
-                    let value = crate::shown::on_one_line(&value?, 200);
+                    let value = on_one_line(&value?, 200);
                     Some((name, value))
                 })
                 .collect(),
@@ -336,6 +337,12 @@ fn concerns(
 /// What a commit says of itself, where the mirror has it.
 pub(super) fn commit_line(known: &crate::git::Repository, commit: CommitId) -> Option<String> {
     let found = known.commit(commit).ok()?;
-    let subject = crate::shown::on_one_line(found.subject(), 100);
-    Some(format!("{subject} ({})", found.committer.name))
+    let shown = |text: &str| on_one_line(text, 100);
+    let subject = shown(found.subject());
+    let (author, committer) = (shown(&found.author.name), shown(&found.committer.name));
+    // What is merged on a forge is committed by the forge.
+    Some(match author == committer {
+        true => format!("{subject} ({author})"),
+        false => format!("{subject} ({author}, committed by {committer})"),
+    })
 }
