@@ -11,7 +11,9 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
+use axum::serve::ListenerExt as _;
 use bytes::Bytes;
+use futures_util::{Stream, stream};
 use jiff::Timestamp;
 use reqwest::header::CONTENT_TYPE;
 use towpath::clock;
@@ -53,6 +55,8 @@ impl Recorder {
         });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
+        // What comes piece by piece goes on so: waiting for more to send would cost 40 ms each.
+        let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
         let router = Router::new().fallback(pass).with_state(shared.clone());
         tokio::spawn(axum::serve(listener, router).into_future());
         Ok(Self {
@@ -113,7 +117,7 @@ async fn pass(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     }
 }
 
-async fn forward(shared: &Shared, request: Request) -> Result<Response> {
+async fn forward(shared: &Arc<Shared>, request: Request) -> Result<Response> {
     let (parts, body) = request.into_parts();
     let path = parts.uri.path_and_query().context("no path")?;
     let body = axum::body::to_bytes(body, usize::MAX).await?;
@@ -139,18 +143,51 @@ async fn forward(shared: &Shared, request: Request) -> Result<Response> {
         .await?;
     let status = answer.status();
     let kind = answer.headers().get(CONTENT_TYPE).cloned();
-    let mut response = Response::new(Body::from(answer.bytes().await?));
-    let mut answers = shared
-        .answers
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner);
-    answers.push((clock::now(), asked));
-    drop(answers);
+    let passing = Passing {
+        answer: Some(answer),
+        asked,
+        noted: false,
+        shared: shared.clone(),
+    };
+    let mut response = Response::new(Body::from_stream(passing.stream()));
     *response.status_mut() = status;
     if let Some(kind) = kind {
         response.headers_mut().insert(CONTENT_TYPE, kind);
     }
     Ok(response)
+}
+
+/// An answer on its way through.
+struct Passing {
+    answer: Option<reqwest::Response>,
+    asked: Asked,
+    noted: bool,
+    shared: Arc<Shared>,
+}
+
+impl Passing {
+    /// Its pieces as they come. A push is answered with its report, which is the first of them: what the
+    /// server does then, nobody waits for.
+    fn stream(self) -> impl Stream<Item = reqwest::Result<Bytes>> {
+        stream::unfold(self, |mut passing| async {
+            let chunk = passing.answer.as_mut()?.chunk().await.transpose();
+            if chunk.is_none() || passing.asked != Asked::Look {
+                passing.note();
+            }
+            if !matches!(chunk, Some(Ok(_))) {
+                passing.answer = None;
+            }
+            chunk.map(|chunk| (chunk, passing))
+        })
+    }
+
+    fn note(&mut self) {
+        if !std::mem::replace(&mut self.noted, true) {
+            let answers = self.shared.answers.lock();
+            let mut answers = answers.unwrap_or_else(PoisonError::into_inner);
+            answers.push((clock::now(), self.asked));
+        }
+    }
 }
 
 /// Whether a push moves records: its commands stand before the pack, in clear text.

@@ -12,6 +12,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
 
 use super::batch::{Batch, Heads, heads};
 use super::moves::{Moves, UnitKey};
@@ -118,6 +119,8 @@ pub struct Writer {
     /// Somebody does wait for what was queued.
     urgent: Notify,
     pub(super) tags_due: Mutex<TagsDue>,
+    /// What servers still say to pushes that are done.
+    pub(super) ends: TaskTracker,
     /// Held by whoever pushes.
     turn: tokio::sync::Mutex<Turn>,
 }
@@ -142,9 +145,13 @@ struct Waiting {
 impl Writer {
     /// The writer of this repository.
     pub fn new(repository: Repository, author: Author) -> Self {
+        let ends = TaskTracker::new();
+        // Closed, it can be waited for at any time; it takes more all the same.
+        ends.close();
         Self {
-            repository,
+            repository: repository.ending_in(ends.clone()),
             author,
+            ends,
             queue: Mutex::default(),
             urgent: Notify::new(),
             tags_due: Mutex::default(),
@@ -172,6 +179,7 @@ impl Writer {
         let mut waiting = std::mem::take(&mut *self.queue());
         let beyond = self.number(&mut waiting).await;
         if !waiting.is_empty() {
+            self.answered().await;
             let begun = Instant::now();
             let planned = heads(&self.repository.seen());
             self.write(&planned, &mut turn.moves, &beyond, waiting, now)
@@ -211,6 +219,11 @@ impl Writer {
             }
         }
         batch.rehearse().await.map_err(failed)
+    }
+
+    /// Returns once the server has said all it has to say to the pushes so far.
+    pub async fn answered(&self) {
+        self.ends.wait().await;
     }
 
     /// Lets the server rest, for as long as nobody waits.

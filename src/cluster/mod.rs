@@ -149,6 +149,10 @@ pub trait Cluster: ReadCluster {
         apply: &Apply,
         now: Timestamp,
     ) -> Result<Applied, ClusterError>;
+
+    /// Has the cluster judge what is about to be applied, so that the apply need not wait for it. Changes
+    /// nothing, may be given up at any moment, and what comes of it may be forgotten.
+    async fn judge_ahead(&self, _unit: &UnitScope, _apply: &Apply, _now: Timestamp) {}
 }
 
 /// An object before and after an apply that was only tried.

@@ -12,7 +12,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
@@ -251,12 +251,25 @@ pub async fn commit_first(
     }
 }
 
+/// Where git is. A program that is named by its whole path is begun without a copy of what this process has in
+/// memory, also where it gets an environment of its own.
+pub(in crate::demo) fn git() -> &'static Path {
+    static GIT: OnceLock<PathBuf> = OnceLock::new();
+    GIT.get_or_init(|| {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let mut programs = std::env::split_paths(&path).map(|folder| folder.join("git"));
+        programs
+            .find(|program| program.is_file())
+            .unwrap_or_else(|| "git".into())
+    })
+}
+
 /// Makes an empty bare repository whose branch will be `master`.
 ///
 /// # Errors
 /// Where `git init` fails, with its words.
 pub async fn init_bare(path: &Path) -> io::Result<()> {
-    let output = tokio::process::Command::new("git")
+    let output = tokio::process::Command::new(git())
         .args([
             "init",
             "--quiet",
@@ -316,6 +329,7 @@ async fn serve(State(shared): State<Arc<Shared>>, request: Request) -> Response 
         root: shared.root.clone(),
         version_0,
         pushed: (endpoint == Endpoint::Receive).then(|| (shared.pushed.clone(), repository)),
+        without_hooks: false,
         environment: Vec::new(),
     };
     match fault {

@@ -1,7 +1,7 @@
 //! Saying an object relative to another one: git's delta instructions.
 //!
-//! Format: "Deltified representation" in gitformat-pack(5). Only what edits need: runs kept from the
-//! base with new bytes between them.
+//! Format: "Deltified representation" in gitformat-pack(5). Written is only what edits need: runs kept from the
+//! base with new bytes between them. Read is all of it; what does not fit its base makes nothing.
 
 use bytes::Bytes;
 use gix::ObjectId;
@@ -47,6 +47,83 @@ impl Delta {
             base: base.id,
             instructions: instructions.into(),
         })
+    }
+}
+
+/// How large the object is that these instructions make, as they say.
+pub(super) fn size(instructions: &[u8]) -> u64 {
+    let mut reader = Reader(instructions);
+    reader.size().and_then(|_| reader.size()).unwrap_or(0)
+}
+
+/// What these instructions make of their base; `None` where they do not fit it.
+pub(super) fn apply(base: &[u8], instructions: &[u8]) -> Option<Vec<u8>> {
+    let mut reader = Reader(instructions);
+    if reader.size()? != base.len() as u64 {
+        return None;
+    }
+    let size = usize::try_from(reader.size()?).ok()?;
+    let mut new = Vec::new();
+    while let Some(command) = reader.byte() {
+        match command {
+            0 => return None,
+            length @ 1..=0x7f => new.extend_from_slice(reader.bytes(usize::from(length))?),
+            command => {
+                let (start, length) = reader.copied(command)?;
+                new.extend_from_slice(base.get(start..start.checked_add(length)?)?);
+            }
+        }
+        if new.len() > size {
+            return None;
+        }
+    }
+    (new.len() == size).then_some(new)
+}
+
+/// Reads instructions.
+struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    fn byte(&mut self) -> Option<u8> {
+        let (byte, rest) = self.0.split_first()?;
+        self.0 = rest;
+        Some(*byte)
+    }
+
+    fn bytes(&mut self, count: usize) -> Option<&'a [u8]> {
+        let (bytes, rest) = self.0.split_at_checked(count)?;
+        self.0 = rest;
+        Some(bytes)
+    }
+
+    /// Seven bits a byte, the lowest first.
+    fn size(&mut self) -> Option<u64> {
+        let mut size = 0;
+        for shift in (0..u64::BITS).step_by(7) {
+            let byte = self.byte()?;
+            size |= u64::from(byte & 0x7f) << shift;
+            if byte & 0x80 == 0 {
+                return Some(size);
+            }
+        }
+        None
+    }
+
+    /// Where a copy begins, and how long it is.
+    fn copied(&mut self, command: u8) -> Option<(usize, usize)> {
+        let mut fields = [0_u8; 7];
+        for (bit, field) in fields.iter_mut().enumerate() {
+            if command & 1 << bit != 0 {
+                *field = self.byte()?;
+            }
+        }
+        let [a, b, c, d, e, f, g] = fields;
+        let start = u32::from_le_bytes([a, b, c, d]);
+        let length = match u32::from_le_bytes([e, f, g, 0]) {
+            0 => 0x1_0000,
+            length => length,
+        };
+        Some((usize::try_from(start).ok()?, usize::try_from(length).ok()?))
     }
 }
 
@@ -177,47 +254,6 @@ mod tests {
 
     use super::*;
 
-    /// Applies instructions as gitformat-pack(5) tells.
-    fn apply(base: &[u8], delta: &[u8]) -> Vec<u8> {
-        let mut at = 0;
-        let mut size = || {
-            let (mut value, mut shift) = (0_usize, 0);
-            loop {
-                let byte = delta[at];
-                at += 1;
-                value |= usize::from(byte & 0x7f) << shift;
-                shift += 7;
-                if byte & 0x80 == 0 {
-                    return value;
-                }
-            }
-        };
-        assert_eq!(size(), base.len());
-        let new_size = size();
-        let mut new = Vec::new();
-        while at < delta.len() {
-            let command = delta[at];
-            at += 1;
-            if command & 0x80 == 0 {
-                new.extend_from_slice(&delta[at..at + usize::from(command)]);
-                at += usize::from(command);
-                continue;
-            }
-            let mut fields = [0_u8; 7];
-            for (bit, field) in fields.iter_mut().enumerate() {
-                if command & 1 << bit != 0 {
-                    *field = delta[at];
-                    at += 1;
-                }
-            }
-            let start = u32::from_le_bytes([fields[0], fields[1], fields[2], fields[3]]) as usize;
-            let length = u32::from_le_bytes([fields[4], fields[5], fields[6], 0]) as usize;
-            new.extend_from_slice(&base[start..start + length]);
-        }
-        assert_eq!(new.len(), new_size);
-        new
-    }
-
     proptest! {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(32) })]
         #[test]
@@ -229,8 +265,36 @@ mod tests {
             let base = Object::new(Kind::Blob, [&head[..], &bytes(cut, 3), &tail].concat());
             let new = Object::new(Kind::Blob, [&head[..], &bytes(put, 5), &tail].concat());
             if let Some(delta) = Delta::between(&base, &new) {
-                prop_assert_eq!(apply(&base.data, &delta.instructions), new.data.to_vec());
+                prop_assert_eq!(apply(&base.data, &delta.instructions), Some(new.data.to_vec()));
+                prop_assert_eq!(size(&delta.instructions), new.data.len() as u64);
             }
+        }
+    }
+
+    #[test]
+    fn instructions_that_do_not_fit_make_nothing() {
+        let base = b"0123456789";
+        let fits: [(&[u8], &[u8]); 3] = [
+            (&[10, 3, 0x90, 3], b"012"),
+            (&[10, 4, 0x91, 8, 2, 2, b'a', b'b'], b"89ab"),
+            (&[10, 0], b""),
+        ];
+        for (instructions, new) in fits {
+            assert_eq!(apply(base, instructions).as_deref(), Some(new));
+        }
+        let broken: [&[u8]; 9] = [
+            &[],
+            &[10],
+            &[9, 3, 0x90, 3],
+            &[10, 4, 0x90, 3],
+            &[10, 2, 0x90, 3],
+            &[10, 3, 0x91, 8, 3],
+            &[10, 2, 2, b'a'],
+            &[10, 0, 0],
+            &[0x80; 11],
+        ];
+        for instructions in broken {
+            assert_eq!(apply(base, instructions), None, "{instructions:?}");
         }
     }
 
@@ -262,7 +326,10 @@ mod tests {
                 "{}",
                 delta.instructions.len()
             );
-            assert_eq!(apply(base.data(), &delta.instructions), new.data().to_vec());
+            assert_eq!(
+                apply(base.data(), &delta.instructions),
+                Some(new.data().to_vec())
+            );
         }
     }
 }

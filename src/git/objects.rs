@@ -1,15 +1,19 @@
 //! The objects of one repository that are here: what was fetched, and what Towpath made itself.
 //!
 //! Owns reading (with a small bounded cache of directories) and taking objects in. Objects that
-//! Towpath made live in memory until the next fetch or until they are many; a mirror's disk therefore
-//! sees no write in the path of a push. Never talks to a server.
+//! Towpath made live in memory until they are many, until much is fetched, or until nothing happens; with
+//! them, while Towpath tows, the few that a small fetch brings. A mirror's disk therefore sees no write
+//! between the news of a commit and what follows from it. Lost with the process, they are fetched again.
+//! Never talks to a server.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 
 use bytes::Bytes;
 use gix::ObjectId;
+use tempfile::SpooledTempFile;
 
 use super::mirror::Mirror;
 use super::object::{Commit, Kind, Object, Tag};
@@ -23,6 +27,10 @@ const TREE_CACHE_BYTES: usize = 4 << 20;
 
 /// Own objects kept in memory before they go to the mirror's disk, in bytes.
 const OWN_BYTES_MAX: usize = 4 << 20;
+
+/// The largest pack whose objects stay in memory with them, and what those may take, in bytes.
+const SMALL_PACK: u64 = 128 << 10;
+const SMALL_OBJECTS: u64 = 2 << 20;
 
 /// The same of a repository in which nothing happens.
 const TREE_CACHE_BYTES_AT_REST: usize = 256 << 10;
@@ -54,14 +62,18 @@ pub(super) struct Objects {
     own: RwLock<Own>,
     mirror: Option<Mirror>,
     trees: Mutex<TreeCache>,
+    /// Whether what is small stays in memory.
+    holds: AtomicBool,
 }
 
 #[derive(Default)]
 struct Own {
     objects: HashMap<ObjectId, Object>,
     bytes: usize,
-    /// The shallow boundary, for repositories without a disk.
-    shallow: std::collections::BTreeSet<ObjectId>,
+    /// What of the shallow boundary is not on disk.
+    shallow: BTreeSet<ObjectId>,
+    /// The server's refs, as the disk shall remember them once it has their objects.
+    tips: Option<BTreeMap<String, ObjectId>>,
 }
 
 impl Objects {
@@ -82,6 +94,7 @@ impl Objects {
             own: RwLock::default(),
             mirror,
             trees: Mutex::default(),
+            holds: AtomicBool::new(false),
         }
     }
 
@@ -254,15 +267,20 @@ impl Objects {
         Ok(())
     }
 
+    /// Whether the few objects that a small fetch brings stay in memory from here on.
+    pub(super) fn hold(&self, holds: bool) {
+        self.holds.store(holds, Ordering::Relaxed);
+    }
+
     /// Takes in what a server sent. Blocking: reads and writes files.
     ///
     /// Own objects are put to disk first, so that nothing on disk ever leads to an object that is only
-    /// in memory.
-    pub(super) fn take(&self, fetched: Fetched) -> Result<(), GitError> {
+    /// in memory. What is small may stay in memory, as they do.
+    pub(super) fn take(&self, fetched: Fetched, stays: bool) -> Result<(), GitError> {
         let Some(mirror) = &self.mirror else {
             let objects = match fetched.objects {
                 Received::Objects(objects) => objects,
-                Received::Pack(pack) => super::mirror::unpack(pack, |id| self.find(id))?,
+                Received::Pack(mut pack) => self.unpack(&mut pack, u64::MAX)?.unwrap_or_default(),
             };
             self.keep(objects);
             let mut own = written(&self.own);
@@ -272,12 +290,40 @@ impl Objects {
             }
             return Ok(());
         };
-        self.settle()?;
         match fetched.objects {
-            Received::Pack(pack) => mirror.ingest(pack)?,
-            Received::Objects(objects) => mirror.write(&objects)?,
+            Received::Pack(mut pack) => {
+                let small = stays
+                    && self.holds.load(Ordering::Relaxed)
+                    && fetched.unshallow.is_empty()
+                    && super::mirror::size(&mut pack)? <= SMALL_PACK;
+                let objects = match small {
+                    true => self.unpack(&mut pack, SMALL_OBJECTS)?,
+                    false => None,
+                };
+                if let Some(objects) = objects {
+                    written(&self.own).shallow.extend(&fetched.shallow);
+                    self.keep(objects);
+                    return Ok(());
+                }
+                self.settle()?;
+                mirror.ingest(pack)?;
+            }
+            Received::Objects(objects) => {
+                self.settle()?;
+                mirror.write(&objects)?;
+            }
         }
         mirror.move_boundary(&fetched.shallow, &fetched.unshallow)
+    }
+
+    /// A pack's objects, if they are not larger than this.
+    fn unpack(
+        &self,
+        pack: &mut SpooledTempFile,
+        bytes_max: u64,
+    ) -> Result<Option<Vec<Object>>, GitError> {
+        let objects = super::mirror::unpack(pack, bytes_max, |id| self.find(id));
+        objects.map_err(super::mirror::disk(&std::env::temp_dir()))
     }
 
     /// Puts own objects to disk, if there is one. Blocking.
@@ -285,12 +331,28 @@ impl Objects {
         let Some(mirror) = &self.mirror else {
             return Ok(());
         };
-        let objects: Vec<Object> = read(&self.own).objects.values().cloned().collect();
-        if objects.is_empty() {
-            return Ok(());
+        // What comes in meanwhile is told of by the next.
+        let (objects, shallow, tips) = {
+            let own = read(&self.own);
+            let objects: Vec<Object> = own.objects.values().cloned().collect();
+            let shallow: Vec<ObjectId> = own.shallow.iter().copied().collect();
+            (objects, shallow, own.tips.clone())
+        };
+        // Killed in between, a commit that ends there is never taken for one whose parents are here.
+        if !shallow.is_empty() {
+            mirror.move_boundary(&shallow, &[])?;
         }
-        mirror.write(&objects)?;
+        if !objects.is_empty() {
+            mirror.write(&objects)?;
+        }
+        if let Some(tips) = &tips {
+            mirror.remember_tips(tips)?;
+        }
         let mut own = written(&self.own);
+        own.shallow.retain(|id| !shallow.contains(id));
+        if own.tips == tips {
+            own.tips = None;
+        }
         for object in objects {
             if own.objects.remove(&object.id).is_some() {
                 own.bytes -= object.data.len();
@@ -302,10 +364,11 @@ impl Objects {
 
     /// Commits that are here without their parents.
     pub(super) fn shallow(&self) -> Vec<ObjectId> {
-        match &self.mirror {
-            Some(mirror) => mirror.shallow(),
-            None => read(&self.own).shallow.iter().copied().collect(),
+        let mut shallow = read(&self.own).shallow.clone();
+        if let Some(mirror) = &self.mirror {
+            shallow.extend(mirror.shallow());
         }
+        shallow.into_iter().collect()
     }
 
     /// What the disk remembers of the server's refs.
@@ -318,26 +381,40 @@ impl Objects {
 
     /// Lets the disk remember the server's refs.
     pub(super) fn remember_tips(&self, tips: &BTreeMap<String, ObjectId>) -> Result<(), GitError> {
-        match &self.mirror {
-            Some(mirror) => mirror.remember_tips(tips),
-            None => Ok(()),
+        let Some(mirror) = &self.mirror else {
+            return Ok(());
+        };
+        let mut own = written(&self.own);
+        // Of what is only in memory the disk is told when it has it.
+        if self.holds.load(Ordering::Relaxed) && !own.objects.is_empty() {
+            own.tips = Some(tips.clone());
+            return Ok(());
         }
+        own.tips = None;
+        drop(own);
+        mirror.remember_tips(tips)
     }
 
-    /// Begins the mirror anew. Own objects in memory stay.
+    /// Begins the mirror anew. What is in memory goes with it: it leads to what was on disk.
     pub(super) fn begin_anew(&self) -> Result<(), GitError> {
-        match &self.mirror {
-            Some(mirror) => mirror.begin_anew(),
-            None => Ok(()),
-        }
+        let Some(mirror) = &self.mirror else {
+            return Ok(());
+        };
+        mirror.begin_anew()?;
+        *written(&self.own) = Own::default();
+        Ok(())
     }
 
     /// Keeps the mirror within its bounds. Says whether it began anew: then all it held is gone.
     pub(super) fn tidy(&self) -> Result<bool, GitError> {
-        match &self.mirror {
-            Some(mirror) => mirror.tidy(),
-            None => Ok(false),
+        let Some(mirror) = &self.mirror else {
+            return Ok(false);
+        };
+        let anew = mirror.tidy()?;
+        if anew {
+            *written(&self.own) = Own::default();
         }
+        Ok(anew)
     }
 
     /// Where large packs may be put while they arrive.

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use gix::ObjectId;
+use tokio::time::Instant;
 
 use super::remote::{NewObject, PushReport, PushRequest, RefUpdate, Refs};
 use super::repository::Repository;
@@ -189,8 +190,11 @@ impl Repository {
             updates: updates.to_vec(),
             objects: objects.to_vec(),
             atomic,
+            ends: self.ends.clone(),
         };
+        let began = Instant::now();
         let mut outcome = self.inner.remote.push(&request).await;
+        tracing::trace!(repository = self.address(), updates = updates.len(), took = ?began.elapsed(), "was pushed");
         let has_deltas = objects.iter().any(|object| object.delta.is_some());
         if matches!(&outcome, Ok(report) if report.unpack.is_some()) && has_deltas {
             // A server that has lost a base of ours can still take the objects whole.
@@ -300,8 +304,8 @@ impl Repository {
         self.settle_soon();
     }
 
-    /// Puts own objects to disk where they are many, without holding up the push that is done.
-    fn settle_soon(&self) {
+    /// Puts own objects to disk where they are many, without holding up what brought them.
+    pub(super) fn settle_soon(&self) {
         if !self.inner.objects.is_full() {
             return;
         }

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use async_trait::async_trait;
 use gix::ObjectId;
+use tokio_util::task::TaskTracker;
 
 use super::object::Object;
 use super::{GitError, delta::Delta};
@@ -157,6 +158,9 @@ pub struct PushRequest {
     pub objects: Vec<NewObject>,
     /// All updates or none; refused with [`GitError::NotAtomic`] where the server cannot.
     pub atomic: bool,
+    /// Where the end of an answer may still be read once it has reported everything as done: a server goes on
+    /// for a while then, with its hooks and its housekeeping. `None`: it is waited for.
+    pub ends: Option<TaskTracker>,
 }
 
 /// What the server said to a push, ref by ref.
@@ -171,6 +175,11 @@ pub struct PushReport {
 }
 
 impl PushReport {
+    /// Whether nothing that it tells of failed.
+    pub fn is_clean(&self) -> bool {
+        self.unpack.is_none() && self.refs.values().all(Option::is_none)
+    }
+
     /// Whether the objects and every one of these updates were taken.
     pub fn is_ok(&self, updates: &[RefUpdate]) -> bool {
         self.unpack.is_none()

@@ -3,43 +3,25 @@
 //! Owns what is here of it (objects, the refs last seen) and when the server is asked: never for
 //! what is already here. All of it may be lost at any time and is fetched again.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use gix::ObjectId;
+use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
 
 use super::draft::Draft;
-use super::object::{Commit, Kind, Object, Tag};
+use super::object::{Commit, Object, Tag};
 use super::objects::{Change, Found, Objects};
-use super::remote::{Depth, FetchRequest, Filter, Ref, Refs, Remote};
+use super::remote::{Ref, Refs, Remote};
 use super::tree::Tree;
 use super::{GitError, Signer, locked};
 use crate::model::CommitId;
 
-/// Commits named to the server as "already here". More would cost more than they save.
-const HAVES_MAX: usize = 128;
-
-/// Refs remembered before those that are gone from the server are forgotten.
-const TIPS_MAX: usize = 20_000;
-
 /// Values of refs remembered as our own.
 const OWN_MAX: usize = 256;
-
-/// A depth that no history has (git's own `INFINITE_DEPTH`).
-const DEPTH_ALL: u32 = 0x7fff_ffff;
-
-/// How much a fetch brings.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reach {
-    /// The commits named, with their trees and files.
-    Tip,
-    /// That many commits back from each named one, with their trees and files.
-    Depth(u32),
-    /// All history, commits only where the server can filter. For mirrors that ask for nothing else.
-    Commits,
-}
 
 /// A mirror of one repository. A clone is the same mirror.
 #[derive(Clone)]
@@ -47,14 +29,16 @@ pub struct Repository {
     pub(super) inner: Arc<Inner>,
     /// Who signs its new commits.
     pub(super) signer: Option<Arc<Signer>>,
+    /// Where the ends of its pushes are read.
+    pub(super) ends: Option<TaskTracker>,
 }
 
 pub(super) struct Inner {
     pub(super) remote: Arc<dyn Remote>,
     pub(super) objects: Arc<Objects>,
-    seen: Mutex<Refs>,
+    pub(super) seen: Mutex<Refs>,
     /// Refs whose commit is here with all it leads to: what the server need not send again.
-    tips: Mutex<BTreeMap<String, ObjectId>>,
+    pub(super) tips: Mutex<BTreeMap<String, ObjectId>>,
     /// The newest values that pushes of ours gave to refs.
     own: Mutex<VecDeque<ObjectId>>,
     /// One fetch at a time: a second that wants the same finds it done.
@@ -98,7 +82,16 @@ impl Repository {
                 atomic: Mutex::default(),
             }),
             signer: None,
+            ends: None,
         }
+    }
+
+    /// The same mirror, whose pushes are done once the server has reported so. What it still says then is
+    /// read there: whoever ends waits for that, or a server may break off what follows a push.
+    #[must_use]
+    pub fn ending_in(mut self, ends: TaskTracker) -> Self {
+        self.ends = Some(ends);
+        self
     }
 
     /// The repository's address, for people.
@@ -137,7 +130,9 @@ impl Repository {
     /// # Errors
     /// Any [`GitError`] of the way there.
     pub async fn look(&self, prefixes: &[String]) -> Result<Refs, GitError> {
+        let began = Instant::now();
         let refs = self.inner.remote.advertise(prefixes).await?;
+        tracing::trace!(repository = self.address(), refs = refs.len(), took = ?began.elapsed(), "refs were read");
         let mut seen = locked(&self.inner.seen);
         seen.retain(|name, _| {
             !prefixes
@@ -163,112 +158,6 @@ impl Repository {
         locked(&self.inner.seen).get(name).copied()
     }
 
-    /// Sees to it that these objects are here, with as much of what they lead to as `reach` says. No
-    /// request when they are.
-    ///
-    /// # Errors
-    /// Any [`GitError`] of the way there, [`GitError::Disk`] where the mirror cannot be written.
-    pub async fn fetch(&self, wants: &[ObjectId], reach: Reach) -> Result<(), GitError> {
-        let _fetching = self.inner.fetching.lock().await;
-        if self.blocking(|inner| inner.objects.tidy()).await? {
-            locked(&self.inner.tips).clear();
-        }
-        let wants: Vec<ObjectId> = {
-            let distinct: BTreeSet<ObjectId> = wants.iter().copied().collect();
-            distinct
-                .into_iter()
-                .filter(|id| !self.is_here(id, reach))
-                .collect()
-        };
-        if wants.is_empty() {
-            return Ok(());
-        }
-        let (depth, filter) = match reach {
-            Reach::Tip => (Depth::Commits(1), Filter::None),
-            Reach::Depth(depth) => (Depth::Commits(depth.max(1)), Filter::None),
-            Reach::Commits if self.inner.objects.shallow().is_empty() => {
-                (Depth::Unlimited, Filter::Trees)
-            }
-            Reach::Commits => (Depth::Commits(DEPTH_ALL), Filter::Trees),
-        };
-        self.request(wants, depth, filter).await
-    }
-
-    /// Lets go of what the mirror's disk can give again. For a repository in which nothing happens.
-    pub async fn rest(&self) {
-        if self.inner.objects.is_at_rest() {
-            return;
-        }
-        // Where something is fetched it does not rest.
-        let Ok(_alone) = self.inner.fetching.try_lock() else {
-            return;
-        };
-        if let Err(error) = self.blocking(|inner| inner.objects.rest()).await {
-            tracing::warn!(repository = self.address(), %error, "own objects stay in memory");
-        }
-    }
-
-    /// Moves the shallow boundary: at least that many commits of the tip's history are here afterwards,
-    /// or all of it.
-    pub(super) async fn deepen(&self, tip: CommitId, depth: u32) -> Result<(), GitError> {
-        let _fetching = self.inner.fetching.lock().await;
-        let filter = match self.is_complete(&tip.0, true) {
-            true => Filter::None,
-            false => Filter::Trees,
-        };
-        self.request(vec![tip.0], Depth::Commits(depth), filter)
-            .await
-    }
-
-    /// All of the tip's history, see [`Self::deepen`].
-    pub(super) async fn deepen_fully(&self, tip: CommitId) -> Result<(), GitError> {
-        self.deepen(tip, DEPTH_ALL).await
-    }
-
-    async fn request(
-        &self,
-        wants: Vec<ObjectId>,
-        depth: Depth,
-        filter: Filter,
-    ) -> Result<(), GitError> {
-        let mut anew = false;
-        loop {
-            let request = FetchRequest {
-                wants: wants.clone(),
-                haves: self.haves(filter),
-                shallow: self.inner.objects.shallow(),
-                depth,
-                filter,
-                spool: self.inner.objects.spool(),
-            };
-            let fetched = self.inner.remote.fetch(&request).await?;
-            let taken = self
-                .blocking(move |inner| inner.objects.take(fetched))
-                .await;
-            match taken {
-                Ok(()) => break,
-                Err(error) if anew || is_hopeless(&error) => return Err(error),
-                // A mirror that cannot take a good pack has lost something: begin anew, once.
-                Err(error) => {
-                    tracing::warn!(repository = self.address(), %error, "the mirror is made anew");
-                    self.blocking(|inner| inner.objects.begin_anew()).await?;
-                    locked(&self.inner.tips).clear();
-                    anew = true;
-                }
-            }
-        }
-        if let Some(id) = wants.iter().find(|id| !self.inner.objects.contains(id)) {
-            return Err(GitError::Protocol {
-                url: self.address().to_owned(),
-                detail: format!("asked for {id}, the answer does not hold it"),
-            });
-        }
-        self.remember_tips(filter);
-        let tips = locked(&self.inner.tips).clone();
-        self.blocking(move |inner| inner.objects.remember_tips(&tips))
-            .await
-    }
-
     /// Runs file work where it cannot hold up others. A mirror without files has none.
     pub(super) async fn blocking<T: Send + 'static>(
         &self,
@@ -281,89 +170,6 @@ impl Repository {
         match tokio::task::spawn_blocking(move || work(&inner)).await {
             Ok(done) => done,
             Err(error) => std::panic::resume_unwind(error.into_panic()),
-        }
-    }
-
-    /// Whether the object and what `reach` asks of it is here.
-    fn is_here(&self, id: &ObjectId, reach: Reach) -> bool {
-        match reach {
-            Reach::Tip => self.is_complete(id, true),
-            Reach::Commits => {
-                self.is_complete(id, false) && self.inner.objects.shallow().is_empty()
-            }
-            Reach::Depth(depth) => self.is_deep(id, depth),
-        }
-    }
-
-    /// Whether a commit (or a tag of one) is here, with its directory where that is asked. What is
-    /// below a directory came with it, too.
-    fn is_complete(&self, id: &ObjectId, with_tree: bool) -> bool {
-        let objects = &self.inner.objects;
-        // What a commit or tag alone leads to came with it.
-        if !with_tree {
-            return objects.contains(id);
-        }
-        let Some(object) = objects.find(id) else {
-            return false;
-        };
-        match object.kind {
-            Kind::Commit => {
-                Commit::parse(&object).is_ok_and(|commit| objects.contains(&commit.tree))
-            }
-            Kind::Tag => Tag::parse(&object).is_ok_and(|tag| self.is_complete(&tag.target, true)),
-            _ => true,
-        }
-    }
-
-    fn is_deep(&self, id: &ObjectId, depth: u32) -> bool {
-        let mut level = vec![*id];
-        let mut seen = HashSet::new();
-        for _ in 0..depth {
-            let mut parents = Vec::new();
-            for id in level {
-                if !self.is_complete(&id, true) {
-                    return false;
-                }
-                if let Ok(commit) = self.inner.objects.commit(CommitId(id)) {
-                    parents.extend(
-                        commit
-                            .parents
-                            .iter()
-                            .map(|id| id.0)
-                            .filter(|id| seen.insert(*id)),
-                    );
-                }
-            }
-            if parents.is_empty() {
-                return true;
-            }
-            level = parents;
-        }
-        true
-    }
-
-    /// Commits the server need not send: the newest that are here of each ref.
-    fn haves(&self, filter: Filter) -> Vec<ObjectId> {
-        let tips: BTreeSet<ObjectId> = locked(&self.inner.tips).values().copied().collect();
-        tips.into_iter()
-            .filter(|id| self.is_complete(id, filter == Filter::None))
-            .take(HAVES_MAX)
-            .collect()
-    }
-
-    /// Notes which of the refs seen are here.
-    fn remember_tips(&self, filter: Filter) {
-        let seen = locked(&self.inner.seen).clone();
-        let names: HashSet<String> = seen.keys().cloned().collect();
-        let mut tips = locked(&self.inner.tips);
-        for (name, shown) in seen {
-            let known = tips.get(&name) == Some(&shown.id);
-            if !known && self.is_complete(&shown.id, filter == Filter::None) {
-                tips.insert(name, shown.id);
-            }
-        }
-        if tips.len() > TIPS_MAX {
-            tips.retain(|name, _| names.contains(name));
         }
     }
 
@@ -460,17 +266,5 @@ impl Repository {
     /// A place for new objects.
     pub fn draft(&self) -> Draft {
         Draft::over(Arc::clone(&self.inner.objects))
-    }
-}
-
-/// Errors that a new mirror would meet again.
-fn is_hopeless(error: &GitError) -> bool {
-    use std::io::ErrorKind::{PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
-    match error {
-        GitError::Disk { source, .. } => matches!(
-            source.kind(),
-            PermissionDenied | QuotaExceeded | ReadOnlyFilesystem | StorageFull
-        ),
-        _ => false,
     }
 }

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use gix::ObjectId;
 use jiff::Timestamp;
 
+use super::InfraSource;
 use super::branch::EnvironmentSeen;
 use super::sealed::Sealed;
 use super::source::Failed;
@@ -39,6 +40,12 @@ impl Snapshot {
     /// The head of an environment's branch.
     pub fn head(&self, environment: &EnvironmentName) -> Option<CommitId> {
         self.environments.get(environment).map(|seen| seen.head)
+    }
+
+    /// Whether a commit is a head that was seen, or behind one, as far as that is known.
+    pub(super) fn is_behind(&self, commit: CommitId) -> bool {
+        let mut environments = self.environments.values();
+        environments.any(|seen| seen.behind.contains(&commit))
     }
 
     /// The records of an environment that count; `None`: they were not read, or are not believed, and the inner
@@ -115,6 +122,8 @@ pub struct InfraReader {
     pub(super) sealed: Sealed,
     /// Per environment a records head that everything later must descend from.
     trusted: Mutex<BTreeMap<EnvironmentName, Anchor>>,
+    /// A commit that somebody says is new.
+    told: Mutex<Option<CommitId>>,
 }
 
 /// A records head that was seen, or that a deployment tag names.
@@ -134,6 +143,7 @@ impl InfraReader {
             fields: Mutex::default(),
             sealed: Sealed::default(),
             trusted: Mutex::default(),
+            told: Mutex::default(),
         }
     }
 
@@ -185,9 +195,29 @@ impl InfraReader {
                 prefixes.push(format!("refs/tags/{}", place.tags.prefix));
             }
         }
-        let refs = self.repository.look(&prefixes).await.map_err(failed)?;
+        let (refs, ()) = tokio::join!(self.repository.look(&prefixes), self.bring_told());
+        let refs = refs.map_err(failed)?;
         self.drop_anchors(&refs).await.map_err(failed)?;
         self.read(refs, before, now).await
+    }
+
+    /// Takes note that a ref is said to hold this commit now.
+    pub fn tell(&self, commit: CommitId) {
+        *self.told.lock().unwrap_or_else(PoisonError::into_inner) = Some(commit);
+    }
+
+    /// Brings what was told of while the server is asked where everything stands. Whether it stands anywhere
+    /// is told by that alone.
+    async fn bring_told(&self) {
+        let told = self
+            .told
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        let Some(told) = told else { return };
+        if let Err(error) = self.repository.fetch(&[told.0], Reach::Tip).await {
+            tracing::debug!(%error, commit = %told, "what was told of cannot be had");
+        }
     }
 
     /// What our own pushes made of what was seen, without asking.
@@ -399,5 +429,45 @@ fn failed(error: GitError) -> Failed {
     Failed {
         why: error.to_string(),
         retry_after: error.retry_after(),
+    }
+}
+
+impl InfraSource {
+    /// Looks at the repository; says whether there is news.
+    pub async fn read(&self, now: Timestamp) -> bool {
+        let before = self.source.observed();
+        let before = before.read().ok().map(Arc::as_ref);
+        // What was sought by a look that was given up is sought by this one.
+        self.looking().get_or_insert_default();
+        let read = self.reader.look(before, now).await;
+        let news = self.source.keep(read.map(Arc::new), now);
+        let sought = self.looking().take().unwrap_or_default();
+        if sought.iter().any(|commit| !self.knows(*commit)) {
+            self.source.mark_stale();
+        }
+        // Of a repository in which something goes on there is often a look too many.
+        if !news && !self.source.stale().was_heard() {
+            self.reader.rest().await;
+        }
+        news
+    }
+
+    /// Takes in what a push of ours that landed changed. No request.
+    pub async fn take_own(&self, now: Timestamp) {
+        let before = self.source.observed();
+        let Ok(before) = before.read() else { return };
+        let read = self.reader.after_push(Some(before), now).await;
+        self.source.keep(read.map(Arc::new), now);
+    }
+
+    /// Takes in what a push found changed; looks at the server where that explains nothing.
+    pub async fn catch_up(&self, now: Timestamp) {
+        let before = self.source.observed();
+        let Ok(before) = before.read() else { return };
+        let read = match self.reader.is_caught_up(before) {
+            true => self.reader.look(Some(before), now).await,
+            false => self.reader.after_push(Some(before), now).await,
+        };
+        self.source.keep(read.map(Arc::new), now);
     }
 }

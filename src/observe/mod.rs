@@ -57,8 +57,8 @@ use crate::forge::SharedReadForge;
 use crate::git::Repository;
 use crate::model::catalogue::Tags;
 use crate::model::{
-    ApplicationName, Environment, EnvironmentName, Gate, ImageReference, ImageRepository, Pipeline,
-    RepositoryUrl, proposal_branch,
+    ApplicationName, CommitId, Environment, EnvironmentName, Gate, ImageReference, ImageRepository,
+    Pipeline, RepositoryUrl, proposal_branch,
 };
 use crate::plan::{Infra, Learned, Observed, Request, UnitView, Unreadable, World, awaited};
 use crate::registry::Registry;
@@ -90,6 +90,8 @@ pub struct InfraSource {
     pub reader: InfraReader,
     /// What is kept.
     pub source: Source<Arc<Snapshot>>,
+    /// While a look is on its way, the commits that it should find.
+    looking: Mutex<Option<BTreeSet<CommitId>>>,
 }
 
 /// An image repository and what is kept of it.
@@ -202,7 +204,13 @@ impl Observatory {
             let repository = outside.repositories.get(&url)?.clone();
             let source = Source::new(url.to_string(), now);
             let reader = InfraReader::new(repository, places);
-            Some((url, Arc::new(InfraSource { reader, source })))
+            let looking = Mutex::default();
+            let source = InfraSource {
+                reader,
+                source,
+                looking,
+            };
+            Some((url, Arc::new(source)))
         });
         let tags = templates.into_iter().map(|(repository, templates)| {
             let source = Source::new(repository.to_string(), now);
@@ -420,39 +428,6 @@ fn unreadable(source: &str, why: &str, since: Timestamp) -> Unreadable {
         why: why.to_owned(),
         since,
         retry: None,
-    }
-}
-
-impl InfraSource {
-    /// Looks at the repository; says whether there is news.
-    pub async fn read(&self, now: Timestamp) -> bool {
-        let before = self.source.observed();
-        let before = before.read().ok().map(Arc::as_ref);
-        let read = self.reader.look(before, now).await;
-        let news = self.source.keep(read.map(Arc::new), now);
-        if !news {
-            self.reader.rest().await;
-        }
-        news
-    }
-
-    /// Takes in what a push of ours that landed changed. No request.
-    pub async fn take_own(&self, now: Timestamp) {
-        let before = self.source.observed();
-        let Ok(before) = before.read() else { return };
-        let read = self.reader.after_push(Some(before), now).await;
-        self.source.keep(read.map(Arc::new), now);
-    }
-
-    /// Takes in what a push found changed; looks at the server where that explains nothing.
-    pub async fn catch_up(&self, now: Timestamp) {
-        let before = self.source.observed();
-        let Ok(before) = before.read() else { return };
-        let read = match self.reader.is_caught_up(before) {
-            true => self.reader.look(Some(before), now).await,
-            false => self.reader.after_push(Some(before), now).await,
-        };
-        self.source.keep(read.map(Arc::new), now);
     }
 }
 

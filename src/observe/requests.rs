@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::source::{Failed, Source};
 use crate::forge::{ForgeError, Found, Requests, SharedReadForge, Visibility};
+use crate::model::CommitId;
 use crate::plan::{Observed, Request, RequestState};
 
 /// How long an answer holds to who may read the repository.
@@ -101,8 +102,8 @@ impl RequestSource {
         }
     }
 
-    /// The branches whose request changed since, and whether any of these was merged: then the
-    /// repository has news, too. `None`: any may have.
+    /// The branches whose request changed since, and as what those of them that were merged came to the
+    /// branch: then the repository has news, too. `None`: any may have.
     pub fn changed(&self, before: &Observed<Arc<Requests>>) -> Option<Changed> {
         let after = self.source.observed();
         let (Ok(before), Ok(after)) = (before.read(), after.read()) else {
@@ -116,10 +117,8 @@ impl RequestSource {
             .into_iter()
             .map(str::to_owned)
             .collect();
-        let merged = after
-            .changed(before)
-            .iter()
-            .any(|head| after.was_merged(head));
+        let changed = after.changed(before).into_iter();
+        let merged = changed.flat_map(|head| after.merged(head)).collect();
         Some(Changed { heads, merged })
     }
 }
@@ -128,14 +127,16 @@ impl RequestSource {
 pub struct Changed {
     /// Their branches.
     pub heads: BTreeSet<String>,
-    /// Whether one of them was merged.
-    pub merged: bool,
+    /// For each of them that was merged the commit that this made; `None`: the forge does not say.
+    pub merged: Vec<Option<CommitId>>,
 }
 
 impl Requests {
-    fn was_merged(&self, head: &str) -> bool {
-        self.from(head)
-            .any(|request| matches!(request.state, RequestState::Merged { .. }))
+    fn merged<'a>(&'a self, head: &'a str) -> impl Iterator<Item = Option<CommitId>> {
+        self.from(head).filter_map(|request| match request.state {
+            RequestState::Merged { commit } => Some(commit),
+            _ => None,
+        })
     }
 }
 

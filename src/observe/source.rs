@@ -86,6 +86,11 @@ impl Stale {
         heard
     }
 
+    /// Whether something was heard of it before it was last read.
+    pub(super) fn was_heard(&self) -> bool {
+        self.heard.load(Ordering::Relaxed)
+    }
+
     /// How long it may be left alone: where it changes and nobody tells, a third as long.
     fn pace(&self, interval: Duration, now: Timestamp) -> Duration {
         let since = now.as_second() - self.surprised.load(Ordering::Relaxed);
@@ -203,7 +208,7 @@ impl<T: Clone + PartialEq> Source<T> {
     /// Takes note of a look: one that found news of which nobody told has the source looked at more
     /// often for a while.
     pub fn looked(&self, before: &Observed<T>, news: bool, now: Timestamp) {
-        let heard = self.stale.heard.load(Ordering::Relaxed);
+        let heard = self.stale.was_heard();
         let seen = |observed: &Observed<T>| matches!(observed, Observed::Seen { .. });
         if news && !heard && seen(before) && seen(&self.kept().observed) {
             self.stale

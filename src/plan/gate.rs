@@ -6,7 +6,7 @@
 
 use super::{
     Close, Disarm, Infra, Open, Proposal, Ready, Reason, Request, RequestState, Scope, Statements,
-    Step, Unit, Waiting, Walk, next, settle, step, unreadable_source,
+    Step, Unit, Waiting, Walk, next, rollout, settle, step, unreadable_source,
 };
 use crate::clock::after;
 use crate::model::record::{HOLD_LABEL, LABEL, Proposed, REOPENED, Statement, UnitRecords};
@@ -87,6 +87,8 @@ fn is_about(request: &Request, proposed: &Proposed, branch: Option<&Proposal>) -
 /// What is left of proposals that ended: an open request that has no purpose, then its branch; or one that
 /// a person opened again.
 pub(super) fn leftover(ready: &Ready<'_>, branch: &Proposal) -> Walk {
+    // Whoever merged it waits for what it brings, and not for this.
+    rollout::apply_first(ready)?;
     let Some(Ok(request)) = request(ready.unit) else {
         return Walk::Continue(());
     };

@@ -4,6 +4,7 @@
 //! [`decide`]: what is unreadable or held, what has happened and is not recorded, which release
 //! comes next, what the cluster must still do, how it went.
 
+mod ahead;
 mod brake;
 pub mod check;
 mod difference;
@@ -38,6 +39,7 @@ use std::ops::ControlFlow;
 
 use jiff::Timestamp;
 
+pub use ahead::ahead;
 pub use evidence::{Proved, asked, awaited, evidence, is_known};
 pub use fate::{Fate, fate};
 pub use freeze::{Frozen, frozen};

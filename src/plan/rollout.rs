@@ -13,8 +13,8 @@ use super::hooks::{Hooks, hooks};
 use super::settle::{record, wait_on};
 use super::smoke::{Smoking, smoking};
 use super::{
-    Apply, Change, Live, Observed, Prune, Ready, Reason, Step, Waiting, Walk, foreign, step,
-    unreadable_source, wait,
+    Apply, Change, Decision, Live, Observed, Prune, Ready, Reason, Step, Waiting, Walk, foreign,
+    step, unreadable_source, wait,
 };
 use crate::clock::after;
 use crate::manifest::Hook;
@@ -23,6 +23,9 @@ use crate::model::{Health, Part};
 
 /// How soon a source that must be read again is read.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// How long after a deployment was recorded its apply goes before what can wait.
+const APPLY_FIRST_FOR: Duration = Duration::from_secs(10);
 
 /// Does what the cluster does not run yet of what the head asks for, and judges how it went.
 ///
@@ -63,6 +66,22 @@ pub(super) fn roll_out(ready: &Ready<'_>) -> Walk<Option<Waiting>> {
     let waiting = [applying, judging].into_iter().flatten();
     let waiting = waiting.chain(rollout.difference.reported);
     Walk::Continue(waiting.reduce(Waiting::or))
+}
+
+/// Applies what was just deployed, before anything is done that can wait. One that keeps failing holds up
+/// nothing for long.
+pub(super) fn apply_first(ready: &Ready<'_>) -> Walk {
+    let just =
+        |it: &&Deployment| it.verdict.is_none() && ready.unit.now < after(it.at, APPLY_FIRST_FOR);
+    if ready.records.deployment.as_ref().filter(just).is_none() {
+        return Walk::Continue(());
+    }
+    match roll_out(ready) {
+        Walk::Break(Decision::Step(step)) if matches!(*step, Step::Apply(_)) => {
+            Walk::Break(Decision::Step(step))
+        }
+        _ => Walk::Continue(()),
+    }
 }
 
 /// What the cluster said of this desired state, if it will not take it.

@@ -2,17 +2,21 @@
 //! the unit waits a while, says so, and the next round plans anew.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use jiff::Timestamp;
+use tokio::time::Instant;
 
 use super::failing::{Failing, Tried};
 use super::{Reconciler, Towed};
-use crate::act::{Failure, Happened, Order, Outcome};
+use crate::act::{Failure, Happened, Order, Outcome, Writer};
 use crate::cluster::{self, ClusterError, UnitScope};
 use crate::event::{Event, EventKind};
 use crate::model::record::{Statement, Taken};
 use crate::model::{Environment, EnvironmentName};
-use crate::plan::{Apply, Decision, Learned, Plan, Refusal, Smoke, Smoked, Step, Taking, World};
+use crate::plan::{
+    self, Apply, Decision, Learned, Plan, Refusal, Smoke, Smoked, Step, Taking, World,
+};
 
 impl Reconciler {
     /// Carries one step out. Gives what happened by it.
@@ -27,6 +31,8 @@ impl Reconciler {
             return Vec::new();
         };
         let tried = Tried::by(&step);
+        let (shown, began) = (step.to_string(), Instant::now());
+        tracing::trace!(environment = %environment.name, step = shown, "begins");
         let outcome = match step {
             Step::Apply(apply) => self.apply(towed, environment, &apply, now).await,
             Step::Smoke(smoke) => self.smoke(towed, environment, &smoke, now).await,
@@ -35,6 +41,7 @@ impl Reconciler {
             }
             step => self.write(towed, environment, step, now).await,
         };
+        tracing::trace!(environment = %environment.name, step = shown, took = ?began.elapsed(), "ends");
         let mut memory = towed.memory();
         match outcome {
             Outcome::Done(happened) => {
@@ -85,7 +92,22 @@ impl Reconciler {
             return Outcome::Lost;
         };
         let records_taken = records_taken(&order.step);
-        let outcome = writer.submit(order, now).await;
+        let recorded = match &order.step {
+            Step::Record(record) => Some(Step::Record(record.clone())),
+            _ => None,
+        };
+        let judged = async {
+            let step = recorded.as_ref();
+            self.judge_ahead(towed, environment, step, now).await;
+            // What came of the step is told by the other one.
+            std::future::pending().await
+        };
+        let outcome = tokio::select! {
+            biased;
+            outcome = writer.submit(order, now) => outcome,
+            outcome = judged => outcome,
+        };
+        self.heard(writer).await;
         match outcome {
             Outcome::Done(_) => {
                 source.take_own(now).await;
@@ -96,6 +118,39 @@ impl Reconciler {
             _ => source.catch_up(now).await,
         }
         outcome
+    }
+
+    /// Returns once the repository's server has said all it has to say, unless this goes on towing: a server may break
+    /// off its hooks when the process that pushed is gone.
+    pub(super) async fn heard(&self, writer: &Writer) {
+        if !self.tows.load(Ordering::Relaxed) {
+            writer.answered().await;
+        }
+    }
+
+    /// Has the cluster judge what follows a record while that is on its way. Nobody waits for it.
+    async fn judge_ahead(
+        &self,
+        towed: &Towed,
+        environment: &Environment,
+        step: Option<&Step>,
+        now: Timestamp,
+    ) {
+        let (Some(step), Some(cluster)) = (step, self.clusters.get(&environment.name)) else {
+            return;
+        };
+        let pipeline = &towed.pipeline;
+        let mut world = self.observatory.world(pipeline, now);
+        towed.memory().teach(&mut world);
+        if let Some(apply) = plan::ahead(pipeline, &world, &environment.name, step, now) {
+            let scope = UnitScope {
+                environment: environment.name.clone(),
+                application: pipeline.application.name.clone(),
+            };
+            let began = Instant::now();
+            cluster.judge_ahead(&scope, &apply, now).await;
+            tracing::trace!(environment = %environment.name, took = ?began.elapsed(), "was judged ahead");
+        }
     }
 
     async fn apply(
@@ -223,6 +278,7 @@ impl Reconciler {
             let Some(outcome) = writer.tag(environment, now).await else {
                 continue;
             };
+            self.heard(writer).await;
             match outcome {
                 Outcome::Done(done) => {
                     happened.extend(events(towed, environment, done, now));

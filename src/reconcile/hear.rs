@@ -40,6 +40,9 @@ impl Reconciler {
         if let Some(infra) = infra {
             known = true;
             if moved.is_none_or(|(name, after)| infra.would_be_news(name, after)) {
+                if let Some((_, Some(after))) = moved {
+                    infra.reader.tell(after);
+                }
                 infra.source.mark_stale();
                 news = true;
             }

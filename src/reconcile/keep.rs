@@ -14,7 +14,7 @@ use super::{Reconciler, Towed};
 use crate::clock;
 use crate::cluster::SharedReadCluster;
 use crate::model::{
-    Application, ApplicationName, EnvironmentName, Gate, ImageReference, ImageRepository,
+    Application, ApplicationName, CommitId, EnvironmentName, Gate, ImageReference, ImageRepository,
     RepositoryUrl, proposal_branch,
 };
 use crate::observe::{
@@ -70,8 +70,12 @@ impl Reconciler {
             let news = move |source: &RequestSource, before| {
                 let changed = source.changed(&before);
                 this.wake_merging(&url);
-                if changed.as_ref().is_none_or(|changed| changed.merged) {
-                    this.hear_of_git(&url, None);
+                match &changed {
+                    Some(changed) => {
+                        let merged = changed.merged.iter();
+                        merged.for_each(|commit| this.seek(&url, *commit));
+                    }
+                    None => this.seek(&url, None),
                 }
                 this.wake(|towed| {
                     let application = &towed.pipeline.application.name;
@@ -222,11 +226,19 @@ impl Reconciler {
     pub(super) fn look_again(&self, towed: &Towed, plan: &Plan) {
         for unit in &plan.units {
             if let Decision::Waiting(waiting) = &unit.decision
-                && let Reason::Behind { .. } = waiting.reason
+                && let Reason::Behind { commit, .. } = waiting.reason
                 && let Some(environment) = towed.pipeline.environment(&unit.environment)
             {
-                self.hear_of_git(&environment.repository, None);
+                self.seek(&environment.repository, Some(commit));
             }
+        }
+    }
+
+    /// Has a repository looked at for a commit that should be on a branch; `None`: for whatever is new.
+    fn seek(&self, url: &RepositoryUrl, commit: Option<CommitId>) {
+        match (commit, self.observatory.infra.get(url)) {
+            (Some(commit), Some(infra)) => infra.seek(commit),
+            _ => drop(self.hear_of_git(url, None)),
         }
     }
 

@@ -113,7 +113,9 @@ pub(super) async fn keep<S: Kept>(
 /// Reads one; gives what was known before, where there is news.
 async fn look<S: Kept>(it: &S, now: Timestamp) -> Option<Observed<S::Value>> {
     let before = it.source().observed();
+    let began = Instant::now();
     let news = it.read(now).await;
+    tracing::trace!(source = it.source().name(), news, took = ?began.elapsed(), "was read");
     if S::PACED {
         it.source().looked(&before, news, now);
     }

@@ -22,7 +22,7 @@ mod timetable;
 mod words;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -41,6 +41,7 @@ use crate::clock;
 use crate::cluster::SharedCluster;
 use crate::event::Event;
 use crate::forge::SharedForge;
+use crate::git::Repository;
 use crate::model::catalogue::Catalogue;
 use crate::model::{ApplicationName, Author, EnvironmentName, FlatMap, Pipeline, RepositoryUrl};
 use crate::observe::{Intervals, Observatory, Outside};
@@ -77,6 +78,8 @@ pub struct Reconciler {
     board: Board,
     events: broadcast::Sender<Event>,
     tagging: tokio::sync::Mutex<()>,
+    /// Whether it tows: then what servers still say to pushes that are done is heard beside all else.
+    tows: AtomicBool,
     /// Per environment something that each effect on its way there holds a share of.
     acting: BTreeMap<EnvironmentName, Arc<()>>,
     pulse: Arc<Pulse>,
@@ -170,6 +173,7 @@ impl Reconciler {
             board: Board::default(),
             events: broadcast::channel(EVENTS).0,
             tagging: tokio::sync::Mutex::default(),
+            tows: AtomicBool::new(false),
             acting,
             pulse: Arc::new(Pulse::new(intervals.turn)),
         }
@@ -214,6 +218,14 @@ impl Reconciler {
 
     /// Tows until stopped; effects on their way are finished.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
+        self.tows.store(true, Ordering::Relaxed);
+        let mirrors = || {
+            self.observatory
+                .infra
+                .values()
+                .map(|it| it.reader.repository())
+        };
+        mirrors().for_each(Repository::hold_news);
         let tasks = TaskTracker::new();
         self.keep_sources(&tasks, &stop);
         self.keep_removed(&tasks, &stop);
@@ -240,6 +252,9 @@ impl Reconciler {
         }
         tasks.close();
         tasks.wait().await;
+        self.tows.store(false, Ordering::Relaxed);
+        futures_util::future::join_all(self.writers.values().map(|it| self.heard(it))).await;
+        futures_util::future::join_all(mirrors().map(Repository::settle)).await;
     }
 
     /// One round of one pipeline: plans, and sets its steps going. Gives how long it may rest.

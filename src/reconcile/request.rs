@@ -26,6 +26,10 @@ impl Reconciler {
         ) else {
             return Outcome::Lost;
         };
+        // A forge may know of a push only once its server has said all it has to say to it.
+        if let Some(writer) = self.writers.get(&environment.repository) {
+            writer.answered().await;
+        }
         let done = match step {
             Step::Open(open) => {
                 let Some(opening) = self.opening(towed, environment, open, now).await else {

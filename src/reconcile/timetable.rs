@@ -9,6 +9,13 @@ use tokio::time::Instant;
 /// Sources of one outside system that are read at a time. It has its own limits besides.
 const AT_A_TIME: usize = 64;
 
+/// What is due within this is read together: to wake for each of a thousand sources costs more than it is
+/// worth. Nothing is read later for it.
+const TOGETHER: Duration = Duration::from_millis(100);
+
+/// What rests for less has a moment of its own.
+const RESTS_LONG: Duration = Duration::from_secs(5);
+
 /// Where each source stands.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stand {
@@ -20,6 +27,7 @@ enum Stand {
 
 /// See the module. Sources are known by their number.
 pub(super) struct Timetable {
+    begin: Instant,
     stands: Vec<Stand>,
     timers: BTreeSet<(Instant, usize)>,
     queue: VecDeque<usize>,
@@ -30,6 +38,7 @@ impl Timetable {
     /// So many sources, all of which are due.
     pub(super) fn new(count: usize, begin: Instant) -> Self {
         Self {
+            begin,
             stands: vec![Stand::Rests(begin); count],
             timers: (0..count).map(|it| (begin, it)).collect(),
             queue: VecDeque::new(),
@@ -73,11 +82,22 @@ impl Timetable {
                 self.queue.push_front(source);
             }
             Some(rest) => {
-                let due = now + rest;
+                let due = self.due_after(rest, now);
                 self.stands[source] = Stand::Rests(due);
                 self.timers.insert((due, source));
             }
         }
+    }
+
+    /// When a source is due that may rest so long.
+    fn due_after(&self, rest: Duration, now: Instant) -> Instant {
+        let due = now + rest;
+        if rest < RESTS_LONG {
+            return due;
+        }
+        let since = due.saturating_duration_since(self.begin).as_nanos();
+        let beyond = u64::try_from(since % TOGETHER.as_nanos()).unwrap_or(0);
+        due.checked_sub(Duration::from_nanos(beyond)).unwrap_or(due)
     }
 
     /// Whether any source is being read.
@@ -119,6 +139,22 @@ mod tests {
         table.hear(0);
         let order: Vec<_> = std::iter::from_fn(|| table.next(at(20))).collect();
         assert_eq!(order, [0, 1, 2]);
+    }
+
+    #[test]
+    fn what_rests_long_is_due_together_and_never_later() {
+        let begin = Instant::now();
+        let mut table = Timetable::new(3, begin);
+        while table.next(begin).is_some() {}
+        let milliseconds = |count| begin + Duration::from_millis(count);
+        for (source, rest) in [(0, 30_010), (1, 30_099), (2, 4_999)] {
+            table.read(source, Some(Duration::from_millis(rest)), begin);
+        }
+        assert_eq!(table.due(), Some(milliseconds(4_999)));
+        assert_eq!(table.next(milliseconds(4_999)), Some(2));
+        assert_eq!(table.next(milliseconds(29_999)), None);
+        let order: Vec<_> = std::iter::from_fn(|| table.next(milliseconds(30_000))).collect();
+        assert_eq!(order, [0, 1]);
     }
 
     #[test]

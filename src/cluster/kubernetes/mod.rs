@@ -37,7 +37,7 @@ use kube::Client;
 pub use self::place::Place;
 
 use self::answer::Asked;
-use self::apply::{ApplyContext, Seen, Sight};
+use self::apply::{Ahead, Allows, ApplyContext, Seen, Sight};
 use self::drift::Fights;
 use self::health::Rules;
 use self::kinds::Kind;
@@ -78,6 +78,7 @@ pub struct KubernetesCluster {
     set: Arc<ApplySet>,
     watch: Arc<Watch>,
     looks: Looks,
+    ahead: Ahead,
     fights: Fights,
     units: BTreeMap<ApplicationName, Policy>,
     /// Clients that act as somebody else, by whom.
@@ -118,6 +119,7 @@ impl KubernetesCluster {
             set,
             watch,
             looks,
+            ahead: Ahead::default(),
             fights: Fights::default(),
             units,
             acting: Mutex::default(),
@@ -144,6 +146,36 @@ impl KubernetesCluster {
         })?;
         acting.insert(user, client.clone());
         Ok(client)
+    }
+
+    /// What a unit may hold.
+    fn allows(&self, unit: &UnitScope) -> impl Fn(&ObjectRef) -> Result<(), String> + Send + Sync {
+        let policy = self.units.get(&unit.application);
+        let access = policy.and_then(|policy| policy.access.as_ref());
+        move |object| match access {
+            Some(access) => access.allows(object).map_err(|denied| denied.to_string()),
+            None => Ok(()),
+        }
+    }
+
+    fn context<'a>(
+        &'a self,
+        unit: &UnitScope,
+        allows: Allows<'a>,
+    ) -> Result<ApplyContext<'a>, ClusterError> {
+        let policy = self.units.get(&unit.application);
+        Ok(ApplyContext {
+            cluster: &self.place.name,
+            client: self.client_of(unit)?,
+            kinds: &self.place.kinds,
+            set: &self.set,
+            conflicts: policy.map_or(Conflicts::Refuse, |policy| policy.conflicts),
+            engines: policy.map_or(&[], |policy| &policy.engines),
+            allows,
+            permits: &self.place.permits,
+            sight: self,
+            ahead: &self.ahead,
+        })
     }
 
     /// A kind, if the cluster serves it.
@@ -346,28 +378,20 @@ impl Cluster for KubernetesCluster {
         apply: &Apply,
         now: Timestamp,
     ) -> Result<Applied, ClusterError> {
-        let policy = self.units.get(&unit.application);
-        let access = policy.and_then(|policy| policy.access.as_ref());
-        let allows = |object: &ObjectRef| match access {
-            Some(access) => access.allows(object).map_err(|denied| denied.to_string()),
-            None => Ok(()),
-        };
-        let context = ApplyContext {
-            cluster: &self.place.name,
-            client: self.client_of(unit)?,
-            kinds: &self.place.kinds,
-            set: &self.set,
-            conflicts: policy.map_or(Conflicts::Refuse, |policy| policy.conflicts),
-            engines: policy.map_or(&[], |policy| &policy.engines),
-            allows: &allows,
-            permits: &self.place.permits,
-            sight: self,
-        };
+        let allows = self.allows(unit);
+        let context = self.context(unit, &allows)?;
         let applied = apply::apply(&context, unit, &self.freshened(apply), now).await;
         if let Err(ClusterError::Changed { object }) = &applied {
             self.looks.forget(&object.group, &object.kind);
         }
         applied
+    }
+
+    async fn judge_ahead(&self, unit: &UnitScope, apply: &Apply, now: Timestamp) {
+        let allows = self.allows(unit);
+        if let Ok(context) = self.context(unit, &allows) {
+            apply::judge_ahead(&context, unit, &self.freshened(apply), now).await;
+        }
     }
 }
 

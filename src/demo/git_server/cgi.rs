@@ -23,6 +23,8 @@ pub(in crate::demo) struct Backend {
     pub(in crate::demo) version_0: bool,
     /// Whom to tell that a push to which repository ended.
     pub(in crate::demo) pushed: Option<(broadcast::Sender<String>, String)>,
+    /// Whether the repository's hooks are not run: each takes a shell.
+    pub(in crate::demo) without_hooks: bool,
     /// More variables, which hooks see too.
     pub(in crate::demo) environment: Vec<(&'static str, String)>,
 }
@@ -58,7 +60,7 @@ impl Backend {
                 .and_then(|value| value.to_str().ok())
                 .unwrap_or_default()
         };
-        let mut command = Command::new("git");
+        let mut command = Command::new(super::git());
         command.arg("http-backend").env_clear().kill_on_drop(true);
         for name in ["PATH", "HOME"] {
             command.envs(std::env::var_os(name).map(|value| (name, value)));
@@ -66,9 +68,14 @@ impl Backend {
         command
             .env("GIT_PROJECT_ROOT", &self.root)
             .env("GIT_HTTP_EXPORT_ALL", "1")
-            .env("GIT_CONFIG_COUNT", "1")
+            .env(
+                "GIT_CONFIG_COUNT",
+                if self.without_hooks { "2" } else { "1" },
+            )
             .env("GIT_CONFIG_KEY_0", "http.receivepack")
             .env("GIT_CONFIG_VALUE_0", "true")
+            .env("GIT_CONFIG_KEY_1", "core.hooksPath")
+            .env("GIT_CONFIG_VALUE_1", "/dev/null")
             .env("REQUEST_METHOD", request.method().as_str())
             .env("PATH_INFO", request.uri().path())
             .env("QUERY_STRING", request.uri().query().unwrap_or_default())

@@ -9,6 +9,8 @@ use jiff::Timestamp;
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
+use crate::demo::git_server;
+
 /// Between fields of a commit: what no field holds.
 const FIELD: char = '\u{1f}';
 
@@ -53,7 +55,7 @@ impl Git<'_> {
         signed: Option<(&Signed, &Signed)>,
         input: &[u8],
     ) -> io::Result<std::process::Output> {
-        let mut command = Command::new("git");
+        let mut command = Command::new(git_server::git());
         command.arg("--git-dir").arg(self.0).args(arguments);
         command.env_clear().kill_on_drop(true);
         for name in ["PATH", "HOME"] {
@@ -331,7 +333,7 @@ impl Git<'_> {
         arguments: &[&str],
         input: &str,
     ) -> io::Result<std::process::Output> {
-        let mut command = Command::new("git");
+        let mut command = Command::new(git_server::git());
         command.arg("--git-dir").arg(self.0).args(arguments);
         command.env("GIT_INDEX_FILE", index).kill_on_drop(true);
         command

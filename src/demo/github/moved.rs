@@ -252,18 +252,26 @@ async fn pushed(
     let git = Git(&repository.path);
     let none = "0".repeat(40);
     let (before, after) = (old.unwrap_or(&none), new.unwrap_or(&none));
-    let forced = match (old, new) {
-        (Some(old), Some(new)) => !git.is_ancestor(old, new).await,
-        _ => false,
+    let forced = async {
+        match (old, new) {
+            (Some(old), Some(new)) => !git.is_ancestor(old, new).await,
+            _ => false,
+        }
     };
-    let commits = match (old, new) {
-        (Some(old), Some(new)) => git.commits(&format!("{old}..{new}"), LISTED, None).await?,
-        _ => Vec::new(),
+    let commits = async {
+        match (old, new) {
+            (Some(old), Some(new)) => git.commits(&format!("{old}..{new}"), LISTED, None).await,
+            _ => Ok(Vec::new()),
+        }
     };
-    let head = match new {
-        Some(new) => git.commit(new).await,
-        None => None,
+    let head = async {
+        match new {
+            Some(new) => git.commit(new).await,
+            None => None,
+        }
     };
+    let (forced, commits, head) = tokio::join!(forced, commits, head);
+    let commits = commits?;
     let form = Form {
         state,
         api: &shared.site,

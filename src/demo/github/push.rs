@@ -15,7 +15,9 @@ use axum::http::{HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use futures_util::{StreamExt as _, stream};
 use jiff::Timestamp;
+use tokio::sync::mpsc;
 
 use super::Shared;
 use super::access::{self, Grant, Level, Need, Permission, Role, role_of};
@@ -25,16 +27,14 @@ use super::protection::{Ban, Guard};
 use super::state::Repository;
 use crate::demo::git_server::cgi::Backend;
 
-/// The largest push that is taken in, and the largest answer to one.
+/// The largest push that is taken in.
 const PUSH: usize = 256 << 20;
-const ANSWER: usize = 16 << 20;
 
 /// The variable in which the hook finds what to refuse: ref, kind and words, a line each.
 const BANS: &str = "GITHUB_BANS";
 
 /// Run by git for every ref that is pushed (githooks(5), `update`).
 const HOOK: &str = r#"#!/bin/sh
-[ -n "$GITHUB_BANS" ] || exit 0
 tab=$(printf '\t')
 printf '%s\n' "$GITHUB_BANS" | while IFS="$tab" read -r ref kind words; do
   [ "$ref" = "$1" ] || continue
@@ -105,6 +105,7 @@ fn backend(shared: &Shared) -> Backend {
         root: shared.root.clone(),
         version_0: false,
         pushed: None,
+        without_hooks: false,
         environment: Vec::new(),
     }
 }
@@ -181,7 +182,8 @@ fn challenge(text: &str) -> Response {
     (StatusCode::UNAUTHORIZED, basic, format!("{text}\n")).into_response()
 }
 
-/// Lets git take the push in, and the site follow it, before the answer goes out.
+/// Lets git take the push in, and the site follow it before the answer ends: from its first word on nobody
+/// is shown a site that does not know of the push.
 async fn receive(
     shared: &Arc<Shared>,
     name: &str,
@@ -201,18 +203,34 @@ async fn receive(
     head.headers
         .insert("content-length", HeaderValue::from(body.len()));
     let mut backend = backend(shared);
-    backend.environment.push((BANS, bans.unwrap_or_default()));
+    let bans = bans.unwrap_or_default();
+    backend.without_hooks = bans.is_empty();
+    backend.environment.push((BANS, bans));
     let response = backend
         .run(Request::from_parts(head, Body::from(body)))
         .await?;
     let (head, answer) = response.into_parts();
-    let answer = to_bytes(answer, ANSWER).await.map_err(io::Error::other)?;
-    let mut state = shared.state.lock().await;
-    let followed = moved::after(shared, &mut state, name, &grant.login, now).await;
-    if let Err(error) = followed {
-        tracing::warn!(?error, "a push was not followed");
-    }
-    Ok(Response::from_parts(head, Body::from(answer)))
+    let (sender, chunks) = mpsc::unbounded_channel();
+    let (shared, name, by) = (shared.clone(), name.to_owned(), grant.login.clone());
+    tokio::spawn(async move {
+        let mut answer = answer.into_data_stream();
+        let first = answer.next().await;
+        let mut state = shared.state.lock().await;
+        let mut next = first;
+        while let Some(chunk) = next {
+            // Who asked may be gone: the push is followed all the same.
+            let _gone = sender.send(chunk);
+            next = answer.next().await;
+        }
+        let followed = moved::after(&shared, &mut state, &name, &by, now).await;
+        if let Err(error) = followed {
+            tracing::warn!(?error, "a push was not followed");
+        }
+    });
+    let chunks = stream::unfold(chunks, |mut chunks| async {
+        chunks.recv().await.map(|chunk| (chunk, chunks))
+    });
+    Ok(Response::from_parts(head, Body::from_stream(chunks)))
 }
 
 /// The commands at the beginning of a push (gitprotocol-pack(5), "Reference update request").

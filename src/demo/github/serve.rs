@@ -11,6 +11,7 @@ use axum::http::{HeaderValue, Method, StatusCode, request};
 use axum::response::{IntoResponse as _, Response};
 use jiff::Timestamp;
 use serde_json::Value;
+use tokio::sync::MutexGuard;
 
 use super::access::{self, Grant, Kind};
 use super::answer::{Refusal, Reply, respond};
@@ -74,7 +75,7 @@ async fn api(shared: &Arc<Shared>, request: Request) -> Response {
         None if path == "/api/graphql" => ("", "/graphql"),
         None => ("", path),
     };
-    let mut state = shared.state.lock().await;
+    let state = shared.state.lock().await;
     let now = shared.now();
     let sent = head
         .headers
@@ -111,8 +112,7 @@ async fn api(shared: &Arc<Shared>, request: Request) -> Response {
         grant,
         now,
     };
-    let (response, body) = operate(shared, &mut state, found, asked, budget).await;
-    drop(state);
+    let (response, body) = operate(shared, state, found, asked, budget).await;
     let (mut head, _) = response.into_parts();
     if body.is_empty() {
         head.headers.remove("content-type");
@@ -137,7 +137,7 @@ struct Asked<'a> {
 
 async fn operate(
     shared: &Arc<Shared>,
-    state: &mut State,
+    mut state: MutexGuard<'_, State>,
     found: Option<(&'static Operation, Vec<String>)>,
     asked: Asked<'_>,
     budget: Budget,
@@ -174,11 +174,13 @@ async fn operate(
                 api,
                 grant: asked.grant.clone(),
                 now: asked.now,
-                state,
+                state: &mut state,
             };
             routes::run(operation, &mut call).await
         }
     };
+    // Others need not wait until it is written out.
+    drop(state);
     let (status, link, shown, plain) = match answered {
         Ok(Reply { status, body, link }) => (status, link, body, None),
         Err(refusal) => (refusal.status, None, None, Some(refusal.into_response())),
@@ -207,7 +209,7 @@ async fn operate(
         query,
         request: body,
         status,
-        answer: serde_json::from_slice(&sent).unwrap_or_default(),
+        answer: shown.unwrap_or_else(|| serde_json::from_slice(&sent).unwrap_or_default()),
         login: asked.grant.login.clone(),
     };
     if asked.head.method == Method::GET && status == 200 {

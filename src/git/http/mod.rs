@@ -364,7 +364,12 @@ impl Remote for HttpRemote {
         let response = self.post(RECEIVE, body.into()).await?;
         let mut packets = self.packets(response, PACK_BYTES_MAX);
         let report = wire::read_report(&mut packets, &capabilities).await;
-        packets.finish().await;
+        match &request.ends {
+            Some(ends) if report.as_ref().is_ok_and(PushReport::is_clean) => {
+                drop(ends.spawn(packets.finish()));
+            }
+            _ => packets.finish().await,
+        }
         if matches!(report, Err(GitError::Protocol { .. })) {
             locked(&self.known).receive = None;
         }

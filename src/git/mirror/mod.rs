@@ -7,6 +7,7 @@
 
 mod ingest;
 mod slot;
+mod unpack;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -21,7 +22,8 @@ use gix::odb::{HandleArc, Store};
 use tempfile::{NamedTempFile, SpooledTempFile};
 
 use ingest::index;
-pub(super) use ingest::unpack;
+pub(super) use ingest::size;
+pub(super) use unpack::unpack;
 
 use super::object::Object;
 use super::{GitError, locked, pack};
@@ -271,7 +273,7 @@ impl Boundary {
     }
 }
 
-fn disk(directory: &Path) -> impl FnOnce(io::Error) -> GitError {
+pub(super) fn disk(directory: &Path) -> impl FnOnce(io::Error) -> GitError {
     let directory = directory.to_owned();
     move |source| GitError::Disk { directory, source }
 }

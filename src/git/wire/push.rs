@@ -67,7 +67,8 @@ pub(in crate::git) fn push_request(
     Ok(out)
 }
 
-/// The server's report.
+/// The server's report. One that reports everything as done is not read beyond its end: what comes there
+/// are words for people.
 pub(in crate::git) async fn read_report(
     packets: &mut Packets,
     capabilities: &Capabilities,
@@ -82,18 +83,44 @@ pub(in crate::git) async fn read_report(
             Band::Data(data) if report.len() + data.len() > REPORT_BYTES_MAX => {
                 return Err(packets.broken("its report is larger than any we take"));
             }
-            Band::Data(data) => report.extend_from_slice(&data),
+            Band::Data(data) => {
+                report.extend_from_slice(&data);
+                if is_whole(&report) {
+                    let parsed = parse_whole(packets.url(), &report, bands.messages()).await?;
+                    if parsed.is_clean() {
+                        return Ok(parsed);
+                    }
+                }
+            }
             Band::Message => {}
             Band::End => break,
         }
     }
-    let url: Arc<str> = Arc::clone(packets.url());
-    let bytes = Box::pin(stream::iter([Ok(Bytes::from(report))]));
-    parse(
-        &mut Packets::new(&url, bytes, REPORT_BYTES_MAX as u64),
-        bands.messages(),
-    )
-    .await
+    parse_whole(packets.url(), &report, bands.messages()).await
+}
+
+/// Whether its last frame is there.
+fn is_whole(report: &[u8]) -> bool {
+    let mut rest = report;
+    while let Some((length, after)) = rest.split_at_checked(4) {
+        let length = std::str::from_utf8(length).ok();
+        match length.and_then(|length| usize::from_str_radix(length, 16).ok()) {
+            Some(0) => return true,
+            Some(length @ 4..) if length - 4 <= after.len() => rest = &after[length - 4..],
+            _ => return false,
+        }
+    }
+    false
+}
+
+async fn parse_whole(
+    url: &Arc<str>,
+    report: &[u8],
+    messages: String,
+) -> Result<PushReport, GitError> {
+    let bytes = Box::pin(stream::iter([Ok(Bytes::copy_from_slice(report))]));
+    let mut packets = Packets::new(url, bytes, REPORT_BYTES_MAX as u64);
+    parse(&mut packets, messages).await
 }
 
 async fn parse(packets: &mut Packets, messages: String) -> Result<PushReport, GitError> {
@@ -192,6 +219,29 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_follows_a_clean_report_is_not_waited_for() {
+        let capabilities = capabilities().await;
+        let first = |lines: &[&str]| {
+            let whole = report(lines);
+            whole[..whole.len() - FLUSH.len()].to_vec()
+        };
+        let clean = first(&["unpack ok", "ok refs/a"]);
+        let read = read_report(&mut packets(&clean, 6), &capabilities).await;
+        assert!(read.unwrap().is_clean());
+        // Where something failed, all words are for people.
+        let mut failed = first(&["unpack ok", "ng refs/a no"]);
+        write(&mut failed, b"\x02remote: ask Ann\n");
+        assert!(
+            read_report(&mut packets(&failed, 6), &capabilities)
+                .await
+                .is_err()
+        );
+        failed.extend_from_slice(FLUSH);
+        let read = read_report(&mut packets(&failed, 6), &capabilities).await;
+        assert_eq!(read.unwrap().messages, "remote: hello\nremote: ask Ann");
+    }
+
+    #[tokio::test]
     async fn hostile_reports_are_errors() {
         let capabilities = capabilities().await;
         for bytes in [
@@ -213,6 +263,7 @@ mod tests {
             updates: vec![update("refs/a"), update("refs/b")],
             objects: vec![],
             atomic: true,
+            ends: None,
         };
         let refused = push_request("test", &capabilities().await, &request);
         assert!(matches!(refused, Err(GitError::NotAtomic { .. })));

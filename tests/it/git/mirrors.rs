@@ -49,6 +49,36 @@ async fn two_mirrors_share_a_directory() {
 }
 
 #[tokio::test]
+async fn what_little_news_bring_is_on_disk_once_it_is_settled() {
+    let site = Site::http().await.unwrap();
+    let (writer, reader) = (site.repository("writer"), site.repository("reader"));
+    let mirror = site.directory.path().join("reader");
+    let look = async |reader: &Repository, head: CommitId| {
+        reader.look(&[MASTER.to_owned()]).await.unwrap();
+        reader.fetch(&[head.0], Reach::Tip).await.unwrap();
+        assert_eq!(reader.commit(head).unwrap().id, head);
+    };
+    let (first, _) = commit(&writer, "web", "one", 1).await.unwrap();
+    look(&reader, first).await;
+    let before = packs(&mirror);
+    reader.hold_news();
+    let (second, _) = commit(&writer, "web", "two", 2).await.unwrap();
+    look(&reader, second).await;
+    assert_eq!(packs(&mirror), before);
+    reader.settle().await;
+    assert_eq!(packs(&mirror), before + 1);
+    drop(reader);
+    let next = site.repository("reader");
+    let asked = site.server().count("infra", Endpoint::Upload);
+    next.fetch(&[second.0], Reach::Tip).await.unwrap();
+    assert_eq!(site.server().count("infra", Endpoint::Upload), asked);
+    let tree = next.commit(second).unwrap().tree;
+    let found = next.lookup(tree, "web").unwrap().unwrap();
+    assert_eq!(next.blob(found.id).unwrap(), "two");
+    site.check();
+}
+
+#[tokio::test]
 async fn a_damaged_mirror_is_made_anew() {
     let site = Site::http().await.unwrap();
     let writer = site.repository("writer");

@@ -11,6 +11,7 @@
 //! Nothing is tried again in place but for one thing: an object of which only the status moved since
 //! the plan is applied on its newer version.
 
+mod ahead;
 mod conflicts;
 mod dry_run;
 mod established;
@@ -31,6 +32,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Client;
 use tokio::sync::Semaphore;
 
+pub use self::ahead::{Ahead, judge_ahead};
 use self::dry_run::Looked;
 use self::item::Item;
 use self::outcome::Failures;
@@ -72,6 +74,8 @@ pub struct ApplyContext<'a> {
     pub permits: &'a Semaphore,
     /// What is known of the cluster's objects, and who wants to know of news.
     pub sight: &'a dyn Sight,
+    /// What the server judged already.
+    pub ahead: &'a Ahead,
 }
 
 /// Says whether a unit may hold an object, which lives where the cluster says; and if not, why.
@@ -265,7 +269,10 @@ impl<'a> Hand<'a> {
         let looked = each(due, |item| async {
             let looked = match after.is_some() && work.brought.lags(item.object) {
                 true => self.look_patiently(item).await,
-                false => self.look(item).await,
+                false => match self.context.ahead.take(self, item) {
+                    Some(ready) => Ok(Looked::Ready(ready)),
+                    None => self.look(item).await,
+                },
             };
             (item, looked)
         });

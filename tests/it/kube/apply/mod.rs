@@ -1,5 +1,6 @@
 //! Applying to a real API server: what is sent, what it refuses, what is taken, deleted and left alone.
 
+mod ahead;
 mod anew;
 mod between;
 mod judged;

@@ -11,7 +11,9 @@ use kube::api::{Api, DeleteParams, DynamicObject, ListParams};
 use serde::Deserialize as _;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
-use towpath::cluster::kubernetes::apply::{ApplyContext, Seen, Sight, apply};
+use towpath::cluster::kubernetes::apply::{
+    Ahead, Allows, ApplyContext, Seen, Sight, apply, judge_ahead,
+};
 use towpath::cluster::kubernetes::connect::{Access, Connection, Target};
 use towpath::cluster::kubernetes::kinds::Kinds;
 use towpath::cluster::kubernetes::marks::{self, Set};
@@ -44,6 +46,7 @@ pub(crate) struct Site {
     pub(crate) allowed: Option<Vec<String>>,
     kinds: Kinds,
     permits: Semaphore,
+    ahead: Ahead,
     commits: Mutex<u8>,
     _kubeconfig: tempfile::NamedTempFile,
 }
@@ -129,6 +132,7 @@ impl Site {
             sight: Known::default(),
             allowed: None,
             permits: Semaphore::new(32),
+            ahead: Ahead::default(),
             commits: Mutex::new(0),
             _kubeconfig: kubeconfig,
         }
@@ -217,28 +221,47 @@ impl Site {
         client: Client,
         step: &Apply,
     ) -> Result<Applied, ClusterError> {
-        let allows = |object: &ObjectRef| match (&self.allowed, &object.namespace) {
+        let allows = |object: &ObjectRef| self.allows(object);
+        let context = self.context(client, &allows);
+        apply(&context, &self.scope(), step, towpath::clock::now()).await
+    }
+
+    /// Has the server judge what is about to be applied.
+    pub(crate) async fn judge_ahead(&self, step: &Apply) {
+        let allows = |object: &ObjectRef| self.allows(object);
+        let context = self.context(self.client.clone(), &allows);
+        judge_ahead(&context, &self.scope(), step, towpath::clock::now()).await;
+    }
+
+    fn allows(&self, object: &ObjectRef) -> Result<(), String> {
+        match (&self.allowed, &object.namespace) {
             (Some(allowed), Some(namespace)) if !allowed.contains(namespace) => {
                 Err(format!("the namespace `{namespace}` is somebody else's"))
             }
             _ => Ok(()),
-        };
-        let context = ApplyContext {
+        }
+    }
+
+    fn context<'a>(&'a self, client: Client, allows: Allows<'a>) -> ApplyContext<'a> {
+        ApplyContext {
             cluster: "the bed",
             client,
             kinds: &self.kinds,
             set: &self.set,
             conflicts: self.conflicts,
             engines: &self.engines,
-            allows: &allows,
+            allows,
             permits: &self.permits,
             sight: &self.sight,
-        };
-        let scope = UnitScope {
+            ahead: &self.ahead,
+        }
+    }
+
+    fn scope(&self) -> UnitScope {
+        UnitScope {
             environment: self.namespace.parse().unwrap(),
             application: self.application.parse().unwrap(),
-        };
-        apply(&context, &scope, step, towpath::clock::now()).await
+        }
     }
 
     /// Plans and applies.
