@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use jiff::Timestamp;
@@ -34,6 +35,8 @@ pub struct Setup {
     pub meter: Meter,
     /// Counts how it goes with those who are told of news.
     pub told: Standings,
+    /// How long git servers, registries and forges may send nothing. Clusters have `cluster.timeout`.
+    pub idle_timeout: Duration,
 }
 
 /// Why there is no configuration to work with.
@@ -81,6 +84,7 @@ impl Setup {
             config,
             meter: Meter::default(),
             told: Standings::default(),
+            idle_timeout: HttpSettings::default().idle_timeout,
         })
     }
 
@@ -197,6 +201,7 @@ impl Setup {
         HttpSettings {
             ca_file: settings.ca_file.clone(),
             proxy: settings.proxy.clone(),
+            idle_timeout: self.idle_timeout,
             ..HttpSettings::default()
         }
     }
@@ -244,6 +249,7 @@ impl Setup {
         let cache = self.cache();
         let door = |url: &RepositoryUrl, credential: &Credential| {
             let mut access = access(&client, credential, &self.meter);
+            access.idle_timeout = self.idle_timeout;
             if let Some(tokens) = made.tokens.get(url)
                 && *credential == Credential::Default
             {

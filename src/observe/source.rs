@@ -135,6 +135,8 @@ struct Kept<T> {
     /// Whether it was ever tried.
     tried: bool,
     failures: u32,
+    /// The longest that it is left alone while it fails.
+    retry_max: Duration,
     /// Since when it answers again, if it failed before.
     answering_since: Option<Timestamp>,
 }
@@ -153,6 +155,7 @@ impl<T: Clone + PartialEq> Source<T> {
             observed,
             tried: false,
             failures: 0,
+            retry_max: RETRY_MAX,
             answering_since: None,
         };
         Self {
@@ -160,6 +163,12 @@ impl<T: Clone + PartialEq> Source<T> {
             kept: Mutex::new(kept),
             stale: Stale::default(),
         }
+    }
+
+    /// It is read so often: while it fails, it is left alone no longer than that, unless it asks for more. One that
+    /// answers again is then seen within one interval.
+    pub fn retry_within(&self, interval: Duration) {
+        self.kept().retry_max = RETRY_MAX.min(interval);
     }
 
     /// What people call it.
@@ -238,7 +247,7 @@ impl<T: Clone + PartialEq> Source<T> {
                 };
                 let wait = failed
                     .retry_after
-                    .unwrap_or_else(|| backoff(RETRY_MIN, kept.failures, RETRY_MAX));
+                    .unwrap_or_else(|| backoff(RETRY_MIN, kept.failures, kept.retry_max));
                 tracing::warn!(source = %self.name, why = %failed.why, "cannot be read");
                 kept.failures = kept.failures.saturating_add(1);
                 let unreadable = Unreadable {
@@ -319,6 +328,32 @@ mod tests {
         let again = Source::new("https://git.example.com/acme/infra-0".to_owned(), at(9));
         look(&again, 7, 9);
         assert_eq!(again.rest(INTERVAL, at(9)), rests[0]);
+    }
+
+    #[test]
+    fn what_fails_is_asked_again_within_one_interval() {
+        for (interval, expected) in [
+            (1, [1, 1, 1, 1]),
+            (30, [1, 16, 30, 30]),
+            (3600, [1, 16, 60, 60]),
+        ] {
+            let source = Source::<u32>::new("shop", at(0));
+            source.retry_within(Duration::from_secs(interval));
+            let mut rests = Vec::new();
+            for _ in 0..20 {
+                let failed = Failed {
+                    why: "gone".to_owned(),
+                    retry_after: None,
+                };
+                source.keep(Err(failed), at(0));
+                rests.push(source.rest(Duration::from_secs(interval), at(0)).as_secs());
+            }
+            assert_eq!(
+                [rests[0], rests[4], rests[6], rests[19]],
+                expected,
+                "{interval} s"
+            );
+        }
     }
 
     #[test]

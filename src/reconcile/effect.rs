@@ -67,7 +67,8 @@ impl Reconciler {
                     "a step failed"
                 );
                 let before = memory.failing.remove(&environment.name);
-                let failing = Failing::next(before, tried, failure, now);
+                let longest = tried.longest(&self.intervals);
+                let failing = Failing::next(before, tried, failure, longest, now);
                 memory.failing.insert(environment.name.clone(), failing);
                 Vec::new()
             }

@@ -7,9 +7,11 @@ use jiff::Timestamp;
 
 use crate::act::Failure;
 use crate::backoff::backoff;
+use crate::observe::Intervals;
 use crate::plan::{Reason, Step, Unreadable, Waiting};
 
 const RETRY_MIN: Duration = Duration::from_secs(1);
+/// The longest that a step waits, unless more is asked for.
 const RETRY_MAX: Duration = Duration::from_secs(60);
 
 /// A step that did not take effect.
@@ -47,17 +49,32 @@ impl Tried {
             Step::Smoke(_) => Self::Smoke,
         }
     }
+
+    /// The longest that it waits for its next try: what answers again is then seen within one poll.
+    pub(super) fn longest(self, intervals: &Intervals) -> Duration {
+        RETRY_MAX.min(match self {
+            Self::Write => intervals.git,
+            Self::Request => intervals.forge,
+            Self::Apply(_) | Self::Smoke => intervals.cluster,
+        })
+    }
 }
 
 impl Failing {
-    /// After one more failure: 1 s, 2 s, 4 s … 60 s, or as long as was asked.
-    pub(super) fn next(before: Option<Self>, of: Tried, failure: Failure, now: Timestamp) -> Self {
+    /// After one more failure: 1 s, 2 s, 4 s … `longest`, or as long as was asked.
+    pub(super) fn next(
+        before: Option<Self>,
+        of: Tried,
+        failure: Failure,
+        longest: Duration,
+        now: Timestamp,
+    ) -> Self {
         let (since, count) = match before.filter(|before| before.of == of) {
             Some(before) => (before.unreadable.since, before.count.saturating_add(1)),
             None => (now, 0),
         };
         let asked = failure.retry_after;
-        let wait = asked.unwrap_or_else(|| backoff(RETRY_MIN, count, RETRY_MAX));
+        let wait = asked.unwrap_or_else(|| backoff(RETRY_MIN, count, longest));
         let retry = now.checked_add(wait).ok();
         let unreadable = Unreadable {
             source: failure.source,

@@ -59,6 +59,7 @@ pub(super) async fn keep<S: Kept>(
     let mut table = Timetable::new(sources.len(), ended);
     for (index, source) in sources.iter().enumerate() {
         source.source().stale().ring(&bell, index);
+        source.source().retry_within(source.interval(interval));
     }
     loop {
         let now = Instant::now();

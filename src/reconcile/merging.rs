@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::Reconciler;
-use super::show::{AGAIN, DESCRIPTION};
+use super::show::DESCRIPTION;
 use crate::clock;
 use crate::forge::{ForgeError, PROVEN, Progress, SharedForge, Status};
 use crate::git::{GitError, Merged};
@@ -132,7 +132,7 @@ impl Reconciler {
                 Ok(None) => continue,
                 Err(error) => {
                     tracing::debug!(%error, commit = %candidate.commit, "it is not judged");
-                    again = Some(AGAIN);
+                    again = Some(self.show_again());
                     continue;
                 }
             };
@@ -144,7 +144,7 @@ impl Reconciler {
                         ForgeError::Unavailable { retry_after, .. } => retry_after,
                         _ => None,
                     };
-                    return Some(wait.unwrap_or(AGAIN));
+                    return Some(wait.unwrap_or(self.show_again()));
                 }
             }
         }

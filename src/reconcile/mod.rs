@@ -55,7 +55,7 @@ use show::Show;
 /// Events kept for a watcher that is slow to take them.
 const EVENTS: usize = 4096;
 
-/// Nothing waits for tags: those that could not be made are left alone for a while.
+/// Nothing waits for tags: those that could not be made are left alone for a while, at most one poll.
 const TAGS_AGAIN: Duration = Duration::from_secs(60);
 
 /// Tows the releases of a set of pipelines.
@@ -281,7 +281,8 @@ impl Reconciler {
             effects.spawn(async move {
                 let (happened, all) = this.make_tags(&towed, clock::now()).await;
                 this.tell_all(happened, clock::now());
-                towed.memory().end_tagging(all, clock::now());
+                let again = TAGS_AGAIN.min(this.intervals.git);
+                towed.memory().end_tagging(all, again, clock::now());
                 towed.wake.notify_one();
             });
         }
@@ -464,12 +465,12 @@ impl Memory {
         self.show_again = again;
     }
 
-    fn end_tagging(&mut self, made: bool, now: Timestamp) {
+    fn end_tagging(&mut self, made: bool, again: Duration, now: Timestamp) {
         self.tagging = false;
         self.tags_again = if made {
             None
         } else {
-            now.checked_add(TAGS_AGAIN).ok()
+            now.checked_add(again).ok()
         };
     }
 }

@@ -18,7 +18,7 @@ use crate::plan::{self, Infra, Plan, Proof, Request, UnitView, World, frozen, pr
 use crate::shown::on_one_line;
 
 /// What could not be shown is left alone for so long, unless the forge asks for more.
-pub(super) const AGAIN: Duration = Duration::from_secs(60);
+const AGAIN: Duration = Duration::from_secs(60);
 
 /// Forges take no longer description.
 pub(super) const DESCRIPTION: usize = 136;
@@ -191,6 +191,11 @@ impl Reconciler {
         }
     }
 
+    /// How long what could not be shown is left alone: what answers again is seen within one poll.
+    pub(super) fn show_again(&self) -> Duration {
+        AGAIN.min(self.intervals.forge)
+    }
+
     /// Shows it. Gives when the rest may be tried again, where something could not be shown.
     pub(super) async fn show(
         &self,
@@ -202,14 +207,14 @@ impl Reconciler {
         for (environment, show) in shows {
             match self.show_one(towed, &environment, &show, now).await {
                 Ok(true) => towed.memory().remember(environment, show),
-                Ok(false) => again = now.checked_add(AGAIN).ok(),
+                Ok(false) => again = now.checked_add(self.show_again()).ok(),
                 Err(error) => {
                     tracing::warn!(%environment, %error, "a forge does not show it");
                     let wait = match error {
                         ForgeError::Unavailable { retry_after, .. } => retry_after,
                         _ => None,
                     };
-                    return now.checked_add(wait.unwrap_or(AGAIN)).ok();
+                    return now.checked_add(wait.unwrap_or(self.show_again())).ok();
                 }
             }
         }

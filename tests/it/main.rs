@@ -32,3 +32,4 @@ mod simulation;
 mod smoke;
 mod testbed;
 mod tidy;
+mod wires;

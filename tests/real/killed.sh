@@ -5,6 +5,7 @@
 # Every effect on git is a push, so the repositories' own hooks do the killing: pre-receive kills and
 # refuses (before the effect), post-receive kills (after it, with the answer unread). An apply lies
 # between two pushes and is cut off from either side. Usage: killed.sh PATH_OF_TOWPATH [RANDOM_KILLS]
+# With an empty WHEN, at random alone: tests/it/wires/killed kills at each effect, over HTTP and through a forge.
 source "$(dirname "$0")/common.sh"
 random_kills=${2:-20}
 
@@ -94,7 +95,7 @@ check() { # check WHAT
   if diff reference after > difference; then echo "ok   $1"; else echo "FAIL $1"; cat difference; failures=$((failures + 1)); fi
   kills=$((kills + $(wc -l < killed)))
 }
-for when in ${WHEN:-pre post}; do
+for when in ${WHEN-pre post}; do
   for at in $(seq ${FIRST:-1} "$pushes"); do
     play "$when$at"
     echo "$at" > kill-$when

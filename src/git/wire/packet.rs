@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use futures_util::stream::Fuse;
 use futures_util::{Stream, StreamExt as _};
 
 use crate::git::{GitError, MESSAGE_BYTES_MAX, printable};
@@ -30,7 +31,8 @@ pub(super) enum Packet {
 /// Frames read one by one from a stream that may be cut anywhere.
 pub(in crate::git) struct Packets {
     url: Arc<str>,
-    stream: ByteStream,
+    /// Asked again after its end, it has ended.
+    stream: Fuse<ByteStream>,
     buffer: BytesMut,
     left: u64,
 }
@@ -40,7 +42,7 @@ impl Packets {
     pub(in crate::git) fn new(url: &Arc<str>, stream: ByteStream, limit: u64) -> Self {
         Self {
             url: Arc::clone(url),
-            stream,
+            stream: stream.fuse(),
             buffer: BytesMut::new(),
             left: limit,
         }
@@ -225,6 +227,18 @@ pub(in crate::git) mod tests {
             .map(|piece| Ok(Bytes::copy_from_slice(piece)))
             .collect();
         Packets::new(&"test".into(), Box::pin(stream::iter(pieces)), 1 << 20)
+    }
+
+    /// As servers' answers come: such a stream may not be asked again once it has ended.
+    #[tokio::test]
+    async fn an_answer_that_ended_too_early_is_finished_in_peace() {
+        let pieces = stream::unfold(Some(()), |left| async move {
+            left.map(|()| (Ok(Bytes::from_static(b"0008ab")), None))
+        });
+        let mut packets = Packets::new(&"test".into(), Box::pin(pieces), 1 << 20);
+        let error = packets.next().await.unwrap_err();
+        assert!(matches!(error, GitError::Network { .. }), "{error}");
+        packets.finish().await;
     }
 
     #[tokio::test]

@@ -17,6 +17,7 @@ mod roles;
 mod stands;
 
 pub(crate) use bed::Bed;
+pub(crate) use plane::Plane;
 
 use crate::testbed::Testbed;
 

@@ -2,9 +2,12 @@
 
 mod access;
 mod contract;
+mod docker;
 mod faults;
 mod push;
 mod referrers;
+
+pub(crate) use docker::DockerRegistry;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

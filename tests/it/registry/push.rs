@@ -15,7 +15,7 @@ use towpath::model::Digest;
 use towpath::registry::Registry;
 use towpath::secret::Secret;
 
-use super::contract::DockerRegistry;
+use super::docker::DockerRegistry;
 use super::{anonymous, http, image, program, push, reader, repository, stocked, tokens, user};
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use towpath::model::Digest;
 use towpath::registry::{Attached, Registry, RegistryError};
 use url::Url;
 
-use super::contract::DockerRegistry;
+use super::docker::DockerRegistry;
 use super::{anonymous, http, image, push, reader, repository};
 
 const EVIDENCE: &str = "application/vnd.towpath.evidence.v1+json";

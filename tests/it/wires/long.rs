@@ -1,0 +1,184 @@
+//! A Towpath that runs for long, under releases and faults: what it holds, and whether it keeps its polling bound.
+//! `TOWPATH_LONG` says for how many seconds.
+
+use std::path::Path;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use tokio::process::{Child, Command};
+
+use super::DEADLINE;
+use super::ledger::{self, Found, Had, asks_for};
+use super::proxy::Fault;
+use super::site::{FAR, NEAR, POLL, Server, Site, tag};
+
+/// For how long where nothing is said.
+const SHORT: Duration = Duration::from_secs(5);
+
+/// From here on it is long enough for faults that only the product's own deadlines end.
+const LONG: Duration = Duration::from_secs(600);
+
+/// How long a fault lasts at least.
+const LASTS: Duration = Duration::from_millis(800);
+
+/// What a look, a commit and a push take on a machine that does other things at the same time.
+const WORK: Duration = Duration::from_secs(15);
+
+/// What comes at most within this does come at the end.
+const WAIT: Duration = Duration::from_secs(120);
+
+const ASK: Duration = Duration::from_millis(20);
+
+/// What may be held more in the end than once it is warm.
+const MORE_DESCRIPTORS: u64 = 8;
+const MORE_THREADS: u64 = 4;
+const MORE_RESIDENT_KIB: u64 = 16 << 10;
+
+/// What a process holds.
+#[derive(Debug, Clone, Copy)]
+struct Held {
+    resident_kib: u64,
+    threads: u64,
+    descriptors: u64,
+    mirror_kib: u64,
+}
+
+impl Held {
+    fn by(pid: u32, cache: &Path) -> Self {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let figure = |name: &str| {
+            let line = status.lines().find_map(|it| it.strip_prefix(name)).unwrap();
+            line.split_whitespace().next().unwrap().parse().unwrap()
+        };
+        Self {
+            resident_kib: figure("VmRSS:"),
+            threads: figure("Threads:"),
+            descriptors: std::fs::read_dir(format!("/proc/{pid}/fd"))
+                .unwrap()
+                .count() as u64,
+            mirror_kib: size(cache) >> 10,
+        }
+    }
+}
+
+/// Bytes of all files below; what goes away meanwhile has none.
+fn size(at: &Path) -> u64 {
+    let entries = std::fs::read_dir(at).into_iter().flatten().flatten();
+    let sizes = entries.map(|entry| match entry.metadata() {
+        Ok(it) if it.is_dir() => size(&entry.path()),
+        Ok(it) => it.len(),
+        Err(_) => 0,
+    });
+    sizes.sum()
+}
+
+fn fault(number: u64, long: bool) -> Fault {
+    match number % 8 {
+        1 => Fault::Reset,
+        2 => Fault::Stall,
+        3 => Fault::CutAnswer(60),
+        4 => Fault::Delay(Duration::from_millis(50)),
+        5 => Fault::Refuse,
+        6 => Fault::CutRequest(200),
+        7 if long => Fault::BlackHole,
+        _ => Fault::Pass,
+    }
+}
+
+fn run(site: &Site) -> Child {
+    Command::new(env!("CARGO_BIN_EXE_towpath"))
+        .arg("--config")
+        .arg(site.folder.path().join("config"))
+        .arg("run")
+        .env("HOME", site.folder.path())
+        .env("GIT_CONFIG_GLOBAL", "/dev/null")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_long_run_grows_nowhere_and_keeps_its_bound() {
+    let seconds = std::env::var("TOWPATH_LONG").ok();
+    let lasts = seconds.map_or(SHORT, |it| Duration::from_secs(it.parse().unwrap()));
+    let site = Site::start(Server::Git, DEADLINE).await.unwrap();
+    let (near, far) = (site.bare(NEAR), site.bare(FAR));
+    let cache = site.folder.path().join("cache");
+    let child = run(&site);
+    let pid = child.id().unwrap();
+    for (bare, environment) in [(&near, NEAR), (&far, FAR)] {
+        within(WAIT, "it is adopted", async || {
+            ledger::compare(bare, environment, 0, Had::Newest).await == Found::default()
+        })
+        .await;
+    }
+    let (began, mut newest, mut slowest) = (Instant::now(), 0, Duration::ZERO);
+    let mut samples = vec![Held::by(pid, &cache)];
+    while began.elapsed() < lasts {
+        newest += 1;
+        let struck = Instant::now();
+        site.proxy.set(fault(newest, lasts >= LONG)).await;
+        site.release(newest).await;
+        let wanted = tag(newest);
+        within(POLL + WORK, &format!("{wanted} in {FAR}"), async || {
+            asks_for(&far, "shop")
+                .await
+                .contains(&format!(":{wanted}@"))
+        })
+        .await;
+        slowest = slowest.max(struck.elapsed());
+        tokio::time::sleep(LASTS.saturating_sub(struck.elapsed())).await;
+        site.proxy.set(Fault::Pass).await;
+        samples.push(Held::by(pid, &cache));
+    }
+    for (bare, environment) in [(&near, NEAR), (&far, FAR)] {
+        within(WAIT, "it ends as releases imply", async || {
+            ledger::compare(bare, environment, newest, Had::Newest).await == Found::default()
+        })
+        .await;
+        assert_eq!(ledger::broken(bare).await, "");
+    }
+    samples.push(Held::by(pid, &cache));
+    drop(child);
+    println!(
+        "{newest} releases in {} s; the slowest came after {:.1} s, with a poll of {} s",
+        lasts.as_secs(),
+        slowest.as_secs_f32(),
+        POLL.as_secs()
+    );
+    println!(
+        "{:>9} {:>8} {:>12} {:>9}",
+        "KiB", "threads", "descriptors", "mirrors"
+    );
+    let step = samples.len().div_ceil(10);
+    for it in samples.iter().step_by(step).chain(samples.last()) {
+        println!(
+            "{:>9} {:>8} {:>12} {:>5} KiB",
+            it.resident_kib, it.threads, it.descriptors, it.mirror_kib
+        );
+    }
+    let (warm, last) = (samples[samples.len() / 4], samples[samples.len() - 1]);
+    assert!(
+        last.descriptors <= warm.descriptors + MORE_DESCRIPTORS,
+        "{warm:?} {last:?}"
+    );
+    assert!(
+        last.threads <= warm.threads + MORE_THREADS,
+        "{warm:?} {last:?}"
+    );
+    assert!(
+        last.resident_kib <= warm.resident_kib + MORE_RESIDENT_KIB,
+        "{warm:?} {last:?}"
+    );
+}
+
+async fn within(time: Duration, what: &str, mut is: impl AsyncFnMut() -> bool) {
+    let began = Instant::now();
+    while !is().await {
+        assert!(began.elapsed() < time, "{what}: not within {time:?}");
+        tokio::time::sleep(ASK).await;
+    }
+}
