@@ -41,7 +41,9 @@ async fn serve(listener: TcpListener) {
                 return;
             }
             let answer = ANSWERS.iter().find(|(known, _)| *known == path);
+            // Whoever would ask again on the same connection is told that it ends.
             let answer = answer.map_or("", |(_, answer)| answer);
+            let answer = answer.replacen("\r\n", "\r\nconnection: close\r\n", 1);
             drop(stream.write_all(answer.as_bytes()).await);
             if answer.is_empty() {
                 std::future::pending::<()>().await;
