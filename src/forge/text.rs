@@ -90,9 +90,9 @@ fn block(body: &str) -> Option<Range<usize>> {
     Some(begin..begin + end + END.len())
 }
 
-/// Forges' own editors end lines in their way.
+/// Forges' own editors end lines in their way. No return of the carriage is left: what is read again is the same.
 fn plain(text: &str) -> String {
-    text.replace("\r\n", "\n")
+    text.replace("\r\n", "\n").replace('\r', "\n")
 }
 
 /// What stands for a text.

@@ -13,5 +13,12 @@ pub(super) const NODES: usize = 2_000_000;
 /// (`--max-request-bytes`). A dry run does not tell, for it stores nothing.
 pub(super) const OBJECT_BYTES: usize = 3 << 19;
 
+/// Bytes that an object takes while it is patched: its texts, and [`VALUE_BYTES`] for each value. Several times what
+/// an object may have in the end.
+pub(super) const PATCHED_BYTES: usize = 8 << 20;
+
+/// What a value takes beside its text.
+pub(super) const VALUE_BYTES: usize = 32;
+
 /// Bytes of all values of a ConfigMap or a Secret, as the API server counts them.
 pub(super) const CONFIG_BYTES: usize = 1 << 20;

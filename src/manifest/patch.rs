@@ -252,23 +252,29 @@ fn operate(operation: &PatchOperation, object: &mut Value) -> Result<(), String>
         }
     })?;
     // `copy` can double an object with every operation.
-    match bounded(object, limits::DEPTH, &mut limits::NODES.clone()) {
+    match bounded(object, limits::DEPTH, &mut limits::PATCHED_BYTES.clone()) {
         true => Ok(()),
         false => Err("the object grows beyond all bounds".to_owned()),
     }
 }
 
-fn bounded(value: &Value, depth: usize, nodes: &mut usize) -> bool {
-    if *nodes == 0 {
+/// Whether a value is no deeper, and takes no more of what is left: its texts, and something for each value.
+fn bounded(value: &Value, depth: usize, left: &mut usize) -> bool {
+    let takes = match value {
+        Value::String(text) => text.len(),
+        Value::Object(map) => map.keys().map(String::len).sum(),
+        _ => 0,
+    };
+    let Some(rest) = left.checked_sub(takes + limits::VALUE_BYTES) else {
         return false;
-    }
-    *nodes -= 1;
+    };
+    *left = rest;
     match value {
         Value::Array(entries) => {
-            depth > 0 && entries.iter().all(|value| bounded(value, depth - 1, nodes))
+            depth > 0 && entries.iter().all(|value| bounded(value, depth - 1, left))
         }
         Value::Object(map) => {
-            depth > 0 && map.values().all(|value| bounded(value, depth - 1, nodes))
+            depth > 0 && map.values().all(|value| bounded(value, depth - 1, left))
         }
         _ => true,
     }
