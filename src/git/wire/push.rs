@@ -130,12 +130,16 @@ async fn parse(packets: &mut Packets, messages: String) -> Result<PushReport, Gi
     };
     let mut unpacked = false;
     while let Some(line) = packets.line().await? {
-        let line = printable(&line);
-        let (word, rest) = line.split_once(' ').unwrap_or((&line, ""));
+        let said = printable(&line);
+        // A name that is not fit to be shown is no ref's that was asked for; nor is `ok` said in another way.
+        if said.as_bytes() != line && !line.starts_with(b"ng ") && !line.starts_with(b"unpack ") {
+            continue;
+        }
+        let (word, rest) = said.split_once(' ').unwrap_or((&said, ""));
         match word {
             "unpack" => {
                 unpacked = true;
-                report.unpack = (rest != "ok").then(|| rest.to_owned());
+                report.unpack = (line != b"unpack ok"[..]).then(|| rest.to_owned());
             }
             "ok" => {
                 report.refs.insert(rest.to_owned(), None);
