@@ -6,10 +6,9 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures_util::StreamExt as _;
-use reqwest::{Method, RequestBuilder, Response, StatusCode};
+use reqwest::{Method, RequestBuilder, StatusCode};
 
-use crate::http::{Outward, plain};
+use crate::http::{self, Outward, Unread, plain};
 use crate::model::{Credential, Digest, EvidenceEndpoint};
 use crate::secret;
 
@@ -50,12 +49,15 @@ impl HttpEvidence {
         digest: &Digest,
     ) -> Result<Option<Vec<u8>>, String> {
         let url = endpoint.about(digest);
-        let url = url.ok_or_else(|| format!("`{}` is no address", endpoint.get))?;
+        let url = url.ok_or("its address is none with the digest in it")?;
         let request = self.outward.request(Method::GET, &url)?;
-        let request = authorised(request, endpoint.credential.as_ref()).await?;
+        let request = authorised(request, endpoint.credential()).await?;
         let response = request.send().await.map_err(plain)?;
         match response.status() {
-            StatusCode::OK => body(response).await.map(Some),
+            StatusCode::OK => {
+                let body = http::body(response, BODY_MAX).await;
+                body.map(|it| Some(it.into())).map_err(unread)
+            }
             StatusCode::NOT_FOUND | StatusCode::NO_CONTENT => Ok(None),
             status => Err(format!("{status}, 200 or 404 is expected")),
         }
@@ -89,14 +91,9 @@ async fn authorised(
     })
 }
 
-async fn body(response: Response) -> Result<Vec<u8>, String> {
-    let mut body = Vec::new();
-    let mut chunks = response.bytes_stream();
-    while let Some(chunk) = chunks.next().await {
-        body.extend_from_slice(&chunk.map_err(plain)?);
-        if body.len() > BODY_MAX {
-            return Err("its answer is larger than 1 MiB".to_owned());
-        }
+fn unread(unread: Unread) -> String {
+    match unread {
+        Unread::Cut(error) => plain(error),
+        Unread::TooLarge => "its answer is larger than 1 MiB".to_owned(),
     }
-    Ok(body)
 }

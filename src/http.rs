@@ -11,10 +11,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http::header::{DATE, RETRY_AFTER};
 use hyper_util::client::proxy::matcher::Matcher;
-use reqwest::{Certificate, Client, NoProxy, Proxy, redirect};
+use jiff::fmt::rfc2822::DateTimeParser;
+use reqwest::{Certificate, Client, NoProxy, Proxy, Response, redirect};
 use url::Url;
 
 use outward::Guard;
@@ -159,13 +161,61 @@ fn certificates(path: &PathBuf) -> anyhow::Result<Vec<Certificate>> {
     Ok(certificates)
 }
 
+/// Why an answer's body is not here.
+#[derive(Debug)]
+pub enum Unread {
+    /// The connection broke, or was silent.
+    Cut(reqwest::Error),
+    /// There is more than is read.
+    TooLarge,
+}
+
+/// What an answer says, at most so many bytes of it.
+///
+/// # Errors
+/// [`Unread`]; no more than `most` bytes and what came with the last of them are held.
+pub async fn body(mut response: Response, most: usize) -> Result<Bytes, Unread> {
+    if response
+        .content_length()
+        .is_some_and(|length| length > most as u64)
+    {
+        return Err(Unread::TooLarge);
+    }
+    let mut body = BytesMut::new();
+    while let Some(chunk) = response.chunk().await.map_err(Unread::Cut)? {
+        if body.len() + chunk.len() > most {
+            return Err(Unread::TooLarge);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body.freeze())
+}
+
+/// What an answer says of itself in a few words: at most so many bytes of its beginning, and what came until the
+/// connection broke.
+pub async fn beginning(response: &mut Response, most: usize) -> Bytes {
+    let mut body = BytesMut::new();
+    while body.len() < most
+        && let Ok(Some(chunk)) = response.chunk().await
+    {
+        body.extend_from_slice(&chunk);
+    }
+    body.truncate(most);
+    body.freeze()
+}
+
 /// A server is asked again after an hour, however much longer it asks to wait.
-pub const LONGEST_WAIT: Duration = Duration::from_secs(3600);
+const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 
 /// How long an answer asks to wait: seconds, or a date (RFC 9110, 10.2.3) that is taken relative to the answer's
 /// own; an hour at most.
 pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    asked(headers).map(|wait| wait.min(LONGEST_WAIT))
+    asked(headers).map(bounded_wait)
+}
+
+/// The wait that a server asks for; an hour at most.
+pub fn bounded_wait(asked: Duration) -> Duration {
+    asked.min(LONGEST_WAIT)
 }
 
 fn asked(headers: &HeaderMap) -> Option<Duration> {
@@ -174,12 +224,10 @@ fn asked(headers: &HeaderMap) -> Option<Duration> {
     if let Ok(seconds) = value.parse() {
         return Some(Duration::from_secs(seconds));
     }
-    let date = |text: &str| {
-        let date = jiff::fmt::rfc2822::parse(text.trim()).ok()?;
-        Some(date.timestamp())
-    };
-    let (until, now) = (date(value)?, date(text(DATE)?)?);
-    Duration::try_from(until - now).ok()
+    let date = |text: &str| DateTimeParser::new().parse_timestamp(text.trim()).ok();
+    let wait = date(value)?.duration_since(date(text(DATE)?)?);
+    // A date that has passed asks for no wait.
+    Some(wait.try_into().unwrap_or_default())
 }
 
 /// What went wrong, with what it came from and without the address: whoever asks names it, or may not.
@@ -264,17 +312,24 @@ mod tests {
 
     #[test]
     fn no_server_is_waited_for_longer_than_an_hour() {
-        for (value, waited) in [
-            ("7", Some(7)),
-            ("18446744073709551615", Some(3600)),
-            ("Thu, 31 Dec 2099 23:59:59 GMT", Some(3600)),
-            ("Sat, 21 Nov 2026 05:00:00 GMT", None),
-            ("-1", None),
+        let now = "Sun, 06 Nov 1994 08:49:37 GMT";
+        for (value, date, waited) in [
+            ("5", None, Some(5)),
+            ("0", None, Some(0)),
+            (" 7 ", Some(now), Some(7)),
+            ("18446744073709551615", None, Some(3600)),
+            ("99999999999999999999", None, None),
+            ("-5", None, None),
+            ("soon", Some(now), None),
+            ("Sun, 06 Nov 1994 08:50:37 GMT", Some(now), Some(60)),
+            ("Sun, 06 Nov 1994 08:49:00 GMT", Some(now), Some(0)),
+            ("Sun, 06 Nov 2094 08:49:00 GMT", Some(now), None),
+            ("Sat, 06 Nov 2094 08:49:00 GMT", Some(now), Some(3600)),
+            ("Sun, 06 Nov 1994 08:50:37 GMT", None, None),
         ] {
             let mut headers = HeaderMap::new();
             headers.insert(RETRY_AFTER, value.parse().unwrap());
-            let date = "Sat, 21 Nov 2026 05:01:00 GMT".parse().unwrap();
-            headers.insert(DATE, date);
+            headers.extend(date.map(|date| (DATE, date.parse().unwrap())));
             let seconds = retry_after(&headers).map(|wait| wait.as_secs());
             assert_eq!(seconds, waited, "{value}");
         }

@@ -91,13 +91,10 @@ impl Known {
         }
         let awaited = awaited(&self.pipeline, &self.world, now);
         let mut images = self.observatory.unattached(awaited, now);
-        let environments = self.pipeline.environments.iter();
-        images.extend(environments.flat_map(|it| {
-            named
-                .map(|release| asked(it, release))
-                .into_iter()
-                .flatten()
-        }));
+        if let Some(release) = named {
+            let environments = self.pipeline.environments.iter();
+            images.extend(environments.flat_map(|it| asked(it, release)));
+        }
         self.observatory.read_attached(&images, now).await;
         self.world = self.observatory.world(&self.pipeline, now);
     }

@@ -28,6 +28,7 @@ mod names;
 pub mod notify;
 mod person;
 mod place;
+mod plain;
 pub mod plan;
 pub mod promote;
 pub mod rbac;
@@ -53,6 +54,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::Location;
 use crate::secret;
+use plain::Plain;
 use setup::{Setup, SetupError};
 
 /// Tow a release from the tag that made it to the cluster that runs it
@@ -216,14 +218,19 @@ pub fn main() -> ExitCode {
 }
 
 async fn dispatch(cli: Cli) -> anyhow::Result<u8> {
-    let mut out = anstream::stdout();
-    let mut err = anstream::stderr();
+    let mut out = Plain::new(anstream::stdout());
+    let mut err = Plain::new(anstream::stderr());
     let location = cli.config;
     let code = match cli.command {
         Command::Run(args) => run::run(&args, location, &mut out).await?,
         Command::Plan(args) => plan::run(&args, &Setup::load(location).await?, &mut out).await?,
         Command::Status(args) => {
-            status::run(&args, &Setup::load(location).await?, &mut out).await?
+            let setup = Setup::load(location).await?;
+            match args.is_watched() {
+                // It draws on the terminal, and sees to what it draws.
+                true => status::watch(&args, &setup, &mut anstream::stdout()).await?,
+                false => status::run(&args, &setup, &mut out).await?,
+            }
         }
         Command::Explain(args) => {
             explain::run(&args, &Setup::load(location).await?, &mut out, &mut err).await?
@@ -352,7 +359,7 @@ impl Write for Log {
 }
 
 fn fail(error: &anyhow::Error) -> ExitCode {
-    let mut err = anstream::stderr();
+    let mut err = Plain::new(anstream::stderr());
     let red = anstyle::AnsiColor::Red.on_default().bold();
     drop(writeln!(err, "{red}error{red:#}: {error}"));
     for cause in error.chain().skip(1) {

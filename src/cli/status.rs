@@ -160,9 +160,6 @@ impl Lookout {
 /// Where the outside cannot be set up, or the writer's.
 pub async fn run(args: &Args, setup: &Setup, out: &mut dyn Write) -> Result<u8> {
     names::environments(setup, &args.environment)?;
-    if args.watch {
-        return watch::run(args, setup, out).await;
-    }
     let looked = look(setup, args.application.as_ref(), &[], clock::now()).await?;
     let units = args.shown(&looked);
     write(args, &looked, &units, clock::now(), out)?;
@@ -180,7 +177,21 @@ pub async fn run(args: &Args, setup: &Setup, out: &mut dyn Write) -> Result<u8> 
     })
 }
 
+/// Writes the answer again and again, until Ctrl-C.
+///
+/// # Errors
+/// As [`run`].
+pub async fn watch(args: &Args, setup: &Setup, out: &mut dyn Write) -> Result<u8> {
+    names::environments(setup, &args.environment)?;
+    watch::run(args, setup, out).await
+}
+
 impl Args {
+    /// Whether it is written again and again.
+    pub(super) fn is_watched(&self) -> bool {
+        self.watch
+    }
+
     /// The units that are asked for, what needs a person first.
     fn shown<'a>(&self, looked: &'a Looked) -> Vec<(&'a Plan, &'a UnitPlan)> {
         let units = looked.planned.iter().flat_map(|(_, plan)| {

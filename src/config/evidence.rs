@@ -1,13 +1,13 @@
 //! The key `evidence`: what an environment asks to be found out about a release before it comes.
 
 use serde_json::json;
-use url::Url;
 
 use super::credential::login;
 use super::form::{Text, Wrong, a_second_or_more};
 use super::list::{List, any_list};
 use super::problem::quote;
 use super::section::{Fields, Section};
+use super::terms;
 use crate::model::evidence::{Asks, DIGEST};
 use crate::model::{EvidenceEndpoint, EvidenceRule};
 
@@ -69,10 +69,7 @@ fn endpoint(section: &mut Section<'_>) -> Option<EvidenceEndpoint> {
             "write `https://…`",
         );
     }
-    Some(EvidenceEndpoint {
-        get: get.value,
-        credential: credential.map(|at| at.value),
-    })
+    EvidenceEndpoint::new(&get.value, credential.map(|at| at.value))
 }
 
 fn address() -> Text<String> {
@@ -80,18 +77,14 @@ fn address() -> Text<String> {
         wanted: "an address",
         sample: "\"https://scans.example.com/images/{digest}\"",
         parse: |text| {
-            let url = Url::parse(&text.replace(DIGEST, "digest")).ok();
-            let url = url.filter(|it| matches!(it.scheme(), "http" | "https") && it.has_host());
-            let Some(url) = url else {
+            let url = terms::over_http(
+                &text.replace(DIGEST, "digest"),
+                "remove it, and name it: `credential: { env: NAME, user: NAME }`",
+            )?;
+            if url.is_none() {
                 return Err(Wrong::new(
                     format!("{} is not an address", quote(text)),
                     "write `https://host/path/{digest}`",
-                ));
-            };
-            if url.password().is_some() {
-                return Err(Wrong::new(
-                    "this address holds a password",
-                    "remove it, and name it: `credential: { env: NAME, user: NAME }`",
                 ));
             }
             let path = text.splitn(4, '/').nth(3).unwrap_or_default();

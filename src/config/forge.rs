@@ -7,7 +7,7 @@ use super::credential::{credential, login};
 use super::form::{Flag, Text, Wrong, count};
 use super::problem::quote;
 use super::section::{Fields, Section};
-use crate::model::{Credential, RepositoryUrl};
+use crate::model::{Credential, RepositoryUrl, is_over_http};
 
 /// How one forge is reached, and what is shown there beside requests.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -112,13 +112,7 @@ fn api() -> Text<Url> {
         wanted: "the address of an API",
         sample: "https://github.example.com/api/v3",
         parse: |text| match text.parse::<Url>() {
-            Ok(url)
-                if matches!(url.scheme(), "http" | "https")
-                    && url.has_host()
-                    && url.password().is_none() =>
-            {
-                Ok(url)
-            }
+            Ok(url) if is_over_http(&url) && url.password().is_none() => Ok(url),
             _ => Err(Wrong::new(
                 "this is not the address of an API",
                 "write something like `https://github.example.com/api/v3`, without a user or a password",

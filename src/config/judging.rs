@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use serde_json::json;
-use url::Url;
 
 use super::form::{Text, Words, Wrong, a_second_or_more, text};
 use super::health_rule;
@@ -108,19 +107,19 @@ fn web_address() -> Text<String> {
     Text {
         wanted: "an address",
         sample: "https://pipeline.example.com/healthz",
-        parse: |text| match Url::parse(&text.replace(APPLICATION, "application")) {
-            Ok(url) if url.password().is_some() => Err(Wrong::new(
-                "this address holds a password",
+        parse: |text| {
+            let url = terms::over_http(
+                &text.replace(APPLICATION, "application"),
                 "remove it: a smoke test asks for what everyone may see",
-            )),
-            Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => {
-                terms::placeholders(text)?;
-                Ok(text.to_owned())
+            )?;
+            if url.is_none() {
+                return Err(Wrong::new(
+                    format!("{} is not an address", quote(text)),
+                    "write `https://host/path` or `http://host/path`",
+                ));
             }
-            _ => Err(Wrong::new(
-                format!("{} is not an address", quote(text)),
-                "write `https://host/path` or `http://host/path`",
-            )),
+            terms::placeholders(text)?;
+            Ok(text.to_owned())
         },
         schema: || json!({ "pattern": "^https?://" }),
     }

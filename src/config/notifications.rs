@@ -15,7 +15,7 @@ use super::terms;
 use super::yaml::{Node, Value};
 use crate::model::{
     Credential, EnvironmentName, MessageTemplate, Notification, NotificationName, Occasion,
-    Receiver, WebAddress,
+    Receiver, WebAddress, is_over_http,
 };
 
 /// A notification, and the environments as they stand there.
@@ -186,9 +186,7 @@ impl Form for Address {
     fn read(&self, node: &Node, reading: &mut Reading) -> Option<WebAddress> {
         match &node.value {
             Value::Text(text) => match text.parse::<Url>() {
-                Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => {
-                    Some(WebAddress::Plain(url))
-                }
+                Ok(url) if is_over_http(&url) => Some(WebAddress::Plain(url)),
                 _ => {
                     let what = "this is not an address over HTTP";
                     let instead =

@@ -12,7 +12,7 @@ use super::form::{Text, Wrong};
 use super::problem::quote;
 use crate::model::{
     ApplicationName, BranchFilter, EnvironmentName, ImageRepository, InvalidFilter,
-    InvalidTemplate, InvalidUrl, RepositoryUrl, TagTemplate, VersionRange,
+    InvalidTemplate, InvalidUrl, RepositoryUrl, TagTemplate, VersionRange, is_over_http,
 };
 
 /// What stands for the application's name in addresses and directories.
@@ -368,21 +368,32 @@ pub(super) fn registry_host() -> Text<String> {
     }
 }
 
+/// The address over HTTP that a text is; `None`: it is none.
+///
+/// # Errors
+/// It holds a password, in whose place this is to be done.
+pub(super) fn over_http(text: &str, instead: &str) -> Result<Option<Url>, Wrong> {
+    let url = Url::parse(text).ok();
+    // Told before anything else is: what is wrong in another way is quoted.
+    if url.as_ref().is_some_and(|url| url.password().is_some()) {
+        return Err(Wrong::new("this address holds a password", instead));
+    }
+    Ok(url.filter(is_over_http))
+}
+
 /// A proxy's address.
 pub(super) fn proxy() -> Text<Url> {
     Text {
         wanted: "a proxy's address",
         sample: "http://proxy.example.com:3128",
-        parse: |text| match Url::parse(text) {
-            Ok(url) if url.password().is_some() => Err(Wrong::new(
-                "this address holds a password",
+        parse: |text| {
+            let url = over_http(
+                text,
                 "remove it; a proxy that asks for one is named by the variable HTTPS_PROXY",
-            )),
-            Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(url),
-            _ => Err(Wrong::new(
-                "this is not a proxy's address",
-                "write `http://host:port`",
-            )),
+            )?;
+            url.ok_or_else(|| {
+                Wrong::new("this is not a proxy's address", "write `http://host:port`")
+            })
         },
         schema: || json!({ "pattern": "^https?://" }),
     }
@@ -393,23 +404,18 @@ pub(super) fn mirror() -> Text<Url> {
     Text {
         wanted: "a mirror's address",
         sample: "https://mirror.example.com",
-        parse: |text| match Url::parse(text) {
-            Ok(url) if url.password().is_some() => Err(Wrong::new(
-                "this address holds a password",
+        parse: |text| {
+            let url = over_http(
+                text,
                 "name it beside: `credential: { env: NAME, user: USER }`",
-            )),
-            Ok(url)
-                if matches!(url.scheme(), "http" | "https")
-                    && url.has_host()
-                    && url.path() == "/"
-                    && url.query().is_none() =>
-            {
-                Ok(url)
-            }
-            _ => Err(Wrong::new(
-                "this is not a mirror's address",
-                "write `https://host` or `http://host:port`, without a path",
-            )),
+            )?;
+            let url = url.filter(|url| url.path() == "/" && url.query().is_none());
+            url.ok_or_else(|| {
+                Wrong::new(
+                    "this is not a mirror's address",
+                    "write `https://host` or `http://host:port`, without a path",
+                )
+            })
         },
         schema: || json!({ "pattern": "^https?://[^/]+/?$" }),
     }

@@ -96,8 +96,16 @@ impl GitServer {
     /// # Errors
     /// Where the directory cannot be made or no port be had.
     pub async fn start(root: &Path) -> io::Result<Self> {
+        Self::start_at(root, SocketAddr::from(([127, 0, 0, 1], 0))).await
+    }
+
+    /// The same at that address.
+    ///
+    /// # Errors
+    /// Where the directory cannot be made or the address is not to be had.
+    pub async fn start_at(root: &Path, address: SocketAddr) -> io::Result<Self> {
         tokio::fs::create_dir_all(root).await?;
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
         // Small answers at once: waiting for more to send would cost 40 ms each.
         let connections = Arc::new(AtomicUsize::new(0));

@@ -49,6 +49,8 @@ pub fn all() -> Vec<Door> {
         registry::doors::DOORS,
         serve::doors::DOORS,
         forge::doors::DOORS,
+        forge::github::doors::DOORS,
+        forge::gitea::doors::DOORS,
         cluster::kubernetes::doors::DOORS,
     ]
     .concat()

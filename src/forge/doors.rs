@@ -1,9 +1,11 @@
-//! Where forges are heard: what people and others wrote into a request.
+//! Where forges are heard: what people and others wrote into a request. Their answers are read beside each forge.
+
+use serde::Deserialize;
 
 use super::Content;
 use super::rest::Saying;
 use super::text::{Text, merged, says};
-use crate::doors::{Answer, Door, Knocked, alike};
+use crate::doors::{Answer, Door, Knocked, alike, harmless};
 use crate::model::Digest;
 
 const TEXTS: &[&str] = &[
@@ -93,4 +95,12 @@ fn acts(text: &str) -> bool {
             _ => false,
         }
     })
+}
+
+/// A forge's answer as what is read of it; that it cannot be is told without harm.
+pub(super) fn read<T: for<'a> Deserialize<'a>>(bytes: &[u8]) -> Result<Option<T>, String> {
+    match serde_json::from_slice(bytes) {
+        Ok(read) => Ok(Some(read)),
+        Err(error) => harmless(&error.to_string()).map(|()| None),
+    }
 }

@@ -9,7 +9,7 @@ use super::text::{self, Text};
 use super::{Content, ForgeError};
 use crate::model::{Digest, RequestPolicy};
 use crate::secret;
-use crate::shown::in_markdown;
+use crate::shown::{in_markdown, on_one_line};
 
 /// What is shown of an answer.
 pub(super) const WORDS: usize = 400;
@@ -56,9 +56,13 @@ impl Saying {
     }
 }
 
+/// How much of a login is told.
+pub(super) const LOGIN: usize = 64;
+
 /// `approved by ann, bob`, in the order of their names; nobody is nothing.
 pub(super) fn approved<'a>(by: impl IntoIterator<Item = &'a str>) -> Option<String> {
-    let by: Vec<&str> = by.into_iter().collect();
+    let by = by.into_iter().map(|login| on_one_line(login, LOGIN));
+    let by: Vec<String> = by.collect();
     (!by.is_empty()).then(|| format!("approved by {}", by.join(", ")))
 }
 

@@ -16,6 +16,7 @@ mod verify;
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use gix::ObjectId;
@@ -135,19 +136,34 @@ pub fn read_unit(
     Ok(UnitRecords::fold(records).at_rest())
 }
 
-/// The applications that the records tell of.
+/// The applications that the records tell of. Where those of an earlier tree are known, only what differs from it is
+/// looked at: every push of ours asks.
 ///
 /// # Errors
 /// Any [`GitError`] of reading the mirror.
 pub fn recorded(
     repository: &Repository,
     tree: ObjectId,
-) -> Result<BTreeSet<ApplicationName>, GitError> {
-    let Some(folder) = repository.lookup(tree, UNITS)? else {
-        return Ok(BTreeSet::new());
+    before: Option<(ObjectId, Arc<BTreeSet<ApplicationName>>)>,
+) -> Result<Arc<BTreeSet<ApplicationName>>, GitError> {
+    let folder = |tree| Ok(repository.lookup(tree, UNITS)?.map(|it| it.id));
+    let (old, mut all) = match before {
+        Some((tree, known)) => (folder(tree)?, known),
+        None => (None, Arc::default()),
     };
-    let units = repository.changed(None, Some(folder.id))?;
-    Ok(units.iter().filter_map(|it| it.path.parse().ok()).collect())
+    for unit in repository.changed(old, folder(tree)?)? {
+        if unit.old.is_some() == unit.new.is_some() {
+            continue;
+        }
+        let Ok(name) = unit.path.parse() else {
+            continue;
+        };
+        match unit.new {
+            Some(_) => Arc::make_mut(&mut all).insert(name),
+            None => Arc::make_mut(&mut all).remove(&name),
+        };
+    }
+    Ok(all)
 }
 
 /// What the records say of the environment now.

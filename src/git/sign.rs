@@ -17,8 +17,7 @@ use super::object::{Kind, Object};
 use super::{Draft, GitError, Repository, signed};
 use crate::child;
 use crate::model::{CommitId, Credential, PublicKey, SigningKey};
-use crate::secret::Secret;
-use crate::secret::words;
+use crate::secret::{Secret, words};
 
 /// Signing takes milliseconds; an agent or a smart card some seconds.
 const DEADLINE: Duration = Duration::from_secs(20);

@@ -6,9 +6,10 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
-use crate::shown::given;
 use ssh_key::HashAlg;
 use ssh_key::public::KeyData;
+
+use crate::shown::given;
 
 /// The keys of an environment. Without any, everybody who can push its records is trusted.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -133,7 +134,8 @@ impl Authorised {
             || right == Right::Promote && self.overrides()
     }
 
-    fn overrides(&self) -> bool {
+    /// Whether this person is one of those without whom nothing comes that is not proven.
+    pub fn overrides(&self) -> bool {
         self.may.contains(&Right::Override)
     }
 }

@@ -1,8 +1,9 @@
 //! Git object ids, as far as decisions need them.
 
-use crate::shown::given;
 use std::fmt;
 use std::str::FromStr;
+
+use crate::shown::given;
 
 /// The id of a git commit.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

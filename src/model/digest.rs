@@ -3,8 +3,9 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::shown::given;
 use sha2::{Digest as _, Sha256};
+
+use crate::shown::given;
 
 /// A SHA-256 content digest, `sha256:` and 64 lower-case hex digits
 /// ([OCI image spec, descriptor](https://github.com/opencontainers/image-spec/blob/main/descriptor.md#digests)).

@@ -66,7 +66,7 @@ pub use release::{Contents, Digests, Images, Rank, Release};
 pub use request::{InvalidTitle, RequestDiff, TitleTemplate};
 pub use signing::SigningKey;
 pub use template::{InvalidTemplate, Parts, RenderError, TagTemplate, sanitise_branch};
-pub use url::{InvalidUrl, RepositoryUrl, Scheme};
+pub use url::{InvalidUrl, RepositoryUrl, Scheme, is_over_http};
 pub use version::{InvalidRange, VersionRange, parse_version};
 pub use webhook::{Admission, Proof, Sender, TlsFiles, Webhooks};
 

@@ -1,9 +1,10 @@
 //! Names of applications and environments.
 
-use crate::shown::given;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
+
+use crate::shown::given;
 
 /// A text that cannot name an application or an environment.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

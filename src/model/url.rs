@@ -1,9 +1,17 @@
-//! Where a git repository lives.
+//! Where a git repository lives, and what is an address over HTTP.
 
-use crate::shown::given;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
+
+use url::Url;
+
+use crate::shown::given;
+
+/// Whether somebody may answer there over HTTP.
+pub fn is_over_http(url: &Url) -> bool {
+    matches!(url.scheme(), "http" | "https") && url.has_host()
+}
 
 /// A text that is not a repository's address.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -18,7 +18,7 @@ use super::waits::{Due, Watching};
 use super::{Pace, Place, words};
 use crate::backoff::backoff;
 use crate::clock;
-use crate::git::notes::NotesError;
+use crate::git::notes::{NotesError, read_unit};
 use crate::git::{GitError, Repository};
 use crate::http::Outward;
 use crate::model::{CommitId, Notification, Occasion};
@@ -266,7 +266,7 @@ impl Lane {
                 return Ok(());
             }
             self.leave_to_others(state, is_own, seen, now)?;
-            self.await_requests(&news, now)?;
+            self.await_requests(&news, seen, now)?;
             if !is_fresh {
                 self.catch_up(state).await?;
                 is_fresh = true;
@@ -324,20 +324,25 @@ impl Lane {
         }
     }
 
-    /// A proposal is told with its request's number, as soon as that is known.
-    fn await_requests(&self, news: &[News], now: Timestamp) -> Result<(), Stop> {
+    /// A proposal is told with its request's number, as soon as that is known. One that does not stand any more,
+    /// because it was merged before it was told, has none to wait for.
+    fn await_requests(&self, news: &[News], seen: RecordsSeen, now: Timestamp) -> Result<(), Stop> {
         let awaited = news
             .iter()
             .filter(|news| news.occasion == Occasion::Proposed);
         for news in awaited {
-            let Some(application) = &news.application else {
+            let (Some(application), Some(release)) = (&news.application, &news.release) else {
                 continue;
             };
             let until = clock::after(news.at, REQUEST_WAIT);
-            if self.place.requests.contains(application)
-                && now < until
-                && self.place.request(&self.reconciler, application).is_none()
+            if !self.place.requests.contains(application)
+                || now >= until
+                || self.place.request(&self.reconciler, application).is_some()
             {
+                continue;
+            }
+            let stands = read_unit(self.repository(), seen.tree, application)?.proposal;
+            if stands.is_some_and(|it| it.release.is(&release.digests())) {
                 let soon = now.checked_add(Duration::from_secs(1));
                 return Err(Stop::Until(soon.unwrap_or(until).min(until)));
             }

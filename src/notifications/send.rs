@@ -9,13 +9,16 @@ use url::{Position, Url};
 
 use super::words::Message;
 use crate::http::{self, Outward};
-use crate::model::{Receiver, WebAddress};
+use crate::model::{Receiver, WebAddress, is_over_http};
 use crate::secret::{self, Secret, words};
 
 /// An attempt may take as long.
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// How much of what is answered is told, in bytes.
+/// How much of what is answered is read, in bytes: a secret that it repeats is found as a whole.
+const READ_MAX: usize = 8 << 10;
+
+/// How much of it is told, in bytes.
 const ANSWER_MAX: usize = 200;
 
 /// What came of an attempt.
@@ -81,7 +84,7 @@ pub(super) async fn address(address: &WebAddress) -> Result<Url, String> {
     };
     let text: Secret = secret::named(credential).await?;
     let url = text.expose().parse::<Url>().ok();
-    let url = url.filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+    let url = url.filter(is_over_http);
     let url = url.ok_or_else(|| format!("{address} is none over HTTP"))?;
     // A receiver may repeat the part that it was asked for.
     secret::remember(&url[Position::BeforePath..]);
@@ -119,11 +122,6 @@ async fn told(response: Response) -> Sent {
 
 /// The beginning of what is answered, on one line.
 async fn beginning(mut response: Response) -> String {
-    let mut text = Vec::new();
-    while text.len() < ANSWER_MAX
-        && let Ok(Some(chunk)) = response.chunk().await
-    {
-        text.extend_from_slice(&chunk);
-    }
+    let text = http::beginning(&mut response, READ_MAX).await;
     words(&String::from_utf8_lossy(&text), ANSWER_MAX)
 }

@@ -81,7 +81,10 @@ impl InfraReader {
         };
         let recorded = match (before, records_tree) {
             (Some(before), _) if before.records_tree == records_tree => before.recorded.clone(),
-            (_, Some(tree)) => Arc::new(notes::recorded(&self.repository, tree)?),
+            (before, Some(tree)) => {
+                let before = before.and_then(|it| Some((it.records_tree?, it.recorded.clone())));
+                notes::recorded(&self.repository, tree, before)?
+            }
             (_, None) => Arc::default(),
         };
         let standing = match (self.are_those(name, records).await?, counted) {

@@ -268,11 +268,11 @@ impl InfraReader {
         self.repository.fetch(&[records.id], Reach::Tip).await?;
         let tree = self.repository.commit(CommitId(records.id))?.tree;
         let mut told = Vec::new();
-        for application in notes::recorded(&self.repository, tree)? {
+        for application in notes::recorded(&self.repository, tree, None)?.iter() {
             // Those of a newer version cannot be read, and tell of it all the same.
-            let unit = notes::read_unit(&self.repository, tree, &application).ok();
+            let unit = notes::read_unit(&self.repository, tree, application).ok();
             let release = unit.and_then(|unit| unit.running().cloned());
-            told.push((application, release));
+            told.push((application.clone(), release));
         }
         Ok(told)
     }

@@ -9,7 +9,7 @@ use super::{Observed, Ready, Reason, Unit, Waiting, World};
 use crate::model::record::{Found, UnitRecords};
 use crate::model::{
     ApplicationName, Attachment, Digest, Environment, EnvironmentName, EvidencePlace, EvidenceRule,
-    Follow, ImageRepository, Pipeline, Release, Right, Weighed,
+    Follow, ImageRepository, ImageVersion, Pipeline, Release, Right, Weighed,
 };
 
 /// So many of what a release lacks are named in a sentence.
@@ -54,11 +54,7 @@ pub(super) fn of(unit: &Unit<'_>, release: &Release) -> Vec<Proved> {
     let Some(records) = records(unit).filter(|_| !rules.is_empty()) else {
         return Vec::new();
     };
-    let images = || release.images.iter();
-    let pairs = rules
-        .iter()
-        .flat_map(|rule| images().map(move |it| (rule, it)));
-    pairs
+    pairs(rules, release)
         .map(|(rule, (repository, image))| {
             let recorded = records.found(&image.digest, &rule.asks.name).cloned();
             let recorded = recorded.filter(|_| rule.from.is_none());
@@ -159,11 +155,20 @@ pub fn awaited(
 
 /// Where an environment's rules ask for evidence of a release's images.
 pub fn asked(environment: &Environment, release: &Release) -> BTreeSet<(EvidencePlace, Digest)> {
-    let rules = environment.evidence.iter();
-    let pairs = rules.flat_map(|rule| release.images.iter().map(move |it| (rule, it)));
-    pairs
+    pairs(&environment.evidence, release)
         .map(|(rule, (repository, image))| (rule.place(repository), image.digest))
         .collect()
+}
+
+/// Each rule with each image that it asks about.
+fn pairs<'a>(
+    rules: &'a [EvidenceRule],
+    release: &'a Release,
+) -> impl Iterator<Item = (&'a EvidenceRule, (&'a ImageRepository, &'a ImageVersion))> {
+    let images = || release.images.iter();
+    rules
+        .iter()
+        .flat_map(move |rule| images().map(move |image| (rule, image)))
 }
 
 fn coming(unit: &Unit<'_>) -> Vec<Release> {

@@ -7,29 +7,44 @@ use super::{Ready, Reason, Unit, Waiting, evidence};
 use crate::model::record::{Promotion, UnitRecords};
 use crate::model::{EnvironmentName, Follow, Release};
 
+/// What a person asked for, as long as something older is there.
+struct Asked<'a> {
+    promotion: &'a Promotion,
+    /// Whether it comes as it is, proven or not.
+    is_forced: bool,
+}
+
+impl<'a> Asked<'a> {
+    fn of(unit: &Unit<'_>, records: &'a UnitRecords, running: Option<&Release>) -> Option<Self> {
+        let promotion = records.promotion.as_ref()?;
+        let release = &promotion.promoted.release;
+        let comes = running.is_none_or(|running| release.is_newer_than(running));
+        comes.then(|| Self {
+            promotion,
+            is_forced: promotion.is_forced(&unit.environment.authority),
+        })
+    }
+
+    fn release(&self) -> &'a Release {
+        &self.promotion.promoted.release
+    }
+}
+
 /// What is to come because a person asked for it: as long as something older is there, and it is proven or
 /// forced. One that is not has no effect yet, or any more; the next one goes on as if nobody had asked.
 pub(super) fn due<'a>(ready: &Ready<'a>) -> Option<&'a Promotion> {
-    let promotion = ready.records.promotion.as_ref()?;
-    let release = &promotion.promoted.release;
-    let running = ready.head.release();
-    let comes = running.is_none_or(|running| release.is_newer_than(running));
-    let authority = &ready.unit.environment.authority;
-    let may = promotion.is_forced(authority) || is_proven(ready.unit, release);
-    (comes && may).then_some(promotion)
+    let asked = Asked::of(ready.unit, ready.records, ready.head.release())?;
+    let may = asked.is_forced || is_proven(ready.unit, asked.release());
+    may.then_some(asked.promotion)
 }
 
 /// What is said of one that a person asked for, and that is not proven.
 pub(super) fn pending(unit: &Unit<'_>, records: &UnitRecords) -> Option<String> {
-    let promotion = records.promotion.as_ref()?;
-    let promoted = &promotion.promoted;
-    let release = &promoted.release;
-    let running = records.running();
-    let comes = running.is_none_or(|running| release.is_newer_than(running));
-    let is_forced = promotion.is_forced(&unit.environment.authority);
-    let waits = comes && !is_forced && !is_proven(unit, release);
+    let asked = Asked::of(unit, records, records.running())?;
+    let (promotion, release) = (asked.promotion, asked.release());
+    let waits = !asked.is_forced && !is_proven(unit, release);
     let by = promotion.who();
-    waits.then(|| match promoted.unproven {
+    waits.then(|| match promotion.promoted.unproven {
         true => format!(
             "{by} promoted {release} unproven: it comes once another person with a key that may `override` says so, too, or it is proven"
         ),
@@ -39,14 +54,11 @@ pub(super) fn pending(unit: &Unit<'_>, records: &UnitRecords) -> Option<String> 
 
 /// What keeps one that is not proven from coming where it takes two people, and fewer said so.
 pub(super) fn unseconded(ready: &Ready<'_>) -> Option<Waiting> {
-    let promotion = ready.records.promotion.as_ref()?;
-    let release = &promotion.promoted.release;
-    let running = ready.head.release();
-    let comes = running.is_none_or(|running| release.is_newer_than(running));
-    let is_forced = promotion.is_forced(&ready.unit.environment.authority);
-    let waits = comes && promotion.promoted.unproven && !is_forced;
+    let asked = Asked::of(ready.unit, ready.records, ready.head.release())?;
+    let promotion = asked.promotion;
+    let waits = promotion.promoted.unproven && !asked.is_forced;
     let reason = Reason::SecondWord {
-        release: release.clone(),
+        release: asked.release().clone(),
         by: promotion.who(),
     };
     waits.then(|| Waiting::on(reason).since(promotion.at))

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 
 use jiff::Timestamp;
 use tokio::time::Instant;
+use tracing::Level;
 
 use super::failing::{Failing, Tried};
 use super::{Reconciler, Towed};
@@ -31,7 +32,9 @@ impl Reconciler {
             return Vec::new();
         };
         let tried = Tried::by(&step);
-        let (shown, began) = (step.to_string(), Instant::now());
+        let began = Instant::now();
+        // Written out only where somebody reads it.
+        let shown = tracing::enabled!(Level::TRACE).then(|| step.to_string());
         tracing::trace!(environment = %environment.name, step = shown, "begins");
         let outcome = match step {
             Step::Apply(apply) => self.apply(towed, environment, &apply, now).await,
@@ -92,14 +95,13 @@ impl Reconciler {
             return Outcome::Lost;
         };
         let records_taken = records_taken(&order.step);
-        let recorded = match &order.step {
-            Step::Record(record) => Some(Step::Record(record.clone())),
-            _ => None,
-        };
+        let recorded = matches!(order.step, Step::Record(_)).then(|| order.step.clone());
         let judged = async {
-            let step = recorded.as_ref();
-            self.judge_ahead(towed, environment, step, now).await;
-            // What came of the step is told by the other one.
+            if let Some(record) = &recorded {
+                self.judge_ahead(towed, environment, record, now).await;
+            }
+            // What came of the step is told by the other one. Were this to end, the other would be asked again in the
+            // same moment, in which it lets others come along.
             std::future::pending().await
         };
         let outcome = tokio::select! {
@@ -133,10 +135,10 @@ impl Reconciler {
         &self,
         towed: &Towed,
         environment: &Environment,
-        step: Option<&Step>,
+        step: &Step,
         now: Timestamp,
     ) {
-        let (Some(step), Some(cluster)) = (step, self.clusters.get(&environment.name)) else {
+        let Some(cluster) = self.clusters.get(&environment.name) else {
             return;
         };
         let pipeline = &towed.pipeline;

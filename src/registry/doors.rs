@@ -246,13 +246,8 @@ fn retry_after(bytes: &[u8]) -> Knocked {
             headers.insert(name, value);
         }
     }
-    let waits = [
-        crate::http::retry_after(&headers),
-        heard(headers, b"")?.retry_after(),
-    ];
-    let longest = waits.iter().flatten().max();
-    match longest {
-        Some(wait) if *wait > Duration::from_secs(3600) => Err(format!("{wait:?} is waited")),
+    match crate::http::retry_after(&headers) {
+        Some(wait) if wait > Duration::from_secs(3600) => Err(format!("{wait:?} is waited")),
         Some(_) => Ok(Answer::Taken),
         None => Ok(Answer::Refused),
     }

@@ -12,6 +12,7 @@ use super::answer::Answer;
 use super::auth::Session;
 use super::error::RegistryError;
 use super::settings::HostSettings;
+use crate::http;
 
 pub(super) struct Host {
     name: String,
@@ -67,7 +68,7 @@ impl Host {
     /// Whether this answer asks to be left alone: a 429, or a 503 that says for how long. The host is
     /// not asked again before that has passed.
     pub(super) fn asked_to_wait(&self, answer: &Answer) -> Option<RegistryError> {
-        let retry_after = answer.retry_after();
+        let retry_after = http::retry_after(&answer.headers);
         let asked = match answer.status {
             StatusCode::TOO_MANY_REQUESTS => true,
             StatusCode::SERVICE_UNAVAILABLE => retry_after.is_some(),

@@ -1,16 +1,21 @@
 //! What happens beside Towpath: releases, what people do to repositories, requests and clusters, what they say with
 //! commands, and trouble.
 
+mod more;
+mod word;
+
+pub(super) use more::HOOK;
+
 use std::sync::Arc;
 
 use crate::git::memory::{Merge, Person as Committer};
-use crate::model::{Author, Digest, proposal_branch};
-use crate::plan::{Person, Promote, Scope, Step, Stop};
+use crate::model::Digest;
 use crate::reconcile::Reconciler;
 use crate::registry::ImageConfig;
 
-use super::draw::{Act, Dice, Event, Gated, Place};
-use super::ledger::{Build, Images, Unit, Who};
+use super::draw::{Dice, Gated, Place, Shape};
+use super::ledger::{Build, Images, SECRET, Unit, Who};
+use super::script::{Act, Event};
 use super::site::Site;
 use super::wire::{Fault, Strike};
 
@@ -29,7 +34,7 @@ pub(super) struct People {
 
 /// How an image does.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Made {
+pub(super) enum Made {
     Well,
     Broken,
     Hanging,
@@ -57,9 +62,12 @@ impl People {
                 let path = shape.manifest(place, application);
                 let text = manifest(application, &images, "v1.0.0");
                 let (beside, service) = (shape.service(place, application), service(application));
+                let (kept, secret) = (shape.secret(place, application), secret(application));
+                let secret = shape.secret.then_some(secret.as_str());
                 let files = [
                     (path.as_str(), Some(text.as_str())),
                     (beside.as_str(), Some(service.as_str())),
+                    (kept.as_str(), secret),
                 ];
                 let name = place.name;
                 self.commits(site, place, |it| {
@@ -79,7 +87,7 @@ impl People {
         };
         site.ledger().seen.insert(format!("act {:?}", event.act));
         let manifest = shape.manifest(place, unit.1);
-        let proposal = format!("towpath/{}/{}", place.name, unit.1);
+        let proposal = Shape::proposal(place, unit.1);
         match event.act {
             Act::Push | Act::PushBad | Act::PushHanging => {
                 let made = match event.act {
@@ -99,11 +107,7 @@ impl People {
                 self.patch += 10;
                 self.release(site, unit.1, [1, minor, self.patch], Made::Well);
             }
-            Act::PushBranch => {
-                self.builds += 1;
-                let tag = format!("feature-{:07x}", self.builds);
-                self.push(site, unit.1, &tag, [0, 0, 0], Made::Well);
-            }
+            Act::PushBranch => drop(self.build(site, unit.1, Made::Well)),
             Act::MoveTag => {
                 let version = [1, self.minor, self.patch];
                 self.release(site, unit.1, version, Made::Well);
@@ -115,6 +119,10 @@ impl People {
                         site.registry.untag(&repository, &tag);
                     }
                 }
+                let mut ledger = site.ledger();
+                let builds = ledger.builds.iter().filter(|(_, build)| build.tag == tag);
+                let digests: Vec<String> = builds.map(|(digest, _)| digest.clone()).collect();
+                ledger.untagged.extend(digests);
             }
             Act::Merge | Act::Squash => {
                 let how = match event.act {
@@ -144,9 +152,7 @@ impl People {
                     _ => Some(self.unknown(site, unit.1)),
                 };
                 if let Some(chosen) = chosen {
-                    let tag = site.ledger().name(&chosen);
-                    let text = self::manifest(unit.1, &chosen, &tag);
-                    self.writes(site, place, &manifest, Some(&text));
+                    self.puts(site, place, unit.1, &chosen);
                 }
             }
             Act::ForceBack => self.commits(site, place, |it| {
@@ -212,72 +218,45 @@ impl People {
                 }
             }
             // The run itself starts processes anew.
-            Act::Restart => {}
+            Act::Restart | Act::Reconfigure | Act::Burst => {}
+            act if Act::MORE.iter().any(|(_, it)| *it == act) => {
+                self.more(site, unit, place, event, &mut dice).await;
+            }
             _ => self.say(site, unit, event.act, &mut dice).await,
         }
     }
 
-    /// What people say with commands, on what they looked at last.
-    async fn say(&mut self, site: &Site, unit: Unit, act: Act, dice: &mut Dice) {
-        let (now, shape) = (site.ledger().now, &site.shape);
-        let name = shape.places.get(unit.0).map_or("", |it| it.name);
-        let (Ok(application), Ok(environment)) = (unit.1.parse(), name.parse()) else {
-            return;
-        };
-        if !dice.one_in(3) {
-            let observatory = self.visitor.observatory();
-            observatory.read_all(&site.pipelines, now).await;
-        }
-        self.said += 1;
-        let reason = format!("word {}", self.said);
-        let until = dice.one_in(2).then(|| {
-            let after = jiff::SignedDuration::from_secs(30 + dice.roll(600) as i64);
-            now.checked_add(after).unwrap_or(now)
-        });
-        let stop = Stop {
-            reason: reason.clone(),
-            until,
-        };
-        let known: Vec<String> = {
-            let ledger = site.ledger();
-            let of = self.released.iter().filter(|(of, _)| *of == unit.1);
-            of.map(|(_, images)| ledger.name(images)).collect()
-        };
-        let named = dice.pick(&known).cloned();
-        let named = named.as_deref().filter(|_| !dice.one_in(3));
-        let asked = Promote {
-            release: named,
-            reason: &reason,
-            unproven: act == Act::PromoteUnproven,
-            during_freeze: dice.one_in(2),
-            hotfix: false,
-            not_before: None,
-        };
-        let ann = Author {
-            name: "Ann".to_owned(),
-            email: "ann@example.com".to_owned(),
-        };
-        let say = |it: &Person<'_>| -> Result<Step, String> {
-            match act {
-                Act::Hold => it.hold(Scope::Unit, &stop),
-                Act::HoldAll => it.hold(Scope::Environment, &stop),
-                Act::Resume => it.resume(Scope::Unit, &reason),
-                Act::ResumeAll => it.resume(Scope::Environment, &reason),
-                Act::RollBack => it.roll_back(named, &reason),
-                Act::Unpin => it.unpin(&reason),
-                Act::Freeze => it.freeze(&stop),
-                Act::Thaw => it.thaw(&reason),
-                Act::Retry => it.retry(None),
-                Act::SayDecline => it.decline(),
-                Act::Approve => it.merge(None, &ann),
-                _ => it.promote(asked),
-            }
-        };
-        let by = "ann@example.com";
-        let said = self.visitor.say(&application, &environment, by, say, now);
-        if said.await.is_ok() {
-            site.ledger().seen.insert(format!("said {act:?}"));
-        }
+    /// A newer version.
+    pub(super) fn version(&mut self, site: &Site, application: &'static str, made: Made) -> Images {
+        let tag = self.next_version();
+        self.push(site, application, &tag, [1, self.minor, 0], made)
+    }
+
+    /// The tag of the next version.
+    fn next_version(&mut self) -> String {
+        (self.minor, self.patch) = (self.minor + 1, 0);
+        format!("v1.{}.0", self.minor)
+    }
+
+    /// A build of a branch.
+    pub(super) fn build(&mut self, site: &Site, application: &'static str, made: Made) -> Images {
+        self.builds += 1;
+        let tag = format!("feature-{:07x}", self.builds);
+        self.push(site, application, &tag, [0, 0, 0], made)
+    }
+
+    /// A newer version, and a build of a branch.
+    pub(super) fn bring(&mut self, site: &Site, application: &'static str, made: Made) {
+        self.version(site, application, made);
+        self.build(site, application, made);
+    }
+
+    /// Somebody writes these images into an environment's manifest.
+    pub(super) fn puts(&self, site: &Site, place: &Place, application: &str, images: &Images) {
+        let tag = site.ledger().name(images);
+        let path = site.shape.manifest(place, application);
+        let text = manifest(application, images, &tag);
+        self.writes(site, place, &path, Some(&text));
     }
 
     /// A release under a version's tag.
@@ -397,6 +376,20 @@ impl People {
         }
     }
 
+    /// What is read on forges.
+    pub(super) fn shown(site: &Site) -> Vec<String> {
+        let shape = &site.shape;
+        let shown = shape.units().into_iter().flat_map(|unit| {
+            let place = shape.places.get(unit.0);
+            let seen = place.and_then(|place| {
+                let head = Shape::proposal(place, unit.1);
+                Some(site.forge(place)?.see(&head))
+            });
+            seen.into_iter().flatten().map(|it| format!("{it:?}"))
+        });
+        shown.collect()
+    }
+
     /// Every proposal branch of a unit, for whoever looks on.
     pub(super) fn opened_twice(site: &Site) -> Vec<Unit> {
         let shape = &site.shape;
@@ -404,10 +397,7 @@ impl People {
             let Some(place) = shape.places.get(unit.0) else {
                 return false;
             };
-            let (Ok(environment), Ok(application)) = (place.name.parse(), unit.1.parse()) else {
-                return false;
-            };
-            let head = proposal_branch(&environment, &application);
+            let head = Shape::proposal(place, unit.1);
             let seen = site.forge(place).map(|forge| forge.see(&head));
             let open = seen.into_iter().flatten().filter(|it| it.state == "open");
             open.count() > 1
@@ -424,6 +414,12 @@ fn read(site: &Site, place: &Place, path: &str) -> Option<String> {
 fn service(application: &str) -> String {
     format!(
         "apiVersion: v1\nkind: Service\nmetadata:\n  name: {application}\nspec:\n  ports: [{{ port: 80 }}]\n"
+    )
+}
+
+fn secret(application: &str) -> String {
+    format!(
+        "apiVersion: v1\nkind: Secret\nmetadata:\n  name: {application}\nstringData:\n  token: {SECRET}\n"
     )
 }
 

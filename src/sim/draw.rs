@@ -1,10 +1,12 @@
 //! What a run is made of, all of it drawn from the seed before it begins: environments and how they follow
-//! each other, applications, processes and their clocks, and the script of what happens when.
+//! each other, applications, processes and their clocks. What happens when stands in [`super::script`].
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::PathBuf;
 
 use super::ledger::Unit;
+use super::policy::Policy;
 
 /// Names of environments, in the order in which they come.
 const NAMES: [&str; 8] = ["staging", "qa", "pre", "eu", "us", "asia", "edge", "dr"];
@@ -70,6 +72,7 @@ pub(super) struct Place {
     pub(super) rolls_back: bool,
     pub(super) direct: bool,
     pub(super) paced: bool,
+    pub(super) policy: Policy,
 }
 
 /// What stands during a whole run.
@@ -85,146 +88,14 @@ pub(super) struct Shape {
     pub(super) clocks: Vec<i64>,
     /// Whether the git servers take several refs as one.
     pub(super) atomic: bool,
-}
-
-/// Something that happens at a step. What it happens to is told by `dice`, among what is there then.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Event {
-    pub(super) step: usize,
-    pub(super) act: Act,
-    pub(super) dice: u64,
-}
-
-/// Declares the acts once, so that what happened can be counted by name.
-macro_rules! acts {
-    ($($weight:literal $name:ident,)*) => {
-        /// What happens in a run beside Towpath.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-        pub(super) enum Act { $($name,)* }
-
-        impl Act {
-            pub(super) const ALL: &[(u32, Act)] = &[$(($weight, Act::$name),)*];
-        }
-    };
-}
-
-acts! {
-    12 Push,
-    2 PushOlder,
-    3 PushBad,
-    2 PushHanging,
-    5 PushBranch,
-    1 MoveTag,
-    1 DeleteTag,
-    10 Merge,
-    3 Squash,
-    3 Decline,
-    2 Revert,
-    2 HandBack,
-    1 HandForward,
-    1 HandUnknown,
-    1 ForceBack,
-    1 EditProposal,
-    2 EditManifest,
-    2 DropService,
-    2 AddService,
-    1 Hold,
-    1 HoldAll,
-    3 Resume,
-    3 ResumeAll,
-    3 RollBack,
-    3 Unpin,
-    2 Promote,
-    1 PromoteUnproven,
-    1 Freeze,
-    3 Thaw,
-    2 Retry,
-    1 SayDecline,
-    2 Approve,
-    1 Drift,
-    1 DeleteObject,
-    2 KeepObject,
-    1 Refuse,
-    3 FailBefore,
-    3 FailAfter,
-    2 DieBefore,
-    2 DieAfter,
-    2 GoDown,
-    2 Stale,
-    1 Restart,
-}
-
-impl Act {
-    /// Whether it is trouble, not somebody's word or work.
-    pub(super) fn is_fault(self) -> bool {
-        matches!(
-            self,
-            Self::FailBefore
-                | Self::FailAfter
-                | Self::DieBefore
-                | Self::DieAfter
-                | Self::GoDown
-                | Self::Stale
-                | Self::Restart
-        )
-    }
-}
-
-/// A run before it begins.
-#[derive(Debug, Clone)]
-pub(super) struct Drawn {
-    pub(super) shape: Shape,
-    pub(super) script: Vec<Event>,
-    /// How many seconds pass before each step.
-    pub(super) pauses: Vec<i64>,
-}
-
-impl Drawn {
-    /// The run of a seed, of so many steps.
-    pub(super) fn new(seed: u64, steps: usize) -> Self {
-        let mut dice = Dice::new(seed);
-        let shape = Shape::new(&mut dice);
-        let faults = *dice.pick(&[0, 0, 1, 2]).unwrap_or(&0);
-        let chance = 1 + dice.roll(4);
-        let pauses = (0..steps).map(|_| match dice.roll(8) {
-            0 => 1 + dice.roll(5),
-            1 => 60 + dice.roll(240),
-            _ => 5 + dice.roll(40),
-        });
-        let pauses = pauses.map(|it| it as i64).collect();
-        let weights: Vec<(u32, Act)> = Act::ALL
-            .iter()
-            .map(|(weight, act)| match act.is_fault() {
-                true => (weight * faults, *act),
-                false => (*weight, *act),
-            })
-            .collect();
-        let total: u32 = weights.iter().map(|(weight, _)| weight).sum();
-        let mut script = Vec::new();
-        for step in 0..steps {
-            while script.len() < 4 * steps && dice.one_in(1 + chance) {
-                let mut left = dice.roll(total as usize) as u32;
-                let drawn = weights.iter().find(|(weight, _)| {
-                    let here = left < *weight;
-                    left = left.saturating_sub(*weight);
-                    here
-                });
-                if let Some((_, act)) = drawn {
-                    let (act, dice) = (*act, dice.number());
-                    script.push(Event { step, act, dice });
-                }
-            }
-        }
-        Self {
-            shape,
-            script,
-            pauses,
-        }
-    }
+    /// Whether each application has a Secret among its manifests.
+    pub(super) secret: bool,
+    /// What the configuration takes nowhere any more.
+    pub(super) gone: BTreeSet<Unit>,
 }
 
 impl Shape {
-    fn new(dice: &mut Dice) -> Self {
+    pub(super) fn new(dice: &mut Dice) -> Self {
         let count = match dice.roll(12) {
             0 => 1,
             1 => 5 + dice.roll(4),
@@ -254,7 +125,22 @@ impl Shape {
                 .map(|it| clock(dice) + 300 * it as i64)
                 .collect(),
             atomic: !dice.one_in(4),
+            secret: false,
+            gone: BTreeSet::new(),
         }
+    }
+
+    /// These environments and all that follow them.
+    pub(super) fn with_followers(&self, mut of: BTreeSet<usize>) -> BTreeSet<usize> {
+        // Each stands after those it follows.
+        for (at, place) in self.places.iter().enumerate() {
+            if let Source::Proven(upstreams) = &place.source
+                && upstreams.iter().any(|it| of.contains(it))
+            {
+                of.insert(at);
+            }
+        }
+        of
     }
 
     /// Every unit there is.
@@ -274,12 +160,56 @@ impl Shape {
 
     /// The file that an application's images stand in.
     pub(super) fn manifest(&self, place: &Place, application: &str) -> String {
-        format!("{}/{application}/app.yaml", self.directory(place))
+        self.beside(place, application, "app")
     }
 
     /// The file of an object that an application may have, or not.
     pub(super) fn service(&self, place: &Place, application: &str) -> String {
-        format!("{}/{application}/service.yaml", self.directory(place))
+        self.beside(place, application, "service")
+    }
+
+    /// The file of an application's Secret.
+    pub(super) fn secret(&self, place: &Place, application: &str) -> String {
+        self.beside(place, application, "secret")
+    }
+
+    /// Another file beside an application's manifest.
+    pub(super) fn beside(&self, place: &Place, application: &str, name: &str) -> String {
+        format!("{}/{application}/{name}.yaml", self.directory(place))
+    }
+
+    /// The branch on which something is proposed for a unit.
+    pub(super) fn proposal(place: &Place, application: &str) -> String {
+        format!("towpath/{}/{application}", place.name)
+    }
+
+    /// The same with something else in its configuration.
+    pub(super) fn reconfigured(&self, dice: &mut Dice) -> Self {
+        let mut shape = self.clone();
+        let at = dice.roll(shape.places.len());
+        let is_followed = shape.with_followers(BTreeSet::from([at])).len() > 1;
+        let application = dice.pick(&self.applications).copied();
+        let Some(place) = shape.places.get_mut(at) else {
+            return shape;
+        };
+        match dice.roll(6) {
+            0 | 1 => place.policy = Policy::new(dice),
+            2 => place.soak = *dice.pick(&[0, 30, 120]).unwrap_or(&0),
+            3 => {
+                place.rolls_back = dice.one_in(2);
+                place.direct = dice.one_in(2);
+                place.paced = dice.one_in(3);
+            }
+            _ => {
+                let unit = application.map(|it| (at, it));
+                if let Some(unit) = unit.filter(|_| at > 0 && !is_followed)
+                    && !shape.gone.remove(&unit)
+                {
+                    shape.gone.insert(unit);
+                }
+            }
+        }
+        shape
     }
 
     fn directory(&self, place: &Place) -> &'static str {
@@ -301,8 +231,10 @@ impl Shape {
     /// The configuration, file by file.
     pub(super) fn files(&self) -> Vec<(PathBuf, Vec<u8>)> {
         let mut applications = String::from("applications:\n");
-        let names: Vec<&str> = self.places.iter().map(|it| it.name).collect();
         for application in &self.applications {
+            let places = self.places.iter().enumerate();
+            let there = places.filter(|(at, _)| !self.gone.contains(&(*at, *application)));
+            let names: Vec<&str> = there.map(|(_, it)| it.name).collect();
             applications += &format!("  - name: {application}\n    images:\n");
             for repository in self.repositories(application) {
                 applications += &format!(
@@ -356,6 +288,7 @@ impl Shape {
         if place.paced {
             text += "pace: proven\n";
         }
+        text += &place.policy.text();
         text
     }
 }
@@ -369,10 +302,12 @@ impl fmt::Display for Shape {
             together,
             clocks,
             atomic,
+            secret,
+            gone: _,
         } = self;
         write!(
             f,
-            "{applications:?} of {images} images, together: {together}, atomic: {atomic}, clocks: {clocks:?}"
+            "{applications:?} of {images} images, together: {together}, atomic: {atomic}, secret: {secret}, clocks: {clocks:?}"
         )?;
         for place in places {
             write!(f, "; {place:?}")?;
@@ -406,6 +341,7 @@ impl Place {
             rolls_back: dice.one_in(5),
             direct: dice.one_in(4),
             paced: dice.one_in(6),
+            policy: Policy::default(),
         }
     }
 }

@@ -51,8 +51,19 @@ pub(super) enum Fact {
         asked_for: bool,
         kept: bool,
     },
+    /// Objects of these kinds went with one apply.
+    PrunedAtOnce {
+        unit: Unit,
+        /// The deployment that no longer asks for them.
+        number: u64,
+        kinds: Vec<String>,
+    },
     /// A request was opened while another one was open.
     OpenedTwice { unit: Unit },
+    /// An object that a later commit had marked was applied as an earlier one has it.
+    SetBack { unit: Unit, object: String },
+    /// A secret stands where it is read by others.
+    Leaked { at: String },
 }
 
 /// A fact, when it was one, and by whom.
@@ -78,6 +89,12 @@ pub(super) struct Build {
     pub(super) is_broken: bool,
 }
 
+/// What nobody is to read anywhere but where it belongs.
+pub(super) const SECRET: &str = "plantedsecret1";
+
+/// Commits of one push that are looked at.
+const COMMITS: usize = 50;
+
 /// See the module.
 pub(super) struct Ledger {
     pub(super) shape: Arc<Shape>,
@@ -90,6 +107,8 @@ pub(super) struct Ledger {
     lines: BTreeMap<(usize, String), usize>,
     pub(super) step: usize,
     pub(super) now: Timestamp,
+    /// Digests whose tag somebody deleted: nobody who did not see it before knows which release they are.
+    pub(super) untagged: BTreeSet<String>,
     /// Objects that somebody said are to be kept.
     pub(super) kept: BTreeSet<(usize, String)>,
     /// Names of what was seen to happen.
@@ -106,6 +125,7 @@ impl Ledger {
             lines: BTreeMap::new(),
             step: 0,
             now,
+            untagged: BTreeSet::new(),
             kept: BTreeSet::new(),
             seen: BTreeSet::new(),
         }
@@ -150,6 +170,7 @@ impl Ledger {
         // What was recorded in the same push allows what was written.
         names.sort_by_key(|name| !name.starts_with("refs/notes/"));
         for name in names {
+            self.search(who, remote, name, before.get(name), after.get(name));
             let old = before.get(name).copied().map(CommitId);
             let new = after.get(name).copied().map(CommitId);
             if name == "refs/heads/main" {
@@ -159,6 +180,34 @@ impl Ledger {
             } else if let Some(of) = name.strip_prefix("refs/heads/towpath/") {
                 self.proposal(who, remote, of, new);
             }
+        }
+    }
+
+    /// What a Towpath said with what moved.
+    fn search(
+        &mut self,
+        who: Who,
+        remote: &MemoryRemote,
+        name: &str,
+        old: Option<&gix::ObjectId>,
+        new: Option<&gix::ObjectId>,
+    ) {
+        let mut next = new.copied().filter(|_| who != Who::Person);
+        for _ in 0..COMMITS {
+            let Some(id) = next.filter(|id| Some(id) != old) else {
+                return;
+            };
+            let said = remote.said(id).unwrap_or_default();
+            self.look_for_secrets(who, name, &said);
+            next = remote.person("Ann").parent(CommitId(id)).map(|it| it.0);
+        }
+    }
+
+    /// Whether a text that others read has the secret in it.
+    pub(super) fn look_for_secrets(&mut self, who: Who, at: &str, text: &str) {
+        if text.contains(SECRET) {
+            let at = at.to_owned();
+            self.note(who, Fact::Leaked { at });
         }
     }
 
@@ -238,6 +287,7 @@ impl Ledger {
                 self.note(who, Fact::Forgot { place, detail });
             }
             for line in text.lines().skip(known) {
+                self.look_for_secrets(who, &change.path, line);
                 match Record::from_line(line) {
                     Ok(record) => {
                         self.seen
@@ -268,7 +318,9 @@ impl Ledger {
     /// Not, where either is unknown.
     pub(super) fn is_older(&self, images: &Images, than: &Images) -> bool {
         let newest = |images: &Images| {
-            let builds = images.values().filter_map(|digest| self.builds.get(digest));
+            let digests = images.values();
+            let known = digests.filter(|it| !self.untagged.contains(*it));
+            let builds = known.filter_map(|digest| self.builds.get(digest));
             builds.max_by_key(|build| build.built)
         };
         let (Some(build), Some(than)) = (newest(images), newest(than)) else {

@@ -1,15 +1,19 @@
 //! A simulation: the real loop against servers in this process, with a clock of its own. One seed is one run, and
 //! the same run each time.
 //!
-//! Owns what a run is made of ([`draw`]), what happens in it ([`act`], [`wire`]), what is told of it ([`ledger`])
+//! Owns what a run is made of ([`draw`], [`script`]), what happens in it ([`act`], [`wire`]), what is told of it ([`ledger`])
 //! and what must hold ([`check`]). Nothing of Towpath knows that it is simulated.
 
 mod act;
 mod check;
 mod draw;
+mod history;
 mod ledger;
 mod many;
 mod mutant;
+mod policy;
+mod probe;
+mod script;
 mod shrink;
 mod site;
 mod wire;
@@ -18,24 +22,27 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
+use tokio::sync::broadcast::Receiver;
 
 pub use check::Violation;
 pub use many::{Many, many};
-pub use mutant::{Mutant, mutants};
+pub use mutant::{Careless, Mutant, mutants};
 pub use shrink::shrunk;
 
+use crate::event;
 use crate::plan::{Decision, Reason};
 use crate::reconcile::{BUG, Planner, Reconciler};
 use act::People;
 use check::Checks;
-use draw::{Act, Dice, Drawn, Event};
+use draw::Dice;
 use ledger::{Fact, Ledger, Who};
+use script::{Act, Drawn, Event};
 use site::Site;
 use wire::Wires;
 
 /// Names of all that may happen beside Towpath.
 pub fn acts() -> Vec<String> {
-    let acts = Act::ALL.iter();
+    let acts = Act::PLAIN.iter().chain(Act::MORE);
     acts.map(|(_, act)| format!("{act:?}")).collect()
 }
 
@@ -60,8 +67,10 @@ pub struct Run {
     pub steps: usize,
     /// Who decides.
     pub planner: Planner,
-    /// Whether pushes name whatever is there, not what they were planned on.
-    pub careless: bool,
+    /// What effects leave out of what they were planned on.
+    pub careless: Careless,
+    /// Whether it is drawn as runs were in the beginning, without policies and what is tried at the end.
+    pub plain: bool,
     /// The one invariant that is checked; `None`: all.
     pub only: Option<&'static str>,
 }
@@ -84,14 +93,15 @@ impl Run {
             seed,
             steps: STEPS,
             planner: Planner::default(),
-            careless: false,
+            careless: Careless::No,
+            plain: false,
             only: None,
         }
     }
 
     /// Runs it, in a runtime of its own whose clock stands still. Not from within another runtime.
     pub fn run(&self) -> Ended {
-        self.play(&Drawn::new(self.seed, self.steps))
+        self.play(&Drawn::new(self.seed, self.steps, self.plain))
     }
 
     fn play(&self, drawn: &Drawn) -> Ended {
@@ -130,6 +140,8 @@ struct Stage {
     site: Site,
     people: People,
     processes: Vec<Arc<Reconciler>>,
+    /// What each process tells of.
+    events: Vec<Receiver<event::Event>>,
     checks: Checks,
     is_checked: bool,
     /// What the check of finished plans found.
@@ -141,15 +153,20 @@ struct Stage {
 impl Stage {
     fn new(run: &Run, drawn: &Drawn) -> Result<Self, String> {
         let begin = Timestamp::from_second(BEGIN).map_err(|error| error.to_string())?;
-        let shape = Arc::new(drawn.shape.clone());
-        let ledger = Ledger::new(shape.clone(), begin);
-        let site = Site::new(shape, Wires::new(ledger, run.careless), run.planner)?;
+        let ledger = Ledger::new(drawn.shape.clone(), begin);
+        let site = Site::new(
+            drawn.shape.clone(),
+            Wires::new(ledger, run.careless),
+            run.planner,
+        )?;
         let people = People::new(&site);
         let processes = 0..drawn.shape.clocks.len();
-        let processes = processes.map(|it| site.start(Who::Towpath(it))).collect();
+        let processes: Vec<Arc<Reconciler>> =
+            processes.map(|it| site.start(Who::Towpath(it))).collect();
         Ok(Self {
             site,
             people,
+            events: processes.iter().map(|it| it.events()).collect(),
             processes,
             checks: Checks::new(run.only),
             paused: 0,
@@ -175,6 +192,11 @@ impl Stage {
             while let Some(event) = script.next_if(|event| event.step <= step) {
                 self.people.act(&self.site, *event).await;
                 self.restart(event);
+                if event.act == Act::Reconfigure
+                    && let Err(why) = self.reconfigure(event)
+                {
+                    return Ended::wrong(why);
+                }
             }
             let mut dice = Dice::new(drawn.shape.clocks.len() as u64 ^ (step as u64) << 8);
             self.turns(Some(&mut dice)).await;
@@ -183,6 +205,14 @@ impl Stage {
         if violation.is_none() {
             violation = self.come_to_an_end().await;
         }
+        if violation.is_none() {
+            violation = self.probe(drawn.probe).await;
+        }
+        for text in People::shown(&self.site) {
+            let who = Who::Towpath(0);
+            self.site.ledger().look_for_secrets(who, "a request", &text);
+        }
+        let violation = violation.or_else(|| self.look());
         self.ended(violation)
     }
 
@@ -194,9 +224,23 @@ impl Stage {
         }
     }
 
+    /// Everybody has another configuration from now on.
+    fn reconfigure(&mut self, event: &Event) -> Result<(), String> {
+        let shape = self.site.shape.reconfigured(&mut Dice::new(event.dice));
+        self.site.reconfigure(shape)?;
+        self.people.learn(&self.site);
+        for index in 0..self.processes.len() {
+            self.start(index);
+        }
+        Ok(())
+    }
+
     fn start(&mut self, index: usize) {
         if let Some(process) = self.processes.get_mut(index) {
             *process = self.site.start(Who::Towpath(index));
+            if let Some(events) = self.events.get_mut(index) {
+                *events = process.events();
+            }
         }
     }
 
@@ -230,7 +274,7 @@ impl Stage {
             };
             tokio::select! {
                 biased;
-                () = turn => self.see(&process),
+                () = turn => self.see(index, &process),
                 () = wires.died.notified() => self.start(index),
             }
         }
@@ -241,10 +285,23 @@ impl Stage {
     }
 
     /// What a process said of its units.
-    fn see(&mut self, process: &Reconciler) {
+    fn see(&mut self, index: usize, process: &Reconciler) {
         let mut ledger = self.site.wires.ledger();
+        let who = Who::Towpath(index);
+        while let Some(event) = self.events.get_mut(index).and_then(|it| it.try_recv().ok()) {
+            let text = event.to_json(event.at).to_string();
+            ledger.look_for_secrets(who, "an event", &text);
+        }
         for posted in process.board().all() {
             for unit in &posted.plan.units {
+                for note in &unit.notes {
+                    ledger.look_for_secrets(who, "a note", note);
+                }
+                let said = match &unit.decision {
+                    Decision::Step(step) => step.to_string(),
+                    Decision::Waiting(waiting) => waiting.reason.to_string(),
+                };
+                ledger.look_for_secrets(who, "a reason", &said);
                 let name = match &unit.decision {
                     Decision::Step(step) => format!("step {}", step.kind()),
                     Decision::Waiting(waiting) => {
@@ -278,8 +335,20 @@ impl Stage {
     async fn come_to_an_end(&mut self) -> Option<Violation> {
         self.site.wires.heal();
         for cluster in self.site.clusters.values() {
-            cluster.temper(|temper| temper.prevented = None);
+            cluster.temper(|temper| {
+                temper.prevented = None;
+                temper.contested.clear();
+            });
+            cluster.behave(|it| it.fail.retain(|told| told != act::HOOK));
         }
+        if let Some(violation) = self.settle().await {
+            return Some(violation);
+        }
+        self.settled().await
+    }
+
+    /// Goes on until nothing is written any more.
+    async fn settle(&mut self) -> Option<Violation> {
         let mut quiet = 0;
         for _ in 0..ROUNDS {
             self.site.ledger().step += 1;
@@ -295,13 +364,26 @@ impl Stage {
             };
             // Longer than any deadline and any soak: no timer is due any more.
             if quiet > 12 {
-                return self.settled().await;
+                return None;
             }
         }
         self.is_checked.then(|| Violation {
             name: "I7",
             detail: format!("it does not settle within {ROUNDS} rounds"),
         })
+    }
+
+    /// How many units wait for another manifest, of each process: one that starts tries once more.
+    fn refused(&self) -> u64 {
+        let posted = self.processes.iter().flat_map(|it| it.board().all());
+        let refused = posted.map(|posted| {
+            let units = posted.plan.units.iter();
+            let refused = units.filter(|unit| {
+                matches!(&unit.decision, Decision::Waiting(waiting) if matches!(waiting.reason, Reason::Refused { .. }))
+            });
+            refused.count() as u64
+        });
+        refused.sum()
     }
 
     /// All is done: what is left waits for a person, and processes that start anew find nothing to do.
@@ -326,7 +408,17 @@ impl Stage {
                 }
             }
         }
+        for (index, process) in self.processes.iter().enumerate() {
+            let posted = process.board().all();
+            let ledger = self.site.ledger();
+            let now = ledger.clock(Who::Towpath(index));
+            let wrong = self.checks.explained(&self.site, &ledger, &posted, now);
+            if wrong.is_some() {
+                return wrong;
+            }
+        }
         let before = self.site.writes();
+        let refused = self.refused();
         for index in 0..self.processes.len() {
             self.start(index);
         }
@@ -335,7 +427,7 @@ impl Stage {
             self.turns(None).await;
         }
         let after = self.site.writes();
-        (self.is_checked && before != after).then(|| Violation {
+        (self.is_checked && !before.is_still(&after, refused)).then(|| Violation {
             name: "I7",
             detail: format!("a process that starts anew writes: {before:?}, then {after:?}"),
         })
@@ -373,54 +465,7 @@ fn is_stuck(reason: &Reason) -> bool {
         "went-back",
         "scheduled",
         "rate",
+        "young",
     ];
     stuck.contains(&reason.name())
-}
-
-impl Fact {
-    fn line(&self, ledger: &Ledger) -> String {
-        let place = |at: usize| ledger.shape.places.get(at).map_or("?", |it| it.name);
-        let named = |images: &Option<ledger::Images>| match images {
-            Some(images) => ledger.name(images),
-            None => "nothing".to_owned(),
-        };
-        match self {
-            Self::Wrote {
-                unit,
-                before,
-                after,
-                commit,
-                forward,
-            } => {
-                let back = if *forward { "" } else { " (back)" };
-                format!(
-                    "{} {}: {} -> {} {}{back}",
-                    place(unit.0),
-                    unit.1,
-                    named(before),
-                    named(after),
-                    commit.short()
-                )
-            }
-            Self::Proposed { unit, images } => {
-                format!("{} {}: proposed {}", place(unit.0), unit.1, named(images))
-            }
-            Self::Recorded { place: at, record } => {
-                let of = record.application.as_ref().map_or("", |it| it.as_str());
-                format!(
-                    "{} {of}: {} (by {})",
-                    place(*at),
-                    record.statement,
-                    record.by
-                )
-            }
-            Self::Forgot { place: at, detail } => format!("{}: {detail}", place(*at)),
-            Self::Pruned { unit, object, .. } => {
-                format!("{} {}: deleted {object}", place(unit.0), unit.1)
-            }
-            Self::OpenedTwice { unit } => {
-                format!("{} {}: two open requests", place(unit.0), unit.1)
-            }
-        }
-    }
 }

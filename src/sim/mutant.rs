@@ -1,6 +1,8 @@
 //! Planners with one mistake each, put where the one and only planner is: what shows that the checks find it. The
 //! check of finished plans is off with them, so that the checks of the simulation are alone.
 
+mod said;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +15,11 @@ use crate::plan::{
     Decision, Infra, Live, LiveObject, Observed, Plan, Prune, Step, UnitView, World, plan,
 };
 use crate::reconcile::Planner;
+use said::{
+    adopts_again, applies_late, asks_for_no_evidence, deletes_past_the_limit, ends_the_round,
+    finds_all_up_to_date, holds_for_ever, ignores_freezes, leaves_the_idle_out, paces,
+    records_manifests, shows_manifests, waits_for_all,
+};
 
 /// A planner with a mistake.
 #[derive(Debug, Clone, Copy)]
@@ -23,8 +30,20 @@ pub struct Mutant {
     pub breaks: Option<&'static str>,
     /// Decides.
     pub planner: Planner,
-    /// Whether its pushes name whatever is there, not what they were planned on.
-    pub careless: bool,
+    /// What its effects leave out of what they were planned on.
+    pub careless: Careless,
+}
+
+/// What effects leave out of what they were planned on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Careless {
+    /// Nothing.
+    #[default]
+    No,
+    /// Refs: pushes name whatever is there.
+    Refs,
+    /// Versions: applies name whatever is there.
+    Versions,
 }
 
 fn mutant(
@@ -39,7 +58,7 @@ fn mutant(
             plan,
             check: unchecked,
         },
-        careless: false,
+        careless: Careless::No,
     }
 }
 
@@ -73,15 +92,36 @@ pub fn mutants() -> Vec<Mutant> {
             ignores_holds_of_environments,
         ),
         mutant("proposes what was declined", "I5", forgets_declines),
+        mutant("takes no notice of freezes", "I5", ignores_freezes),
+        mutant("asks for no evidence", "I1", asks_for_no_evidence),
+        mutant("deletes past the limit", "I8", deletes_past_the_limit),
         mutant("applies again and again", "I7", applies_again),
         mutant("reads too old records", "I9", forgets_records),
         mutant("judges again", "I9", forgets_verdicts),
         mutant("deletes what is to be kept", "I8", deletes_what_is_kept),
         mutant("deletes what is asked for", "I8", deletes_what_is_asked_for),
         Mutant {
-            careless: true,
+            careless: Careless::Refs,
             ..mutant("pushes whatever is there", "I6", plan)
         },
+        Mutant {
+            careless: Careless::Versions,
+            ..mutant("applies over whatever is there", "I6", plan)
+        },
+        mutant("adopts again and again", "I7", adopts_again),
+        mutant("waits until all can be read", "I10", waits_for_all),
+        mutant(
+            "ends the round at what cannot be read",
+            "I10",
+            ends_the_round,
+        ),
+        mutant("finds all up to date", "I11", finds_all_up_to_date),
+        mutant("says nothing of who is idle", "I11", leaves_the_idle_out),
+        mutant("goes on saying what is over", "I11", holds_for_ever),
+        mutant("shows manifests", "I12", shows_manifests),
+        mutant("records manifests", "I12", records_manifests),
+        mutant("waits for each verdict", "I13", paces),
+        mutant("applies once the rollout is over", "I13", applies_late),
         mutant("leaves notes out", "", leaves_notes_out),
     ]
 }

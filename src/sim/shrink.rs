@@ -1,7 +1,7 @@
 //! Makes a run that breaks something smaller: what happens in it is left out, piece by piece, as long as the same
 //! invariant is broken.
 
-use super::draw::{Drawn, Event};
+use super::script::{Drawn, Event};
 use super::{Ended, Run};
 
 /// Runs that are tried at most.
@@ -10,7 +10,7 @@ const TRIES: usize = 200;
 /// The smallest run found that breaks what this one breaks, and what is left of its script. A run that breaks
 /// nothing is given as it is.
 pub fn shrunk(run: &Run) -> (Ended, Vec<String>) {
-    let mut drawn = Drawn::new(run.seed, run.steps);
+    let mut drawn = Drawn::new(run.seed, run.steps, run.plain);
     let mut smallest = run.play(&drawn);
     let Some(name) = smallest.violation.as_ref().map(|it| it.name) else {
         return (smallest, lines(&drawn.script));

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 
 use super::draw::{Gated, Place, Shape};
 use super::ledger::{Ledger, Who};
-use super::wire::{Wire, Wires};
+use super::wire::{SMOKE, Wire, Wires};
 use crate::cluster::simulated::SimulatedCluster;
 use crate::cluster::{SharedCluster, reading};
 use crate::config::Config;
@@ -26,18 +26,24 @@ use crate::reconcile::{Planner, Reconciler};
 use crate::registry::simulated::SimulatedRegistry;
 use crate::smoke::Probe;
 
-/// Nobody asks for anything that was deployed.
-struct NoProbe;
+/// What was deployed answers, unless the run says otherwise.
+struct Deployed(Arc<Wires>);
 
 #[async_trait]
-impl Probe for NoProbe {
-    async fn ask(&self, _: &SmokeTest) -> Result<(), String> {
-        Ok(())
+impl Probe for Deployed {
+    async fn ask(&self, test: &SmokeTest) -> Result<(), String> {
+        match self.0.is_up(SMOKE) {
+            true => Ok(()),
+            false => Err(format!("{} answers 503", test.get)),
+        }
     }
 }
 
+/// Nobody is asked for evidence.
+struct NoEvidence;
+
 #[async_trait]
-impl AskEvidence for NoProbe {
+impl AskEvidence for NoEvidence {
     async fn about(&self, _: &EvidenceEndpoint, _: &Digest) -> Result<Option<Vec<u8>>, String> {
         Ok(None)
     }
@@ -85,6 +91,7 @@ impl Site {
                 remote.set_atomic(shape.atomic);
                 remote
             });
+            site.wires.stands(place.name, remote);
             if place.gate == Gated::Request {
                 let name = url.as_str().trim_start_matches("https://");
                 let forge = || SimulatedForge::new(name, remote.clone());
@@ -101,6 +108,18 @@ impl Site {
             }
         }
         Ok(site)
+    }
+
+    /// Gives everybody who starts from now on another configuration.
+    ///
+    /// # Errors
+    /// It is none: a mistake of the simulation.
+    pub(super) fn reconfigure(&mut self, shape: Shape) -> Result<(), String> {
+        let config = Config::parse(&shape.files()).map_err(|problems| problems.to_string())?;
+        self.pipelines = config.pipelines;
+        self.shape = Arc::new(shape);
+        self.ledger().shape = self.shape.clone();
+        Ok(())
     }
 
     /// The git server of an environment.
@@ -164,8 +183,8 @@ impl Site {
             repositories: repositories.collect(),
             clusters: reading(&clusters),
             forges: crate::forge::reading(&forges),
-            probe: Arc::new(NoProbe),
-            evidence: Arc::new(NoProbe),
+            probe: Arc::new(Deployed(self.wires.clone())),
+            evidence: Arc::new(NoEvidence),
         };
         let author = match who {
             Who::Towpath(_) => ("Towpath", "towpath@example.com"),
@@ -224,4 +243,13 @@ pub(super) struct Writes {
     pushes: usize,
     attempts: u64,
     told: usize,
+}
+
+impl Writes {
+    /// Whether nothing was written since, but for so many applies that were tried.
+    pub(super) fn is_still(&self, after: &Self, tries: u64) -> bool {
+        let tried = after.attempts.saturating_sub(self.attempts);
+        let attempts = self.attempts;
+        tried <= tries && *self == Self { attempts, ..*after }
+    }
 }

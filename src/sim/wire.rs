@@ -1,5 +1,7 @@
 //! What stands between a process and the servers: it fails as the run says, and tells the ledger what arrived.
 
+mod forge;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -8,21 +10,17 @@ use jiff::Timestamp;
 use tokio::sync::Notify;
 
 use super::ledger::{Fact, Held, Ledger, Who};
+use super::mutant::Careless;
 use crate::cluster::rbac::Right;
 use crate::cluster::simulated::SimulatedCluster;
 use crate::cluster::{
     Applied, Cluster, ClusterError, Member, Preview, ReadCluster, Served, UnitScope,
 };
-use crate::forge::simulated::SimulatedForge;
-use crate::forge::{
-    Content, Deployed, Forge, ForgeError, Found, Hook, Opening, Protection, ReadForge, Reported,
-    Requests, Rights, Status, Visibility,
-};
 use crate::git::memory::MemoryRemote;
 use crate::git::{FetchRequest, Fetched, GitError, PushReport, PushRequest, Refs, Remote};
 use crate::manifest::Rendered;
 use crate::model::{ApplicationName, CommitId, Digest, ImageRepository};
-use crate::plan::{Apply, Live, Request};
+use crate::plan::{Apply, Live};
 use crate::registry::simulated::SimulatedRegistry;
 use crate::registry::{Attached, ImageConfig, Outage, Registry, RegistryError};
 
@@ -40,6 +38,9 @@ pub(super) enum Strike {
     /// What is answered is old.
     Stale,
 }
+
+/// What everybody sees who asks for what was deployed.
+pub(super) const SMOKE: &str = "smoke";
 
 /// What goes wrong next at a server, after so many calls that do not.
 #[derive(Debug, Clone, Copy)]
@@ -64,14 +65,17 @@ pub(super) struct Wires {
     trouble: Mutex<Trouble>,
     /// Processes that died.
     pub(super) died: Notify,
-    /// Whether pushes name whatever is there, not what they were planned on.
-    careless: bool,
+    /// What is taken out of what processes send.
+    careless: Careless,
+    /// The git server of each environment, by its name.
+    remotes: Mutex<BTreeMap<String, MemoryRemote>>,
 }
 
 impl Wires {
-    pub(super) fn new(ledger: Ledger, careless: bool) -> Arc<Self> {
+    pub(super) fn new(ledger: Ledger, careless: Careless) -> Arc<Self> {
         Arc::new(Self {
             careless,
+            remotes: Mutex::default(),
             ledger: Mutex::new(ledger),
             trouble: Mutex::default(),
             died: Notify::new(),
@@ -80,6 +84,23 @@ impl Wires {
 
     pub(super) fn ledger(&self) -> MutexGuard<'_, Ledger> {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells where an environment's branch is.
+    pub(super) fn stands(&self, environment: &str, remote: &MemoryRemote) {
+        let mut remotes = self.remotes.lock().unwrap_or_else(PoisonError::into_inner);
+        remotes.insert(environment.to_owned(), remote.clone());
+    }
+
+    /// Whether the branch has this commit and goes on to the later one.
+    fn is_set_back(&self, environment: &str, commit: CommitId, later: CommitId) -> bool {
+        let remotes = self.remotes.lock().unwrap_or_else(PoisonError::into_inner);
+        remotes.get(environment).is_some_and(|remote| {
+            let head = remote.person("Ann").head("main");
+            commit != later
+                && remote.follows(later, commit)
+                && head.is_some_and(|head| remote.follows(head, later))
+        })
     }
 
     fn trouble(&self) -> MutexGuard<'_, Trouble> {
@@ -98,6 +119,18 @@ impl Wires {
         self.trouble().down.insert(server.to_owned(), until);
     }
 
+    /// Has what was deployed answer wrongly until that step.
+    pub(super) fn smoke_fails(&self, until: usize) {
+        self.down(SMOKE, until);
+    }
+
+    /// Whether a server answers.
+    pub(super) fn is_up(&self, server: &str) -> bool {
+        let step = self.ledger().step;
+        let trouble = self.trouble();
+        trouble.down.get(server).is_none_or(|until| *until <= step)
+    }
+
     /// Nothing goes wrong any more.
     pub(super) fn heal(&self) {
         *self.trouble() = Trouble::default();
@@ -105,11 +138,10 @@ impl Wires {
 
     /// What goes wrong with this call.
     fn strike(&self, server: &str, writes: bool) -> Option<Strike> {
-        let step = self.ledger().step;
-        let mut trouble = self.trouble();
-        if trouble.down.get(server).is_some_and(|until| step < *until) {
+        if !self.is_up(server) {
             return Some(Strike::Before);
         }
+        let mut trouble = self.trouble();
         let faults = trouble.faults.get_mut(server)?;
         let due = faults.iter_mut().position(|fault| {
             let meant = fault.writes == writes;
@@ -216,7 +248,7 @@ impl Remote for Wire<MemoryRemote> {
         let work = async {
             let before: Held = self.inner.held();
             let mut request = request.clone();
-            if self.wires.careless && self.who != Who::Person {
+            if self.wires.careless == Careless::Refs && self.who != Who::Person {
                 for update in request
                     .updates
                     .iter_mut()
@@ -347,8 +379,25 @@ impl Cluster for Wire<Arc<SimulatedCluster>> {
         now: Timestamp,
     ) -> Result<Applied, ClusterError> {
         let work = async {
-            let applied = self.inner.apply(unit, apply, now).await?;
+            let there = self.inner.everything(now);
+            let mut sent = apply.clone();
+            if self.wires.careless == Careless::Versions {
+                for change in &mut sent.change {
+                    let found = there.get(&change.reference);
+                    change.version = found.map(|found| found.version.clone());
+                }
+            }
+            let applied = self.inner.apply(unit, &sent, now).await?;
             let left = self.inner.everything(now);
+            let environment = unit.environment.as_str();
+            let marked = apply.change.iter().filter_map(|change| {
+                let mark = there.get(&change.reference)?.mark.as_ref()?;
+                Some((change.reference.to_string(), mark.commit))
+            });
+            let set_back: Vec<String> = marked
+                .filter(|(_, later)| self.wires.is_set_back(environment, apply.commit, *later))
+                .map(|(object, _)| object)
+                .collect();
             let mut ledger = self.wires.ledger();
             let units = ledger.shape.units();
             let found = units.into_iter().find(|(place, application)| {
@@ -359,6 +408,23 @@ impl Cluster for Wire<Arc<SimulatedCluster>> {
             let Some(found) = found else {
                 return Ok(applied);
             };
+            for object in set_back {
+                let unit = found;
+                ledger.note(self.who, Fact::SetBack { unit, object });
+            }
+            let gone = apply.prune.iter().map(|prune| &prune.reference);
+            let gone = gone.filter(|it| !left.contains_key(it));
+            let kinds: Vec<String> = gone.map(|it| it.kind.clone()).collect();
+            if !kinds.is_empty() {
+                let number = apply.number;
+                let unit = found;
+                let fact = Fact::PrunedAtOnce {
+                    unit,
+                    number,
+                    kinds,
+                };
+                ledger.note(self.who, fact);
+            }
             for prune in &apply.prune {
                 if left.contains_key(&prune.reference) {
                     continue;
@@ -378,104 +444,6 @@ impl Cluster for Wire<Arc<SimulatedCluster>> {
             ledger.seen.insert("apply".to_owned());
             Ok(applied)
         };
-        self.pass(true, work, || self.cut()).await
-    }
-}
-
-impl Wire<SimulatedForge> {
-    fn cut(&self) -> ForgeError {
-        ForgeError::Unavailable {
-            forge: self.inner.name().to_owned(),
-            detail: "connection reset".to_owned(),
-            retry_after: None,
-        }
-    }
-}
-
-#[async_trait]
-impl ReadForge for Wire<SimulatedForge> {
-    fn name(&self) -> &str {
-        self.inner.name()
-    }
-
-    async fn visibility(&self) -> Result<Visibility, ForgeError> {
-        self.pass(false, self.inner.visibility(), || self.cut())
-            .await
-    }
-
-    async fn requests(&self, before: &Requests, now: Timestamp) -> Result<Requests, ForgeError> {
-        let work = self.inner.requests(before, now);
-        self.pass(false, work, || self.cut()).await
-    }
-
-    async fn statuses(&self, commit: CommitId) -> Result<Vec<Status>, ForgeError> {
-        self.pass(false, self.inner.statuses(commit), || self.cut())
-            .await
-    }
-
-    async fn rights(&self) -> Result<Rights, ForgeError> {
-        self.pass(false, self.inner.rights(), || self.cut()).await
-    }
-
-    async fn protection(&self, reference: &str, us: &Rights) -> Result<Protection, ForgeError> {
-        let work = self.inner.protection(reference, us);
-        self.pass(false, work, || self.cut()).await
-    }
-
-    async fn reported(&self, base: &str) -> Result<Reported, ForgeError> {
-        self.pass(false, self.inner.reported(base), || self.cut())
-            .await
-    }
-
-    async fn hooks(&self) -> Result<Vec<Hook>, ForgeError> {
-        self.pass(false, self.inner.hooks(), || self.cut()).await
-    }
-}
-
-#[async_trait]
-impl Forge for Wire<SimulatedForge> {
-    async fn open(&self, opening: &Opening, now: Timestamp) -> Result<Found, ForgeError> {
-        self.pass(true, self.inner.open(opening, now), || self.cut())
-            .await
-    }
-
-    async fn rewrite(
-        &self,
-        request: &Request,
-        content: &Content,
-        now: Timestamp,
-    ) -> Result<Found, ForgeError> {
-        let work = self.inner.rewrite(request, content, now);
-        self.pass(true, work, || self.cut()).await
-    }
-
-    async fn close(
-        &self,
-        request: &Request,
-        reason: &str,
-        now: Timestamp,
-    ) -> Result<Found, ForgeError> {
-        let work = self.inner.close(request, reason, now);
-        self.pass(true, work, || self.cut()).await
-    }
-
-    async fn disarm(
-        &self,
-        request: &Request,
-        reason: &str,
-        now: Timestamp,
-    ) -> Result<Found, ForgeError> {
-        let work = self.inner.disarm(request, reason, now);
-        self.pass(true, work, || self.cut()).await
-    }
-
-    async fn set_status(&self, commit: CommitId, status: &Status) -> Result<(), ForgeError> {
-        let work = self.inner.set_status(commit, status);
-        self.pass(true, work, || self.cut()).await
-    }
-
-    async fn show_deployed(&self, deployed: &Deployed) -> Result<(), ForgeError> {
-        let work = self.inner.show_deployed(deployed);
         self.pass(true, work, || self.cut()).await
     }
 }

@@ -65,9 +65,9 @@ async fn endpoints_answer_with_documents_about_the_image() {
     let guarded = http::outward(&HttpSettings::default(), Allowed::default()).unwrap();
     let guarded = HttpEvidence::new(guarded);
     let image = Digest::of(b"image");
-    let endpoint = |what: &str, credential: Option<Credential>| EvidenceEndpoint {
-        get: format!("http://{address}/{what}/{{digest}}"),
-        credential,
+    let endpoint = |what: &str, credential: Option<Credential>| {
+        let get = format!("http://{address}/{what}/{{digest}}");
+        EvidenceEndpoint::new(&get, credential).unwrap()
     };
 
     for (what, credential, told) in [

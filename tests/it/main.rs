@@ -18,6 +18,7 @@ mod git;
 mod gitea;
 mod github;
 mod health;
+mod hostile;
 mod kube;
 mod looks;
 mod manifest;

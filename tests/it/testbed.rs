@@ -1,6 +1,8 @@
 //! A real server that serves the whole run. It needs a binary which `tests/testbed/build` makes: without it,
 //! tests say that they are skipped; where CI is set, that is a failure.
 
+use std::hash::{BuildHasher as _, RandomState};
+use std::net::TcpListener;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
@@ -67,4 +69,24 @@ fn start_for_good<B: Send + 'static>(
         });
     });
     started.recv()?
+}
+
+/// A free port that the system gives to nobody who asks for any: it stays free while its server is away.
+pub(crate) fn lasting_port() -> u16 {
+    const LEAST: u64 = 10_000;
+    let range = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range");
+    let range = range.unwrap_or_default();
+    let first = range
+        .split_whitespace()
+        .next()
+        .and_then(|it| it.parse().ok());
+    // Where the system gives out all of them there is none, and one of those must do.
+    let end = first.filter(|it| *it > LEAST + 1000).unwrap_or(60_000);
+    loop {
+        let drawn = LEAST + RandomState::new().hash_one(0) % (end - LEAST);
+        let port = u16::try_from(drawn).unwrap();
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }

@@ -11,6 +11,7 @@ use futures_util::future::join_all;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Args, Form, Lookout, write};
+use crate::cli::plain::Plain;
 use crate::cli::setup::Setup;
 use crate::cli::{exit, view};
 use crate::clock;
@@ -57,7 +58,10 @@ pub(super) async fn run(args: &Args, setup: &Setup, out: &mut dyn Write) -> Resu
             );
             news.push_str(&unit);
         }
-        write(args, &looked, &units, clock::now(), &mut text)?;
+        let mut plain = Plain::new(&mut text);
+        write(args, &looked, &units, clock::now(), &mut plain)?;
+        plain.flush()?;
+        drop(plain);
         screen.show(args, &text, news, out)?;
         tokio::select! {
             _ = &mut interrupted => return Ok(exit::OK),

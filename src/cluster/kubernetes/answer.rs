@@ -6,7 +6,7 @@ use kube::core::Status;
 
 use super::connect::Trouble;
 use crate::cluster::ClusterError;
-use crate::http::LONGEST_WAIT;
+use crate::http;
 use crate::secret::words;
 
 /// What is shown of what a server said, in bytes.
@@ -53,11 +53,14 @@ pub fn retry_after(error: &kube::Error) -> Option<Duration> {
     match trouble(error) {
         Some(Trouble::Busy { retry_after, .. }) => *retry_after,
         Some(_) => None,
-        None => {
-            let seconds = status(error)?.details.as_ref()?.retry_after_seconds;
-            (seconds > 0).then(|| Duration::from_secs(seconds.into()).min(LONGEST_WAIT))
-        }
+        None => asked_wait(status(error)?),
     }
+}
+
+/// How long a refusal asks to wait.
+pub(super) fn asked_wait(status: &Status) -> Option<Duration> {
+    let seconds = status.details.as_ref()?.retry_after_seconds;
+    (seconds > 0).then(|| http::bounded_wait(Duration::from_secs(seconds.into())))
 }
 
 /// The error for a cluster that cannot be read or written now.

@@ -11,7 +11,7 @@ use std::time::Duration;
 use kube::core::Status;
 use kube::core::response::StatusCause;
 
-use crate::http::LONGEST_WAIT;
+use super::answer::asked_wait;
 use crate::secret::words;
 
 /// Why a write was not taken.
@@ -102,17 +102,10 @@ pub(in crate::cluster::kubernetes) fn judge(
         500.. if said.contains("failed to create typed patch object") => {
             Refusal::Refused(short(&without_found(said, about.secret)))
         }
-        _ => {
-            let seconds = status
-                .details
-                .as_ref()
-                .map_or(0, |it| it.retry_after_seconds);
-            Refusal::Unavailable {
-                detail: format!("{} ({code})", short(said)),
-                retry_after: (seconds > 0)
-                    .then(|| Duration::from_secs(seconds.into()).min(LONGEST_WAIT)),
-            }
-        }
+        _ => Refusal::Unavailable {
+            detail: format!("{} ({code})", short(said)),
+            retry_after: asked_wait(status),
+        },
     }
 }
 

@@ -138,6 +138,9 @@ impl State {
         let before = self.objects.get(&object.reference);
         if let Some(before) = before.filter(|_| !change.anew) {
             stored.born = before.born;
+            // What others said of it stays, as with any field that is another manager's.
+            let kept = before.kept();
+            stored.set_oddity(|oddity| oddity.kept = kept);
         }
         self.set(&object.reference, stored);
     }

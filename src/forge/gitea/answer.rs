@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use crate::forge::{Found, Other, Progress, Status, Visibility, rest, text};
 use crate::plan::{Request, RequestState};
+use crate::shown::on_one_line;
 
 /// What makes a draft of a request, and is no part of its title (`WORK_IN_PROGRESS_PREFIXES`).
 pub(super) const DRAFT: [&str; 2] = ["WIP:", "[WIP]"];
@@ -231,7 +232,7 @@ pub(super) fn scheduled(events: &[Event]) -> Option<String> {
         .iter()
         .rfind(|it| about.contains(&it.kind.as_str()))?;
     let by = last.user.as_ref().map_or("somebody", |user| &user.login);
-    (last.kind == about[0]).then(|| by.to_owned())
+    (last.kind == about[0]).then(|| on_one_line(by, rest::LOGIN))
 }
 
 impl CommitStatus {

@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
-use futures_util::StreamExt as _;
+use bytes::Bytes;
 use jiff::Timestamp;
 use reqwest::header::{DATE, HeaderMap};
 use reqwest::{Method, StatusCode};
@@ -14,7 +13,7 @@ use super::Gitea;
 use crate::forge::github::Trouble;
 use crate::forge::rest::WORDS;
 use crate::forge::{ForgeError, rest};
-use crate::http::retry_after;
+use crate::http::{self, Unread, retry_after};
 use crate::secret::words;
 
 /// The largest answer that is read: a page of 50 requests with long texts has less.
@@ -128,17 +127,15 @@ impl Gitea {
         }
         let answer = request.send().await.map_err(|error| self.cut(&error))?;
         let (status, headers) = (answer.status(), answer.headers().clone());
-        let mut body = BytesMut::new();
-        let mut chunks = answer.bytes_stream();
-        while let Some(chunk) = chunks.next().await {
-            let chunk = chunk.map_err(|error| self.cut(&error))?;
-            if body.len() + chunk.len() > ANSWER_MAX {
+        let body = http::body(answer, ANSWER_MAX).await;
+        let body = body.map_err(|unread| match unread {
+            Unread::Cut(error) => self.cut(&error),
+            Unread::TooLarge => {
                 let detail = format!("its answer is larger than {} MiB", ANSWER_MAX >> 20);
-                return Err(self.later(detail, None));
+                self.later(detail, None)
             }
-            body.extend_from_slice(&chunk);
-        }
-        Ok((status, headers, body.freeze()))
+        })?;
+        Ok((status, headers, body))
     }
 
     async fn told(&self, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> ForgeError {

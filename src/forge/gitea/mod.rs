@@ -6,6 +6,7 @@
 
 mod answer;
 mod ask;
+pub(crate) mod doors;
 mod standing;
 mod write;
 

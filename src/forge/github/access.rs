@@ -18,6 +18,7 @@ use url::Url;
 use super::door::Trouble;
 use crate::clock;
 use crate::git::{NoToken, Tokens};
+use crate::http::{Unread, body};
 use crate::model::{Credential, RepositoryUrl};
 use crate::secret::Secret;
 
@@ -27,6 +28,9 @@ const RENEWED_BEFORE: SignedDuration = SignedDuration::from_mins(5);
 
 /// What a secret's file may hold, in bytes.
 const SECRET_MAX: u64 = 64 << 10;
+
+/// The most that is read of what it says of an App, in bytes.
+const ANSWER_MAX: usize = 1 << 20;
 
 /// Who we are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,7 +63,7 @@ struct Token {
 }
 
 #[derive(Deserialize)]
-struct Installation {
+pub(super) struct Installation {
     id: u64,
 }
 
@@ -74,7 +78,7 @@ pub(super) struct Granted {
 }
 
 #[derive(Deserialize)]
-struct Given {
+pub(super) struct Given {
     token: String,
     expires_at: Timestamp,
 }
@@ -250,7 +254,19 @@ impl Access {
     ) -> Result<T, Trouble> {
         let status = answer.status();
         match status.as_u16() {
-            200..300 => answer.json().await.map_err(|error| later(&error)),
+            200..300 => {
+                let not_read = |detail: &str| Trouble::Later {
+                    detail: detail.to_owned(),
+                    retry_after: None,
+                };
+                let body = body(answer, ANSWER_MAX).await;
+                let body = body.map_err(|unread| match unread {
+                    Unread::Cut(error) => later(&error),
+                    Unread::TooLarge => not_read("its answer is too large"),
+                })?;
+                // What it says may be a token: an error would repeat of it.
+                serde_json::from_slice(&body).map_err(|_| not_read("its answer is not understood"))
+            }
             401 => Err(Trouble::Credential(format!(
                 "it does not accept the key of App {id} (401): is it that App's, and the clock right?"
             ))),

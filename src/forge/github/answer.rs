@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use crate::forge::{Found, Other, Visibility, rest, text};
 use crate::plan::{Request, RequestState};
+use crate::shown::on_one_line;
 
 /// A [pull request](https://docs.github.com/en/rest/pulls/pulls).
 #[derive(Debug, Clone, Deserialize)]
@@ -198,6 +199,7 @@ impl Pull {
 impl AutoMerge {
     pub(super) fn told(&self) -> String {
         let by = self.enabled_by.as_ref().map_or("somebody", |by| &by.login);
+        let by = on_one_line(by, rest::LOGIN);
         format!("armed to merge by itself by {by}")
     }
 }

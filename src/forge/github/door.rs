@@ -11,8 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
-use futures_util::StreamExt as _;
+use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, ETAG, HeaderName, HeaderValue, IF_NONE_MATCH};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
@@ -24,6 +23,7 @@ pub use budget::Budget;
 use kept::Kept;
 
 use super::access::Access;
+use crate::http::{Unread, body, retry_after};
 
 /// See [API versions](https://docs.github.com/en/rest/about-the-rest-api/api-versions).
 const VERSION: (HeaderName, &str) = (
@@ -183,7 +183,7 @@ impl Door {
             }
             status if status.is_server_error() => Err(Trouble::Later {
                 detail: format!("{status}"),
-                retry_after: budget::retry_after(&headers),
+                retry_after: retry_after(&headers),
             }
             .into()),
             status => {
@@ -232,19 +232,14 @@ fn response(status: StatusCode, body: Bytes) -> Response<Full<Bytes>> {
 }
 
 async fn read(answer: reqwest::Response) -> Result<Bytes, Trouble> {
-    let mut body = BytesMut::new();
-    let mut chunks = answer.bytes_stream();
-    while let Some(chunk) = chunks.next().await {
-        let chunk = chunk.map_err(|error| cut(&error))?;
-        if body.len() + chunk.len() > ANSWER_MAX {
-            return Err(Trouble::Later {
-                detail: format!("its answer is larger than {} MiB", ANSWER_MAX >> 20),
-                retry_after: None,
-            });
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(body.freeze())
+    let body = body(answer, ANSWER_MAX).await;
+    body.map_err(|unread| match unread {
+        Unread::Cut(error) => cut(&error),
+        Unread::TooLarge => Trouble::Later {
+            detail: format!("its answer is larger than {} MiB", ANSWER_MAX >> 20),
+            retry_after: None,
+        },
+    })
 }
 
 /// A connection that could not be made, or broke. The address is named by whoever tells of it.

@@ -7,6 +7,7 @@
 mod access;
 mod answer;
 mod door;
+pub(crate) mod doors;
 mod graph;
 mod protected;
 mod shown;

@@ -128,6 +128,13 @@ impl MemoryRemote {
         String::from_utf8(content.to_vec()).ok()
     }
 
+    /// A commit or an annotated tag as it is kept: who, when, and what was said.
+    pub(crate) fn said(&self, id: ObjectId) -> Option<String> {
+        let object = self.objects.object(&id).ok()?;
+        let said = matches!(object.kind, Kind::Commit | Kind::Tag);
+        said.then(|| String::from_utf8_lossy(&object.data).into_owned())
+    }
+
     /// The files that differ between two commits.
     pub(crate) fn changed(&self, old: Option<CommitId>, new: CommitId) -> Vec<Change> {
         let tree = |commit| self.objects.commit(commit).ok().map(|commit| commit.tree);

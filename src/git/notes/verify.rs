@@ -1,6 +1,7 @@
 //! Whether records are whole: every line is read, and what `present/` repeats is what the notes say.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use gix::ObjectId;
 
@@ -17,7 +18,7 @@ pub struct Verified {
     /// How many deployments they tell of.
     pub deployments: usize,
     /// The applications that they tell of.
-    pub applications: BTreeSet<ApplicationName>,
+    pub applications: Arc<BTreeSet<ApplicationName>>,
     /// What is wrong, a sentence each.
     pub wrong: Vec<String>,
 }
@@ -34,7 +35,7 @@ pub fn verify(
     let records = read_all(repository, tree)?;
     let mut found = Verified {
         records: records.len(),
-        applications: recorded(repository, tree)?,
+        applications: recorded(repository, tree, None)?,
         ..Verified::default()
     };
     let elsewhere = records.iter().filter(|it| it.environment != *environment);

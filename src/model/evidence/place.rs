@@ -24,24 +24,42 @@ pub enum EvidencePlace {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct EvidenceEndpoint {
     /// The address, with [`DIGEST`] in it: `https://scans.example.com/images/{digest}`.
-    pub get: String,
+    get: String,
+    host: String,
     /// The secret that is sent along; `None`: none is.
-    pub credential: Option<Credential>,
+    credential: Option<Credential>,
 }
 
 impl EvidenceEndpoint {
-    /// The address that is asked about this image; `None` where it is none, which is refused in the configuration.
-    pub fn about(&self, digest: &Digest) -> Option<Url> {
-        let text = self.get.replace(DIGEST, &digest.to_string());
-        Url::parse(&text).ok()
+    /// Whoever answers at this address over HTTP; `None` where it is none.
+    pub fn new(get: &str, credential: Option<Credential>) -> Option<Self> {
+        let url = parsed(get, "digest")?;
+        Some(Self {
+            get: get.to_owned(),
+            host: url.host_str()?.to_owned(),
+            credential,
+        })
     }
+
+    /// The address that is asked about this image; `None` where the digest makes it none.
+    pub fn about(&self, digest: &Digest) -> Option<Url> {
+        parsed(&self.get, &digest.to_string())
+    }
+
+    /// The secret that is sent along; `None`: none is.
+    pub fn credential(&self) -> Option<&Credential> {
+        self.credential.as_ref()
+    }
+}
+
+fn parsed(get: &str, digest: &str) -> Option<Url> {
+    Url::parse(&get.replace(DIGEST, digest)).ok()
 }
 
 /// Who answers, for people: the host.
 impl fmt::Display for EvidenceEndpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let url = Url::parse(&self.get).ok();
-        f.write_str(url.as_ref().and_then(Url::host_str).unwrap_or(&self.get))
+        f.write_str(&self.host)
     }
 }
 

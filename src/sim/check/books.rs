@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 
 use crate::model::record::{Cause, Record, Statement, Verdict};
-use crate::model::{Digest, Release};
+use crate::model::{Digest, EvidenceResult, Release};
 use crate::sim::ledger::{Images, Unit};
+use crate::sim::policy::Policy;
 
 /// A run that was judged healthy.
 #[derive(Debug, Clone)]
@@ -42,6 +43,16 @@ pub(super) struct Book {
     pub(super) put_back: Option<Images>,
     /// What was deployed last.
     pub(super) deployed: Option<Images>,
+    /// Whoever failed here once.
+    pub(super) has_failed: BTreeSet<Images>,
+    /// Whom a person asked for in spite of a freeze.
+    pub(super) over_freeze: BTreeSet<Images>,
+    /// What was found out about images last, whether it speaks for them, and when.
+    pub(super) found: BTreeMap<String, (bool, Timestamp)>,
+    /// Deployments whose deletions a person said yes to.
+    pub(super) approved: BTreeSet<u64>,
+    /// Whether a pin was said, and nobody ended it.
+    pub(super) is_pinned: bool,
 }
 
 /// A deployment.
@@ -57,6 +68,8 @@ pub(super) struct Books {
     units: BTreeMap<Unit, Book>,
     /// Holds of whole environments.
     pub(super) holds: BTreeMap<usize, Option<Timestamp>>,
+    /// What people said of environments' freezes.
+    pub(super) freezes: BTreeMap<usize, Option<Timestamp>>,
     /// Which commit has a number.
     pub(super) numbers: BTreeMap<(usize, u64), String>,
 }
@@ -81,12 +94,21 @@ impl Books {
         everywhere || self.of(unit).hold.is_some_and(holds)
     }
 
+    /// Whether the environment takes nothing by itself at that moment.
+    pub(super) fn is_frozen(&self, at: Timestamp, place: usize, policy: &Policy) -> bool {
+        let said = self.freezes.get(&place);
+        let said = said.is_some_and(|until| until.is_none_or(|until| at < until));
+        said || policy.is_frozen(at)
+    }
+
     /// Takes a record.
     pub(super) fn take(&mut self, index: usize, unit: Option<Unit>, place: usize, record: &Record) {
         let Some(unit) = unit else {
             match &record.statement {
                 Statement::Held { until, .. } => drop(self.holds.insert(place, *until)),
                 Statement::Resumed { .. } => drop(self.holds.remove(&place)),
+                Statement::Frozen { until, .. } => drop(self.freezes.insert(place, *until)),
+                Statement::Thawed { .. } => drop(self.freezes.remove(&place)),
                 _ => {}
             }
             return;
@@ -150,6 +172,7 @@ impl Book {
                     }
                     Verdict::Failed { .. } => {
                         self.taint(&images, index);
+                        self.has_failed.insert(images.clone());
                         self.failed.insert((images, *state));
                     }
                     Verdict::Superseded => {}
@@ -172,15 +195,21 @@ impl Book {
                     self.failed.retain(|(failed, _)| failed != images);
                 }
                 self.pin = Some(images);
+                self.is_pinned = true;
             }
             Statement::Unpinned { .. } => {
+                self.is_pinned = false;
                 self.pin = None;
                 self.put_back = None;
             }
             Statement::Promoted(promoted) => {
+                self.is_pinned = false;
                 let images = images(&promoted.release);
                 self.failed.retain(|(failed, _)| *failed != images);
                 self.declined.remove(&images);
+                if promoted.during_freeze {
+                    self.over_freeze.insert(images.clone());
+                }
                 let unproven = self.promoted.entry(images).or_default();
                 *unproven |= promoted.unproven;
                 self.pin = None;
@@ -195,11 +224,44 @@ impl Book {
                     judged.verdicts = 0;
                 }
             }
+            Statement::Evidence { digest, finding } => {
+                let speaks = finding.result == EvidenceResult::Pass;
+                self.found.insert(digest.to_string(), (speaks, record.at));
+            }
+            Statement::ApprovedPrune { number } => drop(self.approved.insert(*number)),
             Statement::Declined { release } => drop(self.declined.insert(images(release))),
             Statement::Held { until, .. } => self.hold = Some(*until),
             Statement::Resumed { .. } => self.hold = None,
             _ => {}
         }
+    }
+
+    /// Whether something was found out that speaks for each image, not longer ago than so many seconds.
+    pub(super) fn is_backed(&self, images: &Images, age: Option<i64>, at: Timestamp) -> bool {
+        images.values().all(|digest| {
+            let found = self.found.get(digest);
+            found.is_some_and(|(speaks, since)| {
+                let old = at.duration_since(*since).as_secs();
+                *speaks && age.is_none_or(|age| old < age)
+            })
+        })
+    }
+
+    /// Whether it ran healthy for so many seconds, and nothing that was said against it up to that entry.
+    pub(super) fn is_proven(
+        &self,
+        images: &Images,
+        soak: i64,
+        at: Timestamp,
+        known: usize,
+    ) -> bool {
+        self.runs.iter().any(|run| {
+            let ended = run.until.filter(|(_, at)| *at < known);
+            let until = ended.map_or(at, |(until, _)| until);
+            let soaked = until.duration_since(run.since).as_secs() >= soak;
+            let tainted = run.tainted.is_some_and(|at| at < known);
+            run.images == *images && soaked && !tainted
+        })
     }
 
     /// A person set the branch back: what stood there before may be deployed again.

@@ -2,6 +2,9 @@
 //! these knows how Towpath decides.
 
 mod books;
+mod explained;
+
+use std::collections::BTreeMap;
 
 use books::Books;
 
@@ -9,8 +12,10 @@ use super::draw::{Gated, Source};
 use super::ledger::{Entry, Fact, Images, Ledger, Unit, Who};
 use crate::model::record::{Cause, Record, Statement, Verdict};
 
-/// The invariants that are checked at each step; those of the end are in the run itself.
-pub(super) const NAMES: [&str; 8] = ["I1", "I2", "I3", "I4", "I5", "I6", "I8", "I9"];
+/// The invariants that are checked by themselves; what else must hold at the end is in the run itself.
+pub(super) const NAMES: [&str; 12] = [
+    "I1", "I2", "I3", "I4", "I5", "I6", "I8", "I9", "I10", "I11", "I12", "I13",
+];
 
 /// An invariant that was broken, and the line that shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +29,8 @@ pub struct Violation {
 /// See the module.
 pub(super) struct Checks {
     books: Books,
+    /// What was proposed last.
+    proposed: BTreeMap<Unit, Images>,
     /// The entries that were looked at.
     next: usize,
     /// The one invariant that is checked; `None`: all.
@@ -34,6 +41,7 @@ impl Checks {
     pub(super) fn new(only: Option<&'static str>) -> Self {
         Self {
             books: Books::default(),
+            proposed: BTreeMap::new(),
             next: 0,
             only,
         }
@@ -116,6 +124,11 @@ impl Checks {
                     let named = ledger.named(*unit, images);
                     say("I5", format!("{named} is proposed under a hold"));
                 }
+                let before = self.proposed.insert(*unit, images.clone());
+                if before.as_ref() != Some(images) && self.is_shut(ledger, entry, *unit, images) {
+                    let named = ledger.named(*unit, images);
+                    say("I5", format!("{named} is proposed during a freeze"));
+                }
             }
             Fact::Proposed { .. } => {}
             Fact::Recorded { place, record } => {
@@ -154,6 +167,21 @@ impl Checks {
                     );
                 }
             }
+            Fact::PrunedAtOnce {
+                unit,
+                number,
+                kinds,
+            } => {
+                if let Some(why) = self.too_much(ledger, *unit, *number, kinds) {
+                    say("I8", format!("{}: {why}", ledger.unit(*unit)));
+                }
+            }
+            Fact::SetBack { unit, object } => {
+                let detail =
+                    "a later commit had applied it, and an earlier one was applied over that";
+                say("I6", format!("{}: {object}: {detail}", ledger.unit(*unit)));
+            }
+            Fact::Leaked { at } => say("I12", format!("a secret stands in {at}")),
             Fact::OpenedTwice { unit } => {
                 say(
                     "I9",
@@ -179,6 +207,9 @@ impl Checks {
         };
         let named = ledger.named(unit, after);
         let is_held = self.books.is_held(unit, entry.at);
+        if self.is_shut(ledger, entry, unit, after) {
+            broken.push(("I5", format!("{named} is written during a freeze")));
+        }
         if let Some(why) = self.unproven(ledger, index, entry, unit, after) {
             broken.push(("I1", format!("{named} is written: {why}")));
         }
@@ -293,9 +324,6 @@ impl Checks {
         images: &Images,
     ) -> Option<String> {
         let place = ledger.shape.places.get(unit.0)?;
-        let Source::Proven(upstreams) = &place.source else {
-            return None;
-        };
         let book = self.books.of(unit);
         let forced = book.promoted.get(images) == Some(&true);
         let back =
@@ -303,24 +331,74 @@ impl Checks {
         if forced || back || book.chosen.contains(images) {
             return None;
         }
+        if let Some(age) = place.policy.evidence
+            && !book.is_backed(images, age, entry.at)
+        {
+            return Some("it lacks evidence".to_owned());
+        }
+        let Source::Proven(upstreams) = &place.source else {
+            return None;
+        };
         for upstream in upstreams {
             let from = ledger.shape.places.get(*upstream)?;
             let url = ledger.shape.repository(from);
             // What was said against it counts once it could be known.
             let known = entry.known.get(&url).copied().unwrap_or(index);
             let book = self.books.of((*upstream, unit.1));
-            let proven = book.runs.iter().any(|run| {
-                let ended = run.until.filter(|(_, at)| *at < known);
-                let until = ended.map_or(entry.at, |(until, _)| until);
-                let soaked = until.duration_since(run.since).as_secs() >= place.soak;
-                let tainted = run.tainted.is_some_and(|at| at < known);
-                run.images == *images && soaked && !tainted
-            });
-            if !proven {
+            if !book.is_proven(images, place.soak, entry.at, known) {
                 return Some(format!("it is not proven in {}", from.name));
             }
         }
         None
+    }
+
+    /// Whether a freeze keeps the release from coming by itself.
+    fn is_shut(&mut self, ledger: &Ledger, entry: &Entry, unit: Unit, images: &Images) -> bool {
+        let Some(place) = ledger.shape.places.get(unit.0) else {
+            return false;
+        };
+        let frozen = self.books.is_frozen(entry.at, unit.0, &place.policy);
+        let book = self.books.of(unit);
+        let goes_back = place.rolls_back && book.healthy.contains(images);
+        let is_asked = book.chosen.contains(images) || book.over_freeze.contains(images);
+        frozen && !goes_back && !is_asked
+    }
+
+    /// Why more went than may without a yes.
+    fn too_much(
+        &mut self,
+        ledger: &Ledger,
+        unit: Unit,
+        number: u64,
+        kinds: &[String],
+    ) -> Option<String> {
+        let policy = &ledger.shape.places.get(unit.0)?.policy;
+        let approved = self.books.of(unit).approved.contains(&number);
+        let asks = policy.confirms && kinds.iter().any(|kind| kind == "ConfigMap");
+        let (count, limit) = (kinds.len(), policy.limit());
+        match (count > limit, asks) {
+            _ if approved => None,
+            (true, _) => Some(format!(
+                "{count} objects went, and {limit} may without a yes"
+            )),
+            (false, true) => Some("a ConfigMap went without a yes".to_owned()),
+            (false, false) => None,
+        }
+    }
+
+    /// What has been deployed of a unit, and whether it was judged healthy.
+    pub(super) fn deployed(&mut self, unit: Unit) -> (Option<Images>, bool) {
+        let book = self.books.of(unit);
+        let deployed = book.deployed.clone();
+        let healthy = deployed
+            .as_ref()
+            .is_some_and(|it| book.healthy.contains(it));
+        (deployed, healthy)
+    }
+
+    /// Whether that invariant is checked.
+    pub(super) fn looks_at(&self, name: &str) -> bool {
+        self.only.is_none_or(|only| only == name)
     }
 
     /// A person changed what a branch asks for.

@@ -1,6 +1,5 @@
 //! A running Gitea, and what tests need of it: people with tokens, repositories, protection, webhooks.
 
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,6 +12,8 @@ use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 use towpath::http::{HttpSettings, client};
 use towpath::secret::Secret;
+
+use crate::testbed::lasting_port;
 
 /// It starts within this, also on a machine that does other things at the same time.
 const START: Duration = Duration::from_secs(120);
@@ -33,7 +34,10 @@ pub(crate) struct Bed {
     pub(crate) url: String,
     root: Secret,
     repositories: AtomicUsize,
-    _script: Child,
+    directory: PathBuf,
+    pid: String,
+    lines: Lines<BufReader<ChildStdout>>,
+    script: Child,
 }
 
 /// Somebody with a token.
@@ -66,7 +70,7 @@ impl Bed {
     }
 
     async fn try_start(binary: &Path) -> anyhow::Result<Self> {
-        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let port = lasting_port();
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/testbed/gitea/run");
         let mut script = Command::new(script)
             .arg(binary)
@@ -79,18 +83,45 @@ impl Bed {
         let stdout = script.stdout.take().context("no pipe")?;
         let mut lines = BufReader::new(stdout).lines();
         let directory = PathBuf::from(line(&mut lines, &mut script).await?);
+        let pid = line(&mut lines, &mut script).await?;
         let root = Secret::new(line(&mut lines, &mut script).await?);
         let bed = Self {
             url: format!("http://127.0.0.1:{port}"),
             root,
             repositories: AtomicUsize::new(0),
-            _script: script,
+            directory,
+            pid,
+            lines,
+            script,
         };
-        bed.wait(&directory.join("log")).await?;
+        bed.wait().await?;
         Ok(bed)
     }
 
-    async fn wait(&self, log: &Path) -> anyhow::Result<()> {
+    /// Its process.
+    pub(crate) fn pid(&self) -> &str {
+        &self.pid
+    }
+
+    /// Where a repository lies.
+    pub(crate) fn path(&self, repository: &str) -> PathBuf {
+        let all = self.directory.join("data/repositories");
+        all.join(format!("{repository}.git"))
+    }
+
+    /// Starts it again after it was killed, on the same port and data, and returns when it serves.
+    ///
+    /// # Errors
+    /// It does not start: with the end of its log.
+    pub(crate) async fn revive(&mut self) -> anyhow::Result<()> {
+        let stdin = self.script.stdin.as_mut().context("no pipe")?;
+        tokio::io::AsyncWriteExt::write_all(stdin, b"again\n").await?;
+        self.pid = line(&mut self.lines, &mut self.script).await?;
+        self.wait().await
+    }
+
+    async fn wait(&self) -> anyhow::Result<()> {
+        let log = self.directory.join("log");
         let began = Instant::now();
         let healthz = format!("{}/api/healthz", self.url);
         let asking = http();
@@ -99,7 +130,7 @@ impl Bed {
             if answer.is_ok_and(|answer| answer.status().is_success()) {
                 return Ok(());
             }
-            let text = std::fs::read_to_string(log).unwrap_or_default();
+            let text = std::fs::read_to_string(&log).unwrap_or_default();
             let is_over = text.contains("[F]") || text.contains("address already in use");
             if is_over || began.elapsed() > START {
                 bail!("Gitea does not serve:\n{text}");
@@ -144,9 +175,17 @@ impl Bed {
 
     /// A new private repository with one commit on `master`: `acme/NAME`.
     pub(crate) async fn repository(&self, prefix: &str) -> String {
+        self.make_repository(prefix, true).await
+    }
+
+    /// The same without any commit.
+    pub(crate) async fn empty_repository(&self, prefix: &str) -> String {
+        self.make_repository(prefix, false).await
+    }
+
+    async fn make_repository(&self, prefix: &str, auto_init: bool) -> String {
         let name = format!("{prefix}-{}", self.number());
-        let repository =
-            json!({ "name": name, "private": true, "auto_init": true, "default_branch": "master" });
+        let repository = json!({ "name": name, "private": true, "auto_init": auto_init, "default_branch": "master" });
         let made = self.ask(Method::POST, "orgs/acme/repos", &repository).await;
         made.unwrap();
         format!("acme/{name}")

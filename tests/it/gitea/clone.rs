@@ -38,6 +38,20 @@ impl Clone {
         }
     }
 
+    /// Commits the first file of an empty repository and pushes it to `master`.
+    pub(crate) async fn commit_first(&self, file: &str, text: &str) {
+        let path = self.directory.path().join(file);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+        for arguments in [
+            &["add", file][..],
+            &["commit", "-q", "-m", "first"],
+            &["push", "-q", "origin", "HEAD:refs/heads/master"],
+        ] {
+            self.git(arguments).await.unwrap();
+        }
+    }
+
     /// Commits a file on top of `master`'s head, as the branch that is then checked out.
     pub(crate) async fn commit(&self, branch: &str, file: &str) -> String {
         self.git(&["checkout", "-q", "-B", branch]).await.unwrap();

@@ -15,3 +15,8 @@ static TESTBED: Testbed<Bed> = Testbed::new("TOWPATH_TESTBED_GITEA", "tests/test
 pub(crate) fn shared() -> Option<&'static Bed> {
     TESTBED.shared(async |binary| Bed::start(&binary).await)
 }
+
+/// A Gitea for one test, which may do to it what it wants.
+pub(crate) async fn own() -> Option<Bed> {
+    Some(Bed::start(&TESTBED.binary()?).await.unwrap())
+}

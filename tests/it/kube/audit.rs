@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::plane::{Plane, User};
 
@@ -81,4 +82,56 @@ pub(crate) fn verbs(asked: &[Asked]) -> BTreeMap<&str, usize> {
         *counts.entry(one.verb.as_str()).or_default() += 1;
     }
     counts
+}
+
+/// Whether an apply of this user came after that offset; and where the log ends now.
+pub(crate) fn apply_has_come(log: &Path, after: u64, user: &User) -> (bool, u64) {
+    let log = std::fs::read(log).unwrap();
+    let end = log
+        .iter()
+        .rposition(|it| *it == b'\n')
+        .map_or(0, |it| it + 1);
+    let after = usize::try_from(after).unwrap().min(end);
+    let come = applies(&log[after..end], user).any(|it| it.event.stage == "RequestReceived");
+    (come, end as u64)
+}
+
+/// Objects that this user applied more than once with the same mark, each time with success.
+pub(crate) fn applied_twice(plane: &Plane, user: &User) -> Vec<String> {
+    let log = std::fs::read(plane.audit_log()).unwrap();
+    let mut times: BTreeMap<String, usize> = BTreeMap::new();
+    for apply in applies(&log, user).filter(|it| it.event.stage == "ResponseComplete") {
+        let mark = &apply.sent["metadata"]["annotations"]["towpath.dev/hash"];
+        let code = apply.answer["code"].as_u64();
+        if mark.is_string() && code.is_some_and(|it| it < 300) {
+            let path = apply.event.request_uri.split('?').next().unwrap();
+            *times.entry(format!("{path} {mark}")).or_default() += 1;
+        }
+    }
+    let doubled = times.into_iter().filter(|(_, times)| *times > 1);
+    doubled
+        .map(|(what, times)| format!("{what} was applied {times} times"))
+        .collect()
+}
+
+/// An apply in the log.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Apply {
+    #[serde(flatten)]
+    event: Event,
+    #[serde(default, rename = "requestObject")]
+    sent: Value,
+    #[serde(default, rename = "responseStatus")]
+    answer: Value,
+}
+
+/// What this user applied, not to try it only. What an API server was about to write when it was killed is no line.
+fn applies(log: &[u8], user: &User) -> impl Iterator<Item = Apply> {
+    let lines = log.split(|it| *it == b'\n');
+    let applies = lines.filter_map(|line| serde_json::from_slice::<Apply>(line).ok());
+    applies.filter(|Apply { event, .. }| {
+        let is_theirs = event.user.username == user.name;
+        is_theirs && event.verb == "patch" && !event.request_uri.contains("dryRun")
+    })
 }

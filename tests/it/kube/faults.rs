@@ -2,7 +2,7 @@
 
 use tokio::process::Command;
 
-use super::plane::Plane;
+use super::plane::{Part, Plane, controller_flags, etcd_flags, wait_until_ready};
 
 impl Plane {
     /// Kills the API server as `kill -9` does, and returns when it is gone.
@@ -14,6 +14,30 @@ impl Plane {
     pub(crate) async fn revive_apiserver(&mut self) {
         let binary = super::TESTBED.binary().unwrap();
         self.restart_apiserver(&binary).await.unwrap();
+    }
+
+    /// Starts the controllers anew.
+    pub(crate) async fn renew_controllers(&mut self) {
+        let binary = super::TESTBED.binary().unwrap();
+        let at = self.directory.path();
+        self.controllers.child.kill().await.unwrap();
+        let begun = Part::start("controller-manager", &binary, at, controller_flags(at));
+        self.controllers = begun.unwrap();
+    }
+
+    /// Kills etcd as `kill -9` does, and returns when it is gone.
+    pub(crate) async fn kill_etcd(&mut self) {
+        self.etcd.child.kill().await.unwrap();
+    }
+
+    /// Starts it again on the same port and data, and returns when the API server serves.
+    pub(crate) async fn revive_etcd(&mut self) {
+        let binary = super::TESTBED.binary().unwrap();
+        let at = self.directory.path();
+        self.etcd = Part::start("etcd", &binary, at, etcd_flags(at, &self.ports)).unwrap();
+        let asking = self.client(&Self::faker()).await.unwrap();
+        let ready = wait_until_ready(&asking, &mut [&mut self.etcd, &mut self.apiserver]).await;
+        ready.unwrap();
     }
 
     /// Stops etcd in its tracks: connections stay, answers do not come.

@@ -16,6 +16,7 @@ mod pods;
 mod roles;
 mod stands;
 
+pub(crate) use audit::{applied_twice, apply_has_come};
 pub(crate) use bed::Bed;
 pub(crate) use plane::Plane;
 

@@ -366,7 +366,7 @@ fn token(user: &str) -> String {
     format!("{user}-token")
 }
 
-fn etcd_flags(at: &Path, ports: &Ports) -> Vec<String> {
+pub(super) fn etcd_flags(at: &Path, ports: &Ports) -> Vec<String> {
     vec![
         format!("--data-dir={}", at.join("etcd").display()),
         format!("--client=http://127.0.0.1:{}", ports.etcd.number),
@@ -411,7 +411,7 @@ fn kubelet_flags(at: &Path, ports: &Ports) -> Vec<String> {
     ]
 }
 
-fn controller_flags(at: &Path) -> Vec<String> {
+pub(super) fn controller_flags(at: &Path) -> Vec<String> {
     let file = |name: &str| at.join(name).display().to_string();
     vec![
         format!("--kubeconfig={}", file(CONTROLLERS_LOGIN)),

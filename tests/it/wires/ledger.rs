@@ -28,9 +28,11 @@ impl Found {
 
 /// Which releases an environment must have had.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Had {
+pub(super) enum Had<'a> {
     /// Every one.
     Each,
+    /// Every one but these, which newer ones took the place of.
+    EachBut(&'a [u64]),
     /// The newest, and none twice: others may have been passed over.
     Newest,
 }
@@ -46,11 +48,10 @@ struct Told {
 
 /// Compares an environment with the releases up to this one. Verdicts of what was passed over may be
 /// `superseded`; that of the newest is `healthy`.
-pub(super) async fn compare(bare: &Path, environment: &str, newest: u64, had: Had) -> Found {
+pub(super) async fn compare(bare: &Path, environment: &str, newest: u64, had: Had<'_>) -> Found {
     let mut found = Found::default();
     let told = told(bare, environment).await;
-    let commits = git(bare, &["rev-list", "--first-parent", "--count", "master"]).await;
-    let commits: usize = commits.trim().parse().unwrap();
+    let commits = commits(bare).await;
     let count = told.len();
     let at = |what: String| format!("{environment}: {what}");
     if commits > count {
@@ -127,7 +128,11 @@ pub(super) async fn compare(bare: &Path, environment: &str, newest: u64, had: Ha
         }
     }
     for number in 0..=newest {
-        let wanted = had == Had::Each || number == newest;
+        let wanted = match had {
+            Had::Each => true,
+            Had::EachBut(passed) => !passed.contains(&number),
+            Had::Newest => number == newest,
+        };
         if wanted && !releases.contains_key(tag(number).as_str()) {
             found
                 .lost
@@ -157,8 +162,14 @@ pub(super) async fn broken(bare: &Path) -> String {
 
 /// How many commits the branch has beside the first.
 pub(super) async fn landed(bare: &Path) -> usize {
-    let count = git(bare, &["rev-list", "--first-parent", "--count", "master"]).await;
-    count.trim().parse::<usize>().unwrap() - 1
+    commits(bare).await - 1
+}
+
+async fn commits(bare: &Path) -> usize {
+    let asked = ["rev-list", "--first-parent", "--count", "master"];
+    let (told, said) = git_says(bare, &asked).await;
+    let count = told.trim().parse();
+    count.unwrap_or_else(|_| panic!("{}: {said}", bare.display()))
 }
 
 /// Proposal branches that are there.
@@ -244,6 +255,11 @@ async fn told(bare: &Path, environment: &str) -> BTreeMap<u64, Told> {
 }
 
 async fn git(bare: &Path, arguments: &[&str]) -> String {
+    git_says(bare, arguments).await.0
+}
+
+/// What git prints, and what it says beside that.
+async fn git_says(bare: &Path, arguments: &[&str]) -> (String, String) {
     let output = tokio::process::Command::new("git")
         .arg("--git-dir")
         .arg(bare)
@@ -253,5 +269,6 @@ async fn git(bare: &Path, arguments: &[&str]) -> String {
         .output()
         .await
         .unwrap();
-    String::from_utf8(output.stdout).unwrap()
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (text(output.stdout), text(output.stderr))
 }

@@ -120,8 +120,8 @@ async fn a_long_run_grows_nowhere_and_keeps_its_bound() {
     while began.elapsed() < lasts {
         newest += 1;
         let struck = Instant::now();
-        site.proxy.set(fault(newest, lasts >= LONG)).await;
-        site.release(newest).await;
+        site.proxy().set(fault(newest, lasts >= LONG)).await;
+        assert!(site.release(newest).await, "{} is there", tag(newest));
         let wanted = tag(newest);
         within(POLL + WORK, &format!("{wanted} in {FAR}"), async || {
             asks_for(&far, "shop")
@@ -131,7 +131,7 @@ async fn a_long_run_grows_nowhere_and_keeps_its_bound() {
         .await;
         slowest = slowest.max(struck.elapsed());
         tokio::time::sleep(LASTS.saturating_sub(struck.elapsed())).await;
-        site.proxy.set(Fault::Pass).await;
+        site.proxy().set(Fault::Pass).await;
         samples.push(Held::by(pid, &cache));
     }
     for (bare, environment) in [(&near, NEAR), (&far, FAR)] {

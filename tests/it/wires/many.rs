@@ -111,15 +111,15 @@ async fn strike_often(count: usize) {
         let mut first = None;
         for number in 0..each {
             let fault = FAULTS[number % FAULTS.len()];
-            site.proxy.set(fault).await;
+            site.proxy().set(fault).await;
             assert!(!look().await, "{server} answers under {fault:?}");
             if number == each / 10 {
-                site.proxy.set(Fault::Pass).await;
+                site.proxy().set(Fault::Pass).await;
                 assert!(look().await, "{server} answers in between");
                 first = Some(Held::now());
             }
         }
-        site.proxy.set(Fault::Pass).await;
+        site.proxy().set(Fault::Pass).await;
         assert!(look().await, "{server} answers again");
         let (first, last) = (first.unwrap(), Held::now());
         println!(

@@ -2,6 +2,7 @@
 //!
 //! `cargo test` strikes with a few of them; with `TOWPATH_WIRES=all`, each server with each.
 
+mod gone;
 mod killed;
 mod ledger;
 mod long;
@@ -10,6 +11,7 @@ mod many;
 mod proxy;
 mod site;
 mod strike;
+mod towing;
 
 use std::fmt::Write as _;
 use std::time::Duration;

@@ -5,15 +5,13 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use clap::Parser;
 use jiff::{SignedDuration, Timestamp};
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
 use towpath::cli::explain;
 use towpath::cli::setup::Setup;
 use towpath::clock;
@@ -24,21 +22,14 @@ use towpath::demo::image::{ImageSpec, Target};
 use towpath::demo::registry::{Access, DemoRegistry};
 use towpath::git::Signature;
 use towpath::http::{HttpSettings, client};
-use towpath::model::record::Verdict;
-use towpath::plan::{Decision, Reason, Waiting};
-use towpath::reconcile::{Posted, Reconciler};
 use towpath::secret::Secret;
 use url::Url;
 
 use super::proxy::Proxy;
+use super::towing::Towing;
+use crate::gitea::{Clone, Person};
 use crate::kube;
 use crate::registry::DockerRegistry;
-
-/// What anything takes at most that comes at all, on a machine that does other things at the same time.
-const WAIT: Duration = Duration::from_secs(90);
-
-/// How often servers are asked whether something has come.
-const ASK: Duration = Duration::from_millis(20);
 
 /// The poll interval of every source.
 pub(super) const POLL: Duration = Duration::from_secs(1);
@@ -70,21 +61,58 @@ impl fmt::Display for Server {
 /// See the module.
 pub(super) struct Site {
     pub(super) server: Server,
-    pub(super) proxy: Proxy,
     pub(super) folder: TempDir,
+    proxy: Option<Proxy>,
+    /// Where the struck server is met: at the proxy, where there is one.
+    door: SocketAddr,
     near: Near,
     far: GitServer,
     registry: DemoRegistry,
-    struck_registry: Option<DockerRegistry>,
+    struck_registry: Option<Url>,
     http: Client,
     idle_timeout: Duration,
     begun: Timestamp,
+    _registry: Option<DockerRegistry>,
 }
 
 /// Who serves the struck environment's repository.
-enum Near {
+pub(super) enum Near {
     Git(GitServer),
-    GitHub { github: Box<GitHub>, ann: Secret },
+    GitHub {
+        github: Box<GitHub>,
+        ann: Secret,
+    },
+    /// A git server that is a process of its own.
+    Process {
+        bare: PathBuf,
+    },
+    Gitea(Box<Gitea>),
+}
+
+/// A repository on a Gitea, and who works there.
+pub(super) struct Gitea {
+    /// `acme/NAME`.
+    pub(super) repository: String,
+    pub(super) bare: PathBuf,
+    pub(super) towpath: Person,
+    pub(super) ann: Person,
+    /// Ann's.
+    pub(super) clone: Clone,
+}
+
+/// A cluster: how to get at it, and the namespace of the application.
+pub(super) struct Place {
+    pub(super) kubeconfig: String,
+    pub(super) namespace: String,
+}
+
+/// A server that somebody else runs, and ends.
+pub(super) struct Given {
+    pub(super) server: Server,
+    /// Where it is met.
+    pub(super) door: SocketAddr,
+    pub(super) near: Option<Near>,
+    pub(super) place: Option<Place>,
 }
 
 impl Site {
@@ -92,61 +120,89 @@ impl Site {
     /// installed.
     pub(super) async fn start(server: Server, idle_timeout: Duration) -> Option<Self> {
         let folder = TempDir::new().unwrap();
-        let struck_registry = match server {
+        let registry = match server {
             Server::Registry => Some(DockerRegistry::start(false).await?),
             _ => None,
         };
-        let bed = match server {
-            Server::Cluster => Some(kube::shared()?),
+        let mut place = match server {
+            Server::Cluster => Some(cluster(kube::shared()?).await),
             _ => None,
         };
         let near = match server {
             Server::Forge => github(&folder).await,
-            _ => {
-                let git = GitServer::start(&folder.path().join("near-git")).await;
-                Near::Git(git.unwrap())
-            }
-        };
-        let far = GitServer::start(&folder.path().join("far-git")).await;
-        let (far, registry) = (
-            far.unwrap(),
-            DemoRegistry::start(Access::Open, None).await.unwrap(),
-        );
-        let mut kubeconfig = match bed {
-            Some(bed) => bed.plane.kubeconfig(NEAR, &kube::Plane::admin()).unwrap(),
-            None => String::new(),
+            _ => own_git(&folder).await,
         };
         let behind: SocketAddr = match (server, &near) {
             (Server::Git, Near::Git(git)) => git.address(),
             (_, Near::GitHub { github, .. }) => github.address(),
-            (Server::Registry, _) => authority(&struck_registry.as_ref().unwrap().url),
-            _ => {
-                let (_, rest) = kubeconfig.split_once("https://").unwrap();
-                rest.lines().next().unwrap().trim().parse().unwrap()
-            }
+            (Server::Registry, _) => authority(registry.as_ref().unwrap().url.as_str()),
+            _ => place.as_ref().unwrap().address(),
         };
         let proxy = Proxy::start(behind).await.unwrap();
-        kubeconfig = kubeconfig.replace(&behind.to_string(), &proxy.address().to_string());
-        let site = Self {
+        let door = proxy.address();
+        if let Some(place) = &mut place {
+            let kubeconfig = &mut place.kubeconfig;
+            *kubeconfig = kubeconfig.replace(&behind.to_string(), &door.to_string());
+        }
+        let given = Given {
             server,
-            proxy,
+            door,
+            near: Some(near),
+            place,
+        };
+        let direct = registry.as_ref().map(|it| it.url.clone());
+        let mut site = Self::before(given, direct, folder, idle_timeout).await;
+        (site.proxy, site._registry) = (Some(proxy), registry);
+        Some(site)
+    }
+
+    /// The same around a server that is there already, with nothing before it.
+    pub(super) async fn around(given: Given, idle_timeout: Duration) -> Self {
+        let direct = format!("http://{}/", given.door).parse().unwrap();
+        let direct = (given.server == Server::Registry).then_some(direct);
+        Self::before(given, direct, TempDir::new().unwrap(), idle_timeout).await
+    }
+
+    async fn before(
+        given: Given,
+        struck_registry: Option<Url>,
+        folder: TempDir,
+        idle_timeout: Duration,
+    ) -> Self {
+        let near = match given.near {
+            Some(near) => near,
+            None => own_git(&folder).await,
+        };
+        let far = GitServer::start(&folder.path().join("far-git")).await;
+        let site = Self {
+            server: given.server,
+            proxy: None,
+            door: given.door,
             near,
-            far,
-            registry,
+            far: far.unwrap(),
+            registry: DemoRegistry::start(Access::Open, None).await.unwrap(),
             struck_registry,
             http: client(&HttpSettings::default()).unwrap(),
             idle_timeout,
             begun: clock::now() - SignedDuration::from_hours(24),
             folder,
+            _registry: None,
         };
-        site.write("kubeconfig", &kubeconfig);
-        let namespace = match bed {
-            Some(bed) => bed.namespace(&bed.admin().await, "wires").await,
-            None => "default".to_owned(),
-        };
-        site.release(0).await;
-        site.configure(&namespace).await;
-        Some(site)
+        if let Some(place) = &given.place {
+            site.write("kubeconfig", &place.kubeconfig);
+        }
+        if let Near::Gitea(gitea) = &site.near {
+            site.write("token", gitea.towpath.token.expose());
+        }
+        assert!(site.release(0).await, "the first release");
+        let namespace = given.place.as_ref().map(|it| it.namespace.as_str());
+        site.configure(namespace.unwrap_or("default")).await;
+        site
+    }
+
+    /// The proxy before the struck server.
+    pub(super) fn proxy(&self) -> &Proxy {
+        self.proxy.as_ref().expect("it was started with one")
     }
 
     /// What the near environment runs.
@@ -168,7 +224,7 @@ impl Site {
             Server::Cluster => format!("cluster of context `{NEAR}`"),
             // The forge is told of as the requests of a repository that is named itself.
             Server::Forge => "acme/near".to_owned(),
-            Server::Git | Server::Registry => self.proxy.address().to_string(),
+            Server::Git | Server::Registry => self.door.to_string(),
         }
     }
 
@@ -188,11 +244,14 @@ impl Site {
             (FAR, _) => self.far.path(FAR),
             (_, Near::Git(git)) => git.path(NEAR),
             (_, Near::GitHub { github, .. }) => github.path("acme/near"),
+            (_, Near::Process { bare }) => bare.clone(),
+            (_, Near::Gitea(gitea)) => gitea.bare.clone(),
         }
     }
 
-    /// Pushes the images of a release.
-    pub(super) async fn release(&self, number: u64) {
+    /// Pushes the images of a release; whether all are there now.
+    pub(super) async fn release(&self, number: u64) -> bool {
+        let mut all = true;
         let created = self.begun + SignedDuration::from_mins(number.cast_signed());
         for application in ["shop", "cart"] {
             let image = ImageSpec {
@@ -204,13 +263,12 @@ impl Site {
             match &self.struck_registry {
                 Some(registry) if application == "shop" => {
                     let target = Target {
-                        registry: &registry.url,
+                        registry,
                         repository: &repository,
                         tag: &tag,
                         authorization: None,
                     };
-                    let pushed = image.build().push(&self.http, &target).await;
-                    assert!(pushed.is_ok(), "{pushed:?}");
+                    all &= image.build().push(&self.http, &target).await.is_ok();
                 }
                 _ => {
                     let shown = self.registry.show(&repository, &tag, &image.build());
@@ -218,12 +276,13 @@ impl Site {
                 }
             }
         }
+        all
     }
 
     fn image(&self, application: &str) -> String {
         match application {
             "shop" if self.struck_registry.is_some() => {
-                format!("{}/acme/shop", self.proxy.address())
+                format!("{}/acme/shop", self.door)
             }
             _ => format!("{}/acme/{application}", self.registry.address()),
         }
@@ -237,21 +296,35 @@ impl Site {
             ),
             _ => SIMULATED.to_owned(),
         };
-        let (url, more) = match &self.near {
-            Near::Git(git) => {
-                let url = match self.server {
-                    Server::Git => format!("http://{}/{NEAR}.git", self.proxy.address()),
-                    _ => git.url(NEAR),
-                };
-                (url, "gate: none\n")
-            }
-            Near::GitHub { github, .. } => (github.clone_url("acme/near"), "gate: pull-request\n"),
+        let forge = |kind: &str, login: &str| {
+            format!("forge: {kind}, credential: {{ file: ../token, user: {login} }}, ")
         };
-        let credential = match self.server {
-            Server::Forge => "forge: github, credential: { file: ../token, user: towpath }, ",
-            _ => "",
+        let door = self.door;
+        let (url, credential, more) = match &self.near {
+            Near::Git(git) if self.server == Server::Git => (
+                git.url(NEAR)
+                    .replace(&git.address().to_string(), &door.to_string()),
+                String::new(),
+                "gate: none\n",
+            ),
+            Near::Git(git) => (git.url(NEAR), String::new(), "gate: none\n"),
+            Near::Process { .. } => (
+                format!("http://{door}/{NEAR}.git"),
+                String::new(),
+                "gate: none\n",
+            ),
+            Near::GitHub { github, .. } => (
+                github.clone_url("acme/near"),
+                forge("github", "towpath"),
+                "gate: pull-request\n",
+            ),
+            Near::Gitea(gitea) => (
+                format!("http://{door}/{}.git", gitea.repository),
+                forge("gitea", &gitea.towpath.login),
+                "gate: pull-request\n",
+            ),
         };
-        self.environment(NEAR, &url, credential, &cluster, more)
+        self.environment(NEAR, &url, &credential, &cluster, more)
             .await;
         let url = self.far.url(FAR);
         self.environment(FAR, &url, "", SIMULATED, "gate: none\n")
@@ -271,12 +344,15 @@ impl Site {
             "poll: {{ git: {0}ms, registry: {0}ms, forge: {0}ms }}\ncache: ../cache\n",
             POLL.as_millis()
         );
-        if let Near::GitHub { github, .. } = &self.near {
-            settings += &format!(
-                "forges: {{ '{}': {{ api: 'http://{}/' }} }}\n",
-                github.address(),
-                self.proxy.address()
-            );
+        match &self.near {
+            Near::GitHub { github, .. } => {
+                let at = github.address();
+                settings += &format!("forges: {{ '{at}': {{ api: 'http://{door}/' }} }}\n");
+            }
+            Near::Gitea(_) => {
+                settings += &format!("forges: {{ '{door}': {{ api: 'http://{door}/api/v1' }} }}\n");
+            }
+            Near::Git(_) | Near::Process { .. } => {}
         }
         self.write("config/towpath.yaml", &settings);
     }
@@ -289,12 +365,6 @@ impl Site {
                  cluster: {cluster}\nfollow: {{ tags: '>=1.0.0' }}\n{gate}"
             ),
         );
-        let bare = self.bare(name);
-        match (name, &self.near) {
-            (NEAR, Near::GitHub { .. }) => {}
-            (NEAR, Near::Git(git)) => drop(git.create(NEAR).await.unwrap()),
-            _ => drop(self.far.create(FAR).await.unwrap()),
-        }
         let application = match name {
             NEAR => self.near_application(),
             _ => self.far_application(),
@@ -305,13 +375,25 @@ impl Site {
              selector: {{ matchLabels: {{ app: {application} }} }}\n  template:\n    metadata: {{ labels: {{ app: {application} }} }}\n    \
              spec:\n      containers:\n        - name: web\n          image: \"{image}\"\n"
         );
+        match (name, &self.near) {
+            (NEAR, Near::GitHub { .. } | Near::Process { .. }) => {}
+            (NEAR, Near::Gitea(gitea)) => {
+                // Its disk is another user's.
+                let path = format!("{application}/web.yaml");
+                gitea.clone.commit_first(&path, &manifest).await;
+                return;
+            }
+            (NEAR, Near::Git(git)) => drop(git.create(NEAR).await.unwrap()),
+            _ => drop(self.far.create(FAR).await.unwrap()),
+        }
         let by = Signature {
             name: "Ann".to_owned(),
             email: "ann@example.com".to_owned(),
             time: self.begun,
         };
         let files = vec![(format!("{application}/web.yaml"), manifest.into_bytes())];
-        commit_first(&bare, files, "first", &by).await.unwrap();
+        let committed = commit_first(&self.bare(name), files, "first", &by).await;
+        committed.unwrap();
     }
 
     pub(super) fn write(&self, path: &str, text: &str) {
@@ -332,13 +414,7 @@ impl Site {
     /// Starts a Towpath.
     pub(super) async fn tow(&self) -> Towing {
         let reconciler = self.setup().await.reconciler(&[], clock::now()).unwrap();
-        let stop = CancellationToken::new();
-        let task = tokio::spawn(Arc::clone(&reconciler).run(stop.clone()));
-        Towing {
-            reconciler,
-            stop,
-            task,
-        }
+        Towing::start(reconciler)
     }
 
     /// What `towpath explain` says of the near environment.
@@ -356,19 +432,26 @@ impl Site {
         String::from_utf8(out).unwrap()
     }
 
-    /// What Ann asks of the forge, past the proxy; `None`: there is no forge.
+    /// What Ann asks of the forge, past the proxy; `None`: there is no forge, or it does not answer.
     pub(super) async fn ann(
         &self,
         method: Method,
         rest: &str,
         body: &Value,
     ) -> Option<(u16, Value)> {
-        let Near::GitHub { github, ann } = &self.near else {
-            return None;
+        let (url, token) = match &self.near {
+            Near::GitHub { github, ann } => {
+                (format!("http://{}/repos/acme/near", github.address()), ann)
+            }
+            Near::Gitea(gitea) => (
+                format!("http://{}/api/v1/repos/{}", self.door, gitea.repository),
+                &gitea.ann.token,
+            ),
+            Near::Git(_) | Near::Process { .. } => return None,
         };
-        let url = format!("http://{}/repos/acme/near/{rest}", github.address());
-        let asked = self.http.request(method, url).bearer_auth(ann.expose());
-        let answer = asked.json(body).send().await.unwrap();
+        let asked = self.http.request(method, format!("{url}/{rest}"));
+        let answer = asked.bearer_auth(token.expose()).json(body).send().await;
+        let answer = answer.ok()?;
         let status = answer.status().as_u16();
         Some((status, answer.json().await.unwrap_or_default()))
     }
@@ -376,7 +459,11 @@ impl Site {
     /// All requests there ever were: title, and whether it was merged; none where there is no forge.
     pub(super) async fn requests(&self) -> Vec<(String, bool)> {
         let Some((_, all)) = self
-            .ann(Method::GET, "pulls?state=all&per_page=100", &Value::Null)
+            .ann(
+                Method::GET,
+                "pulls?state=all&per_page=100&limit=50",
+                &Value::Null,
+            )
             .await
         else {
             return Vec::new();
@@ -391,7 +478,7 @@ impl Site {
 
     /// Where a person is asked for: waits for the request about this release, and merges it.
     pub(super) async fn merge(&self, towing: &Towing, number: u64) {
-        if !matches!(self.near, Near::GitHub { .. }) {
+        if matches!(self.near, Near::Git(_) | Near::Process { .. }) {
             return;
         }
         let title = format!("near: shop {}", tag(number));
@@ -399,29 +486,64 @@ impl Site {
             return;
         }
         let merged = async || {
-            let open = self
-                .ann(Method::GET, "pulls?state=open", &Value::Null)
-                .await;
-            let (_, open) = open.unwrap();
-            let open = open.as_array().unwrap();
-            let Some(open) = open.iter().find(|it| it["title"] == *title) else {
-                return false;
-            };
-            let merge = format!("pulls/{}/merge", open["number"]);
-            let how = json!({ "merge_method": "merge", "sha": open["head"]["sha"] });
-            let (status, _) = self.ann(Method::PUT, &merge, &how).await.unwrap();
-            status == 200
+            self.merge_open(Some(&title)).await
+                || self.requests().await.contains(&(title.clone(), true))
         };
         let what = format!("the request `{title}` is merged");
         towing.until(&what, merged).await;
+    }
+
+    /// Merges the request that is open, where it has this title; whether it did.
+    pub(super) async fn merge_open(&self, title: Option<&str>) -> bool {
+        let open = self
+            .ann(Method::GET, "pulls?state=open", &Value::Null)
+            .await;
+        let open = open.map(|(_, it)| it).unwrap_or_default();
+        let mut open = open.as_array().into_iter().flatten();
+        let Some(open) = open.find(|it| title.is_none_or(|title| it["title"] == *title)) else {
+            return false;
+        };
+        let merge = format!("pulls/{}/merge", open["number"]);
+        let sha = &open["head"]["sha"];
+        let (method, how) = match &self.near {
+            Near::Gitea(_) => (
+                Method::POST,
+                json!({ "Do": "merge", "head_commit_id": sha }),
+            ),
+            _ => (Method::PUT, json!({ "merge_method": "merge", "sha": sha })),
+        };
+        let merged = self.ann(method, &merge, &how).await;
+        merged.is_some_and(|(status, _)| status == 200)
+    }
+}
+
+impl Place {
+    /// Where it is met.
+    pub(super) fn address(&self) -> SocketAddr {
+        let (_, rest) = self.kubeconfig.split_once("https://").unwrap();
+        authority(rest.lines().next().unwrap().trim())
+    }
+}
+
+/// A namespace of its own on this plane, as its administrator.
+pub(super) async fn cluster(bed: &kube::Bed) -> Place {
+    Place {
+        kubeconfig: bed.plane.kubeconfig(NEAR, &kube::Plane::admin()).unwrap(),
+        namespace: bed.namespace(&bed.admin().await, "wires").await,
     }
 }
 
 const SIMULATED: &str = "{ simulated: { ready-after: 0s } }";
 
-fn authority(url: &Url) -> SocketAddr {
-    let authority = &url.as_str()["http://".len()..];
-    authority.trim_end_matches('/').parse().unwrap()
+/// The address in a URL.
+pub(super) fn authority(url: &str) -> SocketAddr {
+    let authority = url.trim_start_matches("http://").trim_end_matches('/');
+    authority.parse().unwrap()
+}
+
+async fn own_git(folder: &TempDir) -> Near {
+    let git = GitServer::start(&folder.path().join("near-git")).await;
+    Near::Git(git.unwrap())
 }
 
 async fn github(folder: &TempDir) -> Near {
@@ -445,86 +567,4 @@ async fn github(folder: &TempDir) -> Near {
 /// What a release is called.
 pub(super) fn tag(number: u64) -> String {
     format!("v1.{number}.0")
-}
-
-/// A running Towpath.
-pub(super) struct Towing {
-    pub(super) reconciler: Arc<Reconciler>,
-    stop: CancellationToken,
-    task: JoinHandle<()>,
-}
-
-impl Towing {
-    pub(super) async fn end(self) {
-        self.stop.cancel();
-        tokio::time::timeout(WAIT, self.task)
-            .await
-            .unwrap()
-            .unwrap();
-    }
-
-    /// Waits until this is so.
-    pub(super) async fn until(&self, what: &str, mut is: impl AsyncFnMut() -> bool) {
-        let began = Instant::now();
-        while !is().await {
-            let late = began.elapsed() > WAIT;
-            assert!(!late, "{what}: not within {WAIT:?}{}", self.all());
-            tokio::time::sleep(ASK).await;
-        }
-    }
-
-    fn posted(&self, application: &str) -> Option<Arc<Posted>> {
-        let mut all = self.reconciler.board().all().into_iter();
-        all.find(|it| it.pipeline.application.name.as_str() == application)
-    }
-
-    /// Says that there are new images, as a registry's webhook does.
-    pub(super) fn hears_of_images(&self) {
-        for repository in self.reconciler.observatory().tags.keys() {
-            self.reconciler.hear_of_images(repository, None);
-        }
-    }
-
-    /// Whether the newest deployment is of this release, and healthy.
-    pub(super) fn runs(&self, application: &str, environment: &str, number: u64) -> bool {
-        let environment = environment.parse().unwrap();
-        self.posted(application).is_some_and(|posted| {
-            let records = posted.records.get(&environment);
-            let newest = records.and_then(|records| records.deployment.as_ref());
-            newest.is_some_and(|it| {
-                let verdict = it.verdict.as_ref().map(|it| &it.verdict);
-                it.release.as_ref().is_some_and(|it| it.name == tag(number))
-                    && matches!(verdict, Some(Verdict::Healthy { .. }))
-            })
-        })
-    }
-
-    /// What the near unit waits for, where that is a server.
-    pub(super) fn struck(&self, site: &Site) -> Option<Waiting> {
-        let posted = self.posted(site.near_application())?;
-        let unit = posted.plan.unit(&NEAR.parse().unwrap())?;
-        let Decision::Waiting(waiting) = &unit.decision else {
-            return None;
-        };
-        let is = matches!(
-            waiting.reason,
-            Reason::Unreadable(_) | Reason::Retrying { .. }
-        );
-        is.then(|| waiting.clone())
-    }
-
-    /// What each unit was decided on, for who wonders why something does not come.
-    fn all(&self) -> String {
-        let mut told = String::new();
-        for posted in self.reconciler.board().all() {
-            for unit in &posted.plan.units {
-                let said = match &unit.decision {
-                    Decision::Waiting(waiting) => waiting.reason.to_string(),
-                    Decision::Step(step) => format!("{step:?}").chars().take(80).collect(),
-                };
-                told += &format!("\n  {}: {said} (busy: {})", unit.environment, posted.busy);
-            }
-        }
-        told
-    }
 }

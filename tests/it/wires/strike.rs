@@ -6,7 +6,8 @@ use towpath::clock;
 
 use super::ledger::{self, Found, Had, landed};
 use super::proxy::Fault;
-use super::site::{FAR, NEAR, POLL, Server, Site, Towing, tag};
+use super::site::{FAR, NEAR, POLL, Server, Site, tag};
+use super::towing::Towing;
 
 /// Releases that come while the fault lasts.
 const MEANWHILE: u64 = 2;
@@ -89,12 +90,12 @@ pub(super) async fn strike(
 ) -> Outcome {
     let far = site.bare(FAR);
     let before = landed(&far).await;
-    site.proxy.set(struck.fault).await;
+    site.proxy().set(struck.fault).await;
     let began = Instant::now();
     let since = clock::now();
     for _ in 0..MEANWHILE {
         *newest += 1;
-        site.release(*newest).await;
+        assert!(site.release(*newest).await, "{} is there", tag(*newest));
         towing.hears_of_images();
         let what = format!(
             "{} under {}: {} in {FAR}",
@@ -153,7 +154,7 @@ pub(super) async fn strike(
         }
         said = sentence;
     }
-    site.proxy.set(Fault::Pass).await;
+    site.proxy().set(Fault::Pass).await;
     let healed = Instant::now();
     settle(site, towing, struck, *newest).await;
     let recovered = healed.elapsed();

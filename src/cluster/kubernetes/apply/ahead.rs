@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::dry_run::{Looked, Ready};
 use super::item::Item;
-use super::{ApplyContext, Hand, Seen, Sender, each};
+use super::{ApplyContext, Hand, Seen, each};
 use crate::cluster::UnitScope;
 use crate::cluster::kubernetes::refusal::Refusal;
 use crate::model::{Digest, ObjectRef};
@@ -79,13 +79,7 @@ pub async fn judge_ahead(
     apply: &Apply,
     now: Timestamp,
 ) {
-    let hand = Hand {
-        context,
-        scope,
-        commit: apply.commit,
-        sender: Sender::new(context.client.clone(), context.permits),
-        now,
-    };
+    let hand = Hand::new(context, scope, apply, now);
     let Ok(mut work) = hand.work(apply).await else {
         return;
     };

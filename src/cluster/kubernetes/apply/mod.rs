@@ -134,13 +134,7 @@ pub async fn apply(
     apply: &Apply,
     now: Timestamp,
 ) -> Result<Applied, ClusterError> {
-    let hand = Hand {
-        context,
-        scope,
-        commit: apply.commit,
-        sender: Sender::new(context.client.clone(), context.permits),
-        now,
-    };
+    let hand = Hand::new(context, scope, apply, now);
     let mut work = hand.work(apply).await?;
     let wanted = apply.rendered.objects.iter().map(|it| &it.reference);
     let wanted = hand.members(wanted).await;
@@ -187,6 +181,21 @@ struct Work<'a> {
 }
 
 impl<'a> Hand<'a> {
+    fn new(
+        context: &'a ApplyContext<'a>,
+        scope: &'a UnitScope,
+        apply: &Apply,
+        now: Timestamp,
+    ) -> Self {
+        Self {
+            context,
+            scope,
+            sender: Sender::new(context.client.clone(), context.permits),
+            commit: apply.commit,
+            now,
+        }
+    }
+
     /// Who writes the set's parent: Towpath itself, whoever the objects are applied as.
     fn keeper(&self) -> Keeper<'_> {
         Keeper {

@@ -6,21 +6,17 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use http::header::RETRY_AFTER;
-use http::{HeaderMap, StatusCode};
+use ::http::{HeaderMap, StatusCode};
 use jiff::Timestamp;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::Trouble;
 use crate::clock;
-use crate::http::Meter;
+use crate::http::{self, Meter, retry_after};
 use crate::secret::words;
 
 /// Where a secondary limit names no time, GitHub asks for at least a minute.
 const SECONDARY: Duration = Duration::from_secs(60);
-
-/// Nobody is kept waiting longer than this by what an answer says.
-const WAIT_MAX: Duration = Duration::from_secs(3600);
 
 /// What is left of the limit for what others wait for.
 const RESERVE: u64 = 10;
@@ -181,23 +177,11 @@ impl Budget {
     }
 }
 
-/// How long an answer asks to wait, in seconds.
-pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let seconds = headers
-        .get(RETRY_AFTER)?
-        .to_str()
-        .ok()?
-        .trim()
-        .parse()
-        .ok()?;
-    Some(Duration::from_secs(seconds).min(WAIT_MAX))
-}
-
 fn later(what: &str, until: Timestamp, now: Timestamp) -> Trouble {
     let left = Duration::try_from(until.duration_since(now)).unwrap_or_default();
     Trouble::Later {
         detail: what.to_owned(),
-        retry_after: Some(left.min(WAIT_MAX)),
+        retry_after: Some(http::bounded_wait(left)),
     }
 }
 

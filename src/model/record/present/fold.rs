@@ -245,6 +245,10 @@ impl UnitRecords {
                     .retain(|failure| failure.release.is_newer_than(release));
                 self.declined
                     .retain(|declined| declined.release.is_newer_than(release));
+                // From here on this run speaks for the release, not one that was spoiled.
+                let digests = release.digests();
+                self.runs
+                    .retain(|run| run.spoiled.is_none() || !run.release.is(&digests));
                 let newest = Run {
                     number,
                     commit,
@@ -260,6 +264,13 @@ impl UnitRecords {
             Verdict::Failed { reason, .. } => {
                 self.outpaced = 0;
                 let Some(release) = release else { return };
+                // Also once the failure is forgotten, because somebody asks again or it is mended: what ran before
+                // it proves nothing any more.
+                let digests = release.digests();
+                for run in self.runs.iter_mut().filter(|it| it.release.is(&digests)) {
+                    run.spoiled
+                        .get_or_insert_with(|| "it failed later".to_owned());
+                }
                 let newest = Failure {
                     number,
                     release: release.clone(),

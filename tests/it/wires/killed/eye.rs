@@ -41,6 +41,10 @@ pub(crate) enum Effect {
     Open,
     /// A request closed.
     Close,
+    /// An approval dismissed.
+    Disarm,
+    /// What was proposed, merged by a person's command.
+    Merge,
     /// A status on a commit.
     Status,
     /// A deployment of an application's commit, or its status.
@@ -69,6 +73,8 @@ impl fmt::Display for Effect {
             Self::Told => "told, in git",
             Self::Open => "open",
             Self::Close => "close",
+            Self::Disarm => "disarm",
+            Self::Merge => "merge",
             Self::Status => "status",
             Self::Deployment => "deployment",
             Self::Set => "set",
@@ -248,7 +254,13 @@ fn known(method: &Method, uri: &Uri, body: &Bytes) -> Option<(Effect, String)> {
     let query = uri.query().unwrap_or_default();
     let json = || serde_json::from_slice::<Value>(body).unwrap_or_default();
     if *method == Method::POST && path.ends_with("/git-receive-pack") {
-        return pushed(body);
+        let pushed = pushed(body);
+        // There the branch is moved by merges alone.
+        let merges = path.contains("/production.git/");
+        return pushed.map(|(effect, refs)| match effect {
+            Effect::Write if merges => (Effect::Merge, refs),
+            _ => (effect, refs),
+        });
     }
     if path.starts_with("/api/") || path.starts_with("/apis/") {
         if query.contains("dryRun") {
@@ -275,6 +287,7 @@ fn known(method: &Method, uri: &Uri, body: &Bytes) -> Option<(Effect, String)> {
         ("PATCH", path) if path.contains("/pulls/") && json()["state"] == "closed" => {
             Some((Effect::Close, path.to_owned()))
         }
+        ("PUT", path) if path.ends_with("/dismissals") => Some((Effect::Disarm, path.to_owned())),
         ("POST", path) if path.contains("/statuses/") => {
             let sent = json();
             let what = format!(

@@ -9,10 +9,10 @@ use std::fmt::Write as _;
 
 use super::ledger::Found;
 use eye::{Effect, When};
-use place::Place;
+use place::{Gate, Place};
 
 /// In the order in which a release brings them.
-const EFFECTS: [Effect; 15] = [
+const EFFECTS: [Effect; 16] = [
     Effect::Write,
     Effect::Apply,
     Effect::Prune,
@@ -26,6 +26,7 @@ const EFFECTS: [Effect; 15] = [
     Effect::Deployment,
     Effect::Notification,
     Effect::Told,
+    Effect::Disarm,
     Effect::Close,
     Effect::TakeBack,
 ];
@@ -33,26 +34,48 @@ const EFFECTS: [Effect; 15] = [
 /// What is killed at where not everything is asked for.
 const FEW: [Effect; 1] = [Effect::Open];
 
+/// Where nobody is asked on a forge: a person's command merges.
+const BY_COMMAND: [Effect; 1] = [Effect::Merge];
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_at_every_effect_nothing_is_lost_or_doubled() {
     let all = std::env::var("TOWPATH_WIRES").is_ok_and(|it| it == "all");
-    let place = Place::start().await;
-    place.until(0, false).await;
-    let mut table = format!(
-        "{:<17} {:<7} {:>6} {:>5} {:>8} {:>10}\n",
+    let by_command: &[Effect] = if all { &BY_COMMAND } else { &[] };
+    let effects: &[Effect] = if all { &EFFECTS } else { &FEW };
+    let (mut table, more) = tokio::join!(
+        kill_at(Gate::Request, effects),
+        kill_at(Gate::Command, by_command)
+    );
+    table += &more;
+    println!(
+        "{:<17} {:<7} {:>6} {:>5} {:>8} {:>10}\n{table}",
         "effect", "killed", "times", "lost", "doubled", "left over"
     );
+}
+
+async fn kill_at(gate: Gate, effects: &[Effect]) -> String {
+    let mut table = String::new();
+    if effects.is_empty() {
+        return table;
+    }
+    let mut place = Place::start(gate).await;
+    place.until(0, false).await;
     let mut number = 0;
     let on_cluster = [Effect::Apply, Effect::Prune];
-    for effect in EFFECTS {
-        let is_there = place.has_cluster || !on_cluster.contains(&effect);
-        if !is_there || !(all || FEW.contains(&effect)) {
+    for effect in effects.iter().copied() {
+        if !place.has_cluster && on_cluster.contains(&effect) {
             continue;
         }
         for when in [When::Before, When::After] {
             number += 1;
-            if effect == Effect::Prune {
-                place.exchange(number).await;
+            match effect {
+                Effect::Prune => place.exchange(number).await,
+                Effect::Disarm => {
+                    place.release(number).await;
+                    place.approve(number).await;
+                    number += 1;
+                }
+                _ => {}
             }
             place.trap.arm(effect, when);
             place.release(number).await;
@@ -72,8 +95,8 @@ async fn killed_at_every_effect_nothing_is_lost_or_doubled() {
             assert_eq!(found, Found::default(), "{effect} {when}");
         }
     }
-    println!("{table}");
     settled(&place, number).await;
+    table
 }
 
 /// Whoever starts now finds nothing to do.
@@ -85,4 +108,6 @@ async fn settled(place: &Place, number: u64) {
     assert_eq!(place.trap.done(), done);
     assert_eq!(place.left(number).await, Found::default());
     assert_eq!(place.broken().await, "");
+    // Who ends waits for nothing that cannot come any more.
+    assert!(!place.log().contains("not everybody was told"));
 }

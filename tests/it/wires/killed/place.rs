@@ -44,8 +44,20 @@ const SILENCE: Duration = Duration::from_secs(300);
 pub(super) const QA: &str = "qa";
 pub(super) const PRODUCTION: &str = "production";
 
+/// How production says yes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Gate {
+    /// A person merges a request.
+    Request,
+    /// A person says `towpath approve`.
+    Command,
+}
+
 /// See the module.
 pub(super) struct Place {
+    gate: Gate,
+    /// Releases that a newer one took the place of before they were merged.
+    passed: Vec<u64>,
     pub(super) trap: Arc<Trap>,
     pub(super) has_cluster: bool,
     folder: TempDir,
@@ -62,7 +74,7 @@ pub(super) struct Place {
 }
 
 impl Place {
-    pub(super) async fn start() -> Self {
+    pub(super) async fn start(gate: Gate) -> Self {
         let folder = TempDir::new().unwrap();
         let git = GitServer::start(&folder.path().join("git")).await.unwrap();
         let served = folder.path().join("github");
@@ -78,6 +90,8 @@ impl Place {
             }
         }
         let mut place = Self {
+            gate,
+            passed: Vec::new(),
             trap: Arc::default(),
             has_cluster: false,
             git,
@@ -121,7 +135,12 @@ impl Place {
                 format!("http://{forge}/acme/{PRODUCTION}.git"),
                 credential,
                 "{ simulated: { ready-after: 0s } }",
-                format!("follow: {{ environment: {QA} }}\ngate: pull-request\n"),
+                match self.gate {
+                    Gate::Request => format!(
+                        "follow: {{ environment: {QA} }}\ngate: pull-request\nrequest: {{ on-newer: replace }}\n"
+                    ),
+                    Gate::Command => format!("follow: {{ environment: {QA} }}\ngate: branch\n"),
+                },
             ),
         ] {
             self.write(
@@ -333,6 +352,10 @@ impl Place {
             .args(arguments)
             .env("HOME", self.folder.path())
             .env("GIT_CONFIG_GLOBAL", "/dev/null")
+            .envs([
+                ("GIT_AUTHOR_NAME", "Ann"),
+                ("GIT_AUTHOR_EMAIL", "a@example.com"),
+            ])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log.unwrap())
@@ -342,10 +365,13 @@ impl Place {
 
     /// Runs until all is settled, or killed; the exit code.
     pub(super) async fn once(&self) -> Option<i32> {
-        let mut once = self.towpath(&["run", "--once", "--wait", "30s"]);
-        let mut once = once.spawn().unwrap();
-        self.trap.watch(once.id());
-        let ended = tokio::time::timeout(WAIT, once.wait()).await;
+        self.to_its_end(&["run", "--once", "--wait", "30s"]).await
+    }
+
+    async fn to_its_end(&self, arguments: &[&str]) -> Option<i32> {
+        let mut child = self.towpath(arguments).spawn().unwrap();
+        self.trap.watch(child.id());
+        let ended = tokio::time::timeout(WAIT, child.wait()).await;
         self.trap.watch(None);
         ended.unwrap().unwrap().code()
     }
@@ -357,13 +383,18 @@ impl Place {
         for _ in 0..STARTS {
             let code = self.once().await;
             killed += usize::from(code.is_none());
+            if !reviewed && self.gate == Gate::Command {
+                killed += usize::from(self.say_yes(number).await);
+                let runs = ledger::asks_for(&self.bare(PRODUCTION), "shop").await;
+                reviewed = runs.contains(&format!(":{}@", tag(number)));
+            }
             reviewed = reviewed || self.review(number, by_hand).await;
             let left = self.left(number).await;
             if reviewed && self.trap.has_sprung() && left == Found::default() {
                 return killed;
             }
         }
-        let log = std::fs::read_to_string(self.folder.path().join("log")).unwrap();
+        let log = self.log();
         let log: Vec<_> = log.lines().rev().take(30).collect();
         panic!(
             "{} does not come: reviewed {reviewed}, sprung {}, {:#?}\n{log:#?}",
@@ -373,14 +404,40 @@ impl Place {
         );
     }
 
-    async fn review(&self, number: u64, by_hand: bool) -> bool {
-        let pulls = format!("{PRODUCTION}/pulls");
-        let title = format!("{PRODUCTION}: shop {}", tag(number));
-        let (_, open) = self
-            .ann(Method::GET, &format!("{pulls}?state=open"), &Value::Null)
+    /// What all processes have logged.
+    pub(super) fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("log")).unwrap()
+    }
+
+    /// A person's command; whether it was killed.
+    async fn say_yes(&self, number: u64) -> bool {
+        let arguments = ["approve", "shop", PRODUCTION, &tag(number)];
+        self.to_its_end(&arguments).await.is_none()
+    }
+
+    /// A person approves the request about this release, and does not merge it: the next one takes its place.
+    pub(super) async fn approve(&mut self, number: u64) {
+        assert_eq!(self.once().await, Some(0));
+        let open = self.open(number).await.unwrap();
+        let reviews = format!("{PRODUCTION}/pulls/{}/reviews", open["number"]);
+        let (status, said) = self
+            .ann(Method::POST, &reviews, &json!({ "event": "APPROVE" }))
             .await;
+        assert_eq!(status, 200, "{said}");
+        self.passed.push(number);
+    }
+
+    /// The open request about a release.
+    async fn open(&self, number: u64) -> Option<Value> {
+        let title = format!("{PRODUCTION}: shop {}", tag(number));
+        let pulls = format!("{PRODUCTION}/pulls?state=open");
+        let (_, open) = self.ann(Method::GET, &pulls, &Value::Null).await;
         let open = open.as_array().unwrap();
-        let Some(open) = open.iter().find(|it| it["title"] == *title) else {
+        open.iter().find(|it| it["title"] == *title).cloned()
+    }
+
+    async fn review(&self, number: u64, by_hand: bool) -> bool {
+        let Some(open) = self.open(number).await else {
             return false;
         };
         if by_hand {
@@ -388,7 +445,7 @@ impl Place {
             return true;
         }
         let how = json!({ "merge_method": "merge", "sha": open["head"]["sha"] });
-        let merge = format!("{pulls}/{}/merge", open["number"]);
+        let merge = format!("{PRODUCTION}/pulls/{}/merge", open["number"]);
         self.ann(Method::PUT, &merge, &how).await.0 == 200
     }
 
@@ -397,7 +454,11 @@ impl Place {
         let mut found = Found::default();
         for environment in [QA, PRODUCTION] {
             let bare = self.bare(environment);
-            found.add(ledger::compare(&bare, environment, number, Had::Each).await);
+            let had = match environment {
+                PRODUCTION => Had::EachBut(&self.passed),
+                _ => Had::Each,
+            };
+            found.add(ledger::compare(&bare, environment, number, had).await);
             found.left.extend(ledger::proposals(&bare).await);
         }
         let source = self.bare("shop");
@@ -408,7 +469,8 @@ impl Place {
         for one in all.iter().filter(|it| it["state"] == "open") {
             found.left.push(format!("the request {}", one["title"]));
         }
-        for number in 1..=number {
+        let asked = (1..=number).filter(|it| !self.passed.contains(it));
+        for number in asked.filter(|_| self.gate == Gate::Request) {
             let title = format!("{PRODUCTION}: shop {}", tag(number));
             match all.iter().filter(|it| it["title"] == *title).count() {
                 1 => {}
@@ -420,7 +482,7 @@ impl Place {
         let mut keys = self.told.lock().unwrap().clone();
         keys.sort();
         keys.dedup();
-        let wanted = usize::try_from(number).unwrap() * 2;
+        let wanted = usize::try_from(number).unwrap() * 2 - self.passed.len();
         if keys.len() < wanted {
             found
                 .lost

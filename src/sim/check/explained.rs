@@ -1,0 +1,194 @@
+//! I11, at the end of a run: each idle unit has one reason, and what it says is so. What is so is told from the
+//! servers and the books, never from what a Towpath believes.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::{Checks, Violation, books};
+use crate::plan::{Decision, Reason};
+use crate::reconcile::Posted;
+use crate::sim::draw::{Gated, Place, Shape, Source};
+use crate::sim::ledger::{self, Images, Ledger, Unit};
+use crate::sim::site::Site;
+
+/// All that is looked at.
+struct Truth<'a> {
+    site: &'a Site,
+    ledger: &'a Ledger,
+    books: &'a mut books::Books,
+    now: Timestamp,
+}
+
+impl Checks {
+    /// What a process says of its units once nothing goes wrong and nothing is left to do: which of it is not so.
+    pub(in crate::sim) fn explained(
+        &mut self,
+        site: &Site,
+        ledger: &Ledger,
+        posted: &[Arc<Posted>],
+        now: Timestamp,
+    ) -> Option<Violation> {
+        if !self.looks_at("I11") {
+            return None;
+        }
+        let mut said: BTreeMap<(String, String), Vec<&Decision>> = BTreeMap::new();
+        for posted in posted {
+            for unit in &posted.plan.units {
+                let key = (
+                    unit.environment.to_string(),
+                    posted.plan.application.to_string(),
+                );
+                said.entry(key).or_default().push(&unit.decision);
+            }
+        }
+        let mut truth = Truth {
+            site,
+            ledger,
+            books: &mut self.books,
+            now,
+        };
+        let wrong = ledger.shape.units().into_iter().find_map(|unit| {
+            let place = ledger.shape.places.get(unit.0)?;
+            // Of what is taken out, something is said as long as something is left.
+            if ledger.shape.gone.contains(&unit) {
+                return None;
+            }
+            let said = said.get(&(place.name.to_owned(), unit.1.to_owned()));
+            let why = match said.map(Vec::as_slice) {
+                Some([Decision::Step(_)]) => None,
+                Some([Decision::Waiting(waiting)]) => {
+                    let why = truth.not_so(unit, place, &waiting.reason);
+                    why.map(|why| format!("it is said that {}: {why}", waiting.reason))
+                }
+                Some(several) => Some(format!("{} things are said of it", several.len())),
+                None => Some("nothing is said of it".to_owned()),
+            };
+            why.map(|why| format!("{}: {why}", ledger.unit(unit)))
+        });
+        wrong.map(|detail| Violation {
+            name: "I11",
+            detail,
+        })
+    }
+}
+
+impl Truth<'_> {
+    /// Why what is said is not so.
+    fn not_so(&mut self, unit: Unit, place: &Place, reason: &Reason) -> Option<String> {
+        let is_held = self.books.is_held(unit, self.now);
+        let says_held = matches!(reason, Reason::Held { .. });
+        if is_held != says_held {
+            let not = if is_held { "" } else { "not " };
+            return Some(format!("it is {not}held"));
+        }
+        let book = self.books.of(unit);
+        let holds = match reason {
+            Reason::Pinned { .. } => book.is_pinned,
+            Reason::Failed {
+                release: Some(release),
+                ..
+            } => book.has_failed.contains(&books::images(release)),
+            Reason::Declined { release } => book.declined.contains(&books::images(release)),
+            Reason::Frozen { .. } => self.books.is_frozen(self.now, unit.0, &place.policy),
+            Reason::Evidence { release, .. } => match place.policy.evidence {
+                Some(age) => !book.is_backed(&books::images(release), age, self.now),
+                None => false,
+            },
+            Reason::LineStopped { .. } => place.policy.stops,
+            Reason::Drifted { .. } => place.policy.reports,
+            Reason::Gate { release, .. } => self.is_proposed(unit, place, &books::images(release)),
+            Reason::Paced { .. } => place.paced,
+            Reason::Upstream {
+                environment,
+                release: Some(release),
+                why,
+            } => {
+                let mut places = self.ledger.shape.places.iter();
+                let upstream = places.position(|it| it.name == environment.as_str())?;
+                let images = books::images(release);
+                // What was proven there and is rolled out once more waits for its verdict again.
+                let again =
+                    why == "it rolls out" && self.asked((upstream, unit.1)) == Some(images.clone());
+                again || !self.is_proven((upstream, unit.1), place.soak, &images)
+            }
+            Reason::UpToDate { .. } => return self.newer(unit, place),
+            _ => true,
+        };
+        (!holds).then(|| "it is not so".to_owned())
+    }
+
+    /// Whether what is proposed stands where a person can merge it.
+    fn is_proposed(&self, unit: Unit, place: &Place, images: &Images) -> bool {
+        let branch = Shape::proposal(place, unit.1);
+        let path = self.ledger.shape.manifest(place, unit.1);
+        let person = self.site.remote(place).map(|it| it.person("Ann"));
+        let text = person.and_then(|person| person.read(&branch, &path));
+        let asks = text.is_some_and(|text| ledger::images(&text) == *images);
+        let forge = self.site.forge(place);
+        let forge = forge.filter(|_| place.gate == Gated::Request);
+        let open = forge.is_none_or(|forge| {
+            let mut seen = forge.see(&branch).into_iter();
+            seen.any(|it| matches!(it.state, "open" | "draft"))
+        });
+        asks && open
+    }
+
+    /// What the branch asks for.
+    fn asked(&self, unit: Unit) -> Option<Images> {
+        let place = self.ledger.shape.places.get(unit.0)?;
+        let path = self.ledger.shape.manifest(place, unit.1);
+        let text = self.site.remote(place)?.person("Ann").read("main", &path)?;
+        Some(ledger::images(&text))
+    }
+
+    fn is_proven(&mut self, unit: Unit, soak: i64, images: &Images) -> bool {
+        let known = self.ledger.entries.len();
+        let book = self.books.of(unit);
+        book.is_proven(images, soak, self.now, known)
+    }
+
+    /// A newer release that could come.
+    fn newer(&mut self, unit: Unit, place: &Place) -> Option<String> {
+        let running = self.asked(unit)?;
+        let candidates: Vec<Images> = match &place.source {
+            Source::Tags | Source::Branches => self.tagged(unit.1, place),
+            Source::Proven(upstreams) => {
+                let first = upstreams.first()?;
+                let runs = self.books.of((*first, unit.1)).runs.clone();
+                let mut images: Vec<Images> = runs.into_iter().map(|run| run.images).collect();
+                images.retain(|it| {
+                    let mut all = upstreams.iter();
+                    all.all(|upstream| self.is_proven((*upstream, unit.1), place.soak, it))
+                });
+                images
+            }
+        };
+        let mut newer = candidates.iter();
+        let newer = newer.find(|it| self.ledger.is_older(&running, it));
+        newer.map(|it| {
+            let (it, running) = (self.ledger.name(it), self.ledger.name(&running));
+            format!("{it} could come, and {running} is there")
+        })
+    }
+
+    /// The releases that are tagged for this environment.
+    fn tagged(&self, application: &str, place: &Place) -> Vec<Images> {
+        let repositories = self.ledger.shape.repositories(application);
+        let tags = self.ledger.builds.values().filter(|build| {
+            let is_version = build.version.is_some();
+            is_version == (place.source == Source::Tags)
+        });
+        let tags = tags.map(|build| build.tag.as_str());
+        let tags: std::collections::BTreeSet<&str> = tags.collect();
+        let images = tags.into_iter().filter_map(|tag| {
+            let images = repositories.iter().map(|repository| {
+                let digest = self.site.registry.digest(&repository.parse().ok()?, tag)?;
+                Some((repository.clone(), digest.to_string()))
+            });
+            images.collect::<Option<Images>>()
+        });
+        images.collect()
+    }
+}
