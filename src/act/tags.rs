@@ -10,9 +10,12 @@ use super::writer::{Writer, outcome};
 use super::{Failure, Happened, Outcome, message};
 use crate::event::EventKind;
 use crate::git::notes::{NotesDraft, NotesError, counted, read_note, read_standing, records_ref};
-use crate::git::{GitError, Push, Signature, TagDraft};
+use crate::git::{Commit, End, GitError, Push, Signature, TagDraft};
 use crate::model::record::{OpenDeployment, Record, Statement};
 use crate::model::{CommitId, Environment, EnvironmentName, KeepTags};
+
+/// How far back on its branch the commit of a deployment that waits for its tag is looked for.
+const HISTORY_MAX: usize = 1_000;
 
 /// Deployments and the notes of their commits.
 type Ended = Vec<(OpenDeployment, Vec<Record>)>;
@@ -139,9 +142,11 @@ impl Writer {
                 KeepTags::Newest(keep) => newest < Some(open.number + keep as u64),
                 KeepTags::None => false,
             };
+            if !kept || there.contains_key(&reference) {
+                continue;
+            }
             // A deployment that never reached the branch has no commit to mark.
-            let landed = self.repository.commit(open.commit).is_ok();
-            if !kept || !landed || there.contains_key(&reference) {
+            if !self.has_landed(environment, open.commit).await? {
                 continue;
             }
             let verdicts: Vec<_> = note
@@ -180,6 +185,28 @@ impl Writer {
             Outcome::Done(_) => Outcome::Done(happened),
             other => other,
         })
+    }
+
+    /// Whether a deployment's commit came to the branch. A mirror that began anew has only the newest commits, so
+    /// one that is not here is looked for in the branch's history.
+    async fn has_landed(
+        &self,
+        environment: &Environment,
+        commit: CommitId,
+    ) -> Result<bool, GitError> {
+        if self.repository.commit(commit).is_ok() {
+            return Ok(true);
+        }
+        let branch = format!("refs/heads/{}", environment.branch);
+        let Some(head) = self.repository.seen_at(&branch) else {
+            return Ok(false);
+        };
+        let is_it = move |it: &Commit| it.id == commit;
+        let walk = self
+            .repository
+            .first_parents(CommitId(head.id), &is_it, HISTORY_MAX)
+            .await?;
+        Ok(walk.end == End::Stop)
     }
 
     /// The tree of the records that count.

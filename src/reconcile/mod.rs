@@ -299,7 +299,8 @@ impl Reconciler {
         let (open, is_looked_up) = self.unresolved(towed, &world);
         let look_up = self.look_up(towed, open, effects, now);
         let attached = self.look_at_evidence(towed, &world, effects, now);
-        let rest = rest(&plan, now).min(look_up).min(attached);
+        let again = towed.memory().again(now);
+        let rest = rest(&plan, now).min(look_up).min(attached).min(again);
         self.post(towed, &world, plan, is_looked_up);
         rest
     }
@@ -463,6 +464,13 @@ impl Memory {
     fn end_showing(&mut self, again: Option<Timestamp>) {
         self.showing = false;
         self.show_again = again;
+    }
+
+    /// How long until what could not be made or shown is tried again: no plan knows of it.
+    fn again(&self, now: Timestamp) -> Duration {
+        let moments = [self.tags_again, self.show_again].into_iter().flatten();
+        let left = moments.filter_map(|again| Duration::try_from(again.duration_since(now)).ok());
+        left.min().unwrap_or(Duration::MAX)
     }
 
     fn end_tagging(&mut self, made: bool, again: Duration, now: Timestamp) {

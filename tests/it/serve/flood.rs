@@ -218,11 +218,11 @@ async fn who_only_holds_the_line_makes_room() {
             .unwrap();
         held.push(stream);
     }
-    let asked = tokio::time::timeout(Duration::from_secs(5), site.get("/healthz"));
+    let asked = tokio::time::timeout(Duration::from_secs(60), site.get("/healthz"));
     assert_eq!(asked.await.unwrap().0, 200);
     // The first of them was closed for it.
     let mut rest = Vec::new();
-    let closed = tokio::time::timeout(Duration::from_secs(5), held[0].read_to_end(&mut rest));
+    let closed = tokio::time::timeout(Duration::from_secs(60), held[0].read_to_end(&mut rest));
     drop(closed.await.expect("it is closed"));
     assert!(rest.is_empty());
     let (_, metrics) = site.get("/metrics").await;

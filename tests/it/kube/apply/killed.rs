@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use serde_json::json;
 use tokio::sync::Notify;
-use tokio::time::Instant;
 use towpath::cluster::ClusterError;
 use towpath::cluster::kubernetes::marks;
 
@@ -91,17 +90,17 @@ async fn a_store_that_hangs_ends_by_the_deadline_and_the_next_apply_finishes() {
     // It ends with this process, as the shared one does.
     let bed: &'static Bed = Box::leak(Box::new(bed));
     let all = json!([{ "apiGroups": ["*"], "resources": ["*"], "verbs": ["*"] }]);
-    let site = Site::on(bed, "frozen", Some(all), Duration::from_secs(2)).await;
+    let site = Site::on(bed, "frozen", Some(all)).await;
     let manifests = config_map("one", "a") + &workload("web", "shop", "  replicas: 0");
     for hangs_at in ["/configmaps/one", "/replicationcontrollers/web"] {
         let step = site.plan(&manifests).await;
-        let client = Between::client(site.client.clone(), move |line| {
+        let hasty = site.hasty(Duration::from_secs(2));
+        let client = Between::client(hasty, move |line| {
             match line.contains(hangs_at) && !line.contains("dryRun") {
                 true => Fate::After(Box::pin(bed.plane.freeze_etcd())),
                 false => Fate::Pass,
             }
         });
-        let began = Instant::now();
         let error = site.run_with(client, &step).await.unwrap_err();
         assert!(
             matches!(error, ClusterError::Unavailable { .. }),
@@ -110,11 +109,6 @@ async fn a_store_that_hangs_ends_by_the_deadline_and_the_next_apply_finishes() {
         assert!(
             error.to_string().contains("no answer within 2 s"),
             "{error}"
-        );
-        assert!(
-            began.elapsed() < Duration::from_secs(10),
-            "{:?}",
-            began.elapsed()
         );
         bed.plane.thaw_etcd().await;
     }

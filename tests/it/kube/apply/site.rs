@@ -2,6 +2,7 @@
 //! the difference is applied.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -48,7 +49,7 @@ pub(crate) struct Site {
     permits: Semaphore,
     ahead: Ahead,
     commits: Mutex<u8>,
-    _kubeconfig: tempfile::NamedTempFile,
+    kubeconfig: tempfile::NamedTempFile,
 }
 
 /// What was seen when the plan was made, and what the apply told.
@@ -79,6 +80,19 @@ impl Sight for Known {
     }
 }
 
+fn connect(kubeconfig: &Path, timeout: Duration) -> Client {
+    let target = Target::Context {
+        context: "bed".to_owned(),
+        kubeconfig: Some(kubeconfig.to_owned()),
+    };
+    let access = Access {
+        target,
+        timeout,
+        proxy: None,
+    };
+    Connection::new(access).client()
+}
+
 impl Site {
     /// A namespace of its own, and a user that may do everything and of whom every request is counted.
     pub(crate) async fn new(prefix: &str) -> Option<Self> {
@@ -89,16 +103,11 @@ impl Site {
     /// The same with a user that may do what these rules of a ClusterRole say.
     pub(crate) async fn with_rights(prefix: &str, rules: Option<Value>) -> Option<Self> {
         let bed = super::super::shared()?;
-        Some(Self::on(bed, prefix, rules, TIMEOUT).await)
+        Some(Self::on(bed, prefix, rules).await)
     }
 
-    /// The same on a plane of one's own, with this deadline of requests.
-    pub(crate) async fn on(
-        bed: &'static Bed,
-        prefix: &str,
-        rules: Option<Value>,
-        timeout: Duration,
-    ) -> Self {
+    /// The same on a plane of one's own.
+    pub(crate) async fn on(bed: &'static Bed, prefix: &str, rules: Option<Value>) -> Self {
         let admin = bed.admin().await;
         let namespace = bed.namespace(&admin, prefix).await;
         let user = bed.plane.new_user();
@@ -108,15 +117,7 @@ impl Site {
         let kubeconfig = tempfile::NamedTempFile::new().unwrap();
         let text = bed.plane.kubeconfig("bed", &user).unwrap();
         std::fs::write(kubeconfig.path(), text).unwrap();
-        let client = Connection::new(Access {
-            target: Target::Context {
-                context: "bed".to_owned(),
-                kubeconfig: Some(kubeconfig.path().to_owned()),
-            },
-            timeout,
-            proxy: None,
-        })
-        .client();
+        let client = connect(kubeconfig.path(), TIMEOUT);
         let environment = namespace.parse().unwrap();
         Self {
             bed,
@@ -134,8 +135,13 @@ impl Site {
             permits: Semaphore::new(32),
             ahead: Ahead::default(),
             commits: Mutex::new(0),
-            _kubeconfig: kubeconfig,
+            kubeconfig,
         }
+    }
+
+    /// Another client of who applies, whose requests have this deadline.
+    pub(crate) fn hasty(&self, timeout: Duration) -> Client {
+        connect(self.kubeconfig.path(), timeout)
     }
 
     /// The manifests, in which `NS` stands for the site's namespace.
