@@ -23,7 +23,7 @@ pub struct Posted {
     pub records: FlatMap<EnvironmentName, Arc<UnitRecords>>,
     /// What was decided.
     pub plan: Plan,
-    /// Whether an effect is on its way.
+    /// Whether an effect is on its way, or a question about what decides something.
     pub busy: bool,
     /// Whether every source it needs was tried at least once.
     pub tried: bool,

@@ -234,68 +234,6 @@ impl Reconciler {
         Outcome::Done(Vec::new())
     }
 
-    /// Whether a deployment of this pipeline's environments waits for nothing but its tag.
-    pub(super) fn has_tags_to_make(&self, towed: &Towed, world: &World, plan: &Plan) -> bool {
-        towed.pipeline.environments.iter().any(|environment| {
-            let view = world.units.get(&environment.name);
-            let judged = view.filter(|view| view.live.is_some()).is_some_and(|view| {
-                view.infra.read().is_ok_and(|infra| {
-                    let records = infra.records.as_ref().ok();
-                    let newest = records.and_then(|records| records.deployment.as_ref());
-                    let judged = newest.is_some_and(|newest| newest.verdict.is_some());
-                    judged && !infra.standing.open.is_empty()
-                })
-            });
-            let waits = plan.units.iter().any(|unit| {
-                unit.environment == environment.name
-                    && matches!(unit.decision, Decision::Waiting(_))
-            });
-            let writer = || self.writers.get(&environment.repository);
-            judged
-                && waits
-                && self.is_quiet(&environment.name)
-                && writer().is_some_and(|writer| writer.has_tags_to_make(environment))
-        })
-    }
-
-    /// Makes the deployment tags that are missing. Gives what happened by it, and whether all could
-    /// be made.
-    pub(super) async fn make_tags(&self, towed: &Arc<Towed>, now: Timestamp) -> (Vec<Event>, bool) {
-        let (mut happened, mut all) = (Vec::new(), true);
-        let _alone = self.tagging.lock().await;
-        for environment in &towed.pipeline.environments {
-            let (Some(writer), Some(source)) = (
-                self.writers.get(&environment.repository),
-                self.observatory.infra.get(&environment.repository),
-            ) else {
-                continue;
-            };
-            if self
-                .observatory
-                .live_of(&towed.pipeline, environment)
-                .is_none()
-            {
-                continue;
-            }
-            let Some(outcome) = writer.tag(environment, now).await else {
-                continue;
-            };
-            self.heard(writer).await;
-            match outcome {
-                Outcome::Done(done) => {
-                    happened.extend(events(towed, environment, done, now));
-                    source.take_own(now).await;
-                }
-                Outcome::Lost => source.catch_up(now).await,
-                Outcome::Failed(failure) => {
-                    tracing::warn!(environment = %environment.name, why = %failure.why, "no tag was made");
-                    all = false;
-                }
-            }
-        }
-        (happened, all)
-    }
-
     /// Tells of what happened by an effect, which ended at this moment.
     pub(super) fn tell_all(&self, events: Vec<Event>, at: Timestamp) {
         events
@@ -368,7 +306,7 @@ impl Reconciler {
     }
 }
 
-fn events(
+pub(super) fn events(
     towed: &Towed,
     environment: &Environment,
     happened: Vec<Happened>,

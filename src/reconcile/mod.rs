@@ -18,6 +18,7 @@ mod removed;
 mod request;
 mod rest;
 mod show;
+mod tagging;
 mod timetable;
 mod words;
 
@@ -51,12 +52,10 @@ use failing::Failing;
 use merging::Merging;
 use rest::rest;
 use show::Show;
+use tagging::Tagging;
 
 /// Events kept for a watcher that is slow to take them.
 const EVENTS: usize = 4096;
-
-/// Nothing waits for tags: those that could not be made are left alone for a while, at most one poll.
-const TAGS_AGAIN: Duration = Duration::from_secs(60);
 
 /// Tows the releases of a set of pipelines.
 pub struct Reconciler {
@@ -96,16 +95,13 @@ struct Towed {
 struct Memory {
     /// Units with an effect on its way.
     in_flight: FlatMap<EnvironmentName, InFlight>,
-    /// Whether deployment tags are being made.
-    tagging: bool,
+    tagging: Tagging,
     /// Whether something is being shown on a forge.
     showing: bool,
     /// When what could not be shown may be tried again.
     show_again: Option<Timestamp>,
     /// What is shown of each unit on forges.
     shown: FlatMap<EnvironmentName, Vec<Show>>,
-    /// When tags that could not be made may be tried again.
-    tags_again: Option<Timestamp>,
     /// Units whose last effect failed, and when it may be tried again.
     failing: FlatMap<EnvironmentName, Failing>,
     /// What effects on units came to, where that can be seen nowhere else.
@@ -276,13 +272,14 @@ impl Reconciler {
                 towed.wake.notify_one();
             });
         }
-        if self.has_tags_to_make(towed, &world, &plan) && towed.memory().begin_tagging(now) {
+        let untagged = Self::untagged(towed, &world, &plan);
+        if self.has_tags_to_make(&untagged) && towed.memory().tagging.begin(now) {
             let (this, towed) = (self.clone(), towed.clone());
             effects.spawn(async move {
                 let (happened, all) = this.make_tags(&towed, clock::now()).await;
                 this.tell_all(happened, clock::now());
-                let again = TAGS_AGAIN.min(this.intervals.git);
-                towed.memory().end_tagging(all, again, clock::now());
+                let longest = this.longest_untagged();
+                towed.memory().tagging.end(all, longest, clock::now());
                 towed.wake.notify_one();
             });
         }
@@ -300,7 +297,11 @@ impl Reconciler {
         let look_up = self.look_up(towed, open, effects, now);
         let attached = self.look_at_evidence(towed, &world, effects, now);
         let again = towed.memory().again(now);
-        let rest = rest(&plan, now).min(look_up).min(attached).min(again);
+        let mut rest = rest(&plan, now).min(look_up).min(attached).min(again);
+        // What is in the way of a tag, such as somebody else's rollout, wakes nobody when it ends.
+        if !untagged.is_empty() {
+            rest = rest.min(self.longest_untagged());
+        }
         self.post(towed, &world, plan, is_looked_up);
         rest
     }
@@ -326,7 +327,7 @@ impl Reconciler {
         let steps = acts.len();
         futures_util::future::join_all(acts).await;
         for (towed, world, plan) in planned {
-            if self.has_tags_to_make(towed, &world, &plan) {
+            if self.has_tags_to_make(&Self::untagged(towed, &world, &plan)) {
                 let (happened, _) = self.make_tags(towed, now).await;
                 self.tell_all(happened, now);
             }
@@ -442,15 +443,8 @@ impl Memory {
     }
 
     fn is_busy(&self) -> bool {
-        self.tagging || self.showing || !self.in_flight.is_empty()
-    }
-
-    /// Whether nobody makes tags yet, and none just failed; somebody does from here on.
-    fn begin_tagging(&mut self, now: Timestamp) -> bool {
-        if self.tags_again.is_some_and(|again| now < again) {
-            return false;
-        }
-        !std::mem::replace(&mut self.tagging, true)
+        let asks = self.asking_evidence;
+        asks || self.tagging.makes() || self.showing || !self.in_flight.is_empty()
     }
 
     /// Whether nobody shows anything yet, and nothing just failed; somebody does from here on.
@@ -468,18 +462,11 @@ impl Memory {
 
     /// How long until what could not be made or shown is tried again: no plan knows of it.
     fn again(&self, now: Timestamp) -> Duration {
-        let moments = [self.tags_again, self.show_again].into_iter().flatten();
+        let moments = [self.tagging.again(), self.show_again]
+            .into_iter()
+            .flatten();
         let left = moments.filter_map(|again| Duration::try_from(again.duration_since(now)).ok());
         left.min().unwrap_or(Duration::MAX)
-    }
-
-    fn end_tagging(&mut self, made: bool, again: Duration, now: Timestamp) {
-        self.tagging = false;
-        self.tags_again = if made {
-            None
-        } else {
-            now.checked_add(again).ok()
-        };
     }
 }
 

@@ -1,4 +1,5 @@
-//! Endpoints of evidence: what they answer over HTTP, and what is said where that is none.
+//! Evidence from elsewhere: what endpoints answer over HTTP, what is said where that is none, and what is attached to an
+//! image, as the program sees it.
 
 use axum::extract::Path;
 use axum::http::{HeaderMap, StatusCode};
@@ -8,6 +9,9 @@ use tokio::net::TcpListener;
 use towpath::evidence::{AskEvidence as _, HttpEvidence};
 use towpath::http::{self, Allowed, HttpSettings};
 use towpath::model::{Attachment, Credential, Digest, EvidenceEndpoint};
+
+use crate::looks::Site;
+use crate::registry::referrers::{EVIDENCE, attach_to};
 
 fn document(digest: &Digest, name: &str) -> String {
     format!(
@@ -112,4 +116,23 @@ async fn endpoints_answer_with_documents_about_the_image() {
     let refused = guarded.about(&endpoint("one", None), &image).await;
     assert!(refused.unwrap_err().contains("loopback"));
     serving.abort();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_ends_has_asked_what_is_attached() {
+    let site = Site::start("evidence", &[]).await;
+    site.commit("first");
+    let once = ["run", "--once", "--wait", "60s", "-o", "json"];
+    site.run(&once, 0);
+    let pushed = site.push("shop", "v1.1.0").await;
+    let (_, digest) = pushed.split_once('@').unwrap();
+    let digest: Digest = digest.parse().unwrap();
+    let lacking = site.run(&once, 0);
+    assert!(!lacking.contains("committed"), "{lacking}");
+
+    let said = document(&digest, "scan");
+    let parts = [(EVIDENCE, said.as_str())];
+    attach_to(&site.registry.url(), "acme/shop", digest, EVIDENCE, &parts).await;
+    let committed = site.run(&once, 0);
+    assert!(committed.contains("committed"), "{committed}");
 }

@@ -5,7 +5,7 @@ mod contract;
 mod docker;
 mod faults;
 mod push;
-mod referrers;
+pub(crate) mod referrers;
 
 pub(crate) use docker::DockerRegistry;
 

@@ -10,7 +10,8 @@ use url::Url;
 use super::docker::DockerRegistry;
 use super::{anonymous, http, image, push, reader, repository};
 
-const EVIDENCE: &str = "application/vnd.towpath.evidence.v1+json";
+/// What a document of evidence is called.
+pub(crate) const EVIDENCE: &str = "application/vnd.towpath.evidence.v1+json";
 const SIGNATURE: &str = "application/vnd.towpath.evidence.v1.sshsig";
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
@@ -137,7 +138,7 @@ async fn attach(registry: &Url, subject: Digest, kind: &str, parts: &[(&str, &st
 }
 
 /// Pushes an artifact about an image; gives how lists describe it.
-async fn attach_to(
+pub(crate) async fn attach_to(
     registry: &Url,
     path: &str,
     subject: Digest,

@@ -12,7 +12,7 @@ use towpath::reconcile::{Posted, Reconciler};
 use super::site::{NEAR, Site, tag};
 
 /// What anything takes at most that comes at all, on a machine that does other things at the same time.
-const WAIT: Duration = Duration::from_secs(90);
+const WAIT: Duration = Duration::from_secs(180);
 
 /// How often servers are asked whether something has come.
 const ASK: Duration = Duration::from_millis(20);
@@ -95,7 +95,7 @@ impl Towing {
     }
 
     /// What each unit was decided on, for who wonders why something does not come.
-    fn all(&self) -> String {
+    pub(super) fn all(&self) -> String {
         let mut told = String::new();
         for posted in self.reconciler.board().all() {
             for unit in &posted.plan.units {

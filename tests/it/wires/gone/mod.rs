@@ -77,7 +77,7 @@ const FEW: (Server, &[Moment]) = (Server::Git, &[Moment::Locked]);
 const SILENCE: Duration = Duration::from_secs(10);
 
 /// How long it takes at most until everything is as it should be.
-const SETTLE: Duration = Duration::from_secs(60);
+const SETTLE: Duration = Duration::from_secs(150);
 
 /// Releases come so fast; where people merge, so that they can.
 const PACE: Duration = Duration::from_millis(600);
@@ -242,7 +242,10 @@ async fn settle(server: Server, site: &Site, towing: &Towing, newest: u64) {
     let what = format!("{server}: all is as the releases imply");
     let settled = tokio::time::timeout(SETTLE, towing.until(&what, is)).await;
     // What is not there by then is told by who waits.
-    assert!(settled.is_ok(), "{what}: {:#?}", found(site, newest).await);
+    if settled.is_err() {
+        let found = found(site, newest).await;
+        panic!("{what}: {found:#?}{}", towing.all());
+    }
 }
 
 async fn found(site: &Site, newest: u64) -> Found {
