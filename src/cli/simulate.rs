@@ -4,6 +4,7 @@ use std::io::Write;
 use std::time::Instant;
 
 use anyhow::Result;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
 use super::{Output, exit};
@@ -74,9 +75,15 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<u8> {
     };
     // A run has a runtime of its own, which cannot be inside of ours.
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let progress = Progress::begin((!args.forever).then_some(args.count));
     let (done, ended) = on_a_thread(|| {
-        let done = sim::many(&run, args.seed..last, threads);
+        let done = sim::many(&run, args.seed..last, threads, |so_far| {
+            progress.played(so_far.runs);
+        });
         let broken = done.broken.first().copied();
+        if let Some(seed) = broken {
+            progress.shrinks(seed);
+        }
         let told = broken.or((args.count == 1).then_some(args.seed));
         let told = told.map(|seed| {
             sim::shrunk(&Run {
@@ -86,6 +93,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<u8> {
         });
         (done, told)
     });
+    progress.end();
     let broken = ended.as_ref().and_then(|(ended, script)| {
         let violation = ended.violation.as_ref()?;
         Some(BrokenView {
@@ -138,6 +146,40 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<u8> {
         view.seeds, view.seconds
     )?;
     Ok(code)
+}
+
+/// How far it is, on stderr where that is a terminal; elsewhere nothing is said.
+struct Progress(ProgressBar);
+
+impl Progress {
+    /// So many seeds, or as many as come.
+    fn begin(count: Option<u64>) -> Self {
+        // Such a target draws nothing where stderr is no terminal, or a dumb one.
+        let bar = ProgressBar::with_draw_target(count, ProgressDrawTarget::stderr());
+        let template = match count {
+            Some(_) => "{bar:30} {pos} of {len} seeds, {per_sec:0}, {eta} left {msg}",
+            None => "{spinner} {pos} seeds in {elapsed}, {per_sec:0} {msg}",
+        };
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style);
+        }
+        Self(bar)
+    }
+
+    fn played(&self, runs: u64) {
+        self.0.set_position(runs);
+    }
+
+    /// What broke something is made smaller.
+    fn shrinks(&self, seed: u64) {
+        self.0.set_message(format!("— seed {seed} is made smaller"));
+        self.0.tick();
+    }
+
+    /// Leaves nothing behind.
+    fn end(&self) {
+        self.0.finish_and_clear();
+    }
 }
 
 fn on_a_thread<T: Send>(work: impl FnOnce() -> T + Send) -> T {

@@ -52,6 +52,7 @@ pub use step::{
     Apply, Change, Close, Disarm, Merge, Open, PlannedOn, Propose, Prune, Scope, Smoke, Statements,
     Step, Withdraw, Write,
 };
+pub use upstream::Unproven;
 pub use waiting::{Reason, Waiting};
 pub use world::{
     ChangedBy, Desired, Drifted, Infra, Learned, Live, LiveObject, Mark, Observed, Proposal,

@@ -1,5 +1,7 @@
 //! A followed environment: what its records prove, and what is on its way there.
 
+use std::fmt;
+
 use jiff::Timestamp;
 
 use super::{Infra, Observed, Reason, Unit, Waiting, unreadable_waiting};
@@ -9,6 +11,38 @@ use crate::model::{EnvironmentName, Health, NotExercised, Release};
 
 /// Why a healthy release is not proven.
 const NOT_EXERCISED: &str = "it is healthy, but none of its workloads ran it (`health: { not-exercised: proven }` there lets that count)";
+
+/// Why what runs in a followed environment is not proven there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unproven {
+    /// The application does not go there.
+    Elsewhere,
+    /// Its rollout is not judged yet.
+    RollingOut,
+    /// It failed, for this reason.
+    Failed(String),
+    /// This was said against it since it was healthy.
+    Spoiled(String),
+    /// It is healthy, and nothing ran it.
+    NotExercised,
+    /// It fails now, which is not recorded yet.
+    Failing(String),
+    /// Which images it has is not known.
+    Unknown,
+}
+
+impl fmt::Display for Unproven {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Elsewhere => f.write_str("the application does not go there"),
+            Self::RollingOut => f.write_str("it rolls out"),
+            Self::Failed(why) => write!(f, "it failed: {why}"),
+            Self::Spoiled(why) | Self::Failing(why) => f.write_str(why),
+            Self::NotExercised => f.write_str(NOT_EXERCISED),
+            Self::Unknown => f.write_str("its images are not known"),
+        }
+    }
+}
 
 /// A followed environment as its records tell it.
 pub(super) struct Upstream<'a> {
@@ -25,7 +59,7 @@ impl<'a> Upstream<'a> {
             Waiting::on(Reason::Upstream {
                 environment: name.clone(),
                 release: None,
-                why: "the application does not go there".to_owned(),
+                why: Unproven::Elsewhere,
             })
         };
         let view = unit.world.units.get(name).ok_or_else(nothing)?;
@@ -99,15 +133,15 @@ impl<'a> Upstream<'a> {
         {
             return None;
         }
-        let upstream = |why: &str| {
+        let upstream = |why| {
             Waiting::on(Reason::Upstream {
                 environment: self.name.clone(),
                 release: release.cloned(),
-                why: why.to_owned(),
+                why,
             })
         };
         let Some(judged) = &deployment.verdict else {
-            return Some(upstream("it rolls out").since(deployment.at));
+            return Some(upstream(Unproven::RollingOut).since(deployment.at));
         };
         let run = self
             .records
@@ -116,15 +150,19 @@ impl<'a> Upstream<'a> {
             .find(|run| run.number == deployment.number);
         match (&judged.verdict, run) {
             (Verdict::Failed { reason, .. }, _) => {
-                Some(upstream(&format!("it failed: {reason}")).since(judged.at))
+                Some(upstream(Unproven::Failed(reason.clone())).since(judged.at))
             }
             (_, Some(run)) if run.spoiled.is_some() => {
-                Some(upstream(run.spoiled.as_deref().unwrap_or_default()).since(judged.at))
+                let why = run.spoiled.clone().unwrap_or_default();
+                Some(upstream(Unproven::Spoiled(why)).since(judged.at))
             }
-            (_, Some(run)) if !self.counts(run) => Some(upstream(NOT_EXERCISED).since(judged.at)),
+            (_, Some(run)) if !self.counts(run) => {
+                Some(upstream(Unproven::NotExercised).since(judged.at))
+            }
             (_, Some(run)) if self.is_proven(run, soak, now) => None,
             (_, Some(_)) if self.failing.is_some() => {
-                Some(upstream(self.failing.unwrap_or_default()).since(judged.at))
+                let why = self.failing.unwrap_or_default().to_owned();
+                Some(upstream(Unproven::Failing(why)).since(judged.at))
             }
             (_, Some(run)) => {
                 let until = after(run.healthy_at, soak);
@@ -135,7 +173,7 @@ impl<'a> Upstream<'a> {
                 };
                 Some(Waiting::on(reason).since(run.healthy_at).until(until))
             }
-            (_, None) => Some(upstream("its images are not known").since(judged.at)),
+            (_, None) => Some(upstream(Unproven::Unknown).since(judged.at)),
         }
     }
 }

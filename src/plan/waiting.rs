@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use super::Scope;
 use super::evidence::Proved;
 use super::freeze::Frozen;
+use super::upstream::Unproven;
 use super::world::Unreadable;
 use crate::model::{CommitId, EnvironmentName, ImageRepository, Rate, Release};
 
@@ -144,7 +145,7 @@ pub enum Reason {
         /// Which release.
         release: Option<Release>,
         /// What is the matter with it there.
-        why: String,
+        why: Unproven,
     },
     /// The next release is not old enough.
     Young {

@@ -355,15 +355,15 @@ impl People {
             return;
         };
         let objects = cluster.everything(now);
-        let names: Vec<_> = objects.into_keys().collect();
-        let Some(object) = dice.pick(&names) else {
+        let names: Vec<_> = objects.iter().collect();
+        let Some((object, found)) = dice.pick(&names).copied() else {
             return;
         };
         match act {
             Act::DeleteObject => cluster.delete(object),
             Act::KeepObject => {
                 cluster.keep(object, "somebody needs it");
-                site.ledger().kept.insert((unit.0, object.to_string()));
+                site.ledger().kept.insert((unit.0, found.uid.clone()));
             }
             _ => {
                 let contest = crate::cluster::simulated::Contest {

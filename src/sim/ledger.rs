@@ -109,7 +109,8 @@ pub(super) struct Ledger {
     pub(super) now: Timestamp,
     /// Digests whose tag somebody deleted: nobody who did not see it before knows which release they are.
     pub(super) untagged: BTreeSet<String>,
-    /// Objects that somebody said are to be kept.
+    /// Objects that somebody said are to be kept, by place and uid. The word stands on that very object: what is made
+    /// in its place, as a hook's Job is for each desired state, is another one, and nobody said it of that.
     pub(super) kept: BTreeSet<(usize, String)>,
     /// Names of what was seen to happen.
     pub(super) seen: BTreeSet<String>,

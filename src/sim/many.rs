@@ -20,8 +20,9 @@ pub struct Many {
     pub seen: BTreeSet<String>,
 }
 
-/// Runs these seeds on so many threads, each as `run` says, until one breaks something.
-pub fn many(run: &Run, seeds: Range<u64>, threads: usize) -> Many {
+/// Runs these seeds on so many threads, each as `run` says, until one breaks something. After each, `tell` hears what
+/// they came to so far.
+pub fn many(run: &Run, seeds: Range<u64>, threads: usize, tell: impl Fn(&Many) + Sync) -> Many {
     let (next, stop) = (AtomicU64::new(seeds.start), AtomicBool::new(false));
     let done = Mutex::new(Many::default());
     let work = || {
@@ -42,6 +43,7 @@ pub fn many(run: &Run, seeds: Range<u64>, threads: usize) -> Many {
                 done.broken.insert(seed);
                 stop.store(true, Ordering::Relaxed);
             }
+            tell(&done);
         }
     };
     thread::scope(|scope| {

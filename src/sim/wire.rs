@@ -19,8 +19,8 @@ use crate::cluster::{
 use crate::git::memory::MemoryRemote;
 use crate::git::{FetchRequest, Fetched, GitError, PushReport, PushRequest, Refs, Remote};
 use crate::manifest::Rendered;
-use crate::model::{ApplicationName, CommitId, Digest, ImageRepository};
-use crate::plan::{Apply, Live};
+use crate::model::{ApplicationName, CommitId, Digest, ImageRepository, ObjectRef};
+use crate::plan::{Apply, Live, LiveObject};
 use crate::registry::simulated::SimulatedRegistry;
 use crate::registry::{Attached, ImageConfig, Outage, Registry, RegistryError};
 
@@ -38,6 +38,9 @@ pub(super) enum Strike {
     /// What is answered is old.
     Stale,
 }
+
+/// What is in a cluster.
+type Objects = BTreeMap<ObjectRef, LiveObject>;
 
 /// What everybody sees who asks for what was deployed.
 pub(super) const SMOKE: &str = "smoke";
@@ -370,6 +373,28 @@ impl ReadCluster for Wire<Arc<SimulatedCluster>> {
     }
 }
 
+/// The objects that are no more after an apply: what it deleted, and what stands there as another object, unless that
+/// is a hook, which its own manifest says is made anew.
+fn gone_of<'a>(
+    apply: &'a Apply,
+    there: &'a Objects,
+    left: &'a Objects,
+) -> impl Iterator<Item = (&'a ObjectRef, &'a String)> {
+    let deleted = apply
+        .prune
+        .iter()
+        .map(|prune| (&prune.reference, &prune.uid));
+    let deleted = deleted.filter(|(reference, _)| !left.contains_key(*reference));
+    let changed = apply.change.iter().map(|change| &change.reference);
+    let replaced = changed.filter_map(|reference| {
+        let (before, after) = (there.get(reference)?, left.get(reference)?);
+        let mut objects = apply.rendered.objects.iter();
+        let is_hook = objects.any(|it| it.reference == *reference && it.run.is_some());
+        (before.uid != after.uid && !is_hook).then_some((reference, &before.uid))
+    });
+    deleted.chain(replaced)
+}
+
 #[async_trait]
 impl Cluster for Wire<Arc<SimulatedCluster>> {
     async fn apply(
@@ -425,17 +450,13 @@ impl Cluster for Wire<Arc<SimulatedCluster>> {
                 };
                 ledger.note(self.who, fact);
             }
-            for prune in &apply.prune {
-                if left.contains_key(&prune.reference) {
-                    continue;
-                }
+            for (reference, uid) in gone_of(apply, &there, &left) {
                 let mut objects = apply.rendered.objects.iter();
-                let asked_for = objects.any(|it| it.reference == prune.reference);
-                let object = prune.reference.to_string();
-                let kept = ledger.kept.contains(&(found.0, object.clone()));
+                let asked_for = objects.any(|it| it.reference == *reference);
+                let kept = ledger.kept.contains(&(found.0, uid.clone()));
                 let fact = Fact::Pruned {
                     unit: found,
-                    object,
+                    object: reference.to_string(),
                     asked_for,
                     kept,
                 };

@@ -57,7 +57,7 @@ fn seeds() -> (Range<u64>, usize) {
 fn every_seed_keeps_every_invariant() {
     let (seeds, threads) = seeds();
     let shows_all = seeds.clone().count() >= ALL_SHOWN;
-    let done = sim::many(&Run::new(0), seeds, threads);
+    let done = sim::many(&Run::new(0), seeds, threads, |_| {});
     if let Some(seed) = done.broken.first() {
         let (ended, script) = sim::shrunk(&Run::new(*seed));
         let violation = ended.violation.unwrap();
@@ -151,7 +151,7 @@ fn each_mutant_is_found_by_its_own_check() {
                     found.is_some_and(|it| it.name == breaks)
                 };
                 known.filter(finds).or_else(|| {
-                    let done = sim::many(&run(&mutant, 0), MUTANT_SEEDS, threads);
+                    let done = sim::many(&run(&mutant, 0), MUTANT_SEEDS, threads, |_| {});
                     done.broken.first().copied()
                 })
             });
@@ -176,7 +176,7 @@ fn each_mutant_is_found_by_its_own_check() {
         let name = mutant.name;
         let Some(breaks) = mutant.breaks else {
             // Nobody can see it: nothing is found.
-            let done = sim::many(&run(&mutant, 0), 0..20, 1);
+            let done = sim::many(&run(&mutant, 0), 0..20, 1, |_| {});
             assert!(done.broken.is_empty(), "`{name}` breaks {:?}", done.broken);
             continue;
         };

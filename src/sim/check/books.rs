@@ -60,6 +60,8 @@ pub(super) struct Book {
 pub(super) struct Judged {
     pub(super) commit: String,
     pub(super) verdicts: usize,
+    /// Whether a Towpath recorded it, and the branch has not moved since.
+    pub(super) is_awaited: bool,
 }
 
 /// The books of a whole run.
@@ -138,6 +140,7 @@ impl Book {
                     Judged {
                         commit: record.commit.to_string(),
                         verdicts: 0,
+                        is_awaited: *cause == Cause::Automation,
                     },
                 );
                 // A newer release that a person merged ends a pin.
@@ -262,6 +265,13 @@ impl Book {
             let tainted = run.tainted.is_some_and(|at| at < known);
             run.images == *images && soaked && !tainted
         })
+    }
+
+    /// The branch moved: what was recorded before that has landed, or never will.
+    pub(super) fn moved(&mut self) {
+        for judged in self.numbers.values_mut() {
+            judged.is_awaited = false;
+        }
     }
 
     /// A person set the branch back: what stood there before may be deployed again.

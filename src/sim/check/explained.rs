@@ -7,7 +7,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::{Checks, Violation, books};
-use crate::plan::{Decision, Reason};
+use crate::plan::{Decision, Reason, Unproven};
 use crate::reconcile::Posted;
 use crate::sim::draw::{Gated, Place, Shape, Source};
 use crate::sim::ledger::{self, Images, Ledger, Unit};
@@ -109,8 +109,8 @@ impl Truth<'_> {
                 let upstream = places.position(|it| it.name == environment.as_str())?;
                 let images = books::images(release);
                 // What was proven there and is rolled out once more waits for its verdict again.
-                let again =
-                    why == "it rolls out" && self.asked((upstream, unit.1)) == Some(images.clone());
+                let again = *why == Unproven::RollingOut
+                    && self.asked((upstream, unit.1)) == Some(images.clone());
                 again || !self.is_proven((upstream, unit.1), place.soak, &images)
             }
             Reason::UpToDate { .. } => return self.newer(unit, place),
