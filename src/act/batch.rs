@@ -2,6 +2,7 @@
 //! ref that was only read travels along unchanged, so that the push lands on what was planned on.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use gix::ObjectId;
 use jiff::Timestamp;
@@ -20,6 +21,7 @@ use crate::plan::{
     Merge, PlannedOn, Propose, Scope, Statements, Step, Withdraw, Write, full_until,
 };
 
+mod edit;
 mod rehearse;
 
 /// The refs of the repository at a moment.
@@ -50,6 +52,9 @@ pub(super) struct Batch<'a> {
     /// The environments whose records are signed.
     signs: BTreeSet<EnvironmentName>,
     proposal_first: bool,
+    rehearses: bool,
+    /// The branches on which commits came about elsewhere, and these commits.
+    scratch: BTreeMap<String, ObjectId>,
     /// What is told of it, where it is only rehearsed.
     rehearsal: Rehearsal,
     author: &'a Author,
@@ -59,18 +64,18 @@ pub(super) struct Batch<'a> {
 /// Why a step is not part of the push.
 enum Unfit {
     Lost,
-    Failed(String),
+    Failed(String, Option<Duration>),
 }
 
 impl From<GitError> for Unfit {
     fn from(error: GitError) -> Self {
-        Self::Failed(error.to_string())
+        Self::Failed(error.to_string(), error.retry_after())
     }
 }
 
 impl From<NotesError> for Unfit {
     fn from(error: NotesError) -> Self {
-        Self::Failed(error.to_string())
+        Self::Failed(error.to_string(), None)
     }
 }
 
@@ -95,6 +100,8 @@ impl<'a> Batch<'a> {
             notes: BTreeMap::new(),
             signs: BTreeSet::new(),
             proposal_first: false,
+            rehearses: false,
+            scratch: BTreeMap::new(),
             rehearsal: Rehearsal::default(),
             author,
             now,
@@ -106,10 +113,10 @@ impl<'a> Batch<'a> {
         match self.try_add(order).await {
             Ok(happened) => Outcome::Done(happened),
             Err(Unfit::Lost) => Outcome::Lost,
-            Err(Unfit::Failed(why)) => Outcome::Failed(Failure {
+            Err(Unfit::Failed(why, retry_after)) => Outcome::Failed(Failure {
                 source: order.environment().repository.to_string(),
                 why,
-                retry_after: None,
+                retry_after,
                 prevented: false,
             }),
         }
@@ -144,6 +151,9 @@ impl<'a> Batch<'a> {
                 push = push.verify(name, *id);
             }
         }
+        for (name, made) in &self.scratch {
+            push = push.delete(name, *made);
+        }
         if self.proposal_first {
             push = push.in_order();
         }
@@ -173,7 +183,10 @@ impl<'a> Batch<'a> {
                 self.record(order, statements)
             }
             Step::Open(_) | Step::Close(_) | Step::Disarm(_) | Step::Apply(_) | Step::Smoke(_) => {
-                Err(Unfit::Failed("this step is not written to git".to_owned()))
+                Err(Unfit::Failed(
+                    "this step is not written to git".to_owned(),
+                    None,
+                ))
             }
         }
     }
@@ -214,7 +227,7 @@ impl<'a> Batch<'a> {
         );
         let files = write.files.iter().map(|file| file.path.clone()).collect();
         self.tell(&names.branch, &text, files);
-        let commit = self.edit(CommitId(head), &write.files, text).await?;
+        let commit = self.edit(order, CommitId(head), &write.files, text).await?;
         let mut statements = write.records.clone();
         statements.push(Statement::Deployment {
             number: 0,
@@ -272,7 +285,7 @@ impl<'a> Batch<'a> {
         );
         let files = propose.files.iter().map(|file| file.path.clone()).collect();
         self.tell(&names.proposal, &text, files);
-        let commit = self.edit(propose.onto, &propose.files, text).await?;
+        let commit = self.edit(order, propose.onto, &propose.files, text).await?;
         let statement = Statement::Proposed {
             release: propose.release.clone(),
             proposal: commit,
@@ -304,9 +317,9 @@ impl<'a> Batch<'a> {
             Merging::Tree(tree) => tree,
             Merging::Edits(edits) => self.draft.edit(Some(ours), edits)?,
             Merging::Both(path) => {
-                return Err(Unfit::Failed(format!(
-                    "the branch and the proposal both changed {path}: merge it with git"
-                )));
+                let why =
+                    format!("the branch and the proposal both changed {path}: merge it with git");
+                return Err(Unfit::Failed(why, None));
             }
         };
         let by = Signature::of(&merge.by, self.now);
@@ -440,34 +453,6 @@ impl<'a> Batch<'a> {
                 NotesDraft::begin(&self.draft, Some(head), Some(tree))
             }
         }
-    }
-
-    /// One commit on `onto` with these files, if each still is what the plan saw; signed where commits are.
-    async fn edit(
-        &mut self,
-        onto: CommitId,
-        files: &[crate::plan::edit::FileEdit],
-        message: String,
-    ) -> Result<CommitId, Unfit> {
-        let tree = self.draft.read_commit(onto)?.tree;
-        let mut edits = Vec::new();
-        for file in files {
-            let found = self.draft.lookup(tree, &file.path)?.map(|found| found.id);
-            if found != file.before {
-                return Err(Unfit::Lost);
-            }
-            edits.push((file.path.clone(), Some(file.after.clone().into())));
-        }
-        let tree = self.draft.edit(Some(tree), edits)?;
-        let signature = Signature::of(self.author, self.now);
-        let commit = self.draft.commit(&CommitDraft {
-            tree,
-            parents: vec![onto],
-            author: signature.clone(),
-            committer: signature,
-            message,
-        });
-        Ok(self.repository.sign(&mut self.draft, commit).await?)
     }
 
     /// Where a ref stands with what was added so far.

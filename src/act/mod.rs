@@ -4,6 +4,7 @@
 mod batch;
 mod message;
 mod moves;
+mod scratch;
 mod tags;
 mod told;
 mod writer;

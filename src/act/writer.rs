@@ -16,6 +16,7 @@ use tokio_util::task::TaskTracker;
 
 use super::batch::{Batch, Heads, heads};
 use super::moves::{Moves, UnitKey};
+use super::scratch::Left;
 use super::tags::TagsDue;
 use super::{Failure, Outcome, Rehearsal};
 use crate::git::notes::records_ref;
@@ -122,13 +123,14 @@ pub struct Writer {
     /// What servers still say to pushes that are done.
     pub(super) ends: TaskTracker,
     /// Held by whoever pushes.
-    turn: tokio::sync::Mutex<Turn>,
+    pub(super) turn: tokio::sync::Mutex<Turn>,
 }
 
 /// What one push leaves to the next.
 #[derive(Default)]
-struct Turn {
+pub(super) struct Turn {
     moves: Moves,
+    pub(super) left: Left,
     /// Until when what nobody waits for stays out.
     rest_until: Option<Instant>,
 }
@@ -157,6 +159,11 @@ impl Writer {
             tags_due: Mutex::default(),
             turn: tokio::sync::Mutex::default(),
         }
+    }
+
+    /// Whether somebody else makes the commits on its branches.
+    pub fn commits_elsewhere(&self) -> bool {
+        self.repository.commits_elsewhere()
     }
 
     /// Carries the step out together with whatever else waits for this repository.
@@ -211,7 +218,8 @@ impl Writer {
             }
         }
         let (moves, author) = (&turn.moves, &self.author);
-        let mut batch = Batch::new(&self.repository, &planned, moves, &beyond, author, now);
+        let batch = Batch::new(&self.repository, &planned, moves, &beyond, author, now);
+        let mut batch = batch.rehearsing();
         for order in orders {
             match batch.add(order).await {
                 Outcome::Done(_) => {}

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result, bail};
 use url::Url;
 
-use crate::config::{Config, ForgeSettings};
+use crate::config::{CommitVia, Config, ForgeSettings};
 use crate::forge::gitea::{self, Gitea};
 use crate::forge::github::{self, Access, Budget, GitHub, Identity};
 use crate::forge::{SharedForge, SharedReadForge};
+use crate::git::Committer;
 use crate::http::Meter;
 use crate::model::{Credential, Environment, ForgeKind, Gate, Pipeline, RepositoryUrl, Scheme};
 
@@ -30,6 +31,8 @@ pub(super) struct Made {
     pub(super) forges: BTreeMap<RepositoryUrl, SharedForge>,
     /// Apps let git in, too, where a repository names no credential of its own.
     pub(super) tokens: BTreeMap<RepositoryUrl, Arc<Access>>,
+    /// Who makes commits, where git does not.
+    pub(super) committers: BTreeMap<RepositoryUrl, Arc<dyn Committer>>,
 }
 
 /// The forges of all repositories that need one.
@@ -42,6 +45,7 @@ pub(super) fn all(config: &Config, client: &reqwest::Client, meter: &Meter) -> R
         for environment in &pipeline.environments {
             forges.lets_git_in(&environment.repository, &environment.credential)?;
             forges.of_infra(environment)?;
+            forges.of_commits(environment)?;
         }
         if let Some(source) = &pipeline.application.source {
             forges.lets_git_in(&source.url, &source.credential)?;
@@ -114,6 +118,20 @@ impl<'a> Forges<'a> {
             Some(kind) => self.make(kind, url, &environment.credential),
             None => Ok(()),
         }
+    }
+
+    /// GitHub makes commits also where nothing else is asked of it.
+    fn of_commits(&mut self, environment: &Environment) -> Result<()> {
+        let url = &environment.repository;
+        let settings = self.settings(url);
+        let wanted = settings.commit == CommitVia::GitHubApi
+            && environment.forge == Some(ForgeKind::GitHub)
+            && !self.made.committers.contains_key(url);
+        if wanted {
+            let github = self.github(url, &settings, &environment.credential)?;
+            self.made.committers.insert(url.clone(), Arc::new(github));
+        }
+        Ok(())
     }
 
     fn of_source(&mut self, pipeline: &Pipeline) -> Result<()> {

@@ -125,8 +125,10 @@ impl Setup {
         let clusters = self.clusters(only)?;
         let made = self.forges()?;
         let mut outside = self.outside_with(cluster::reading(&clusters), &made)?;
-        for repository in outside.repositories.values_mut() {
-            *repository = repository.clone().signing(signer.clone());
+        for (url, repository) in &mut outside.repositories {
+            let committer = made.committers.get(url).cloned();
+            let signing = repository.clone().signing(signer.clone());
+            *repository = signing.committing(committer);
         }
         Ok(Arc::new(Reconciler::new(
             self.pipelines(),

@@ -11,6 +11,7 @@ use super::application::{self, Tag};
 use super::environment::Follow;
 use super::form::At;
 use super::problem::{Place, Problems, listed, nearest, quote};
+use super::via::nobody_signs_twice;
 use super::{Declarations, files};
 use crate::model::{ApplicationName, Authorised, EnvironmentName, Right, SigningKey};
 
@@ -32,6 +33,7 @@ pub(super) fn all(root: &Path, declarations: &mut Declarations) {
         authority_lets_towpath_record,
         notified_environments_exist,
         marked_sources_are_named,
+        nobody_signs_twice,
     ] {
         check(root, declarations, &mut problems);
     }

@@ -5,8 +5,9 @@ use url::Url;
 
 use super::credential::{credential, login};
 use super::form::{Flag, Text, Wrong, count};
-use super::problem::quote;
+use super::problem::{Place, quote};
 use super::section::{Fields, Section};
+use super::via::{self, CommitVia};
 use crate::model::{Credential, RepositoryUrl, is_over_http};
 
 /// How one forge is reached, and what is shown there beside requests.
@@ -18,6 +19,8 @@ pub struct ForgeSettings {
     pub app: Option<AppSettings>,
     /// Where its API is; `None`: as the host's name says.
     pub api: Option<Url>,
+    /// Who makes the commits on branches.
+    pub commit: CommitVia,
     /// Whether infra commits get statuses also where the gate needs no request.
     pub statuses: bool,
     /// Whether application commits get deployments.
@@ -33,8 +36,11 @@ pub struct AppSettings {
     pub key: Credential,
 }
 
+/// An entry of `forges`, and where it stands that the forge makes the commits.
+pub(super) type Stated = (ForgeSettings, Option<Place>);
+
 /// Reads an entry of `forges`.
-pub(super) fn forge(section: &mut Section<'_>) -> Option<ForgeSettings> {
+pub(super) fn forge(section: &mut Section<'_>) -> Option<Stated> {
     let credential = credential(section);
     let app = section.optional(
         "app",
@@ -50,6 +56,12 @@ pub(super) fn forge(section: &mut Section<'_>) -> Option<ForgeSettings> {
         "Where its API is. Left out: https://api.github.com for github.com, https://HOST/api/v3 for GitHub Enterprise, https://HOST/api/v1 for Gitea.",
         api(),
     );
+    let commit = section.or(
+        "commit",
+        "Who makes the commits on branches of repositories there.",
+        via::commit(),
+        "{}",
+    );
     let statuses = section.or(
         "statuses",
         "Whether infra commits get statuses also where the gate needs no request.",
@@ -62,13 +74,17 @@ pub(super) fn forge(section: &mut Section<'_>) -> Option<ForgeSettings> {
         Flag,
         "false",
     );
-    Some(ForgeSettings {
+    let commit = commit?.value;
+    let elsewhere = commit.value != CommitVia::Git;
+    let settings = ForgeSettings {
         credential,
         app: app.map(|app| app.value),
         api: api.map(|api| api.value),
+        commit: commit.value,
         statuses: statuses?.value,
         deployments: deployments?.value,
-    })
+    };
+    Some((settings, elsewhere.then_some(commit.place)))
 }
 
 fn app(section: &mut Section<'_>) -> Option<AppSettings> {

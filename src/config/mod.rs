@@ -36,6 +36,7 @@ mod sops;
 mod stops;
 mod terms;
 mod tunables;
+mod via;
 pub mod watch;
 mod webhooks;
 mod yaml;
@@ -51,6 +52,7 @@ pub use form::Effective;
 pub use location::{InvalidLocation, Location};
 pub use problem::{Place, Problem, Problems, Severity};
 pub use settings::{Poll, RegistrySettings, Settings, default_cache};
+pub use via::CommitVia;
 
 use crate::model::{ApplicationName, EnvironmentName, Pipeline};
 use form::Reading;
@@ -152,6 +154,7 @@ impl Config {
         let units = resolve::units(root, &declarations);
         let mut found = Problems::default();
         collide::all(&units, &mut found);
+        via::hosts_are_github(&declarations.committing, &units, &mut found);
         let pipelines = resolve::pipelines(&units, &declarations);
         let environments = resolve::in_order(&declarations);
         let Declarations {
@@ -180,6 +183,8 @@ struct Declarations {
     settings: Option<Settings>,
     /// The environments that notifications name.
     notified: Vec<form::At<EnvironmentName>>,
+    /// The hosts on which GitHub makes the commits.
+    committing: via::Committing,
     /// Every environment that has a folder, also one whose file is not readable (`None`).
     environments: BTreeMap<EnvironmentName, EnvironmentFile>,
     applications: Vec<application::Declared>,
@@ -199,6 +204,7 @@ impl Declarations {
         let mut this = Self {
             settings: None,
             notified: Vec::new(),
+            committing: via::Committing::new(),
             environments: BTreeMap::new(),
             applications: Vec::new(),
             // What could not be read may hold anything.
@@ -235,8 +241,13 @@ impl Declarations {
 
     fn settings(&mut self, file: &Arc<Path>, bytes: &[u8]) {
         let (settings, reading) = self.file(file, bytes, &settings::file());
-        let (settings, notified) = settings.unzip();
-        (self.settings, self.notified) = (settings, notified.unwrap_or_default());
+        let (settings, named) = settings.unzip();
+        let settings::Named {
+            notified,
+            committing,
+        } = named.unwrap_or_default();
+        (self.notified, self.committing) = (notified, committing);
+        self.settings = settings;
         self.stated.settings = reading;
     }
 

@@ -16,6 +16,7 @@ use super::list::{Table, any_list};
 use super::notifications::{self, notifications};
 use super::section::{Fields, Section};
 use super::terms;
+use super::via::Committing;
 use super::webhooks::{tls, webhooks};
 use crate::http::Allowed;
 use crate::model::{
@@ -90,8 +91,17 @@ pub fn default_cache(variable: impl Fn(&str) -> Option<PathBuf>) -> PathBuf {
         .join("towpath")
 }
 
-/// The form of the whole file, and the environments that its notifications name.
-pub(super) fn file() -> Fields<(Settings, Vec<At<EnvironmentName>>)> {
+/// What the file names that stands elsewhere.
+#[derive(Default)]
+pub(super) struct Named {
+    /// The environments of its notifications.
+    pub(super) notified: Vec<At<EnvironmentName>>,
+    /// The hosts on which GitHub makes the commits.
+    pub(super) committing: Committing,
+}
+
+/// The form of the whole file.
+pub(super) fn file() -> Fields<(Settings, Named)> {
     Fields {
         sample: "poll: { git: 30s }",
         read: settings,
@@ -152,7 +162,7 @@ pub(super) fn root_credential(credential: &mut Credential, root: &Path) {
     }
 }
 
-fn settings(section: &mut Section<'_>) -> Option<(Settings, Vec<At<EnvironmentName>>)> {
+fn settings(section: &mut Section<'_>) -> Option<(Settings, Named)> {
     let registries = section.or(
         "registries",
         "How image registries are reached, by host. A registry that is not named here is reached over TLS with docker's configuration.",
@@ -240,9 +250,10 @@ fn settings(section: &mut Section<'_>) -> Option<(Settings, Vec<At<EnvironmentNa
         terms::path(),
     );
     let (notifications, notified) = apart(section, values(notifications?.value));
+    let (forges, committing) = committing(forges?.value);
     let settings = Settings {
         registries: by_host(section, "registry", registries?.value),
-        forges: by_host(section, "forge", forges?.value),
+        forges: by_host(section, "forge", forges),
         ca_file: ca_file.map(|at| at.value),
         proxy: proxy.map(|at| at.value),
         outward: outward?.value,
@@ -259,7 +270,27 @@ fn settings(section: &mut Section<'_>) -> Option<(Settings, Vec<At<EnvironmentNa
         notifications,
         cache: cache.map(|at| at.value),
     };
-    Some((settings, notified))
+    let named = Named {
+        notified,
+        committing,
+    };
+    Some((settings, named))
+}
+
+/// The forges, and on which of them commits are made, with the places where that stands.
+fn committing(
+    stated: Vec<(At<String>, forge::Stated)>,
+) -> (Vec<(At<String>, ForgeSettings)>, Committing) {
+    let (mut forges, mut committing) = (Vec::new(), Committing::new());
+    for (host, (settings, place)) in stated {
+        let at = |place| At {
+            place,
+            value: host.value.clone(),
+        };
+        committing.extend(place.map(at));
+        forges.push((host, settings));
+    }
+    (forges, committing)
 }
 
 /// The notifications, each by its own name, and the environments that they name.

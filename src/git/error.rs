@@ -177,6 +177,14 @@ pub enum GitError {
         /// What is the matter.
         detail: String,
     },
+    /// Whoever makes commits in our place did not make this one, or not as it was to be.
+    #[error("the commit was not made: {why}")]
+    NotMade {
+        /// Who said what.
+        why: String,
+        /// How long to wait is asked for.
+        retry_after: Option<Duration>,
+    },
     /// The mirror's directory cannot be written (full, read-only, gone).
     #[error("the mirror in {} cannot be written: {source}; free space there or choose another cache directory", directory.display())]
     Disk {
@@ -198,7 +206,8 @@ impl GitError {
             Self::Disk { .. }
             | Self::Program { .. }
             | Self::Server { .. }
-            | Self::Signing { .. } => true,
+            | Self::Signing { .. }
+            | Self::NotMade { .. } => true,
             _ => false,
         }
     }
@@ -206,7 +215,7 @@ impl GitError {
     /// How long the server asked to wait.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::Status { retry_after, .. } => *retry_after,
+            Self::Status { retry_after, .. } | Self::NotMade { retry_after, .. } => *retry_after,
             _ => None,
         }
     }

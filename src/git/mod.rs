@@ -6,6 +6,7 @@
 //! wire is our own (`docs/decisions/0003-git-wire.md`). This layer decides nothing about releases,
 //! never forces a ref and never reads the clock.
 
+mod committer;
 mod credential;
 mod delta;
 pub(crate) mod doors;
@@ -33,6 +34,7 @@ mod wire;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
+pub use committer::{Committer, Making, NotMade};
 pub use credential::{Credential, Given, NoToken, Tokens, secret_of};
 pub use delta::Delta;
 pub use draft::{Draft, Edit};

@@ -17,7 +17,7 @@ use super::object::{Commit, Object, Tag};
 use super::objects::{Change, Found, Objects};
 use super::remote::{Ref, Refs, Remote};
 use super::tree::Tree;
-use super::{GitError, Signer, locked};
+use super::{Committer, GitError, Signer, locked};
 use crate::model::CommitId;
 
 /// Values of refs remembered as our own.
@@ -29,6 +29,8 @@ pub struct Repository {
     pub(super) inner: Arc<Inner>,
     /// Who signs its new commits.
     pub(super) signer: Option<Arc<Signer>>,
+    /// Who makes its new commits on branches, where we do not.
+    pub(super) committer: Option<Arc<dyn Committer>>,
     /// Where the ends of its pushes are read.
     pub(super) ends: Option<TaskTracker>,
 }
@@ -82,6 +84,7 @@ impl Repository {
                 atomic: Mutex::default(),
             }),
             signer: None,
+            committer: None,
             ends: None,
         }
     }
@@ -151,6 +154,14 @@ impl Repository {
     /// Where a ref stood when what it leads to was last brought here, also by an earlier process. No request.
     pub fn remembered(&self, name: &str) -> Option<ObjectId> {
         locked(&self.inner.tips).get(name).copied()
+    }
+
+    /// Those of [`Self::seen`] whose names begin so.
+    pub fn seen_below(&self, prefix: &str) -> Refs {
+        let seen = locked(&self.inner.seen);
+        let below = seen.range(prefix.to_owned()..);
+        let below = below.take_while(|(name, _)| name.starts_with(prefix));
+        below.map(|(name, shown)| (name.clone(), *shown)).collect()
     }
 
     /// One of [`Self::seen`].

@@ -70,6 +70,14 @@ pub use url::{InvalidUrl, RepositoryUrl, Scheme, is_over_http};
 pub use version::{InvalidRange, VersionRange, parse_version};
 pub use webhook::{Admission, Proof, Sender, TlsFiles, Webhooks};
 
+/// Below this stand branches on which a forge makes commits in our place; no environment's name begins so.
+pub const SCRATCH: &str = "towpath/_scratch/";
+
+/// The branch on which a commit for an application in an environment comes about elsewhere.
+pub fn scratch_branch(environment: &EnvironmentName, application: &ApplicationName) -> String {
+    format!("{SCRATCH}{environment}/{application}")
+}
+
 /// The branch that proposes a release of an application to an environment.
 pub fn proposal_branch(environment: &EnvironmentName, application: &ApplicationName) -> String {
     format!("towpath/{environment}/{application}")

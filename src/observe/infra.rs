@@ -19,6 +19,7 @@ use crate::git::{GitError, Reach, Ref, Refs, Repository};
 use crate::manifest::ImageFields;
 use crate::model::{
     ApplicationName, Authority, CommitId, DeploymentTags, EnvironmentName, ImageField, Release,
+    SCRATCH,
 };
 
 /// A proposal is one commit, and the one it stands on tells whether the base moved under it.
@@ -194,6 +195,10 @@ impl InfraReader {
             if self.anchor(environment).is_none() {
                 prefixes.push(format!("refs/tags/{}", place.tags.prefix));
             }
+        }
+        // What a commit left that was to be made elsewhere is taken away some time.
+        if self.repository.commits_elsewhere() {
+            prefixes.push(format!("refs/heads/{SCRATCH}"));
         }
         let (refs, ()) = tokio::join!(self.repository.look(&prefixes), self.bring_told());
         let refs = refs.map_err(failed)?;

@@ -18,6 +18,7 @@ mod removed;
 mod request;
 mod rest;
 mod show;
+mod sweep;
 mod tagging;
 mod timetable;
 mod words;
@@ -226,6 +227,7 @@ impl Reconciler {
         self.keep_sources(&tasks, &stop);
         self.keep_removed(&tasks, &stop);
         self.keep_merging(&tasks, &stop);
+        self.keep_swept(&tasks, &stop);
         for towed in &self.pipelines {
             let (this, towed) = (self.clone(), towed.clone());
             let (stop, effects) = (stop.clone(), tasks.clone());
@@ -340,6 +342,7 @@ impl Reconciler {
             self.post(towed, &world, plan, is_looked_up);
         }
         self.judge_all(now).await;
+        self.sweep(now).await;
         steps
     }
 

@@ -6,6 +6,14 @@ use crate::git::GitError;
 use crate::model::CommitId;
 
 impl Batch<'_> {
+    /// The same push, which is told alone: nobody is asked for a commit.
+    pub(in crate::act) fn rehearsing(self) -> Self {
+        Self {
+            rehearses: true,
+            ..self
+        }
+    }
+
     /// Remembers what is said of a commit.
     pub(super) fn tell(&mut self, branch: &str, message: &str, files: Vec<String>) {
         self.rehearsal.commits.push(Committed {

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 
 use super::access::{Given, Granted, Installation};
 use super::answer::{Combined, Comment, Deployment, Pull, RepositoryPage, Review, Rule, approved};
+use super::commit::Created;
 use crate::doors::{Answer, Door, Knocked, harmless};
 use crate::forge::doors::read;
 
@@ -24,6 +25,8 @@ pub(crate) const DOORS: &[Door] = &[Door {
         "\"statuses\":[",
         "\"description\":",
         "\"token\":\"",
+        "\"data\":{\"createCommitOnBranch\":{\"commit\":{\"oid\":\"",
+        "\"errors\":[{\"type\":\"STALE_DATA\",\"message\":\"",
         "\"expires_at\":\"",
         "\"permissions\":{",
         "18446744073709551616",
@@ -50,7 +53,15 @@ fn answers(bytes: &[u8]) -> Knocked {
     let by = reviews.as_deref().and_then(approved);
     harmless(by.as_deref().unwrap_or_default())?;
     let token = read::<Given>(bytes)?;
+    let created = read::<Created>(bytes)?;
+    if let Some(Err(error)) = created
+        .as_ref()
+        .map(|it| it.commit("github.com/acme/infra"))
+    {
+        harmless(&error.to_string())?;
+    }
     let others = [
+        created.is_some(),
         read::<Vec<Comment>>(bytes)?.is_some(),
         read::<Vec<Deployment>>(bytes)?.is_some(),
         read::<Vec<Rule>>(bytes)?.is_some(),

@@ -1,11 +1,12 @@
-//! GitHub, and GitHub Enterprise: requests, statuses and deployments through its REST API, the merge queue and
-//! auto-merge through GraphQL, which alone has them.
+//! GitHub, and GitHub Enterprise: requests, statuses and deployments through its REST API; the merge queue,
+//! auto-merge and commits that it signs through GraphQL, which alone has them.
 //!
 //! Owns what is asked and how answers are read. How requests travel is the [`door`]'s; octocrab makes them
 //! and reads errors. A `towpath/` branch of a fork is never taken for ours.
 
 mod access;
 mod answer;
+mod commit;
 mod door;
 pub(crate) mod doors;
 mod graph;

@@ -1,10 +1,12 @@
 //! Forges: one contract for all of them.
 
 mod app;
+mod committed;
 mod contract;
 mod faults;
 mod gitea;
 mod github;
+mod making;
 mod rights;
 mod simulated;
 mod standing;

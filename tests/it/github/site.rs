@@ -229,7 +229,9 @@ impl Site {
         if known.is_ok() {
             self.git(&["reset", "-q", "--hard", "FETCH_HEAD"]).await?;
         }
-        std::fs::write(self.work().join(path), content).unwrap();
+        let file = self.work().join(path);
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(file, content).unwrap();
         self.git(&["add", path]).await?;
         let message = format!("{path}: {}", content.trim());
         self.git(&["commit", "-q", "--allow-empty", "-m", &message])
@@ -240,6 +242,21 @@ impl Site {
         };
         self.git(&["push", "-q", &clone, &target]).await?;
         Ok(self.git(&["rev-parse", "HEAD"]).await?.trim().to_owned())
+    }
+
+    /// Makes a file of a branch executable, as somebody.
+    pub(crate) async fn set_executable(&self, login: &str, branch: &str, path: &str) {
+        let clone = self.clone_with(self.token(login).expose()).await.unwrap();
+        let (message, target) = (format!("{path} runs"), format!("HEAD:refs/heads/{branch}"));
+        for arguments in [
+            &["fetch", "-q", &clone, branch][..],
+            &["reset", "-q", "--hard", "FETCH_HEAD"],
+            &["update-index", "--chmod=+x", path],
+            &["commit", "-q", "-m", &message],
+            &["push", "-q", &clone, &target],
+        ] {
+            self.git(arguments).await.unwrap();
+        }
     }
 
     /// Pushes refs as git's command line names them.

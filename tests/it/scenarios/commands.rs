@@ -16,7 +16,7 @@ use towpath::registry::ImageConfig;
 
 use super::site::Site;
 use super::story::Command;
-use super::{cluster, ending, forge};
+use super::{cluster, committer, ending, forge};
 use towpath::registry::simulated::Mood;
 
 pub(super) use time::manifest;
@@ -167,6 +167,16 @@ impl Teller {
                     other => panic!("no moment `{other}`"),
                 };
                 remote.fail_next(call, strike, remote.cut());
+            }
+            ["committer", environment, mood] => {
+                site.committer(environment).set(match *mood {
+                    "well" => committer::Mood::Well,
+                    "down" => committer::Mood::Down,
+                    "silent" => committer::Mood::Silent,
+                    "inventive" => committer::Mood::Inventive,
+                    "raced" => committer::Mood::Raced,
+                    other => panic!("no mood `{other}`"),
+                });
             }
             ["cut-source"] => {
                 let url = &site.pipelines[0].application.source.as_ref().unwrap().url;

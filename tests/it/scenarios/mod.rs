@@ -7,6 +7,7 @@
 
 mod cluster;
 mod commands;
+mod committer;
 mod ending;
 mod endpoints;
 mod forge;

@@ -14,7 +14,7 @@ use towpath::event::Event;
 use towpath::forge::SharedForge;
 use towpath::forge::simulated::SimulatedForge;
 use towpath::git::memory::{Call, MemoryRemote, Person};
-use towpath::git::{Repository, Signer};
+use towpath::git::{Committer, Repository, Signer};
 use towpath::model::{
     Author, ClusterSpec, Environment, EnvironmentName, Gate, Pipeline, RepositoryUrl,
 };
@@ -22,6 +22,7 @@ use towpath::observe::{Intervals, Outside};
 use towpath::plan::{Decision, check, plan};
 use towpath::reconcile::Reconciler;
 
+use super::committer::Signing;
 use super::endpoints::Endpoints;
 use towpath::registry::simulated::SimulatedRegistry;
 
@@ -59,6 +60,8 @@ pub(super) struct Site {
     pub(super) remotes: BTreeMap<RepositoryUrl, MemoryRemote>,
     pub(super) clusters: BTreeMap<EnvironmentName, Arc<SimulatedCluster>>,
     pub(super) forges: BTreeMap<RepositoryUrl, SimulatedForge>,
+    /// Where somebody else makes the commits.
+    pub(super) committers: BTreeMap<RepositoryUrl, Signing>,
     pub(super) pipelines: Vec<Arc<Pipeline>>,
     pub(super) towpaths: Vec<Towpath>,
     pub(super) only: Vec<EnvironmentName>,
@@ -102,6 +105,7 @@ impl Site {
             remotes: BTreeMap::new(),
             clusters: BTreeMap::new(),
             forges: BTreeMap::new(),
+            committers: BTreeMap::new(),
             pipelines: Vec::new(),
             towpaths: Vec::new(),
             only: Vec::new(),
@@ -178,7 +182,10 @@ impl Site {
     pub(super) fn start(&mut self) {
         let repositories = self.remotes.iter().map(|(url, remote)| {
             let repository = Repository::in_memory(Arc::new(remote.clone()));
-            (url.clone(), repository.signing(self.signer.clone()))
+            let committer = self.committers.get(url).cloned();
+            let committer = committer.map(|it| Arc::new(it) as Arc<dyn Committer>);
+            let repository = repository.signing(self.signer.clone());
+            (url.clone(), repository.committing(committer))
         });
         let acted_for = |name: &EnvironmentName| self.only.is_empty() || self.only.contains(name);
         let clusters: BTreeMap<_, _> = self
@@ -320,6 +327,13 @@ impl Site {
         let url = &self.environment(environment).repository;
         let forge = self.forges.get(url);
         forge.unwrap_or_else(|| panic!("{url} has no forge"))
+    }
+
+    /// Who makes the commits of an environment from the next start on, if nobody did before.
+    pub(super) fn committer(&mut self, environment: &str) -> &Signing {
+        let url = self.environment(environment).repository.clone();
+        let signing = Signing::new(&self.remotes[&url]);
+        self.committers.entry(url).or_insert(signing)
     }
 
     pub(super) fn person(&self, environment: &str) -> Person {

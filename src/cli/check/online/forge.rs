@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::gate::{self, Branch};
 use super::{Infra, Level, Question, Said, needs_forge};
 use crate::cli::setup::Setup;
+use crate::config::CommitVia;
 use crate::forge::{ForgeError, May, Protection, Rights, RuleKind, SharedReadForge, Work};
 use crate::model::{
     ApplicationName, Environment, ForgeKind, Gate, KeepTags, RepositoryUrl, Rollback,
-    proposal_branch,
+    proposal_branch, scratch_branch,
 };
 
 /// What is asked of the forge of an infra repository.
@@ -31,8 +32,11 @@ pub(super) fn infra<'a>(
         };
         let mut said = may(&rights, &works(setup, infra));
         let branches = infra.environments.iter().map(|(environment, application)| {
-            let signs = setup.config.settings.commit.sign.is_some();
-            branch(forge, &rights, (environment, application), signs)
+            let commits = Commits {
+                elsewhere: setup.forge_settings(infra.url).commit == CommitVia::GitHubApi,
+                signed: setup.config.settings.commit.sign.is_some(),
+            };
+            branch(forge, &rights, (environment, application), commits)
         });
         let branches = futures_util::future::join_all(branches).await;
         let mut known = BTreeSet::new();
@@ -125,14 +129,24 @@ fn name(work: Work) -> &'static str {
     }
 }
 
+/// How commits come about.
+#[derive(Clone, Copy)]
+struct Commits {
+    /// GitHub makes them, and signs them.
+    elsewhere: bool,
+    /// We sign them.
+    signed: bool,
+}
+
 /// What protects an environment's branch, its proposals and its tags.
 async fn branch(
     forge: &SharedReadForge,
     us: &Rights,
     (environment, application): (&Environment, &ApplicationName),
-    signs: bool,
+    commits: Commits,
 ) -> Vec<Said> {
     let is_gated = environment.gate != Gate::None;
+    let signs = commits.signed || commits.elsewhere;
     let mut said = Vec::new();
     let branch = format!("refs/heads/{}", environment.branch);
     match forge.protection(&branch, us).await {
@@ -163,12 +177,14 @@ async fn branch(
         .into_iter()
         .map(|it| of(&environment.branch, it))
         .collect();
-    if is_gated {
-        let proposal = proposal_branch(&environment.name, application);
-        let reference = format!("refs/heads/{proposal}");
+    let proposal = || proposal_branch(&environment.name, application);
+    let scratch = || scratch_branch(&environment.name, application);
+    let ours = [is_gated.then(proposal), commits.elsewhere.then(scratch)];
+    for ours in ours.into_iter().flatten() {
+        let reference = format!("refs/heads/{ours}");
         let found = forge.protection(&reference, us).await;
         let found = found.map(|it| gate::proposal(signs, &it));
-        said.extend(told(found).map(|it| of(&proposal, it)));
+        said.extend(told(found).map(|it| of(&ours, it)));
     }
     let tags = &environment.tags;
     if tags.keep != KeepTags::None {

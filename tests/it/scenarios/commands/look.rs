@@ -137,6 +137,10 @@ impl Teller {
                 });
                 names.collect()
             }
+            ["made", environment] => {
+                let made = self.site.committer(environment).made();
+                format!("  {made} made elsewhere\n")
+            }
             ["checks", environment, branches @ ..] => {
                 let mut branches: Vec<_> = branches.iter().map(|it| (*it).to_owned()).collect();
                 if branches.is_empty() {
