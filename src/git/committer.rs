@@ -139,8 +139,9 @@ impl Repository {
         };
         self.give_up(&name, made).await;
         Err(not_made(format!(
-            "{} made {made} otherwise than it was drafted: {difference}",
-            committer.name()
+            "{} made {} otherwise than it was drafted: {difference}",
+            committer.name(),
+            made.short()
         )))
     }
 

@@ -241,6 +241,16 @@ fn asked(exchanges: &[Exchange]) -> usize {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn from_a_tag_to_production_every_commit_is_githubs() {
     let bed = Bed::start().await;
+    // What git makes here would not be taken.
+    let signed = Protection {
+        required_signatures: true,
+        enforce_admins: Some(true),
+        ..Protection::default()
+    };
+    bed.site
+        .github
+        .protect(REPOSITORY, "master", Some(signed))
+        .await;
     let process = bed.process();
     bed.before_the_proposal(&process).await;
     let before = bed.head("master").await.unwrap();
@@ -321,10 +331,14 @@ async fn a_process_that_ends_in_between_leaves_what_the_next_goes_on_with() {
         .protect(REPOSITORY, PROPOSAL, Some(locked))
         .await;
     let process = bed.process();
-    bed.tow(&process, "a commit that stays where it was made", async || {
-        let scratch = bed.head(SCRATCH).await;
-        scratch.is_some() && scratch != bed.head("master").await
-    })
+    bed.tow(
+        &process,
+        "a commit that stays where it was made",
+        async || {
+            let scratch = bed.head(SCRATCH).await;
+            scratch.is_some() && scratch != bed.head("master").await
+        },
+    )
     .await;
     assert_eq!(bed.head(SCRATCH_QA).await, None);
     let made = bed.head(SCRATCH).await.unwrap();

@@ -142,8 +142,8 @@ impl Branch {
     }
 }
 
-const SIGN: &str =
-    "write `commit: { sign: … }` in towpath.yaml, with a key that the forge knows as Towpath's";
+const SIGN: &str = "write `commit: { sign: … }` in towpath.yaml, with a key that the forge knows as Towpath's; on GitHub \
+     `commit: { via: github-api }` in `forges` will do, too";
 
 /// The branch of a proposal: it is made, rewritten in place, and deleted in the end.
 pub(super) fn proposal(signs: bool, protection: &Protection) -> Vec<Said> {
