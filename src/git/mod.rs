@@ -14,6 +14,7 @@ mod draft;
 mod error;
 mod fetch;
 mod http;
+mod meanwhile;
 pub mod memory;
 mod merge;
 mod mirror;

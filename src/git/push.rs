@@ -299,7 +299,7 @@ impl Repository {
             .iter()
             .for_each(|tree| self.inner.objects.remember(tree));
         for update in moved {
-            self.moved(&update.name, update.new);
+            self.moved(update);
         }
         self.settle_soon();
     }

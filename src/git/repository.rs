@@ -13,9 +13,10 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use super::draft::Draft;
+use super::meanwhile::{Look, Meanwhile};
 use super::object::{Commit, Object, Tag};
 use super::objects::{Change, Found, Objects};
-use super::remote::{Ref, Refs, Remote};
+use super::remote::{Ref, RefUpdate, Refs, Remote};
 use super::tree::Tree;
 use super::{Committer, GitError, Signer, locked};
 use crate::model::CommitId;
@@ -43,6 +44,8 @@ pub(super) struct Inner {
     pub(super) tips: Mutex<BTreeMap<String, ObjectId>>,
     /// The newest values that pushes of ours gave to refs.
     own: Mutex<VecDeque<ObjectId>>,
+    /// What pushes of ours move while the server is asked where its refs are.
+    meanwhile: Mutex<Meanwhile>,
     /// One fetch at a time: a second that wants the same finds it done.
     pub(super) fetching: Arc<tokio::sync::Mutex<()>>,
     /// Whether the server moves several refs as one, once it told, or a push was refused for it.
@@ -80,6 +83,7 @@ impl Repository {
                 seen: Mutex::default(),
                 tips: Mutex::new(tips),
                 own: Mutex::default(),
+                meanwhile: Mutex::default(),
                 fetching: Arc::default(),
                 atomic: Mutex::default(),
             }),
@@ -134,9 +138,11 @@ impl Repository {
     /// Any [`GitError`] of the way there.
     pub async fn look(&self, prefixes: &[String]) -> Result<Refs, GitError> {
         let began = Instant::now();
-        let refs = self.inner.remote.advertise(prefixes).await?;
+        let look = Look::begin(&self.inner.meanwhile);
+        let mut refs = self.inner.remote.advertise(prefixes).await?;
         tracing::trace!(repository = self.address(), refs = refs.len(), took = ?began.elapsed(), "refs were read");
         let mut seen = locked(&self.inner.seen);
+        look.catch_up(&mut refs, prefixes);
         seen.retain(|name, _| {
             !prefixes
                 .iter()
@@ -190,18 +196,23 @@ impl Repository {
     }
 
     /// Notes what a push of ours moved.
-    pub(super) fn moved(&self, name: &str, to: Option<ObjectId>) {
+    pub(super) fn moved(&self, update: &RefUpdate) {
+        let (name, to) = (&update.name, update.new);
         let mut seen = locked(&self.inner.seen);
         let mut own = locked(&self.inner.own);
         own.extend(to);
         let surplus = own.len().saturating_sub(OWN_MAX);
         own.drain(..surplus);
         drop(own);
-        match to {
-            Some(id) => {
-                let peeled = self.inner.objects.tag(&id).ok().map(|tag| tag.target);
-                seen.insert(name.to_owned(), Ref { id, peeled });
-                locked(&self.inner.tips).insert(name.to_owned(), id);
+        let new = to.map(|id| {
+            let peeled = self.inner.objects.tag(&id).ok().map(|tag| tag.target);
+            Ref { id, peeled }
+        });
+        locked(&self.inner.meanwhile).note(update, new);
+        match new {
+            Some(shown) => {
+                seen.insert(name.clone(), shown);
+                locked(&self.inner.tips).insert(name.clone(), shown.id);
             }
             None => {
                 seen.remove(name);

@@ -444,7 +444,13 @@ impl InfraSource {
         let before = before.read().ok().map(Arc::as_ref);
         // What was sought by a look that was given up is sought by this one.
         self.looking().get_or_insert_default();
-        let read = self.reader.look(before, now).await;
+        let mut read = self.reader.look(before, now).await;
+        // A push of ours that ended meanwhile is not forgotten.
+        if let Ok(looked) = &read
+            && !self.reader.is_caught_up(looked)
+        {
+            read = self.reader.after_push(Some(looked), now).await;
+        }
         let news = self.source.keep(read.map(Arc::new), now);
         let sought = self.looking().take().unwrap_or_default();
         if sought.iter().any(|commit| !self.knows(*commit)) {

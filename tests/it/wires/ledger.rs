@@ -155,6 +155,16 @@ pub(super) async fn asks_for(bare: &Path, application: &str) -> String {
     git(bare, &["show", &format!("master:{application}/web.yaml")]).await
 }
 
+/// What is written down of an environment and not done with, and which tags there are: for who wonders why one does
+/// not come.
+pub(super) async fn unfinished(bare: &Path, environment: &str) -> String {
+    let standing = format!("refs/notes/towpath/{environment}:present/environment");
+    let standing = git(bare, &["show", &standing]).await;
+    let format = "--format=%(refname) %(objectname:short)";
+    let refs = git(bare, &["for-each-ref", format]).await;
+    format!("{environment}: {standing}\n{refs}")
+}
+
 /// What git itself finds wrong.
 pub(super) async fn broken(bare: &Path) -> String {
     git(bare, &["fsck", "--strict", "--no-dangling"]).await

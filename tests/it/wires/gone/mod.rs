@@ -244,7 +244,9 @@ async fn settle(server: Server, site: &Site, towing: &Towing, newest: u64) {
     // What is not there by then is told by who waits.
     if settled.is_err() {
         let found = found(site, newest).await;
-        panic!("{what}: {found:#?}{}", towing.all());
+        let far = ledger::unfinished(&site.bare(FAR), FAR).await;
+        let near = ledger::unfinished(&site.bare(NEAR), NEAR).await;
+        panic!("{what}: {found:#?}{}\n{far}\n{near}", towing.all());
     }
 }
 
