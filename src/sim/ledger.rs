@@ -23,6 +23,9 @@ pub(super) enum Who {
     Person,
 }
 
+/// Below this stand the records.
+pub(super) const RECORDS: &str = "refs/notes/towpath/";
+
 /// One application in one environment, by place and by name.
 pub(super) type Unit = (usize, &'static str);
 
@@ -176,7 +179,7 @@ impl Ledger {
             let new = after.get(name).copied().map(CommitId);
             if name == "refs/heads/main" {
                 self.branch(who, remote, url, old, new);
-            } else if let Some(environment) = name.strip_prefix("refs/notes/towpath/") {
+            } else if let Some(environment) = name.strip_prefix(RECORDS) {
                 self.records(who, remote, environment, old, new);
             } else if let Some(of) = name.strip_prefix("refs/heads/towpath/") {
                 self.proposal(who, remote, of, new);

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use tokio::sync::Notify;
 
-use super::ledger::{Fact, Held, Ledger, Who};
+use super::ledger::{Fact, Held, Ledger, RECORDS, Who};
 use super::mutant::Careless;
 use crate::cluster::rbac::Right;
 use crate::cluster::simulated::SimulatedCluster;
@@ -237,8 +237,11 @@ impl Remote for Wire<MemoryRemote> {
                 .shown
                 .insert(self.server.clone(), shown);
         }
-        let url = self.url().to_owned();
-        self.wires.ledger().saw(self.who, &url, until);
+        // What is asked by a push that lost, or before a tag is made, comes after what was planned.
+        if prefixes.iter().any(|it| it == RECORDS) {
+            let url = self.url().to_owned();
+            self.wires.ledger().saw(self.who, &url, until);
+        }
         Ok(refs)
     }
 

@@ -153,7 +153,9 @@ impl Truth<'_> {
     fn newer(&mut self, unit: Unit, place: &Place) -> Option<String> {
         let running = self.asked(unit)?;
         let candidates: Vec<Images> = match &place.source {
-            Source::Tags | Source::Branches => self.tagged(unit.1, place),
+            Source::Tags | Source::Branches => {
+                self.newest_tagged(unit.1, place).into_iter().collect()
+            }
             Source::Proven(upstreams) => {
                 let first = upstreams.first()?;
                 let runs = self.books.of((*first, unit.1)).runs.clone();
@@ -170,6 +172,17 @@ impl Truth<'_> {
         newer.map(|it| {
             let (it, running) = (self.ledger.name(it), self.ledger.name(&running));
             format!("{it} could come, and {running} is there")
+        })
+    }
+
+    /// The newest release that is tagged for this environment: it alone comes from there. Tags are told apart by their
+    /// versions, a tag and a branch's build by when they were built: an older tag may be newer than what runs where the
+    /// newest is not.
+    fn newest_tagged(&self, application: &str, place: &Place) -> Option<Images> {
+        let tagged = self.tagged(application, place).into_iter();
+        tagged.reduce(|one, other| match self.ledger.is_older(&one, &other) {
+            true => other,
+            false => one,
         })
     }
 
