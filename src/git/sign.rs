@@ -20,7 +20,7 @@ use crate::model::{CommitId, Credential, PublicKey, SigningKey};
 use crate::secret::{Secret, words};
 
 /// Signing takes milliseconds; an agent or a smart card some seconds.
-const DEADLINE: Duration = Duration::from_secs(20);
+const DEADLINE: Duration = Duration::from_secs(60);
 
 /// A signature is some hundred bytes, with a key of 16,384 bits some thousand.
 const SIGNATURE_MAX: u64 = 64 << 10;
