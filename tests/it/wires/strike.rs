@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use towpath::clock;
+use towpath::observe::Intervals;
 
 use super::ledger::{self, Found, Had, landed};
 use super::proxy::Fault;
@@ -111,6 +112,11 @@ pub(super) async fn strike(
     }
     let elsewhere = (landed(&far).await - before, MEANWHILE);
     let (mut told, mut said) = (None, String::new());
+    // How often clusters are asked, beside being watched, nobody sets.
+    let poll = match site.server {
+        Server::Cluster => Intervals::default().cluster,
+        _ => POLL,
+    };
     if struck.bearable {
         settle(site, towing, struck, *newest).await;
     } else {
@@ -120,7 +126,7 @@ pub(super) async fn strike(
             .await;
         told = Some(began.elapsed());
         // A look and then an effect may each take its whole time.
-        let bound = (POLL + deadline) * 2 + SLACK;
+        let bound = (poll + deadline) * 2 + SLACK;
         assert!(
             began.elapsed() < bound,
             "{what}: after {:?}",
@@ -136,7 +142,7 @@ pub(super) async fn strike(
         // A server that is there again is asked within one poll.
         let asked = waiting.next.unwrap();
         assert!(
-            asked <= clock::now() + POLL + deadline,
+            asked <= clock::now() + poll + deadline,
             "{what}: {waiting:?}"
         );
         // Whoever asks now is told the same, by a process of their own.
