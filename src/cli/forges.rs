@@ -94,9 +94,7 @@ pub(super) fn known(
 /// How the forge of a repository is reached, and what is shown there.
 pub(super) fn settings(config: &Config, url: &RepositoryUrl) -> ForgeSettings {
     let forges = &config.settings.forges;
-    let with_port = url.parts().map(|(host, _)| host);
-    let of = |host: Option<&str>| forges.get(host?);
-    let found = of(with_port).or_else(|| of(url.host()));
+    let found = url.servers().find_map(|host| forges.get(host));
     found.cloned().unwrap_or_default()
 }
 

@@ -7,7 +7,7 @@ use super::form::{At, Words};
 use super::problem::{Place, Problems};
 use super::resolve::Unit;
 use super::section::Fields;
-use crate::model::{ForgeKind, RepositoryUrl};
+use crate::model::ForgeKind;
 
 /// How the commits on branches come about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -64,7 +64,7 @@ pub(super) fn hosts_are_github(
     for At { place, value: host } in committing {
         let mut there = units
             .iter()
-            .filter(|unit| is_at(&unit.repository.value, host));
+            .filter(|unit| unit.repository.value.servers().any(|it| it == host));
         let is_github = ForgeKind::of_host(host) == Some(ForgeKind::GitHub)
             || there.any(|unit| unit.forge() == Some(ForgeKind::GitHub));
         if !is_github {
@@ -77,8 +77,4 @@ fn refuse(place: &Place, host: &str, problems: &mut Problems) {
     let what = format!("`via: github-api` needs a GitHub, and {host} is not known to be one");
     let instead = "write `forge: github` in the `repository` of the environments there if it is, else leave `via: github-api` out";
     problems.error(place, what, instead);
-}
-
-fn is_at(url: &RepositoryUrl, host: &str) -> bool {
-    url.parts().is_some_and(|(it, _)| it == host) || url.host() == Some(host)
 }

@@ -9,11 +9,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use gix::ObjectId;
 
 use super::object::{Commit, Kind, Object};
 use super::tree::Mode;
-use super::{Draft, GitError, Push, Pushed, Reach, Repository, refusal};
+use super::{GitError, Push, Pushed, Reach, Repository, refusal};
 use crate::model::CommitId;
 use crate::shown::on_one_line;
 
@@ -77,25 +76,24 @@ impl Repository {
         self.committer.is_some()
     }
 
-    /// Whether a commit that changes these files can be made elsewhere; it is where nobody else makes them.
+    /// Whether a commit that changes these files, which have these modes, can be made elsewhere; it is where nobody else
+    /// makes them.
     ///
     /// # Errors
     /// [`GitError::NotMade`] where a file has a mode that no committer sets.
     pub fn can_be_made<'a>(
         &self,
-        draft: &Draft,
-        tree: ObjectId,
-        paths: impl IntoIterator<Item = &'a str>,
+        files: impl IntoIterator<Item = (&'a str, Mode)>,
     ) -> Result<(), GitError> {
         let Some(committer) = &self.committer else {
             return Ok(());
         };
-        for path in paths {
-            let what = match draft.lookup(tree, path)?.map(|found| found.mode) {
-                None | Some(Mode::File) => continue,
-                Some(Mode::Executable) => "an executable file",
-                Some(Mode::Symlink) => "a symbolic link",
-                Some(Mode::Directory | Mode::Submodule) => "no file",
+        for (path, mode) in files {
+            let what = match mode {
+                Mode::File => continue,
+                Mode::Executable => "an executable file",
+                Mode::Symlink => "a symbolic link",
+                Mode::Directory | Mode::Submodule => "no file",
             };
             let path = on_one_line(path, PATH);
             return Err(not_made(format!(

@@ -66,6 +66,13 @@ impl RepositoryUrl {
         }
     }
 
+    /// The names under which its server may be configured, the most exact first: with its port, and without; none:
+    /// this machine.
+    pub fn servers(&self) -> impl Iterator<Item = &str> {
+        let with_port = self.parts().map(|(host, _)| host);
+        with_port.into_iter().chain(self.host())
+    }
+
     /// The server with its port, and the path there without slashes around it and without `.git`;
     /// `None`: this machine.
     pub fn parts(&self) -> Option<(&str, &str)> {

@@ -16,16 +16,16 @@ impl Batch<'_> {
         message: String,
     ) -> Result<CommitId, Unfit> {
         let before = self.draft.read_commit(onto)?.tree;
-        let mut edits = Vec::new();
+        let (mut edits, mut modes) = (Vec::new(), Vec::new());
         for file in files {
-            let found = self.draft.lookup(before, &file.path)?.map(|found| found.id);
-            if found != file.before {
+            let found = self.draft.lookup(before, &file.path)?;
+            if found.map(|found| found.id) != file.before {
                 return Err(Unfit::Lost);
             }
+            modes.extend(found.map(|found| (file.path.as_str(), found.mode)));
             edits.push((file.path.clone(), Some(file.after.clone().into())));
         }
-        let paths = files.iter().map(|file| file.path.as_str());
-        self.repository.can_be_made(&self.draft, before, paths)?;
+        self.repository.can_be_made(modes)?;
         let tree = self.draft.edit(Some(before), edits)?;
         let signature = Signature::of(self.author, self.now);
         let commit = self.draft.commit(&CommitDraft {
