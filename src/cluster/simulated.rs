@@ -102,8 +102,8 @@ impl SimulatedCluster {
         self.tell_everybody();
     }
 
-    /// Says why an object is not to be deleted.
-    pub fn keep(&self, reference: &ObjectRef, why: &str) {
+    /// Says why an object is not to be deleted; `None`: it may be.
+    pub fn keep(&self, reference: &ObjectRef, why: Option<&str>) {
         locked(&self.state).keep(reference, why);
         self.tell_everybody();
     }
@@ -306,6 +306,16 @@ impl Cluster for SimulatedCluster {
             if version != change.version {
                 return Err(ClusterError::Changed {
                     object: change.reference.clone(),
+                });
+            }
+        }
+        for prune in &apply.prune {
+            let found = state.objects.get(&prune.reference);
+            let found = found.filter(|stored| stored.uid() == prune.uid);
+            // Somebody may have said since the plan that it is to be kept.
+            if found.is_some_and(|stored| stored.kept().is_some()) {
+                return Err(ClusterError::Changed {
+                    object: prune.reference.clone(),
                 });
             }
         }

@@ -362,7 +362,7 @@ impl People {
         match act {
             Act::DeleteObject => cluster.delete(object),
             Act::KeepObject => {
-                cluster.keep(object, "somebody needs it");
+                cluster.keep(object, Some("somebody needs it"));
                 site.ledger().kept.insert((unit.0, found.uid.clone()));
             }
             _ => {

@@ -44,6 +44,8 @@ pub enum Careless {
     Refs,
     /// Versions: applies name whatever is there.
     Versions,
+    /// What was said since of what is deleted: that it is to be kept.
+    Keeps,
 }
 
 fn mutant(
@@ -98,7 +100,10 @@ pub fn mutants() -> Vec<Mutant> {
         mutant("applies again and again", "I7", applies_again),
         mutant("reads too old records", "I9", forgets_records),
         mutant("judges again", "I9", forgets_verdicts),
-        mutant("deletes what is to be kept", "I8", deletes_what_is_kept),
+        Mutant {
+            careless: Careless::Keeps,
+            ..mutant("deletes what is to be kept", "I8", deletes_what_is_kept)
+        },
         mutant("deletes what is asked for", "I8", deletes_what_is_asked_for),
         Mutant {
             careless: Careless::Refs,

@@ -415,6 +415,10 @@ impl Cluster for Wire<Arc<SimulatedCluster>> {
                     change.version = found.map(|found| found.version.clone());
                 }
             }
+            if self.wires.careless == Careless::Keeps {
+                let deleted = sent.prune.iter().map(|prune| &prune.reference);
+                deleted.for_each(|reference| self.inner.keep(reference, None));
+            }
             let applied = self.inner.apply(unit, &sent, now).await?;
             let left = self.inner.everything(now);
             let environment = unit.environment.as_str();

@@ -97,6 +97,14 @@ pub fn mark(metadata: &ObjectMeta) -> Option<Mark> {
     })
 }
 
+/// Whether it has an owner, or says that it is not to be deleted.
+pub fn is_kept(metadata: &ObjectMeta) -> bool {
+    let owners = metadata.owner_references.as_deref().unwrap_or_default();
+    let annotations = metadata.annotations.as_ref();
+    let said = annotations.and_then(|annotations| annotations.get(PRUNE));
+    !owners.is_empty() || said.is_some_and(|said| said == "disabled")
+}
+
 /// An object as it is sent: in its namespace, with our marks.
 pub fn dressed(object: &Object, namespaced: bool, mark: &Mark, set: &Set) -> Value {
     let mut value = object.value();

@@ -1,13 +1,14 @@
 //! Deleting what is ours and no longer asked for.
 //!
-//! Owns that only the very object goes which was listed, while it still carries the mark of the unit.
+//! Owns that only the very object goes which was listed, while it still carries the mark of the unit and nothing on
+//! it says that it is to be kept.
 //! What to delete was decided before. What the server does not let go is still there next round.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Deserialize as _;
 
 use super::apply::{self, Hand, Seen, each, place, worst};
-use super::marks::{APPLICATION, ENVIRONMENT};
+use super::marks::{APPLICATION, ENVIRONMENT, is_kept};
 use super::refusal::Refusal;
 use super::request::{Deletion, Target, View};
 use crate::cluster::{ClusterError, UnitScope};
@@ -64,13 +65,13 @@ async fn delete(hand: &Hand<'_>, prune: &Prune) -> Result<(), Refusal> {
     let mut reference = prune.reference.clone();
     reference.namespace.take_if(|_| !kind.namespaced);
     let target = Target::new(&kind, None, &reference);
-    // It may have been marked anew since the plan.
+    // It may have been marked anew since the plan, or somebody said that it is to be kept.
     let seen = hand.context.sight.seen(&reference);
-    let seen = seen.filter(|seen| seen.uid == prune.uid && marks_of(seen, hand.scope));
+    let seen = seen.filter(|seen| seen.uid == prune.uid && may_go(seen, hand.scope));
     let mut version = seen.map(|seen| seen.version);
     for _ in 0..TRIES {
         if version.is_none() {
-            version = match still_ours(hand, &target, prune).await? {
+            version = match while_it_may_go(hand, &target, prune).await? {
                 Some(version) => Some(version),
                 None => return Ok(()),
             };
@@ -86,7 +87,7 @@ async fn delete(hand: &Hand<'_>, prune: &Prune) -> Result<(), Refusal> {
                 return Ok(());
             }
             Ok(false) => return Ok(()),
-            // It moved: whether it still carries the unit's mark is seen anew.
+            // It moved: whether it may still go is seen anew.
             Err(Refusal::Stale) => version = None,
             Err(refusal) => return Err(refusal),
         }
@@ -94,8 +95,8 @@ async fn delete(hand: &Hand<'_>, prune: &Prune) -> Result<(), Refusal> {
     Err(Refusal::Stale)
 }
 
-/// The version of the object in which it carries the unit's mark; `None`: it is gone.
-async fn still_ours(
+/// The version of the object in which it may be deleted; `None`: it is gone.
+async fn while_it_may_go(
     hand: &Hand<'_>,
     target: &Target,
     prune: &Prune,
@@ -107,16 +108,17 @@ async fn still_ours(
     if metadata.uid.as_deref() != Some(&prune.uid) {
         return Err(Refusal::Replaced);
     }
-    match is_of(&metadata, hand.scope) {
+    match is_of(&metadata, hand.scope) && !is_kept(&metadata) {
         true => Ok(metadata.resource_version),
         false => Err(Refusal::Stale),
     }
 }
 
-fn marks_of(seen: &Seen, scope: &UnitScope) -> bool {
-    seen.mark.as_ref().is_some_and(|mark| {
+fn may_go(seen: &Seen, scope: &UnitScope) -> bool {
+    let is_ours = seen.mark.as_ref().is_some_and(|mark| {
         mark.application == scope.application && mark.environment == scope.environment
-    })
+    });
+    is_ours && !seen.kept
 }
 
 fn is_of(metadata: &ObjectMeta, scope: &UnitScope) -> bool {

@@ -267,7 +267,7 @@ mod tests {
 
         // One object that changes again and again does not make the file grow for ever.
         for _ in 0..100 {
-            state.keep(&reference("a"), "still");
+            state.keep(&reference("a"), Some("still"));
             journal.write(&mut state).unwrap();
         }
         let lines = fs::read_to_string(&path).unwrap().lines().count();

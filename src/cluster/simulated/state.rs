@@ -173,10 +173,10 @@ impl State {
         }
     }
 
-    /// Says why an object is not to be deleted.
-    pub(super) fn keep(&mut self, reference: &ObjectRef, why: &str) {
+    /// Says why an object is not to be deleted; `None`: it may be.
+    pub(super) fn keep(&mut self, reference: &ObjectRef, why: Option<&str>) {
         if let Some(stored) = self.objects.get_mut(reference) {
-            stored.set_oddity(|oddity| oddity.kept = Some(why.to_owned()));
+            stored.set_oddity(|oddity| oddity.kept = why.map(str::to_owned));
             self.unwritten.insert(reference.clone());
         }
     }
@@ -234,7 +234,7 @@ impl Stored {
         self.oddity = Some(oddity).filter(|oddity| **oddity != Oddity::default());
     }
 
-    fn kept(&self) -> Option<String> {
+    pub(super) fn kept(&self) -> Option<String> {
         self.oddity.as_ref()?.kept.clone()
     }
 

@@ -140,7 +140,7 @@ impl Book {
                     Judged {
                         commit: record.commit.to_string(),
                         verdicts: 0,
-                        is_awaited: *cause == Cause::Automation,
+                        is_awaited: matches!(cause, Cause::Automation | Cause::Rollback),
                     },
                 );
                 // A newer release that a person merged ends a pin.

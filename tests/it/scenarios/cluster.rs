@@ -79,7 +79,7 @@ fn changes(site: &Site, command: &str, environment: &str, rest: &[&str]) -> bool
         }
         ("keep", [object, why]) => site
             .cluster(environment)
-            .keep(&object_reference(object), why),
+            .keep(&object_reference(object), Some(why)),
         ("brake", [reason]) => site.cluster(environment).brake(Some(reason)),
         ("unbrake", []) => site.cluster(environment).brake(None),
         _ => return false,

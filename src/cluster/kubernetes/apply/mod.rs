@@ -92,6 +92,8 @@ pub struct Seen {
     pub generation: Option<i64>,
     /// Our mark on it.
     pub mark: Option<Mark>,
+    /// Whether something on it says that it is not to be deleted.
+    pub kept: bool,
 }
 
 impl Seen {
@@ -102,6 +104,7 @@ impl Seen {
             version: metadata.resource_version.clone()?,
             generation: metadata.generation,
             mark: marks::mark(metadata),
+            kept: marks::is_kept(metadata),
         })
     }
 }

@@ -130,6 +130,7 @@ impl Watch {
             version: facts.version.to_string(),
             generation: facts.generation.map(NonZeroI64::get),
             mark: facts.mark.as_ref().map(|mark| mark.mark()),
+            kept: facts.kept().is_some(),
         })
     }
 

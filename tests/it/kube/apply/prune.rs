@@ -83,6 +83,9 @@ async fn only_the_very_object_goes_while_it_is_ours() {
         ("moved", false, false),
         ("handed over", true, true),
         ("seen to be handed over", true, true),
+        ("said to be kept", true, true),
+        ("seen to be kept", true, true),
+        ("taken by an owner", true, true),
         ("replaced", true, true),
         ("gone", false, false),
     ] {
@@ -99,6 +102,18 @@ async fn only_the_very_object_goes_while_it_is_ours() {
                 let label = json!({"metadata": {"labels": {marks::APPLICATION: "another"}}});
                 merge(&site, "ConfigMap one", label).await;
             }
+            "said to be kept" | "seen to be kept" => {
+                let keep = json!({"metadata": {"annotations": {marks::PRUNE: "disabled"}}});
+                merge(&site, "ConfigMap one", keep).await;
+            }
+            "taken by an owner" => {
+                let two = site.live("ConfigMap two").await.unwrap();
+                let uid = &two["metadata"]["uid"];
+                let owner =
+                    json!({"apiVersion": "v1", "kind": "ConfigMap", "name": "two", "uid": uid});
+                let owned = json!({"metadata": {"ownerReferences": [owner]}});
+                merge(&site, "ConfigMap one", owned).await;
+            }
             "replaced" => {
                 site.delete("ConfigMap one").await;
                 drop(site.apply(&both).await.unwrap());
@@ -107,7 +122,7 @@ async fn only_the_very_object_goes_while_it_is_ours() {
         }
         // What the watcher saw is what the plan was made on, or something newer.
         let step = match case {
-            "seen to be handed over" => {
+            "seen to be handed over" | "seen to be kept" => {
                 let again = towpath::plan::Apply {
                     prune: Vec::new(),
                     ..step
