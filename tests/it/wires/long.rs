@@ -29,6 +29,12 @@ const WAIT: Duration = Duration::from_secs(120);
 
 const ASK: Duration = Duration::from_millis(20);
 
+/// What Towpath says meanwhile.
+const LOG: &str = "log";
+
+/// So much of its end is told where something does not come.
+const LOG_END: usize = 4 << 10;
+
 /// What may be held more in the end than once it is warm.
 const MORE_DESCRIPTORS: u64 = 8;
 const MORE_THREADS: u64 = 4;
@@ -41,10 +47,12 @@ struct Held {
     threads: u64,
     descriptors: u64,
     mirror_kib: u64,
+    /// How long the release before it took.
+    landed: Duration,
 }
 
 impl Held {
-    fn by(pid: u32, cache: &Path) -> Self {
+    fn by(pid: u32, cache: &Path, landed: Duration) -> Self {
         let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
         let figure = |name: &str| {
             let line = status.lines().find_map(|it| it.strip_prefix(name)).unwrap();
@@ -57,6 +65,7 @@ impl Held {
                 .unwrap()
                 .count() as u64,
             mirror_kib: size(cache) >> 10,
+            landed,
         }
     }
 }
@@ -86,6 +95,7 @@ fn fault(number: u64, long: bool) -> Fault {
 }
 
 fn run(site: &Site) -> Child {
+    let log = std::fs::File::create(site.folder.path().join(LOG)).unwrap();
     Command::new(env!("CARGO_BIN_EXE_towpath"))
         .arg("--config")
         .arg(site.folder.path().join("config"))
@@ -94,7 +104,7 @@ fn run(site: &Site) -> Child {
         .env("GIT_CONFIG_GLOBAL", "/dev/null")
         .stdin(Stdio::null())
         .stdout(Stdio::null())
-        .stderr(Stdio::null())
+        .stderr(log)
         .kill_on_drop(true)
         .spawn()
         .unwrap()
@@ -116,23 +126,28 @@ async fn a_long_run_grows_nowhere_and_keeps_its_bound() {
         .await;
     }
     let (began, mut newest, mut slowest) = (Instant::now(), 0, Duration::ZERO);
-    let mut samples = vec![Held::by(pid, &cache)];
+    let mut samples = vec![Held::by(pid, &cache, Duration::ZERO)];
     while began.elapsed() < lasts {
         newest += 1;
         let struck = Instant::now();
         site.proxy().set(fault(newest, lasts >= LONG)).await;
         assert!(site.release(newest).await, "{} is there", tag(newest));
         let wanted = tag(newest);
-        within(POLL + WORK, &format!("{wanted} in {FAR}"), async || {
+        let comes = comes_within(POLL + WORK, async || {
             asks_for(&far, "shop")
                 .await
                 .contains(&format!(":{wanted}@"))
-        })
-        .await;
-        slowest = slowest.max(struck.elapsed());
-        tokio::time::sleep(LASTS.saturating_sub(struck.elapsed())).await;
+        });
+        if !comes.await {
+            tell(&samples);
+            println!("{}", end_of(&site.folder.path().join(LOG)));
+            panic!("{wanted} is not in {FAR} within {:?}", struck.elapsed());
+        }
+        let landed = struck.elapsed();
+        slowest = slowest.max(landed);
+        tokio::time::sleep(LASTS.saturating_sub(landed)).await;
         site.proxy().set(Fault::Pass).await;
-        samples.push(Held::by(pid, &cache));
+        samples.push(Held::by(pid, &cache, landed));
     }
     for (bare, environment) in [(&near, NEAR), (&far, FAR)] {
         within(WAIT, "it ends as releases imply", async || {
@@ -141,7 +156,7 @@ async fn a_long_run_grows_nowhere_and_keeps_its_bound() {
         .await;
         assert_eq!(ledger::broken(bare).await, "");
     }
-    samples.push(Held::by(pid, &cache));
+    samples.push(Held::by(pid, &cache, Duration::ZERO));
     drop(child);
     println!(
         "{newest} releases in {} s; the slowest came after {:.1} s, with a poll of {} s",
@@ -149,17 +164,7 @@ async fn a_long_run_grows_nowhere_and_keeps_its_bound() {
         slowest.as_secs_f32(),
         POLL.as_secs()
     );
-    println!(
-        "{:>9} {:>8} {:>12} {:>9}",
-        "KiB", "threads", "descriptors", "mirrors"
-    );
-    let step = samples.len().div_ceil(10);
-    for it in samples.iter().step_by(step).chain(samples.last()) {
-        println!(
-            "{:>9} {:>8} {:>12} {:>5} KiB",
-            it.resident_kib, it.threads, it.descriptors, it.mirror_kib
-        );
-    }
+    tell(&samples);
     let (warm, last) = (samples[samples.len() / 4], samples[samples.len() - 1]);
     assert!(
         last.descriptors <= warm.descriptors + MORE_DESCRIPTORS,
@@ -175,10 +180,45 @@ async fn a_long_run_grows_nowhere_and_keeps_its_bound() {
     );
 }
 
-async fn within(time: Duration, what: &str, mut is: impl AsyncFnMut() -> bool) {
+/// A tenth of the samples, and the slowest release until each.
+fn tell(samples: &[Held]) {
+    println!(
+        "{:>9} {:>8} {:>12} {:>9} {:>9}",
+        "KiB", "threads", "descriptors", "mirrors", "slowest"
+    );
+    for part in samples.chunks(samples.len().div_ceil(10)) {
+        let last = part[part.len() - 1];
+        let slowest = part.iter().map(|it| it.landed).max().unwrap_or_default();
+        println!(
+            "{:>9} {:>8} {:>12} {:>5} KiB {:>7.1} s",
+            last.resident_kib,
+            last.threads,
+            last.descriptors,
+            last.mirror_kib,
+            slowest.as_secs_f32()
+        );
+    }
+}
+
+/// The end of what was logged.
+fn end_of(log: &Path) -> String {
+    let text = std::fs::read(log).unwrap();
+    let end = &text[text.len().saturating_sub(LOG_END)..];
+    String::from_utf8_lossy(end).into_owned()
+}
+
+async fn within(time: Duration, what: &str, is: impl AsyncFnMut() -> bool) {
+    assert!(comes_within(time, is).await, "{what}: not within {time:?}");
+}
+
+/// Whether it is so in time.
+async fn comes_within(time: Duration, mut is: impl AsyncFnMut() -> bool) -> bool {
     let began = Instant::now();
     while !is().await {
-        assert!(began.elapsed() < time, "{what}: not within {time:?}");
+        if began.elapsed() >= time {
+            return false;
+        }
         tokio::time::sleep(ASK).await;
     }
+    true
 }
