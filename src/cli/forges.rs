@@ -12,7 +12,9 @@ use crate::forge::github::{self, Access, Budget, GitHub, Identity};
 use crate::forge::{SharedForge, SharedReadForge};
 use crate::git::Committer;
 use crate::http::Meter;
-use crate::model::{Credential, Environment, ForgeKind, Gate, Pipeline, RepositoryUrl, Scheme};
+use crate::model::{
+    Credential, Environment, EvidenceSource, ForgeKind, Gate, Pipeline, RepositoryUrl, Scheme,
+};
 
 /// Makes them. Asks nothing.
 pub(super) struct Forges<'a> {
@@ -29,6 +31,8 @@ pub(super) struct Forges<'a> {
 pub(super) struct Made {
     /// Of each repository that needs one.
     pub(super) forges: BTreeMap<RepositoryUrl, SharedForge>,
+    /// Of source repositories that are only asked for checks: nothing is shown there.
+    pub(super) asked: BTreeMap<RepositoryUrl, SharedReadForge>,
     /// Apps let git in, too, where a repository names no credential of its own.
     pub(super) tokens: BTreeMap<RepositoryUrl, Arc<Access>>,
     /// Who makes commits, where git does not.
@@ -51,6 +55,9 @@ pub(super) fn all(config: &Config, client: &reqwest::Client, meter: &Meter) -> R
             forges.lets_git_in(&source.url, &source.credential)?;
         }
         forges.of_source(pipeline)?;
+    }
+    for pipeline in &config.pipelines {
+        forges.of_checks(pipeline)?;
     }
     Ok(forges.made)
 }
@@ -77,7 +84,8 @@ pub(super) fn known(
                 known.insert(url.clone(), kind);
             }
         }
-        if let (Some(source), Some(kind)) = (&pipeline.application.source, forges.serves(pipeline))
+        if let Some(source) = &pipeline.application.source
+            && let Some(kind) = source.forge
         {
             forges.make(kind, &source.url, &source.credential)?;
             known.insert(source.url.clone(), kind);
@@ -136,22 +144,29 @@ impl<'a> Forges<'a> {
         let Some(source) = &pipeline.application.source else {
             return Ok(());
         };
-        match self
-            .serves(pipeline)
-            .filter(|_| self.settings(&source.url).deployments)
-        {
+        let shows = self.settings(&source.url).deployments;
+        match source.forge.filter(|_| shows) {
             Some(kind) => self.make(kind, &source.url, &source.credential),
             None => Ok(()),
         }
     }
 
-    /// What serves the application's source: it is known from the host's name, or from an environment there.
-    fn serves(&self, pipeline: &Pipeline) -> Option<ForgeKind> {
-        let host = pipeline.application.source.as_ref()?.url.host();
-        let environments = self.config.pipelines.iter().flat_map(|it| &it.environments);
-        let mut there = environments.filter(|it| it.repository.host() == host);
-        let kind = host.and_then(ForgeKind::of_host);
-        kind.or_else(|| there.find_map(|it| it.forge))
+    /// Where rules ask for checks of the source's commits; once all else that is needed is made.
+    fn of_checks(&mut self, pipeline: &Pipeline) -> Result<()> {
+        let environments = pipeline.environments.iter();
+        let mut rules = environments.flat_map(|it| &it.evidence);
+        let asks = rules.any(|rule| matches!(rule.from, Some(EvidenceSource::Check(_))));
+        let Some(source) = pipeline.application.source.as_ref().filter(|_| asks) else {
+            return Ok(());
+        };
+        let (url, credential) = (&source.url, &source.credential);
+        let made = self.made.forges.contains_key(url) || self.made.asked.contains_key(url);
+        let Some(kind) = source.forge.filter(|_| !made) else {
+            return Ok(());
+        };
+        let forge: SharedReadForge = self.forge(kind, url, credential)?;
+        self.made.asked.insert(url.clone(), forge);
+        Ok(())
     }
 
     /// The App's tokens for a repository that is reached over HTTP and names no credential of its own.
@@ -180,13 +195,22 @@ impl<'a> Forges<'a> {
         if self.made.forges.contains_key(url) {
             return Ok(());
         }
-        let settings = self.settings(url);
-        let forge: SharedForge = match kind {
-            ForgeKind::GitHub => Arc::new(self.github(url, &settings, credential)?),
-            ForgeKind::Gitea => Arc::new(self.gitea(url, &settings, credential)?),
-        };
+        let forge = self.forge(kind, url, credential)?;
         self.made.forges.insert(url.clone(), forge);
         Ok(())
+    }
+
+    fn forge(
+        &mut self,
+        kind: ForgeKind,
+        url: &RepositoryUrl,
+        credential: &Credential,
+    ) -> Result<SharedForge> {
+        let settings = self.settings(url);
+        Ok(match kind {
+            ForgeKind::GitHub => Arc::new(self.github(url, &settings, credential)?),
+            ForgeKind::Gitea => Arc::new(self.gitea(url, &settings, credential)?),
+        })
     }
 
     fn github(

@@ -271,11 +271,13 @@ impl Setup {
                 add(&mut repositories, access, &cache, &environment.repository)?;
             }
         }
+        let mut forges = forge::reading(&made.forges);
+        forges.extend(made.asked.clone());
         Ok(Outside {
             registry: Arc::new(registry),
             repositories,
             clusters,
-            forges: forge::reading(&made.forges),
+            forges,
             probe: Arc::new(HttpProbe::new(outward.clone())),
             evidence: Arc::new(HttpEvidence::new(outward)),
         })

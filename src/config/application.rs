@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use super::credential::credential;
+use super::environment::FORGES;
 use super::form::{At, Form, Reading, duration, misformed};
 use super::list::{Table, list};
 use super::section::{Fields, Section};
@@ -84,7 +85,7 @@ fn application(section: &mut Section<'_>) -> Option<Declared> {
     );
     let source = section.optional(
         "source",
-        "The source repository, where commits are looked up: its address, or `{ url, credential }`.",
+        "The source repository, where commits are looked up: its address, or `{ url, credential, forge }`.",
         SourceForm,
     );
     let images = section.required(
@@ -130,9 +131,15 @@ const SOURCE: Fields<Source> = Fields {
             terms::source_url(),
         );
         let credential = credential(section);
+        let forge = section.optional(
+            "forge",
+            "What serves it: `github` or `gitea` (Forgejo too). Left out: as its host's name tells, or an environment with a repository there.",
+            FORGES,
+        );
         Some(Source {
             url: url?.value,
             credential,
+            forge: forge.map(|forge| forge.value),
         })
     },
 };
@@ -145,6 +152,7 @@ impl Form for SourceForm {
             Value::Text(_) => terms::source_url().read(node, reading).map(|url| Source {
                 url,
                 credential: Credential::Default,
+                forge: None,
             }),
             Value::Map(_) => SOURCE.read(node, reading),
             _ => {
@@ -159,7 +167,7 @@ impl Form for SourceForm {
     }
 
     fn wanted(&self) -> String {
-        "an address, or a mapping with `url` and `credential`".to_owned()
+        "an address, or a mapping with `url`, `credential` and `forge`".to_owned()
     }
 
     fn sample(&self) -> String {

@@ -180,6 +180,10 @@ fn environment(section: &mut Section<'_>) -> Option<Declared> {
     })
 }
 
+/// The forges that are known.
+pub(super) const FORGES: Words<ForgeKind> =
+    Words(&[("github", ForgeKind::GitHub), ("gitea", ForgeKind::Gitea)]);
+
 fn repository(section: &mut Section<'_>) -> Option<Repository> {
     let url = section.required(
         "url",
@@ -196,7 +200,7 @@ fn repository(section: &mut Section<'_>) -> Option<Repository> {
     let forge = section.optional(
         "forge",
         "What serves it: `github` or `gitea` (Forgejo too). Left out: as github.com, *.ghe.com, codeberg.org and gitea.com tell by their names.",
-        Words(&[("github", ForgeKind::GitHub), ("gitea", ForgeKind::Gitea)]),
+        FORGES,
     );
     Some(Repository {
         url: url?,

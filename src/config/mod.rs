@@ -155,6 +155,7 @@ impl Config {
         let mut found = Problems::default();
         collide::all(&units, &mut found);
         via::hosts_are_github(&declarations.committing, &units, &mut found);
+        evidence::checks_have_a_forge(&units, &mut found);
         let pipelines = resolve::pipelines(&units, &declarations);
         let environments = resolve::in_order(&declarations);
         let Declarations {

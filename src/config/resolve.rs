@@ -18,7 +18,8 @@ use super::tunables::Tunables;
 use super::{Declarations, EnvironmentFile};
 use crate::model::{
     Application, ApplicationName, ClusterAddress, ClusterSpec, DeploymentTags, Environment,
-    EnvironmentName, Follow, ForgeKind, Pipeline, Prune, RepositoryUrl, SmokeTest, Sops,
+    EnvironmentName, EvidenceRule, Follow, ForgeKind, Pipeline, Prune, RepositoryUrl, SmokeTest,
+    Sops, Source,
 };
 
 /// One application in one environment, as far as it is stated.
@@ -165,7 +166,7 @@ impl Unit<'_> {
             pace: tunables.pace?,
             rate: tunables.rate,
             min_age: tunables.min_age?,
-            evidence: tunables.evidence.clone()?,
+            evidence: self.evidence()?,
             drift: tunables.drift?,
             conflicts: tunables.conflicts?,
             prune: Prune {
@@ -200,6 +201,12 @@ impl Unit<'_> {
         let name = self.application.name.value.as_str();
         let tests = self.tunables.smoke.iter().flatten();
         tests.map(|test| test.resolved(name)).collect()
+    }
+
+    fn evidence(&self) -> Option<Vec<EvidenceRule>> {
+        let source = self.application.source.as_ref().map(|it| &it.url);
+        let rules = self.tunables.evidence.as_ref()?.iter();
+        rules.map(|rule| rule.resolved(source)).collect()
     }
 
     fn follow(&self) -> Option<Follow> {
@@ -296,8 +303,11 @@ pub(super) fn pipelines(
     }
     let mut pipelines = Vec::new();
     for declared in &declarations.applications {
-        let units = by_application.remove(&declared.name.value)?;
-        let pipeline = pipeline(declared, &units, &shared, declarations)?;
+        let units_of = by_application.remove(&declared.name.value)?;
+        let mut pipeline = pipeline(declared, &units_of, &shared, declarations)?;
+        if let Some(source) = &mut pipeline.application.source {
+            source.forge = source_forge(source, units);
+        }
         pipelines.push(Arc::new(pipeline));
     }
     pipelines.sort_by(|a, b| a.application.name.cmp(&b.application.name));
@@ -332,6 +342,14 @@ fn pipeline(
         environments,
         removed: false,
     })
+}
+
+/// What serves a source repository: stated, told by the host's name, or by an environment with a repository there.
+pub(super) fn source_forge(source: &Source, units: &[Unit<'_>]) -> Option<ForgeKind> {
+    let host = source.url.host()?;
+    let told = source.forge.or_else(|| ForgeKind::of_host(host));
+    let is_there = |unit: &&Unit<'_>| unit.repository.value.host() == Some(host);
+    told.or_else(|| units.iter().filter(is_there).find_map(Unit::forge))
 }
 
 /// Every environment, upstream first.

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::cluster::kind;
 use super::environment::values;
-use super::evidence::evidence;
+use super::evidence::{self, evidence};
 use super::form::{
     At, Flag, Form, Text, Words, Wrong, a_second_or_more, any_text, count, duration, text,
 };
@@ -23,8 +23,8 @@ use super::stops::FreezeForm;
 use super::terms;
 use crate::model::freeze::Window;
 use crate::model::{
-    Adopt, Conflicts, Drift, EvidenceRule, Gate, HealthPolicy, ImageField, OnFailure, Pace, Prune,
-    Rate, RequestPolicy, Rollback, StopTheLine,
+    Adopt, Conflicts, Drift, Gate, HealthPolicy, ImageField, OnFailure, Pace, Prune, Rate,
+    RequestPolicy, Rollback, StopTheLine,
 };
 
 /// What an environment states for all applications and an application may state for itself.
@@ -42,7 +42,7 @@ pub(super) struct Tunables {
     pub(super) pace: Option<Pace>,
     pub(super) rate: Option<Rate>,
     pub(super) min_age: Option<Duration>,
-    pub(super) evidence: Option<Vec<EvidenceRule>>,
+    pub(super) evidence: Option<Vec<evidence::Declared>>,
     pub(super) drift: Option<Drift>,
     pub(super) conflicts: Option<Conflicts>,
     pub(super) prune: Option<Prune>,

@@ -31,7 +31,7 @@ pub use standing::{
     Binds, Check, Hook, May, PROVEN, Protection, Reported, Rights, Rule, RuleKind, Work,
 };
 
-use crate::model::{CommitId, Digest, RequestPolicy};
+use crate::model::{CommitCheck, CommitId, Digest, RequestPolicy};
 use crate::plan::Request;
 
 /// A forge that is written to.
@@ -187,6 +187,17 @@ pub trait ReadForge: Send + Sync {
     /// # Errors
     /// [`ForgeError`].
     async fn statuses(&self, commit: CommitId) -> Result<Vec<Status>, ForgeError>;
+
+    /// What was reported of a commit under this name: check runs, and the newest status; `None`: the repository
+    /// has no such commit.
+    ///
+    /// # Errors
+    /// [`ForgeError`], also where not all of it may be read.
+    async fn checked(
+        &self,
+        commit: CommitId,
+        name: &str,
+    ) -> Result<Option<Vec<CommitCheck>>, ForgeError>;
 
     /// Who we are there, and what we may do in the repository, as far as it tells.
     ///

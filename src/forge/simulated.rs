@@ -20,7 +20,7 @@ use super::{
     Reported, Requests, Rights, Status, Visibility, Work,
 };
 use crate::git::memory::{MemoryRemote, Strike};
-use crate::model::CommitId;
+use crate::model::{CommitCheck, CommitId};
 use crate::plan::{Request, RequestState};
 
 /// How it answers.
@@ -52,6 +52,8 @@ struct State {
     requests: Vec<Kept>,
     statuses: BTreeMap<(CommitId, String), Status>,
     deployed: BTreeMap<(String, String), Deployed>,
+    /// By commit and name.
+    checks: BTreeMap<(CommitId, String), CommitCheck>,
     /// By full name of the ref.
     protections: BTreeMap<String, Protection>,
     hooks: Vec<Hook>,
@@ -168,12 +170,6 @@ impl SimulatedForge {
         }
         state.moved = moved;
         state.followed = held;
-    }
-
-    fn is_behind(&self, kept: &Kept) -> bool {
-        let person = self.remote.person("the forge");
-        let base = person.head(&kept.base);
-        base.is_some_and(|base| !person.has(&kept.head, base))
     }
 
     fn read(&self) -> Result<MutexGuard<'_, State>, ForgeError> {
@@ -354,6 +350,16 @@ impl ReadForge for SimulatedForge {
         let state = self.read()?;
         let of = state.statuses.iter().filter(|((of, _), _)| *of == commit);
         Ok(of.map(|(_, status)| status.clone()).collect())
+    }
+
+    async fn checked(
+        &self,
+        commit: CommitId,
+        name: &str,
+    ) -> Result<Option<Vec<CommitCheck>>, ForgeError> {
+        let state = self.read()?;
+        let known = self.remote.person("the forge").knows(commit);
+        Ok(known.then(|| state.checked(commit, name)))
     }
 
     async fn rights(&self) -> Result<Rights, ForgeError> {

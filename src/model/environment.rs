@@ -33,6 +33,8 @@ pub struct Source {
     pub url: RepositoryUrl,
     /// How to be let in.
     pub credential: Credential,
+    /// What serves it, where that is known.
+    pub forge: Option<ForgeKind>,
 }
 
 /// One image of an application and how its tags name what they were built from.

@@ -3,6 +3,7 @@
 //!
 //! What a document and a rule mean is decided here, once; when anybody is asked is not.
 
+mod check;
 mod place;
 mod rule;
 
@@ -19,7 +20,8 @@ use url::Url;
 use super::{Digest, PublicKey, is_over_http};
 use crate::shown::given;
 
-pub use place::{DIGEST, EvidenceEndpoint, EvidencePlace};
+pub use check::{CheckEnd, CommitCheck, EvidenceCheck};
+pub use place::{DIGEST, EvidenceEndpoint, EvidencePlace, EvidenceSource, Said};
 pub use rule::{Asks, Compare, EvidenceRule, InvalidAsks, ScoreTest, Weighed};
 
 /// So many scores of one finding are kept.

@@ -48,8 +48,8 @@ pub use environment::{
     SmokeTest, Sops, Source, StatedHold, StopTheLine,
 };
 pub use evidence::{
-    Attachment, EvidenceEndpoint, EvidenceName, EvidencePlace, EvidenceResult, EvidenceRule,
-    Finding, Weighed,
+    Attachment, CheckEnd, CommitCheck, EvidenceCheck, EvidenceEndpoint, EvidenceName,
+    EvidencePlace, EvidenceResult, EvidenceRule, EvidenceSource, Finding, Said, Weighed,
 };
 pub use flat::{Entries, FlatMap};
 pub use forge::{ForgeKind, MergeMethod, OnNewer, RequestPolicy};

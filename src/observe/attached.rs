@@ -1,18 +1,25 @@
-//! Evidence that others hold, attached to images or answered of them: of those that decisions rest on, asked for
-//! anew from time to time.
+//! Evidence that others hold, attached to images, answered of them, or reported of their commits: of those that
+//! decisions rest on, asked for anew from time to time.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, PoisonError};
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use jiff::Timestamp;
 
+use tokio::time::timeout;
+
 use super::{Observatory, unreadable};
 use crate::clock::after;
 use crate::git::signer;
-use crate::model::{Attachment, Digest, EvidencePlace, ImageRepository, Pipeline};
+use crate::model::{
+    Attachment, Digest, EvidenceCheck, EvidencePlace, ImageRepository, Pipeline, Said,
+};
 use crate::plan::Observed;
+
+/// Asking for a check, of the registry and of a forge, may take as long as asking an endpoint.
+const CHECKED_WITHIN: Duration = Duration::from_secs(10);
 
 /// What people and CI sign documents of evidence for.
 const NAMESPACE: &str = "towpath-evidence";
@@ -31,7 +38,7 @@ pub(super) type Attached = BTreeMap<EvidencePlace, BTreeMap<Digest, Kept>>;
 
 /// What is kept of one image.
 pub(super) struct Kept {
-    value: Observed<Arc<[Attachment]>>,
+    value: Observed<Said>,
     asked: Timestamp,
 }
 
@@ -50,7 +57,7 @@ impl Observatory {
         awaited
     }
 
-    /// Asks what is attached to these images, or answered of them.
+    /// Asks what is attached to these images, answered of them, or reported of their commits.
     pub async fn read_attached(&self, images: &BTreeSet<(EvidencePlace, Digest)>, now: Timestamp) {
         let asked = images
             .iter()
@@ -77,7 +84,7 @@ impl Observatory {
         &self,
         pipeline: &Pipeline,
         now: Timestamp,
-    ) -> BTreeMap<Image, Observed<Arc<[Attachment]>>> {
+    ) -> BTreeMap<Image, Observed<Said>> {
         let kept = self.attached.lock().unwrap_or_else(PoisonError::into_inner);
         let mut its = BTreeMap::new();
         for place in places(pipeline) {
@@ -88,7 +95,7 @@ impl Observatory {
         its
     }
 
-    async fn ask_evidence(&self, (place, digest): &Image) -> Result<Arc<[Attachment]>, String> {
+    async fn ask_evidence(&self, (place, digest): &Image) -> Result<Said, String> {
         match place {
             EvidencePlace::Registry(repository) => {
                 let attached = self.registry.attached(repository, digest).await;
@@ -96,18 +103,44 @@ impl Observatory {
                 let read = attached
                     .iter()
                     .filter_map(|it| read(it, repository, digest));
-                Ok(read.collect())
+                Ok(read.collect::<Vec<_>>().into())
             }
             EvidencePlace::Endpoint(endpoint) => {
                 let answer = self.evidence.about(endpoint, digest).await;
                 let told = |why: &str| format!("{endpoint}: {why}");
                 let Some(answer) = answer.map_err(|why| told(&why))? else {
-                    return Ok(Arc::default());
+                    return Ok(Said::default());
                 };
                 let answered = Attachment::answered(&answer, digest).map_err(told)?;
                 Ok(answered.into())
             }
+            EvidencePlace::Check(check, repository) => {
+                let said = timeout(CHECKED_WITHIN, self.ask_check(check, repository, digest)).await;
+                let late = || format!("{check}: no answer within {} s", CHECKED_WITHIN.as_secs());
+                said.unwrap_or_else(|_| Err(late()))
+            }
         }
+    }
+
+    /// What was reported of the commit that an image was built of.
+    async fn ask_check(
+        &self,
+        check: &EvidenceCheck,
+        repository: &ImageRepository,
+        digest: &Digest,
+    ) -> Result<Said, String> {
+        let image = self.registry.image(repository, digest).await;
+        let image = image.map_err(|error| error.to_string())?;
+        // Nothing but the whole id: a short one may be a branch's name, and mean another commit tomorrow.
+        let commit = image.revision.and_then(|it| it.trim().parse().ok());
+        let Some(commit) = commit else {
+            return Ok(check.without_commit());
+        };
+        let forge = self.forges.get(&check.source);
+        let forge = forge.ok_or_else(|| format!("no forge of {} is known", check.source))?;
+        let checks = forge.checked(commit, &check.name).await;
+        let checks = checks.map_err(|error| error.to_string())?;
+        Ok(check.says(commit, checks.as_deref()))
     }
 }
 
@@ -126,16 +159,11 @@ impl Kept {
 }
 
 /// What was read before still counts for a while.
-fn failed(
-    before: Option<&Kept>,
-    image: &Image,
-    why: &str,
-    now: Timestamp,
-) -> Observed<Arc<[Attachment]>> {
+fn failed(before: Option<&Kept>, image: &Image, why: &str, now: Timestamp) -> Observed<Said> {
     match before.map(|it| &it.value) {
         // That there is nothing is not worth believing: why it is not known says more.
         Some(Observed::Seen { value, at })
-            if now < after(*at, BELIEVED_FOR) && !value.is_empty() =>
+            if now < after(*at, BELIEVED_FOR) && !value.found.is_empty() =>
         {
             Observed::Seen {
                 value: value.clone(),

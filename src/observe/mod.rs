@@ -76,7 +76,8 @@ pub struct Outside {
     pub repositories: BTreeMap<RepositoryUrl, Repository>,
     /// The clusters of the environments that this process acts for; the others are known by their records.
     pub clusters: BTreeMap<EnvironmentName, SharedReadCluster>,
-    /// The forges of infra repositories, by address: where requests about proposals are made.
+    /// By address, the forges of infra repositories, where requests about proposals are made, and of source
+    /// repositories whose commits' checks are evidence.
     pub forges: BTreeMap<RepositoryUrl, SharedReadForge>,
     /// Asks what was deployed whether it answers.
     pub probe: Arc<dyn Probe>,
@@ -131,6 +132,7 @@ pub struct Observatory {
     clusters: BTreeMap<EnvironmentName, SharedReadCluster>,
     registry: Arc<dyn Registry>,
     evidence: Arc<dyn AskEvidence>,
+    forges: BTreeMap<RepositoryUrl, SharedReadForge>,
     catalogues: Mutex<BTreeMap<ApplicationName, CatalogueKept>>,
     resolved: Mutex<BTreeMap<ImageReference, Looked>>,
     attached: Mutex<attached::Attached>,
@@ -237,6 +239,7 @@ impl Observatory {
             clusters: outside.clusters.clone(),
             registry: outside.registry.clone(),
             evidence: outside.evidence.clone(),
+            forges: outside.forges.clone(),
             catalogues: Mutex::default(),
             resolved: Mutex::default(),
             attached: Mutex::default(),

@@ -269,7 +269,7 @@ impl Subject<'_> {
                 let attached = self.world.attached.get(&key);
                 let attached = attached.and_then(|it| it.read().ok()).into_iter();
                 let attached = attached
-                    .flat_map(|it| it.iter())
+                    .flat_map(|it| it.found.iter())
                     .filter(|it| counts(it, rule));
                 let attached = attached
                     .filter(|it| it.finding.name == rule.asks.name && it.at <= self.now)

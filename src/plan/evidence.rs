@@ -9,7 +9,7 @@ use super::{Observed, Ready, Reason, Unit, Waiting, World};
 use crate::model::record::{Found, UnitRecords};
 use crate::model::{
     ApplicationName, Attachment, Digest, Environment, EnvironmentName, EvidencePlace, EvidenceRule,
-    Follow, ImageRepository, ImageVersion, Pipeline, Release, Right, Weighed,
+    EvidenceSource, Follow, ImageRepository, ImageVersion, Pipeline, Release, Right, Weighed,
 };
 
 /// So many of what a release lacks are named in a sentence.
@@ -61,9 +61,9 @@ pub(super) fn of(unit: &Unit<'_>, release: &Release) -> Vec<Proved> {
             let key = (rule.place(repository), image.digest);
             let attached = unit.world.attached.get(&key);
             let known = attached.map(Observed::read);
-            let said = match known {
-                Some(Ok(attached)) => attached,
-                _ => [].as_slice(),
+            let (said, nothing) = match known {
+                Some(Ok(said)) => (&*said.found, said.nothing.as_deref()),
+                _ => ([].as_slice(), None),
             };
             let (told, unheard) = attached_to(unit, rule, image.digest, said);
             let found = match (told, recorded) {
@@ -88,7 +88,7 @@ pub(super) fn of(unit: &Unit<'_>, release: &Release) -> Vec<Proved> {
                     Some(_) => Weighed::Unknown,
                     None => weighed,
                 },
-                aside: unread.or(unheard),
+                aside: unread.or(unheard).or(nothing.map(str::to_owned)),
             }
         })
         .collect()
@@ -111,7 +111,7 @@ fn attached_to(
         let signer = it.signer.as_ref().and_then(|key| authority.of(key));
         let may = signer.filter(|signer| signer.may(Right::Evidence));
         let by = match (&rule.from, authority.is_open(), may) {
-            (Some(endpoint), _, _) => endpoint.to_string(),
+            (Some(source), _, _) => source.to_string(),
             (None, true, _) => "whoever attached it".to_owned(),
             (None, false, Some(signer)) => signer.who.clone(),
             (None, false, None) => {
@@ -294,8 +294,12 @@ pub(super) fn unblock(
     lacks: &[Proved],
 ) -> String {
     let add = lacks.first().map_or_else(String::new, |lack| {
-        if let Some(endpoint) = &lack.rule.from {
-            return format!("what {endpoint} answers, ");
+        match &lack.rule.from {
+            Some(EvidenceSource::Endpoint(endpoint)) => {
+                return format!("what {endpoint} answers, ");
+            }
+            Some(EvidenceSource::Check(check)) => return format!("{check} that passes, "),
+            None => {}
         }
         let asks = &lack.rule.asks;
         let score = asks.score.as_ref();
@@ -337,13 +341,15 @@ impl fmt::Display for Proved {
         write!(f, "{}: ", self.asked())?;
         let aside = self.aside.as_deref();
         let Some(found) = &self.found else {
-            return match (self.weighed, aside) {
-                (Weighed::Unknown, Some(aside)) => f.write_str(aside),
-                (_, Some(aside)) => write!(f, "nobody said so whose word counts: {aside}"),
-                (_, None) => match &self.rule.from {
-                    Some(endpoint) => write!(f, "{endpoint} knows nothing of it"),
-                    None => f.write_str("nobody said so"),
-                },
+            return match (self.weighed, &self.rule.from, aside) {
+                (Weighed::Unknown, _, Some(aside)) | (_, Some(_), Some(aside)) => {
+                    f.write_str(aside)
+                }
+                (_, None, Some(aside)) => {
+                    write!(f, "nobody said so whose word counts: {aside}")
+                }
+                (_, Some(source), None) => write!(f, "{source} knows nothing of it"),
+                (_, None, None) => f.write_str("nobody said so"),
             };
         };
         let at = found.at.round(jiff::Unit::Second).unwrap_or(found.at);

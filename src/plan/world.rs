@@ -10,8 +10,8 @@ use crate::manifest::{Rendered, carries};
 use crate::model::catalogue::Catalogue;
 use crate::model::record::{Standing, Taken, UnitRecords};
 use crate::model::{
-    ApplicationName, Attachment, CommitId, Digest, EnvironmentName, EvidencePlace, FlatMap, Health,
-    ImageReference, ObjectRef, Release,
+    ApplicationName, CommitId, Digest, EnvironmentName, EvidencePlace, FlatMap, Health,
+    ImageReference, ObjectRef, Release, Said,
 };
 
 /// Something of the outside world, or why it could not be read.
@@ -59,9 +59,9 @@ pub struct World {
     /// What some tags named in manifests point to, where the catalogue does not know them; `None`: they
     /// do not exist. One that is not here was not looked up yet.
     pub resolved: BTreeMap<ImageReference, Option<Digest>>,
-    /// What is attached to images as evidence, or answered of them, where that decides something. What is not here
-    /// was not asked for yet.
-    pub attached: BTreeMap<(EvidencePlace, Digest), Observed<Arc<[Attachment]>>>,
+    /// What is attached to images as evidence, answered of them, or reported of their commits, where that decides
+    /// something. What is not here was not asked for yet.
+    pub attached: BTreeMap<(EvidencePlace, Digest), Observed<Said>>,
     /// The units, by environment.
     pub units: BTreeMap<EnvironmentName, UnitView>,
 }

@@ -44,7 +44,9 @@ impl Bed {
         };
         let image = format!("{}/acme/shop", bed.registry.address());
         let scans = format!("http://{}/scans/{{digest}}", bed.registry.address());
-        let evidence = format!("evidence: [{{ rule: scan, from: {{ get: \"{scans}\" }} }}]\n");
+        let evidence = format!(
+            "evidence: [{{ rule: scan, from: {{ get: \"{scans}\" }} }}, {{ rule: lighthouse, from: {{ check: lighthouse }} }}]\n"
+        );
         for (file, text) in [
             (
                 "qa/environment.yaml",
@@ -57,7 +59,7 @@ impl Bed {
             (
                 "applications/shop.yaml",
                 format!(
-                    "applications:\n  - name: shop\n    images: [{{ repository: {image}, release-tag: \"{{tag}}\" }}]\n    environments: [qa, production]\n"
+                    "applications:\n  - name: shop\n    source: {{ url: \"{url}\", credential: {{ env: TOKEN }} }}\n    images: [{{ repository: {image}, release-tag: \"{{tag}}\" }}]\n    environments: [qa, production]\n"
                 ),
             ),
             (
@@ -168,6 +170,10 @@ async fn a_gate_that_does_not_hold_is_an_error_and_one_that_holds_is_none() {
         ("ok", "`qa`: lets Towpath push"),
         ("ok", "registry   REGISTRY/acme/shop: 1 tag"),
         ("ok", "evidence   127.0.0.1: answers"),
+        (
+            "ok",
+            "evidence   `lighthouse` on FORGE/acme/infra: may be read",
+        ),
         ("ok", "cluster    production: simulated"),
         ("ok", "webhook    github: can be checked"),
         ("unknown", "told to administrators alone"),
@@ -238,7 +244,7 @@ async fn what_is_missing_is_told_and_nothing_is_written() {
     );
     let said = String::from_utf8(output.stderr).unwrap() + &view.to_string();
     assert!(!said.contains("ghp_nobody"), "{said}");
-    assert!(said.contains("asking 8 questions"), "{said}");
+    assert!(said.contains("asking 10 questions"), "{said}");
     assert_eq!(refs(&bed).await, before);
     let exchanges = bed.site.github.take_exchanges();
     let writes = exchanges

@@ -24,8 +24,8 @@ use crate::cli::Output;
 use crate::cli::setup::Setup;
 use crate::http::Outward;
 use crate::model::{
-    ApplicationName, Digest, Environment, EvidenceEndpoint, Gate, Notification, RepositoryUrl,
-    Right,
+    ApplicationName, CommitId, Digest, Environment, EvidenceCheck, EvidenceEndpoint,
+    EvidenceSource, Gate, Notification, RepositoryUrl, Right,
 };
 use crate::notifications;
 use crate::observe::Outside;
@@ -332,12 +332,19 @@ fn registries<'a>(setup: &'a Setup, outside: &'a Outside) -> Vec<Question<'a>> {
     images.into_iter().map(ask).collect()
 }
 
-/// Whether those answer whom rules ask for evidence: of an image that nobody has.
+/// Whether those answer whom rules ask for evidence: of an image that nobody has, and of a commit that nobody made.
 fn evidence<'a>(setup: &'a Setup, outside: &'a Outside) -> Vec<Question<'a>> {
     let environments = setup.config.pipelines.iter();
     let environments = environments.flat_map(|it| &it.environments);
     let rules = environments.flat_map(|it| &it.evidence);
-    let endpoints: BTreeSet<_> = rules.filter_map(|rule| rule.from.as_deref()).collect();
+    let (mut endpoints, mut checks) = (BTreeSet::new(), BTreeSet::new());
+    for rule in rules {
+        match &rule.from {
+            Some(EvidenceSource::Endpoint(endpoint)) => drop(endpoints.insert(&**endpoint)),
+            Some(EvidenceSource::Check(check)) => drop(checks.insert(&**check)),
+            None => {}
+        }
+    }
     let ask = |endpoint: &'a EvidenceEndpoint| {
         Question::new("evidence", endpoint.to_string(), async move {
             let nothing = Digest::of(b"");
@@ -347,7 +354,25 @@ fn evidence<'a>(setup: &'a Setup, outside: &'a Outside) -> Vec<Question<'a>> {
             }]
         })
     };
-    endpoints.into_iter().map(ask).collect()
+    let ask_forge = |check: &'a EvidenceCheck| {
+        Question::new("evidence", check.to_string(), async move {
+            let Some(forge) = outside.forges.get(&check.source) else {
+                return Vec::new();
+            };
+            vec![match forge
+                .checked(
+                    CommitId(gix::ObjectId::null(gix::hash::Kind::Sha1)),
+                    &check.name,
+                )
+                .await
+            {
+                Ok(_) => Said::new(Level::Ok, "may be read"),
+                Err(error) => Said::new(Level::Error, error.to_string()),
+            }]
+        })
+    };
+    let endpoints = endpoints.into_iter().map(ask);
+    endpoints.chain(checks.into_iter().map(ask_forge)).collect()
 }
 
 /// Whether those who are told of news can be connected to. Nothing is sent.

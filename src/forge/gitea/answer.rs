@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 
 use crate::forge::{Found, Other, Progress, Status, Visibility, rest, text};
+use crate::model::{CheckEnd, CommitCheck};
 use crate::plan::{Request, RequestState};
 use crate::shown::on_one_line;
 
@@ -123,6 +124,7 @@ pub(super) struct CommitStatus {
     description: String,
     #[serde(default)]
     target_url: String,
+    updated_at: Option<Timestamp>,
 }
 
 impl Pull {
@@ -236,6 +238,25 @@ pub(super) fn scheduled(events: &[Event]) -> Option<String> {
 }
 
 impl CommitStatus {
+    pub(super) fn is_of(&self, context: &str) -> bool {
+        self.context == context
+    }
+
+    pub(super) fn check(self) -> CommitCheck {
+        let at = self.updated_at;
+        let read = self.read();
+        let end = match read.progress {
+            Progress::Success => CheckEnd::Passed,
+            Progress::Failure => CheckEnd::Failed,
+            Progress::Pending => CheckEnd::Running,
+        };
+        CommitCheck {
+            at: at.filter(|_| end != CheckEnd::Running),
+            end,
+            link: read.url,
+        }
+    }
+
     pub(super) fn read(self) -> Status {
         Status {
             context: self.context,

@@ -22,8 +22,8 @@ use super::{
     ForgeError, Found, Hook, Progress, Protection, ReadForge, Reported, Requests, Rights, Status,
     Visibility,
 };
-use crate::model::{CommitId, RepositoryUrl};
-use answer::{Combined, Event, Pull, RepositoryPage, Review};
+use crate::model::{CommitCheck, CommitId, RepositoryUrl};
+use answer::{Combined, CommitStatus, Event, Pull, RepositoryPage, Review};
 
 /// Branches of proposals begin so.
 const OURS: &str = "towpath/";
@@ -182,6 +182,11 @@ impl Gitea {
     }
 
     async fn statuses_of(&self, commit: &str) -> Result<Vec<Status>, ForgeError> {
+        let all = self.reported_of(commit).await?.into_iter();
+        Ok(all.map(CommitStatus::read).collect())
+    }
+
+    async fn reported_of(&self, commit: &str) -> Result<Vec<CommitStatus>, ForgeError> {
         let mut all = Vec::new();
         for page in 1..=PAGES_BESIDE {
             let query = format!("commits/{commit}/status?limit={PAGE}&page={page}");
@@ -189,7 +194,7 @@ impl Gitea {
             let combined: Combined = answer.read()?;
             let statuses = combined.statuses.unwrap_or_default();
             let is_last = statuses.len() < PAGE;
-            all.extend(statuses.into_iter().map(answer::CommitStatus::read));
+            all.extend(statuses);
             if is_last {
                 break;
             }
@@ -247,6 +252,24 @@ impl ReadForge for Gitea {
 
     async fn statuses(&self, commit: CommitId) -> Result<Vec<Status>, ForgeError> {
         self.statuses_of(&commit.to_string()).await
+    }
+
+    /// There are no check runs: Actions, too, set statuses.
+    async fn checked(
+        &self,
+        commit: CommitId,
+        name: &str,
+    ) -> Result<Option<Vec<CommitCheck>>, ForgeError> {
+        let statuses = match self.reported_of(&commit.to_string()).await {
+            // It says the same (404) of a commit that is not there as of code that is not shown to us.
+            Err(ForgeError::Denied { .. }) => {
+                self.ask(Method::GET, "branches?limit=1", None).await?;
+                return Ok(None);
+            }
+            statuses => statuses?.into_iter(),
+        };
+        let named = statuses.filter(|it| it.is_of(name));
+        Ok(Some(named.map(CommitStatus::check).collect()))
     }
 
     async fn rights(&self) -> Result<Rights, ForgeError> {

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 
 use super::access::{Given, Granted, Installation};
 use super::answer::{Combined, Comment, Deployment, Pull, RepositoryPage, Review, Rule, approved};
+use super::checks::{CheckRuns, Statuses};
 use super::commit::Created;
 use crate::doors::{Answer, Door, Knocked, harmless};
 use crate::forge::doors::read;
@@ -24,6 +25,8 @@ pub(crate) const DOORS: &[Door] = &[Door {
         "\"user\":{\"login\":\"",
         "\"statuses\":[",
         "\"description\":",
+        "{\"total_count\":1,\"check_runs\":[{\"status\":\"completed\",\"conclusion\":\"skipped\"",
+        "\"context\":\"lighthouse\",",
         "\"token\":\"",
         "\"data\":{\"createCommitOnBranch\":{\"commit\":{\"oid\":\"",
         "\"errors\":[{\"type\":\"STALE_DATA\",\"message\":\"",
@@ -66,6 +69,8 @@ fn answers(bytes: &[u8]) -> Knocked {
         read::<Vec<Deployment>>(bytes)?.is_some(),
         read::<Vec<Rule>>(bytes)?.is_some(),
         read::<Combined>(bytes)?.is_some(),
+        read::<CheckRuns>(bytes)?.is_some_and(|it| it.read().count() > 0),
+        read::<Statuses>(bytes)?.is_some_and(|it| it.of("lighthouse").is_some()),
         read::<RepositoryPage>(bytes)?.is_some(),
         read::<Granted>(bytes)?.is_some(),
         read::<Installation>(bytes)?.is_some(),

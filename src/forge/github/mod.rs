@@ -6,6 +6,7 @@
 
 mod access;
 mod answer;
+mod checks;
 mod commit;
 mod door;
 pub(crate) mod doors;
@@ -33,7 +34,7 @@ use super::rest::{self, WORDS};
 use super::{
     ForgeError, Found, Hook, Protection, ReadForge, Reported, Requests, Rights, Status, Visibility,
 };
-use crate::model::{CommitId, RepositoryUrl};
+use crate::model::{CommitCheck, CommitId, RepositoryUrl};
 use crate::secret::words;
 use answer::{Pull, RepositoryPage, Review};
 use door::Door;
@@ -355,6 +356,14 @@ impl ReadForge for GitHub {
 
     async fn statuses(&self, commit: CommitId) -> Result<Vec<Status>, ForgeError> {
         self.statuses_of(commit).await
+    }
+
+    async fn checked(
+        &self,
+        commit: CommitId,
+        name: &str,
+    ) -> Result<Option<Vec<CommitCheck>>, ForgeError> {
+        self.checks_of(commit, name).await
     }
 
     async fn rights(&self) -> Result<Rights, ForgeError> {

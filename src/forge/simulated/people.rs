@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 
 use super::{Hook, Kept, Protection, SimulatedForge, State, Text};
+use crate::forge::Progress;
 use crate::git::memory::Merge;
-use crate::model::CommitId;
+use crate::model::{CheckEnd, CommitCheck, CommitId};
 use crate::plan::RequestState;
 
 /// A request as a person sees it.
@@ -39,6 +40,19 @@ impl SimulatedForge {
     pub fn protect(&self, reference: &str, protection: Protection) {
         let mut state = self.state();
         state.protections.insert(reference.to_owned(), protection);
+    }
+
+    /// Somebody reports a check of a commit, in place of what was reported under this name.
+    pub fn report(&self, commit: CommitId, name: &str, check: CommitCheck) {
+        let mut state = self.state();
+        state.checks.insert((commit, name.to_owned()), check);
+    }
+
+    /// Whether a request's branch lacks what its base has.
+    pub(super) fn is_behind(&self, kept: &Kept) -> bool {
+        let person = self.remote.person("the forge");
+        let base = person.head(&kept.base);
+        base.is_some_and(|base| !person.has(&kept.head, base))
     }
 
     /// Somebody has it tell of news.
@@ -156,6 +170,27 @@ impl SimulatedForge {
         }
         // What is open again is brought in line with its branch.
         state.followed.clear();
+    }
+}
+
+impl State {
+    /// What was reported under this name; a status has no moment here.
+    pub(super) fn checked(&self, commit: CommitId, name: &str) -> Vec<CommitCheck> {
+        let key = (commit, name.to_owned());
+        let status = self.statuses.get(&key).map(|status| {
+            let end = match status.progress {
+                Progress::Pending => CheckEnd::Running,
+                Progress::Success => CheckEnd::Passed,
+                Progress::Failure => CheckEnd::Failed,
+            };
+            CommitCheck {
+                at: (end != CheckEnd::Running).then_some(Timestamp::UNIX_EPOCH),
+                end,
+                link: status.url.clone(),
+            }
+        });
+        let reported = self.checks.get(&key).cloned();
+        reported.into_iter().chain(status).collect()
     }
 }
 

@@ -200,6 +200,11 @@ impl Person {
         behind.is_some_and(|behind| behind.contains(&commit))
     }
 
+    /// Whether the server has the commit, wherever it stands.
+    pub fn knows(&self, commit: CommitId) -> bool {
+        self.remote.objects.commit(commit).is_ok()
+    }
+
     /// A file's content on a branch.
     pub fn read(&self, branch: &str, path: &str) -> Option<String> {
         let commit = self.remote.objects.commit(self.head(branch)?).ok()?;

@@ -1,11 +1,11 @@
-//! Where evidence about an image is asked for.
+//! Where evidence about an image is asked for, and what was said there.
 
 use std::fmt;
 use std::sync::Arc;
 
 use url::Url;
 
-use super::EvidenceRule;
+use super::{Attachment, EvidenceCheck, EvidenceRule};
 use crate::model::{Credential, Digest, ImageRepository};
 
 /// Stands in an endpoint's address for the image's digest.
@@ -18,6 +18,35 @@ pub enum EvidencePlace {
     Registry(ImageRepository),
     /// Somebody who answers over HTTP.
     Endpoint(Arc<EvidenceEndpoint>),
+    /// The forge of the source, about the commit that the images there were built of.
+    Check(Arc<EvidenceCheck>, ImageRepository),
+}
+
+/// Whose answer alone counts for a rule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EvidenceSource {
+    /// Somebody who answers over HTTP.
+    Endpoint(Arc<EvidenceEndpoint>),
+    /// The forge of the application's source.
+    Check(Arc<EvidenceCheck>),
+}
+
+/// What was said of an image.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Said {
+    /// What was found.
+    pub found: Arc<[Attachment]>,
+    /// Why nothing was, where that is known.
+    pub nothing: Option<Arc<str>>,
+}
+
+impl From<Vec<Attachment>> for Said {
+    fn from(found: Vec<Attachment>) -> Self {
+        Self {
+            found: found.into(),
+            nothing: None,
+        }
+    }
 }
 
 /// Somebody who answers over HTTP what was found out about an image.
@@ -68,6 +97,16 @@ impl fmt::Display for EvidencePlace {
         match self {
             Self::Registry(repository) => repository.fmt(f),
             Self::Endpoint(endpoint) => endpoint.fmt(f),
+            Self::Check(check, _) => check.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for EvidenceSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Endpoint(endpoint) => endpoint.fmt(f),
+            Self::Check(check) => check.fmt(f),
         }
     }
 }
@@ -76,7 +115,10 @@ impl EvidenceRule {
     /// Where it asks about an image of this repository.
     pub fn place(&self, repository: &ImageRepository) -> EvidencePlace {
         match &self.from {
-            Some(endpoint) => EvidencePlace::Endpoint(endpoint.clone()),
+            Some(EvidenceSource::Endpoint(endpoint)) => EvidencePlace::Endpoint(endpoint.clone()),
+            Some(EvidenceSource::Check(check)) => {
+                EvidencePlace::Check(check.clone(), repository.clone())
+            }
             None => EvidencePlace::Registry(repository.clone()),
         }
     }

@@ -2,12 +2,11 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{EvidenceEndpoint, EvidenceName, EvidenceResult, Finding, is_of_name};
+use super::{EvidenceName, EvidenceResult, EvidenceSource, Finding, is_of_name};
 
 /// What must have been found out about every image of a release before it comes to an environment.
 #[derive(Debug, Clone, PartialEq)]
@@ -17,7 +16,7 @@ pub struct EvidenceRule {
     /// How old it may be; `None`: any age.
     pub max_age: Option<Duration>,
     /// Whose answer alone counts; `None`: what is recorded, and what is attached to the image.
-    pub from: Option<Arc<EvidenceEndpoint>>,
+    pub from: Option<EvidenceSource>,
 }
 
 /// Which evidence, and what must stand in it: `scan`, or `scan.critical == 0`.

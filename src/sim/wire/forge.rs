@@ -9,7 +9,7 @@ use crate::forge::{
     Content, Deployed, Forge, ForgeError, Found, Hook, Opening, Protection, ReadForge, Reported,
     Requests, Rights, Status, Visibility,
 };
-use crate::model::CommitId;
+use crate::model::{CommitCheck, CommitId};
 use crate::plan::Request;
 
 impl Wire<SimulatedForge> {
@@ -41,6 +41,15 @@ impl ReadForge for Wire<SimulatedForge> {
     async fn statuses(&self, commit: CommitId) -> Result<Vec<Status>, ForgeError> {
         self.pass(false, self.inner.statuses(commit), || self.cut())
             .await
+    }
+
+    async fn checked(
+        &self,
+        commit: CommitId,
+        name: &str,
+    ) -> Result<Option<Vec<CommitCheck>>, ForgeError> {
+        let work = self.inner.checked(commit, name);
+        self.pass(false, work, || self.cut()).await
     }
 
     async fn rights(&self) -> Result<Rights, ForgeError> {

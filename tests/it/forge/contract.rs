@@ -15,6 +15,8 @@ use towpath::forge::{
 use towpath::model::{CommitId, Digest, OnNewer, RequestPolicy, TitleTemplate};
 use towpath::plan::{Request, RequestState};
 
+use super::checked;
+
 /// The branch that requests go to.
 pub(super) const BASE: &str = "master";
 
@@ -96,6 +98,7 @@ pub(super) async fn check(bed: &dyn Bed) {
     labels_are_seen(bed).await;
     what_is_not_ours_is_left_alone(bed).await;
     statuses_are_read_as_they_were_set(bed).await;
+    checked::statuses_are_checks(bed).await;
     rights_are_told(bed).await;
     protection_is_told(bed).await;
     what_is_reported_is_told(bed).await;

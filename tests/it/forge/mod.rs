@@ -1,6 +1,7 @@
 //! Forges: one contract for all of them.
 
 mod app;
+mod checked;
 mod committed;
 mod contract;
 mod faults;

@@ -3,7 +3,7 @@
 use towpath::forge::Visibility;
 use towpath::forge::simulated::Mood;
 use towpath::git::memory::{Merge, Strike};
-use towpath::model::proposal_branch;
+use towpath::model::{CheckEnd, CommitCheck, proposal_branch};
 
 use super::show;
 use super::site::Site;
@@ -21,14 +21,24 @@ pub(super) fn run(site: &Site, words: &[&str]) -> bool {
             site.forge(environment).show_to(Visibility::Private);
         }
         ["forge", environment, "strict"] => site.forge(environment).set_strict(true),
-        ["forge", environment, mood] => site.forge(environment).set(match *mood {
-            "up" => Mood::Up,
-            "down" => Mood::Down,
-            "limited" => Mood::Limited,
-            "401" => Mood::Unauthorized,
-            "archived" => Mood::Archived,
-            other => panic!("no mood `{other}`"),
-        }),
+        ["forge", "of", "source", mood] => site.source_forge().set(named(mood)),
+        // `report $whole-one "Lighthouse CI" passed`: what CI tells the source's forge of a commit.
+        ["report", commit, name, end] => {
+            let end = match *end {
+                "running" => CheckEnd::Running,
+                "passed" => CheckEnd::Passed,
+                "failed" => CheckEnd::Failed,
+                other => CheckEnd::Neither(other.to_owned()),
+            };
+            let check = CommitCheck {
+                at: (end != CheckEnd::Running).then_some(site.now),
+                end,
+                link: Some("https://ci.example.com/7".to_owned()),
+            };
+            let commit = commit.parse().unwrap();
+            site.source_forge().report(commit, name, check);
+        }
+        ["forge", environment, mood] => site.forge(environment).set(named(mood)),
         ["forge", environment, "cut", "before"] => {
             site.forge(environment).break_off(Strike::Before);
         }
@@ -47,6 +57,17 @@ pub(super) fn run(site: &Site, words: &[&str]) -> bool {
         _ => return false,
     }
     true
+}
+
+fn named(mood: &str) -> Mood {
+    match mood {
+        "up" => Mood::Up,
+        "down" => Mood::Down,
+        "limited" => Mood::Limited,
+        "401" => Mood::Unauthorized,
+        "archived" => Mood::Archived,
+        other => panic!("no mood `{other}`"),
+    }
 }
 
 fn person(site: &Site, environment: &str, application: &str, words: &[&str]) -> bool {

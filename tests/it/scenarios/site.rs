@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_yaml::{Mapping, Value};
+use towpath::cluster::SharedCluster;
 use towpath::cluster::simulated::SimulatedCluster;
-use towpath::cluster::{SharedCluster, reading};
 use towpath::config::Config;
 use towpath::event::Event;
 use towpath::forge::SharedForge;
@@ -60,6 +60,8 @@ pub(super) struct Site {
     pub(super) remotes: BTreeMap<RepositoryUrl, MemoryRemote>,
     pub(super) clusters: BTreeMap<EnvironmentName, Arc<SimulatedCluster>>,
     pub(super) forges: BTreeMap<RepositoryUrl, SimulatedForge>,
+    /// Of source repositories that rules ask for checks.
+    pub(super) asked: BTreeMap<RepositoryUrl, SimulatedForge>,
     /// Where somebody else makes the commits.
     pub(super) committers: BTreeMap<RepositoryUrl, Signing>,
     pub(super) pipelines: Vec<Arc<Pipeline>>,
@@ -105,6 +107,7 @@ impl Site {
             remotes: BTreeMap::new(),
             clusters: BTreeMap::new(),
             forges: BTreeMap::new(),
+            asked: BTreeMap::new(),
             committers: BTreeMap::new(),
             pipelines: Vec::new(),
             towpaths: Vec::new(),
@@ -153,16 +156,17 @@ impl Site {
         self.pipelines = config.pipelines;
         for pipeline in &self.pipelines {
             if let Some(source) = &pipeline.application.source {
-                remote(&mut self.remotes, &source.url);
+                let remote = remote(&mut self.remotes, &source.url).clone();
+                let forge = || SimulatedForge::new(&forge_name(&source.url), remote);
+                self.asked.entry(source.url.clone()).or_insert_with(forge);
             }
             for environment in &pipeline.environments {
                 let remote = remote(&mut self.remotes, &environment.repository).clone();
                 if environment.gate == Gate::PullRequest {
-                    let name = environment.repository.as_str();
-                    let name = name.trim_start_matches("https://");
+                    let name = forge_name(&environment.repository);
                     self.forges
                         .entry(environment.repository.clone())
-                        .or_insert_with(|| SimulatedForge::new(name, remote));
+                        .or_insert_with(|| SimulatedForge::new(&name, remote));
                 }
                 let ClusterSpec::Simulated(simulated) = &environment.cluster else {
                     panic!("scenarios simulate their clusters");
@@ -199,11 +203,14 @@ impl Site {
             .iter()
             .map(|(url, forge)| (url.clone(), Arc::new(forge.clone()) as SharedForge))
             .collect();
+        let mut reading = towpath::forge::reading(&forges);
+        let asked = self.asked.iter();
+        reading.extend(asked.map(|(url, forge)| (url.clone(), Arc::new(forge.clone()) as _)));
         let outside = Outside {
             registry: Arc::new(self.registry.clone()),
             repositories: repositories.collect(),
-            clusters: reading(&clusters),
-            forges: towpath::forge::reading(&forges),
+            clusters: towpath::cluster::reading(&clusters),
+            forges: reading,
             probe: Arc::new(self.endpoints.clone()),
             evidence: Arc::new(self.endpoints.clone()),
         };
@@ -329,6 +336,12 @@ impl Site {
         forge.unwrap_or_else(|| panic!("{url} has no forge"))
     }
 
+    /// The forge of the first application's source.
+    pub(super) fn source_forge(&self) -> &SimulatedForge {
+        let source = self.pipelines[0].application.source.as_ref();
+        &self.asked[&source.unwrap().url]
+    }
+
     /// Who makes the commits of an environment from the next start on, if nobody did before.
     pub(super) fn committer(&mut self, environment: &str) -> &Signing {
         let url = self.environment(environment).repository.clone();
@@ -367,6 +380,11 @@ fn unit_name(alone: bool, environment: &EnvironmentName, pipeline: &Pipeline) ->
         true => environment.to_string(),
         false => format!("{environment}/{}", pipeline.application.name),
     }
+}
+
+/// What people call the forge of a repository.
+fn forge_name(url: &RepositoryUrl) -> String {
+    url.as_str().trim_start_matches("https://").to_owned()
 }
 
 fn remote<'a>(

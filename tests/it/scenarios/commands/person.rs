@@ -121,6 +121,8 @@ impl Teller {
                     .commit(branch, &[("code", Some(&file))], label, now)
                     .unwrap();
                 self.site.labels.insert((*label).to_owned(), commit.short());
+                let whole = format!("whole-{label}");
+                self.site.labels.insert(whole, commit.to_string());
             }
             ["tag", environment, name] => {
                 let person = self.site.person(environment);
