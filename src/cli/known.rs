@@ -182,10 +182,7 @@ impl Known {
 
     /// Tells what could not be read.
     pub(super) fn tell_unread(&self, err: &mut dyn Write) -> Result<()> {
-        for why in &self.unread {
-            writeln!(err, "note: {why}")?;
-        }
-        Ok(())
+        tell_unread(&self.unread, err)
     }
 
     fn unknown(&self, named: &str) -> anyhow::Error {
@@ -349,6 +346,14 @@ fn nearest<'a>(named: &str, names: &[&'a str]) -> Vec<&'a str> {
     near.dedup();
     near.truncate(NEAREST);
     near
+}
+
+/// Tells what could not be read.
+pub(super) fn tell_unread(unread: &[String], err: &mut dyn Write) -> Result<()> {
+    for why in unread {
+        writeln!(err, "note: {why}")?;
+    }
+    Ok(())
 }
 
 /// The one application that is meant.

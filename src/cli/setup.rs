@@ -160,6 +160,16 @@ impl Setup {
         self.outside_with(BTreeMap::new(), &self.forges()?)
     }
 
+    /// The cluster of one environment, to look at.
+    ///
+    /// # Errors
+    /// Where it cannot be made, or no such environment exists.
+    pub(super) fn cluster(&self, name: &EnvironmentName) -> Result<SharedReadCluster> {
+        let mut clusters = cluster::reading(&self.clusters(std::slice::from_ref(name))?);
+        let cluster = clusters.remove(name);
+        cluster.with_context(|| format!("no application runs in {name}"))
+    }
+
     fn clusters(
         &self,
         only: &[EnvironmentName],

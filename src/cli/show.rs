@@ -1,5 +1,6 @@
 //! `towpath show`: everything about one release, or about one deployment.
 
+mod balancers;
 pub(super) mod deployment;
 mod release;
 
@@ -24,8 +25,8 @@ use crate::model::{ApplicationName, EnvironmentName};
 /// as its tag is, `deployment-0042` or `production/deployment-0042`: which applications it changed and how it
 /// ended for each.
 ///
-/// Records in git are enough for an answer: what registries would add is left out where they do not answer, and
-/// that is said on stderr.
+/// Records in git are enough for an answer: what registries would add is left out where they do not answer, and so are the
+/// addresses that clusters gave to load balancers; that is said on stderr.
 #[derive(Debug, clap::Args)]
 #[command(allow_missing_positional = true)]
 pub struct Args {

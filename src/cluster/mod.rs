@@ -114,6 +114,15 @@ pub trait ReadCluster: Send + Sync {
     /// [`ClusterError::Unavailable`] where it does not answer within its deadline.
     async fn served(&self, group: &str, kind: &str) -> Result<Option<Served>, ClusterError>;
 
+    /// Where it has a Service of a load balancer reached from outside: names and addresses of hosts. None, where the
+    /// Service is not there, or nobody gave it any.
+    ///
+    /// # Errors
+    /// [`ClusterError::Unavailable`] where it does not answer within its deadline.
+    async fn balanced_at(&self, _service: &ObjectRef) -> Result<Vec<String>, ClusterError> {
+        Ok(Vec::new())
+    }
+
     /// Which of these rights it does not grant, in their order. It is asked, and nothing is tried.
     ///
     /// # Errors

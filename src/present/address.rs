@@ -1,7 +1,6 @@
-//! Where people reach what is deployed, as far as its manifests say.
+//! Where people reach what is deployed: as its manifests say, and at the hosts that clusters give to load balancers.
 //!
-//! Read are Ingress, HTTPRoute and the Services of load balancers. An address that only the cluster hands out is
-//! not known here.
+//! Read are Ingress, HTTPRoute and the Services of load balancers. What a cluster gave is asked for elsewhere.
 
 use std::collections::BTreeSet;
 
@@ -69,8 +68,27 @@ fn route(value: &Value) -> Vec<String> {
     hosts.map(|host| format!("https://{host}/")).collect()
 }
 
+/// The Services of load balancers among these objects.
+pub fn balanced(rendered: &Rendered) -> impl Iterator<Item = &Object> {
+    let is_one = |it: &&Object| {
+        let reference = &it.reference;
+        let is_service = (reference.group.as_str(), reference.kind.as_str()) == ("", "Service");
+        is_service && is_balanced(&it.value())
+    };
+    rendered.objects.iter().map(|it| &**it).filter(is_one)
+}
+
+/// The addresses of such a Service at a host.
+pub fn balanced_at(service: &Object, host: &str) -> Vec<String> {
+    at_ports(&service.value(), host)
+}
+
+fn is_balanced(value: &Value) -> bool {
+    text(value, "/spec/type") == Some("LoadBalancer")
+}
+
 fn service(value: &Value) -> Vec<String> {
-    if text(value, "/spec/type") != Some("LoadBalancer") {
+    if !is_balanced(value) {
         return Vec::new();
     }
     let names = value.pointer("/metadata/annotations");
@@ -82,15 +100,32 @@ fn service(value: &Value) -> Vec<String> {
         .flat_map(|it| it.split(',').map(str::trim));
     let mut hosts: Vec<&str> = names.filter(|it| !it.is_empty()).collect();
     hosts.extend(text(value, "/spec/loadBalancerIP"));
-    let port = list(value, "/spec/ports").next();
-    let port = port.and_then(|it| it.get("port")).and_then(Value::as_u64);
-    let address = |host: &str| match port {
-        Some(443) => format!("https://{host}/"),
-        Some(80) => format!("http://{host}/"),
-        Some(port) => format!("tcp://{host}:{port}"),
-        None => format!("tcp://{host}"),
+    hosts
+        .iter()
+        .flat_map(|host| at_ports(value, host))
+        .collect()
+}
+
+/// A host with each of the Service's ports: those of HTTP tell their scheme, of the others the protocol does.
+fn at_ports(value: &Value, host: &str) -> Vec<String> {
+    // Only an address of IPv6 holds colons, and is told apart from its port by brackets.
+    let host = match host.contains(':') {
+        true => format!("[{host}]"),
+        false => host.to_owned(),
     };
-    hosts.into_iter().map(address).collect()
+    let ports: Vec<&Value> = list(value, "/spec/ports").collect();
+    if ports.is_empty() {
+        return vec![format!("tcp://{host}")];
+    }
+    let address = |port: &&Value| {
+        let protocol = text(port, "/protocol").unwrap_or("TCP");
+        match (protocol, port.get("port").and_then(Value::as_u64)?) {
+            ("TCP", 443) => Some(format!("https://{host}/")),
+            ("TCP", 80) => Some(format!("http://{host}/")),
+            (_, port) => Some(format!("{}://{host}:{port}", protocol.to_lowercase())),
+        }
+    };
+    ports.iter().filter_map(address).collect()
 }
 
 fn list<'a>(value: &'a Value, pointer: &str) -> impl Iterator<Item = &'a Value> + use<'a> {
@@ -129,6 +164,15 @@ mod tests {
                     "tcp://a.example.com:5432",
                     "tcp://b.example.com:5432",
                     "tcp://192.0.2.1:5432",
+                ],
+            ),
+            (
+                service,
+                "spec: { type: LoadBalancer, loadBalancerIP: '2001:db8::1', ports: [{ port: 80 }, { port: 443 }, { port: 53, protocol: UDP }] }",
+                vec![
+                    "http://[2001:db8::1]/",
+                    "https://[2001:db8::1]/",
+                    "udp://[2001:db8::1]:53",
                 ],
             ),
             (service, "spec: { ports: [{ port: 80 }] }", vec![]),

@@ -1,16 +1,17 @@
 //! One release across all environments.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::sync::Arc;
 
 use anyhow::Result;
+use futures_util::future::join_all;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{Args, AttemptView, SaidView, attempt_line};
+use super::{Args, AttemptView, SaidView, attempt_line, balancers};
 use crate::cli::evidence::EvidenceView;
-use crate::cli::known::{Known, KnownRelease, released};
+use crate::cli::known::{Known, KnownRelease, released, tell_unread};
 use crate::cli::releases::{self, StandView};
 use crate::cli::setup::Setup;
 use crate::cli::{Output, exit, view};
@@ -65,8 +66,8 @@ struct EnvironmentView {
     attempts: Vec<AttemptView>,
     /// Newest first.
     said: Vec<SaidView>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    addresses: Vec<String>,
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    addresses: BTreeSet<String>,
 }
 
 /// A release in one environment.
@@ -76,7 +77,7 @@ struct There<'a> {
     evidence: Vec<Proved>,
     attempts: Vec<&'a PastDeployment>,
     said: Vec<SaidView>,
-    addresses: Vec<String>,
+    addresses: BTreeSet<String>,
 }
 
 /// Writes the answer.
@@ -107,17 +108,25 @@ pub(super) async fn run(
             .as_ref()
             .is_none_or(|name| it.name == *name)
     };
-    let there: Vec<_> = environments
+    let mut there: Vec<_> = environments
         .filter(asked)
         .map(|environment| There::of(&known, environment, &found.release, now))
         .collect();
+    let balanced = join_all(there.iter().map(|it| it.balanced(&known, setup))).await;
+    let mut unread = known.unread.clone();
+    for (it, balanced) in there.iter_mut().zip(balanced) {
+        match balanced {
+            Ok(addresses) => it.addresses.extend(addresses),
+            Err(why) => unread.push(why),
+        }
+    }
     let images = images(&found.release, &labels.by_digest);
     if args.output == Output::Table {
         head(&known, found, &images, now, out)?;
         for it in &there {
             it.write(now, out)?;
         }
-        known.tell_unread(err)?;
+        tell_unread(&unread, err)?;
         return Ok(exit::OK);
     }
     let release = &found.release;
@@ -130,7 +139,7 @@ pub(super) async fn run(
         commit: release.commit.clone(),
         source: source(pipeline),
         environments: there.iter().map(There::view).collect(),
-        unread: known.unread.clone(),
+        unread,
     };
     args.output.write(&view, out)?;
     Ok(exit::OK)
@@ -224,8 +233,8 @@ impl<'a> There<'a> {
         let stand = known.stand(&environment.name, release, now);
         let desired = view::desired(&known.world, environment);
         let addresses = match (stand.current, desired) {
-            (true, Ok(desired)) => addresses(&desired.rendered).into_iter().collect(),
-            _ => Vec::new(),
+            (true, Ok(desired)) => addresses(&desired.rendered),
+            _ => BTreeSet::new(),
         };
         let spans = spans(past, &is_it);
         let records = known.records(&environment.name).iter().rev();
@@ -243,6 +252,16 @@ impl<'a> There<'a> {
             attempts: attempts.collect(),
             said: said.map(SaidView::of).collect(),
             addresses,
+        }
+    }
+
+    /// The addresses that the cluster gave to what runs.
+    async fn balanced(&self, known: &Known, setup: &Setup) -> Result<BTreeSet<String>, String> {
+        match view::desired(&known.world, self.environment) {
+            Ok(desired) if self.stand.current => {
+                balancers::addresses(setup, &self.environment.name, &desired.rendered).await
+            }
+            _ => Ok(BTreeSet::new()),
         }
     }
 

@@ -9,7 +9,7 @@ use super::health::{
     Around, Definition, EventFacts, PodFacts, RevisionFacts, Rules, evidence, health, next_look,
 };
 use super::refusal::{self, About, Refusal};
-use super::{logs, watch};
+use super::{balancer, logs, watch};
 use crate::doors::{Answer, Door, Knocked, alike, answered, harmless, split};
 use crate::model::{Health, HealthRule, HealthTest};
 
@@ -30,6 +30,7 @@ const OBJECTS: &[&str] = &[
     "\"observedGeneration\":",
     "\"deletionTimestamp\":\"",
     "\"finalizers\":[",
+    "\"loadBalancer\":{\"ingress\":[{\"hostname\":\"",
     "\"ownerReferences\":[",
     "\"containerStatuses\":[",
     "\"waiting\":{",
@@ -192,6 +193,11 @@ fn objects(bytes: &[u8]) -> Knocked {
     };
     let object = &situation["object"];
     let now = situation["now"].as_str().and_then(|it| it.parse().ok());
+    if let Ok(service) = serde_json::from_value(object.clone()) {
+        for host in balancer::told(service) {
+            harmless(&host)?;
+        }
+    }
     let evidence = evidence(object, &around);
     for now in [
         now.unwrap_or(Timestamp::UNIX_EPOCH),

@@ -7,6 +7,7 @@
 mod allowed;
 pub mod answer;
 pub mod apply;
+mod balancer;
 mod compare;
 pub mod connect;
 pub(crate) mod doors;
@@ -364,6 +365,14 @@ impl ReadCluster for KubernetesCluster {
             plural: kind.plural.clone(),
             namespaced: kind.namespaced,
         }))
+    }
+
+    async fn balanced_at(&self, service: &ObjectRef) -> Result<Vec<String>, ClusterError> {
+        let found = self.kind(&service.group, &service.kind).await?;
+        let Some(kind) = found else {
+            return Ok(Vec::new());
+        };
+        balancer::hosts(&self.place, &kind, service).await
     }
 
     async fn lacks(&self, rights: &[Right]) -> Result<Vec<Right>, ClusterError> {

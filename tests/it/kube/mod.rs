@@ -3,6 +3,7 @@
 
 mod apply;
 mod audit;
+mod balancers;
 mod bed;
 mod commands;
 mod demo;
