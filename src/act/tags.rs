@@ -159,6 +159,7 @@ impl Writer {
                 tagger: signature.clone(),
                 message: message::tag(&verdicts, &head.to_string()),
             })?;
+            let id = self.repository.sign_tag(&mut draft, id).await?;
             push = push.update(reference, None, id);
             happened.extend(verdicts.iter().map(|record| recorded(record, open, &name)));
             if let KeepTags::Newest(keep) = environment.tags.keep

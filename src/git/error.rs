@@ -169,8 +169,8 @@ pub enum GitError {
     /// A push that cannot be right: nothing was sent.
     #[error("the push is malformed: {0}")]
     Malformed(String),
-    /// A commit cannot be signed; it was not made.
-    #[error("the commit cannot be signed with {key}: {detail}")]
+    /// A commit or a tag cannot be signed; it was not made.
+    #[error("nothing can be signed with {key}: {detail}")]
     Signing {
         /// What people call the key.
         key: String,

@@ -1,5 +1,5 @@
-//! Signs commits as git does: the signature of everything else in the commit stands in its header `gpgsig`
-//! (gitformat-signature(5)). Made by `ssh-keygen -Y sign -n git`
+//! Signs commits and tags as git does: the signature of everything else stands in a commit's header `gpgsig`, and at the
+//! end of a tag (gitformat-signature(5)). Made by `ssh-keygen -Y sign -n git`
 //! ([SSHSIG](https://github.com/openssh/openssh-portable/blob/master/PROTOCOL.sshsig)) or by `gpg`.
 //!
 //! Owns the deadline. Never shows a key, and never asks a person for a passphrase.
@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use gix::ObjectId;
 use ssh_key::SshSig;
 use tempfile::NamedTempFile;
 use tokio::process::Command;
@@ -226,5 +227,19 @@ impl Repository {
             detail: "has no header to sign".to_owned(),
         })?;
         Ok(CommitId(draft.add(signed)))
+    }
+
+    /// Signs an annotated tag of the draft, where this repository's commits are signed: it has another id then.
+    ///
+    /// # Errors
+    /// [`GitError::Signing`].
+    pub async fn sign_tag(&self, draft: &mut Draft, tag: ObjectId) -> Result<ObjectId, GitError> {
+        let Some(signer) = &self.signer else {
+            return Ok(tag);
+        };
+        let object = draft.object(tag)?;
+        let signature = signer.sign(&object.data).await?;
+        let parts = [&object.data, signature.trim_end().as_bytes(), b"\n"];
+        Ok(draft.add(Object::new(Kind::Tag, parts.concat())))
     }
 }

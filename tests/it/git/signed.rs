@@ -1,4 +1,4 @@
-//! Commits that are signed as git signs them: git itself judges.
+//! Commits and tags that are signed as git signs them: git itself judges.
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use tempfile::TempDir;
 use tokio::process::Command;
-use towpath::git::{CommitDraft, GitError, Push, Pushed, Repository, Signer};
+use towpath::git::{CommitDraft, GitError, Push, Pushed, Repository, Signer, Tag, TagDraft};
 use towpath::model::{CommitId, Credential, SigningKey};
 
 use super::site::{MASTER, Site, signature};
@@ -31,7 +31,10 @@ async fn ssh_key(directory: &Path, kind: &str, name: &str, passphrase: &str) -> 
     Credential::File { path, user: None }
 }
 
-/// A signed commit that git got by a push.
+/// The tag on it.
+const TAG: &str = "deployment-0001";
+
+/// A signed commit, with a signed tag on it, that git got by a push.
 async fn pushed(site: &Site, key: SigningKey) -> Result<(Repository, CommitId), GitError> {
     let repository = site.repository("signing");
     let repository = repository.signing(Some(Arc::new(Signer::new(key))));
@@ -48,7 +51,21 @@ async fn pushed(site: &Site, key: SigningKey) -> Result<(Repository, CommitId), 
     assert_ne!(signed, commit);
     let read = draft.read_commit(signed)?;
     assert_eq!(read.subject(), "qa: deploy web v1");
-    let push = Push::new().update(MASTER, None, signed.0).with(&draft)?;
+    let tag = draft.tag(&TagDraft {
+        name: TAG.to_owned(),
+        target: signed,
+        tagger: signature(0),
+        message: "Successfully Deployed\n\nTowpath-Records: none".to_owned(),
+    })?;
+    let tag = repository.sign_tag(&mut draft, tag).await?;
+    let read = Tag::parse(&draft.object(tag)?)?;
+    assert!(
+        read.message
+            .starts_with("Successfully Deployed\n\nTowpath-Records: none")
+    );
+    let name = format!("refs/tags/{TAG}");
+    let push = Push::new().update(MASTER, None, signed.0);
+    let push = push.update(name, None, tag).with(&draft)?;
     assert_eq!(repository.push(push).await?, Pushed::Landed);
     Ok((repository, signed))
 }
@@ -84,13 +101,34 @@ async fn an_ssh_key_signs_as_git_verifies() {
             verified.contains("Good \"git\" signature for towpath@example.com"),
             "{verified}"
         );
+        let mut verify = git(&site);
+        verify.args(["-c", &allowed, "verify-tag", TAG]);
+        let verified = ran(&mut verify).await.unwrap();
+        assert!(verified.contains("Good \"git\" signature"), "{verified}");
         ran(git(&site).args(["fsck", "--strict"])).await.unwrap();
     }
 }
 
+/// Whether GnuPG is there. Where it is not, that is said; where CI is set, it is a failure.
+async fn has_gpg() -> bool {
+    let found = ran(Command::new("sh").args(["-c", "command -v gpg"]))
+        .await
+        .is_ok();
+    if !found {
+        assert!(
+            std::env::var_os("CI").is_none(),
+            "there is no `gpg`: install GnuPG"
+        );
+        println!("skipped: there is no `gpg`");
+    }
+    found
+}
+
 #[tokio::test]
 async fn a_gnupg_key_signs_as_git_verifies() {
-    let site = Site::file().await.unwrap();
+    if !has_gpg().await {
+        return;
+    }
     let home = TempDir::new().unwrap();
     std::fs::set_permissions(home.path(), Permissions::from_mode(0o700)).unwrap();
     let gpg = |arguments: &[&str]| {
@@ -112,32 +150,47 @@ async fn a_gnupg_key_signs_as_git_verifies() {
         "never",
     ];
     ran(&mut gpg(&make)).await.unwrap();
-    let key = SigningKey::Gpg {
-        key: "towpath@example.com".to_owned(),
-        home: Some(home.path().to_owned()),
-    };
-    let commit = pushed(&site, key).await;
-    let shown = match &commit {
-        Ok((repository, commit)) => {
-            // Only SSH keys count in `authority`.
-            assert_eq!(repository.signer_of(*commit), None);
-            let mut git = git(&site);
-            git.env("GNUPGHOME", home.path());
-            ran(git
-                .args(["log", "--show-signature", "-1"])
-                .arg(commit.to_string()))
-            .await
-        }
-        Err(error) => Err(error.to_string()),
-    };
+    let listed = ran(&mut gpg(&["--list-secret-keys", "--with-colons"]))
+        .await
+        .unwrap();
+    let fingerprint = listed.lines().find_map(|line| line.strip_prefix("fpr:"));
+    let fingerprint = fingerprint.unwrap().trim_matches(':').to_owned();
+    let mut shown = Vec::new();
+    for key in ["towpath@example.com".to_owned(), fingerprint] {
+        shown.push(verified_by_gnupg(key, home.path()).await);
+    }
     // The agent that gpg started ends with the test.
     let mut end = Command::new("gpgconf");
     end.arg("--homedir")
         .arg(home.path())
         .args(["--kill", "all"]);
     ran(&mut end).await.unwrap();
-    let shown = shown.unwrap();
-    assert!(shown.contains("Good signature from \"Towpath"), "{shown}");
+    for shown in shown {
+        let shown = shown.unwrap();
+        let good = shown.matches("Good signature from \"Towpath").count();
+        assert_eq!(good, 2, "{shown}");
+    }
+}
+
+/// What git says of a commit and a tag that this key of a keyring signed.
+async fn verified_by_gnupg(key: String, home: &Path) -> Result<String, String> {
+    let site = Site::file().await.unwrap();
+    let key = SigningKey::Gpg {
+        key,
+        home: Some(home.to_owned()),
+    };
+    let (repository, commit) = pushed(&site, key)
+        .await
+        .map_err(|error| error.to_string())?;
+    // Only SSH keys count in `authority`.
+    assert_eq!(repository.signer_of(commit), None);
+    let verify = async |what: &str, which: &str| {
+        let mut git = git(&site);
+        ran(git.env("GNUPGHOME", home).args([what, which])).await
+    };
+    let commit = verify("verify-commit", &commit.to_string()).await?;
+    let tag = verify("verify-tag", TAG).await?;
+    Ok(commit + &tag)
 }
 
 #[tokio::test]
