@@ -110,19 +110,17 @@ impl People {
             Act::PushBranch => drop(self.build(site, unit.1, Made::Well)),
             Act::MoveTag => {
                 let version = [1, self.minor, self.patch];
+                site.ledger().untagged(&self.newest_tag());
                 self.release(site, unit.1, version, Made::Well);
             }
             Act::DeleteTag => {
-                let tag = format!("v1.{}.{}", self.minor, self.patch);
+                let tag = self.newest_tag();
                 for repository in shape.repositories(unit.1) {
                     if let Ok(repository) = repository.parse() {
                         site.registry.untag(&repository, &tag);
                     }
                 }
-                let mut ledger = site.ledger();
-                let builds = ledger.builds.iter().filter(|(_, build)| build.tag == tag);
-                let digests: Vec<String> = builds.map(|(digest, _)| digest.clone()).collect();
-                ledger.untagged.extend(digests);
+                site.ledger().untagged(&tag);
             }
             Act::Merge | Act::Squash => {
                 let how = match event.act {
@@ -260,6 +258,10 @@ impl People {
     }
 
     /// A release under a version's tag.
+    fn newest_tag(&self) -> String {
+        format!("v1.{}.{}", self.minor, self.patch)
+    }
+
     fn release(&mut self, site: &Site, application: &'static str, version: [u64; 3], made: Made) {
         let [major, minor, patch] = version;
         let tag = format!("v{major}.{minor}.{patch}");
