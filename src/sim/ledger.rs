@@ -310,7 +310,8 @@ impl Ledger {
     /// Somebody takes a tag off what has it.
     pub(super) fn untagged(&mut self, tag: &str) {
         let builds = self.builds.iter().filter(|(_, build)| build.tag == tag);
-        self.untagged.extend(builds.map(|(digest, _)| digest.clone()));
+        self.untagged
+            .extend(builds.map(|(digest, _)| digest.clone()));
     }
 
     /// A unit, for people.
