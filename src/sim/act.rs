@@ -110,17 +110,19 @@ impl People {
             Act::PushBranch => drop(self.build(site, unit.1, Made::Well)),
             Act::MoveTag => {
                 let version = [1, self.minor, self.patch];
-                site.ledger().untagged(&self.newest_tag());
                 self.release(site, unit.1, version, Made::Well);
             }
             Act::DeleteTag => {
-                let tag = self.newest_tag();
+                let tag = format!("v1.{}.{}", self.minor, self.patch);
                 for repository in shape.repositories(unit.1) {
                     if let Ok(repository) = repository.parse() {
                         site.registry.untag(&repository, &tag);
                     }
                 }
-                site.ledger().untagged(&tag);
+                let mut ledger = site.ledger();
+                let builds = ledger.builds.iter().filter(|(_, build)| build.tag == tag);
+                let digests: Vec<String> = builds.map(|(digest, _)| digest.clone()).collect();
+                ledger.untagged.extend(digests);
             }
             Act::Merge | Act::Squash => {
                 let how = match event.act {
@@ -258,10 +260,6 @@ impl People {
     }
 
     /// A release under a version's tag.
-    fn newest_tag(&self) -> String {
-        format!("v1.{}.{}", self.minor, self.patch)
-    }
-
     fn release(&mut self, site: &Site, application: &'static str, version: [u64; 3], made: Made) {
         let [major, minor, patch] = version;
         let tag = format!("v{major}.{minor}.{patch}");

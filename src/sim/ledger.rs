@@ -110,8 +110,8 @@ pub(super) struct Ledger {
     lines: BTreeMap<(usize, String), usize>,
     pub(super) step: usize,
     pub(super) now: Timestamp,
-    /// Digests whose tag somebody deleted or moved: nobody who did not see it before knows which release they are.
-    untagged: BTreeSet<String>,
+    /// Digests whose tag somebody deleted: nobody who did not see it before knows which release they are.
+    pub(super) untagged: BTreeSet<String>,
     /// Objects that somebody said are to be kept, by place and uid. The word stands on that very object: what is made
     /// in its place, as a hook's Job is for each desired state, is another one, and nobody said it of that.
     pub(super) kept: BTreeSet<(usize, String)>,
@@ -305,13 +305,6 @@ impl Ledger {
                 }
             }
         }
-    }
-
-    /// Somebody takes a tag off what has it.
-    pub(super) fn untagged(&mut self, tag: &str) {
-        let builds = self.builds.iter().filter(|(_, build)| build.tag == tag);
-        self.untagged
-            .extend(builds.map(|(digest, _)| digest.clone()));
     }
 
     /// A unit, for people.
