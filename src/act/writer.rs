@@ -2,10 +2,11 @@
 //! the next one together.
 //!
 //! A batch refused for another reason than a lost race is retried in halves, so that one bad edit
-//! holds back only itself. Where push follows push, statements that nobody waits for let the server
+//! holds back only itself; unless some of it stands, on a server without atomic push: what was planned without that is
+//! planned anew. Where push follows push, statements that nobody waits for let the server
 //! rest, and go along with more of their kind: a thousand units are adopted in some pushes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -109,6 +110,13 @@ impl Names {
                 proposal_branch(&environment.name, order.application())
             ),
         }
+    }
+
+    /// Whether one of them is.
+    fn are_among(&self, names: &BTreeSet<String>) -> bool {
+        [&self.branch, &self.records, &self.proposal]
+            .into_iter()
+            .any(|name| names.contains(name))
     }
 }
 
@@ -321,7 +329,7 @@ impl Writer {
                 Err(error) => (Err(error), Vec::new()),
             };
             match pushed {
-                Ok(Pushed::Refused { .. }) if fit.len() > 1 => {
+                Ok(Pushed::Refused { landed, .. }) if landed.is_empty() && fit.len() > 1 => {
                     let later = fit.split_off(fit.len() / 2);
                     for half in [later, fit] {
                         parts.push(half.into_iter().map(|(waiting, _)| waiting).collect());
@@ -340,13 +348,31 @@ impl Writer {
                     });
                 }
                 other => {
+                    let refused = match &other {
+                        Ok(Pushed::Refused { reasons, .. }) => reasons.keys().cloned().collect(),
+                        _ => BTreeSet::new(),
+                    };
                     let outcome = outcome(self.repository.address(), other);
-                    fit.into_iter().for_each(|(waiting, _)| {
-                        drop(waiting.reply.send(outcome.clone()));
-                    });
+                    let (failed, beside): (Vec<_>, Vec<_>) = fit
+                        .into_iter()
+                        .map(|(waiting, _)| waiting)
+                        .partition(|it| Names::of(&it.order).are_among(&refused));
+                    // Of whom nobody is named, all are.
+                    let of_beside = match failed.is_empty() {
+                        true => outcome.clone(),
+                        false => Outcome::Lost,
+                    };
+                    tell(failed, &outcome);
+                    tell(beside, &of_beside);
                 }
             }
         }
+    }
+}
+
+fn tell(waiting: Vec<Waiting>, outcome: &Outcome) {
+    for it in waiting {
+        drop(it.reply.send(outcome.clone()));
     }
 }
 
