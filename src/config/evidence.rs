@@ -9,7 +9,7 @@ use super::credential::login;
 use super::form::{At, Text, Wrong, a_second_or_more};
 use super::list::{List, any_list};
 use super::problem::{Problems, quote};
-use super::resolve::{Unit, source_forge};
+use super::resolve::{Unit, forges_by_host, source_forge};
 use super::section::{Fields, Section};
 use super::terms;
 use crate::model::evidence::{Asks, DIGEST};
@@ -166,6 +166,7 @@ impl Declared {
 
 /// Checks are asked for where the application's source lives, of a forge that is known.
 pub(super) fn checks_have_a_forge(units: &[Unit<'_>], problems: &mut Problems) {
+    let forges = forges_by_host(units);
     for unit in units {
         let application = &unit.application.name.value;
         let rules = unit.tunables.evidence.iter().flatten();
@@ -180,7 +181,7 @@ pub(super) fn checks_have_a_forge(units: &[Unit<'_>], problems: &mut Problems) {
                 problems.error(place, what, format!("name the `source` of `{application}`"));
                 continue;
             };
-            if source_forge(source, units).is_some() {
+            if source_forge(source, &forges).is_some() {
                 continue;
             }
             let url = &source.url;

@@ -301,12 +301,13 @@ pub(super) fn pipelines(
             .or_default()
             .push(unit);
     }
+    let forges = forges_by_host(units);
     let mut pipelines = Vec::new();
     for declared in &declarations.applications {
         let units_of = by_application.remove(&declared.name.value)?;
         let mut pipeline = pipeline(declared, &units_of, &shared, declarations)?;
         if let Some(source) = &mut pipeline.application.source {
-            source.forge = source_forge(source, units);
+            source.forge = source_forge(source, &forges);
         }
         pipelines.push(Arc::new(pipeline));
     }
@@ -344,12 +345,22 @@ fn pipeline(
     })
 }
 
+/// What serves the hosts where environments have their repositories, as the first that knows it has it.
+pub(super) fn forges_by_host<'a>(units: &'a [Unit<'_>]) -> BTreeMap<&'a str, ForgeKind> {
+    let forges = units
+        .iter()
+        .filter_map(|unit| Some((unit.repository.value.host()?, unit.forge()?)));
+    forges.rev().collect()
+}
+
 /// What serves a source repository: stated, told by the host's name, or by an environment with a repository there.
-pub(super) fn source_forge(source: &Source, units: &[Unit<'_>]) -> Option<ForgeKind> {
+pub(super) fn source_forge(
+    source: &Source,
+    forges: &BTreeMap<&str, ForgeKind>,
+) -> Option<ForgeKind> {
     let host = source.url.host()?;
     let told = source.forge.or_else(|| ForgeKind::of_host(host));
-    let is_there = |unit: &&Unit<'_>| unit.repository.value.host() == Some(host);
-    told.or_else(|| units.iter().filter(is_there).find_map(Unit::forge))
+    told.or_else(|| forges.get(host).copied())
 }
 
 /// Every environment, upstream first.

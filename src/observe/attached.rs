@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use jiff::Timestamp;
-
 use tokio::time::timeout;
 
 use super::{Observatory, unreadable};

@@ -102,7 +102,12 @@ pub fn is_kept(metadata: &ObjectMeta) -> bool {
     let owners = metadata.owner_references.as_deref().unwrap_or_default();
     let annotations = metadata.annotations.as_ref();
     let said = annotations.and_then(|annotations| annotations.get(PRUNE));
-    !owners.is_empty() || said.is_some_and(|said| said == "disabled")
+    !owners.is_empty() || keeps(said.map(String::as_str))
+}
+
+/// Whether an object whose annotation [`PRUNE`] says this is not to be deleted.
+pub fn keeps(said: Option<&str>) -> bool {
+    said == Some("disabled")
 }
 
 /// An object as it is sent: in its namespace, with our marks.

@@ -160,7 +160,7 @@ impl<'a> Metadata<'a> {
         if let Some(Owner { kind, name }) = self.owner_references.first() {
             return Some(format!("it belongs to {kind} {name}"));
         }
-        if self.annotations.prune.as_deref() == Some("disabled") {
+        if marks::keeps(self.annotations.prune.as_deref()) {
             return Some(format!("its annotation {} says `disabled`", marks::PRUNE));
         }
         match self.applied() {
