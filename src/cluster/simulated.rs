@@ -90,6 +90,11 @@ impl SimulatedCluster {
         self.tell_everybody();
     }
 
+    /// Whether there are images that it refuses.
+    pub fn refuses_images(&self) -> bool {
+        !locked(&self.temper).refused.is_empty()
+    }
+
     /// Holds the environment for this reason, said on the cluster itself; `None` lets it go.
     pub fn brake(&self, reason: Option<&str>) {
         locked(&self.state).counts.brake = reason.map(str::to_owned);

@@ -46,6 +46,11 @@ impl Repository {
     }
 
     async fn fetch_alone(&self, wants: &[ObjectId], reach: Reach) -> Result<(), GitError> {
+        // Nobody waits for what is here.
+        let is_sound = !self.inner.objects.is_distrusted();
+        if is_sound && wants.iter().all(|id| self.is_here(id, reach)) {
+            return Ok(());
+        }
         let _fetching = self.inner.fetching.lock().await;
         if self.blocking(|inner| inner.objects.tidy()).await? {
             locked(&self.inner.tips).clear();
@@ -91,8 +96,7 @@ impl Repository {
         if self.inner.objects.is_at_rest() {
             return;
         }
-        // Where something is fetched it does not rest.
-        let Ok(_alone) = self.inner.fetching.try_lock() else {
+        let Ok(_alone) = self.inner.settling.try_lock() else {
             return;
         };
         if let Err(error) = self.blocking(|inner| inner.objects.rest()).await {

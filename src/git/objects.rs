@@ -6,6 +6,10 @@
 //! between the news of a commit and what follows from it. Lost with the process, they are fetched again.
 //! Never talks to a server.
 
+#[cfg(test)]
+mod tests;
+mod trees;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,9 +25,7 @@ use super::remote::{Fetched, Received};
 use super::tree::{Entry, Mode, Tree};
 use super::{GitError, locked, read, written};
 use crate::model::CommitId;
-
-/// Directories kept parsed, in bytes. One of 20,000 entries takes about 0.8 MB.
-const TREE_CACHE_BYTES: usize = 4 << 20;
+use trees::TreeCache;
 
 /// Own objects kept in memory before they go to the mirror's disk, in bytes.
 const OWN_BYTES_MAX: usize = 4 << 20;
@@ -61,6 +63,9 @@ pub(super) struct Objects {
     address: String,
     own: RwLock<Own>,
     mirror: Option<Mirror>,
+    /// Held while own objects go to the mirror's disk, and while that begins anew: what is written there leads to
+    /// what is there.
+    settling: Mutex<()>,
     trees: Mutex<TreeCache>,
     /// Whether what is small stays in memory.
     holds: AtomicBool,
@@ -93,6 +98,7 @@ impl Objects {
             address: address.to_owned(),
             own: RwLock::default(),
             mirror,
+            settling: Mutex::default(),
             trees: Mutex::default(),
             holds: AtomicBool::new(false),
         }
@@ -239,7 +245,7 @@ impl Objects {
     }
 
     /// Whether own objects in memory should go to disk.
-    pub(super) fn is_full(&self) -> bool {
+    fn is_full(&self) -> bool {
         self.mirror.is_some() && read(&self.own).bytes > OWN_BYTES_MAX
     }
 
@@ -331,6 +337,7 @@ impl Objects {
         let Some(mirror) = &self.mirror else {
             return Ok(());
         };
+        let _settling = locked(&self.settling);
         // What comes in meanwhile is told of by the next.
         let (objects, shallow, tips) = {
             let own = read(&self.own);
@@ -400,6 +407,7 @@ impl Objects {
         let Some(mirror) = &self.mirror else {
             return Ok(());
         };
+        let _settling = locked(&self.settling);
         mirror.begin_anew()?;
         *written(&self.own) = Own::default();
         Ok(())
@@ -407,14 +415,33 @@ impl Objects {
 
     /// Keeps the mirror within its bounds. Says whether it began anew: then all it held is gone.
     pub(super) fn tidy(&self) -> Result<bool, GitError> {
-        let Some(mirror) = &self.mirror else {
-            return Ok(false);
-        };
-        let anew = mirror.tidy()?;
-        if anew {
-            *written(&self.own) = Own::default();
+        let is_spent = self.mirror.as_ref().is_some_and(Mirror::is_spent);
+        if is_spent {
+            self.begin_anew()?;
         }
-        Ok(anew)
+        Ok(is_spent)
+    }
+
+    /// Whether something was lost that should be here.
+    pub(super) fn is_distrusted(&self) -> bool {
+        self.mirror.as_ref().is_some_and(Mirror::is_distrusted)
+    }
+
+    /// Whether [`Self::put_in_order`] has something to do.
+    pub(super) fn is_untidy(&self) -> bool {
+        self.is_full() || self.mirror.as_ref().is_some_and(Mirror::is_crowded)
+    }
+
+    /// Puts own objects to disk where they are many, and packs together. Blocking, and others read, fetch little and
+    /// push meanwhile.
+    pub(super) fn put_in_order(&self) -> Result<(), GitError> {
+        while self.is_full() {
+            self.settle()?;
+        }
+        if let Some(mirror) = self.mirror.as_ref().filter(|it| it.is_crowded()) {
+            mirror.join();
+        }
+        Ok(())
     }
 
     /// Where large packs may be put while they arrive.
@@ -422,57 +449,5 @@ impl Objects {
         self.mirror
             .as_ref()
             .map(|mirror| mirror.directory().to_owned())
-    }
-}
-
-/// The directories read last, bounded by bytes.
-#[derive(Default)]
-struct TreeCache {
-    trees: HashMap<ObjectId, (u64, Arc<Tree>)>,
-    order: BTreeMap<u64, ObjectId>,
-    tick: u64,
-    bytes: usize,
-}
-
-impl TreeCache {
-    fn get(&mut self, id: &ObjectId) -> Option<Arc<Tree>> {
-        self.tick += 1;
-        let (used, tree) = self.trees.get_mut(id)?;
-        self.order.remove(used);
-        *used = self.tick;
-        self.order.insert(self.tick, *id);
-        Some(Arc::clone(tree))
-    }
-
-    fn put(&mut self, tree: &Arc<Tree>) {
-        if self.get(&tree.id()).is_some() {
-            return;
-        }
-        self.tick += 1;
-        self.bytes += tree.weight();
-        self.order.insert(self.tick, tree.id());
-        self.trees.insert(tree.id(), (self.tick, Arc::clone(tree)));
-        self.drop_oldest(TREE_CACHE_BYTES);
-    }
-
-    fn is_within(&self, bytes: usize) -> bool {
-        self.bytes <= bytes || self.trees.len() <= 1
-    }
-
-    /// One directory stays, however large: to parse it again for each question would cost more.
-    fn drop_oldest(&mut self, bytes: usize) {
-        while !self.is_within(bytes) {
-            let Some((_, oldest)) = self.order.pop_first() else {
-                return;
-            };
-            if let Some((_, tree)) = self.trees.remove(&oldest) {
-                self.bytes -= tree.weight();
-            }
-        }
-    }
-
-    fn keep_within(&mut self, bytes: usize) {
-        self.drop_oldest(bytes);
-        self.trees.shrink_to_fit();
     }
 }

@@ -304,25 +304,23 @@ impl Repository {
         self.settle_soon();
     }
 
-    /// Puts own objects to disk where they are many, without holding up what brought them.
+    /// Puts own objects to disk where they are many, and packs together, without holding up anybody.
     pub(super) fn settle_soon(&self) {
-        if !self.inner.objects.is_full() {
+        if !self.inner.objects.is_untidy() {
             return;
         }
         let inner = Arc::clone(&self.inner);
-        // Whoever fetches does the same first.
-        let Ok(alone) = Arc::clone(&inner.fetching).try_lock_owned() else {
+        let Ok(alone) = Arc::clone(&inner.settling).try_lock_owned() else {
             return;
         };
         tokio::task::spawn_blocking(move || {
             let _alone = alone;
-            // Others may push meanwhile.
-            while inner.objects.is_full() {
-                if let Err(error) = inner.objects.settle() {
-                    // What could not be kept is fetched when it is needed.
-                    tracing::warn!(repository = inner.remote.address(), %error, "own objects stay in memory");
-                    return;
-                }
+            let began = Instant::now();
+            let done = inner.objects.put_in_order();
+            tracing::trace!(repository = inner.remote.address(), took = ?began.elapsed(), "own objects went to disk");
+            if let Err(error) = done {
+                // What could not be kept is fetched when it is needed.
+                tracing::warn!(repository = inner.remote.address(), %error, "own objects stay in memory");
             }
         });
     }

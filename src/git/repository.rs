@@ -47,7 +47,9 @@ pub(super) struct Inner {
     /// What pushes of ours move while the server is asked where its refs are.
     meanwhile: Mutex<Meanwhile>,
     /// One fetch at a time: a second that wants the same finds it done.
-    pub(super) fetching: Arc<tokio::sync::Mutex<()>>,
+    pub(super) fetching: tokio::sync::Mutex<()>,
+    /// One at a time puts to disk what is in memory.
+    pub(super) settling: Arc<tokio::sync::Mutex<()>>,
     /// Whether the server moves several refs as one, once it told, or a push was refused for it.
     pub(super) atomic: Mutex<Option<bool>>,
 }
@@ -84,7 +86,8 @@ impl Repository {
                 tips: Mutex::new(tips),
                 own: Mutex::default(),
                 meanwhile: Mutex::default(),
-                fetching: Arc::default(),
+                fetching: tokio::sync::Mutex::default(),
+                settling: Arc::default(),
                 atomic: Mutex::default(),
             }),
             signer: None,

@@ -2,7 +2,7 @@
 //! decisions rest on, asked for anew from time to time.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::PoisonError;
+use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -39,6 +39,8 @@ pub(super) type Attached = BTreeMap<EvidencePlace, BTreeMap<Digest, Kept>>;
 pub(super) struct Kept {
     value: Observed<Said>,
     asked: Timestamp,
+    /// Somebody told since then that it may be otherwise.
+    told: bool,
 }
 
 impl Observatory {
@@ -48,21 +50,40 @@ impl Observatory {
         mut awaited: BTreeSet<(EvidencePlace, Digest)>,
         now: Timestamp,
     ) -> BTreeSet<(EvidencePlace, Digest)> {
-        let kept = self.attached.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = self.attached();
         awaited.retain(|(place, digest)| {
             let kept = kept.get(place).and_then(|it| it.get(digest));
-            kept.is_none_or(|it| after(it.asked, AGAIN) <= now)
+            kept.is_none_or(|it| it.told || after(it.asked, AGAIN) <= now)
         });
         awaited
     }
 
+    /// Has those places asked again, and at once, where something may be otherwise. Whether any of them was asked.
+    pub fn evidence_was_told_of(&self, is_such: impl Fn(&EvidencePlace) -> bool) -> bool {
+        let mut kept = self.attached();
+        let mut told = false;
+        for (_, images) in kept.iter_mut().filter(|(place, _)| is_such(place)) {
+            for image in images.values_mut() {
+                image.told = true;
+                told = true;
+            }
+        }
+        told
+    }
+
     /// Asks what is attached to these images, answered of them, or reported of their commits.
     pub async fn read_attached(&self, images: &BTreeSet<(EvidencePlace, Digest)>, now: Timestamp) {
+        // What is told from here on may be news to the answer.
+        for (place, digest) in images {
+            let mut kept = self.attached();
+            let kept = kept.get_mut(place).and_then(|it| it.get_mut(digest));
+            kept.into_iter().for_each(|it| it.told = false);
+        }
         let asked = images
             .iter()
             .map(async |image| (image.clone(), self.ask_evidence(image).await));
         let answers = join_all(asked).await;
-        let mut kept = self.attached.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self.attached();
         // What nobody asked about for a while is forgotten.
         kept.retain(|_, images| {
             images.retain(|_, it| it.is_believed(now));
@@ -74,17 +95,19 @@ impl Observatory {
                 Ok(value) => Observed::Seen { value, at: now },
                 Err(why) => failed(kept.get(&image.1), &image, &why, now),
             };
-            kept.insert(image.1, Kept { value, asked: now });
+            let told = kept.get(&image.1).is_some_and(|it| it.told);
+            let asked = now;
+            kept.insert(image.1, Kept { value, asked, told });
         }
     }
 
     /// What is known of a pipeline's images.
-    pub(super) fn attached(
+    pub(super) fn attached_to(
         &self,
         pipeline: &Pipeline,
         now: Timestamp,
     ) -> BTreeMap<Image, Observed<Said>> {
-        let kept = self.attached.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = self.attached();
         let mut its = BTreeMap::new();
         for place in places(pipeline) {
             let kept = kept.get(&place).into_iter().flatten();
@@ -92,6 +115,10 @@ impl Observatory {
             its.extend(believed.map(|(digest, it)| ((place.clone(), *digest), it.value.clone())));
         }
         its
+    }
+
+    fn attached(&self) -> MutexGuard<'_, Attached> {
+        self.attached.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn ask_evidence(&self, (place, digest): &Image) -> Result<Said, String> {

@@ -306,7 +306,7 @@ impl Observatory {
         }
         drop(kept);
         self.watch_tags(pipeline, &world);
-        world.attached = self.attached(pipeline, now);
+        world.attached = self.attached_to(pipeline, now);
         world
     }
 

@@ -3,7 +3,7 @@
 //! Nothing of it is believed, and nothing of it reaches a decision.
 
 use super::Reconciler;
-use crate::model::{CommitId, Digest, ImageRepository, RepositoryUrl};
+use crate::model::{CommitId, Digest, EvidencePlace, ImageRepository, RepositoryUrl};
 
 /// What came of being told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -69,6 +69,22 @@ impl Reconciler {
         }
     }
 
+    /// Says that something was reported of a commit, under this name: evidence that is asked of the forge.
+    pub fn hear_of_check(&self, url: &RepositoryUrl, name: &str) -> Heard {
+        let told = self.observatory.evidence_was_told_of(|place| match place {
+            EvidencePlace::Check(check, _) => check.source == *url && check.name == name,
+            EvidencePlace::Registry(_) | EvidencePlace::Endpoint(_) => false,
+        });
+        if !told {
+            return self.is_about(url);
+        }
+        self.wake(|towed| {
+            let source = towed.pipeline.application.source.as_ref();
+            source.is_some_and(|source| source.url == *url)
+        });
+        Heard::LooksAgain
+    }
+
     /// Whether a repository is looked at.
     pub fn is_about(&self, url: &RepositoryUrl) -> Heard {
         let observatory = &self.observatory;
@@ -76,7 +92,8 @@ impl Reconciler {
         Heard::from(known, false)
     }
 
-    /// Says that an image repository may have changed, and which tag of it points to what now.
+    /// Says that an image repository may have changed, and which tag of it points to what now. What is attached to
+    /// its images may be another, too.
     pub fn hear_of_images(
         &self,
         repository: &ImageRepository,
@@ -89,6 +106,15 @@ impl Reconciler {
             source.reader.tell(tag, digest);
         }
         source.source.mark_stale();
+        let told = self.observatory.evidence_was_told_of(
+            |place| matches!(place, EvidencePlace::Registry(of) if of == repository),
+        );
+        if told {
+            self.wake(|towed| {
+                let mut images = towed.pipeline.application.images.iter();
+                images.any(|it| it.repository == *repository)
+            });
+        }
         Heard::LooksAgain
     }
 

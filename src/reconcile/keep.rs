@@ -306,7 +306,7 @@ impl Reconciler {
     }
 
     /// Wakes the pipelines that may be concerned.
-    fn wake(&self, concerned: impl Fn(&Towed) -> bool) {
+    pub(super) fn wake(&self, concerned: impl Fn(&Towed) -> bool) {
         for towed in self.pipelines.iter().filter(|towed| concerned(towed)) {
             towed.wake.notify_one();
         }

@@ -282,6 +282,9 @@ fn wake(reconciler: &Reconciler, change: &Change) -> Heard {
         Change::Requests(addresses) => each(reconciler, addresses, |url| {
             reconciler.hear_of_requests(url)
         }),
+        Change::Check(addresses, name) => each(reconciler, addresses, |url| {
+            reconciler.hear_of_check(url, name)
+        }),
         Change::Git(addresses, moved) => each(reconciler, addresses, |url| {
             let moved = moved.as_ref();
             reconciler.hear_of_git(url, moved.map(|it| (it.reference.as_str(), it.after)))

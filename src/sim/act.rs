@@ -118,11 +118,8 @@ impl People {
                     if let Ok(repository) = repository.parse() {
                         site.registry.untag(&repository, &tag);
                     }
+                    site.ledger().loses_tag(&repository, &tag);
                 }
-                let mut ledger = site.ledger();
-                let builds = ledger.builds.iter().filter(|(_, build)| build.tag == tag);
-                let digests: Vec<String> = builds.map(|(digest, _)| digest.clone()).collect();
-                ledger.untagged.extend(digests);
             }
             Act::Merge | Act::Squash => {
                 let how = match event.act {
@@ -289,6 +286,7 @@ impl People {
                 ..ImageConfig::default()
             };
             site.registry.push(&parsed, tag, digest, image);
+            ledger.loses_tag(&repository, tag);
             if made != Made::Well {
                 for cluster in site.clusters.values() {
                     cluster.behave(|it| match made {
@@ -300,6 +298,7 @@ impl People {
             let build = Build {
                 version: (version != [0, 0, 0]).then_some(version),
                 built: now,
+                repository: repository.clone(),
                 tag: tag.to_owned(),
                 is_broken: made != Made::Well,
             };

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use super::draw::Shape;
 use crate::git::memory::MemoryRemote;
 use crate::model::CommitId;
-use crate::model::record::Record;
+use crate::model::record::{Record, Statement};
 
 /// Image repositories and the digests that are asked for.
 pub(super) type Images = BTreeMap<String, String>;
@@ -87,6 +87,7 @@ pub(super) struct Build {
     /// Where it was tagged with one.
     pub(super) version: Option<[u64; 3]>,
     pub(super) built: Timestamp,
+    pub(super) repository: String,
     pub(super) tag: String,
     /// Whether it never becomes healthy.
     pub(super) is_broken: bool,
@@ -110,8 +111,8 @@ pub(super) struct Ledger {
     lines: BTreeMap<(usize, String), usize>,
     pub(super) step: usize,
     pub(super) now: Timestamp,
-    /// Digests whose tag somebody deleted: nobody who did not see it before knows which release they are.
-    pub(super) untagged: BTreeSet<String>,
+    /// Digests whose tag went before they were deployed anywhere: nobody knows which release they are.
+    untagged: BTreeSet<String>,
     /// Objects that somebody said are to be kept, by place and uid. The word stands on that very object: what is made
     /// in its place, as a hook's Job is for each desired state, is another one, and nobody said it of that.
     pub(super) kept: BTreeSet<(usize, String)>,
@@ -154,6 +155,17 @@ impl Ledger {
             known: self.known.get(&who).cloned().unwrap_or_default(),
             fact,
         });
+    }
+
+    /// A tag no longer leads to what it led to. Of what was deployed by then the records go on saying which release
+    /// it is.
+    pub(super) fn loses_tag(&mut self, repository: &str, tag: &str) {
+        let deployed: BTreeSet<String> = self.entries.iter().flat_map(deployed).collect();
+        let builds = self.builds.iter();
+        let led_to = builds.filter(|(_, it)| it.repository == repository && it.tag == tag);
+        let unknown = led_to.filter(|(digest, _)| !deployed.contains(*digest));
+        let unknown: Vec<String> = unknown.map(|(digest, _)| digest.clone()).collect();
+        self.untagged.extend(unknown);
     }
 
     /// Somebody saw what a repository holds, as it was at that entry.
@@ -342,6 +354,23 @@ impl Ledger {
         let first = images.values().next();
         let build = first.and_then(|digest| self.builds.get(digest));
         build.map_or_else(|| format!("{images:?}"), |build| build.tag.clone())
+    }
+}
+
+/// The digests of which it says that they were deployed.
+fn deployed(entry: &Entry) -> Vec<String> {
+    match &entry.fact {
+        Fact::Recorded { record, .. } => match &record.statement {
+            Statement::Deployment {
+                release: Some(release),
+                ..
+            } => {
+                let images = release.images.values();
+                images.map(|it| it.digest.to_string()).collect()
+            }
+            _ => Vec::new(),
+        },
+        _ => Vec::new(),
     }
 }
 

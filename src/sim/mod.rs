@@ -6,6 +6,7 @@
 
 mod act;
 mod check;
+mod coverage;
 mod draw;
 mod history;
 mod ledger;
@@ -30,7 +31,8 @@ pub use mutant::{Careless, Mutant, mutants};
 pub use shrink::shrunk;
 
 use crate::event;
-use crate::plan::{Decision, Reason};
+use crate::model::EnvironmentName;
+use crate::plan::{Decision, Reason, UnitPlan};
 use crate::reconcile::{BUG, Planner, Reconciler};
 use act::People;
 use check::Checks;
@@ -39,12 +41,6 @@ use ledger::{Fact, Ledger, Who};
 use script::{Act, Drawn, Event};
 use site::Site;
 use wire::Wires;
-
-/// Names of all that may happen beside Towpath.
-pub fn acts() -> Vec<String> {
-    let acts = Act::PLAIN.iter().chain(Act::MORE);
-    acts.map(|(_, act)| format!("{act:?}")).collect()
-}
 
 /// Steps of a run where nobody says how many.
 pub const STEPS: usize = 40;
@@ -373,16 +369,26 @@ impl Stage {
         })
     }
 
-    /// How many units wait for another manifest, of each process: one that starts tries once more.
+    /// How many units wait for another manifest, of each process: one that starts tries once more. What is shown
+    /// before that hides it: there it counts where the cluster refuses images.
     fn refused(&self) -> u64 {
+        let hides = |reason: &Reason| {
+            let mut shown_before = Reason::NAMES.iter().take_while(|it| **it != "refused");
+            shown_before.any(|it| *it == reason.name())
+        };
+        let refuses = |it: &EnvironmentName| {
+            let cluster = self.site.clusters.get(it);
+            cluster.is_some_and(|it| it.refuses_images())
+        };
+        let waits = |unit: &&UnitPlan| match &unit.decision {
+            Decision::Waiting(waiting) => match &waiting.reason {
+                Reason::Refused { .. } => true,
+                reason => hides(reason) && refuses(&unit.environment),
+            },
+            Decision::Step(_) => false,
+        };
         let posted = self.processes.iter().flat_map(|it| it.board().all());
-        let refused = posted.map(|posted| {
-            let units = posted.plan.units.iter();
-            let refused = units.filter(|unit| {
-                matches!(&unit.decision, Decision::Waiting(waiting) if matches!(waiting.reason, Reason::Refused { .. }))
-            });
-            refused.count() as u64
-        });
+        let refused = posted.map(|it| it.plan.units.iter().filter(waits).count() as u64);
         refused.sum()
     }
 

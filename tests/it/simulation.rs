@@ -7,7 +7,6 @@
 use std::ops::Range;
 use std::path::Path;
 
-use towpath::plan::{Reason, Step};
 use towpath::sim::{self, Mutant, Run};
 
 /// Seeds where nobody says which.
@@ -15,29 +14,6 @@ const SEEDS: Range<u64> = 0..60;
 
 /// Within so many seeds each mutant is found.
 const MUTANT_SEEDS: Range<u64> = 0..1000;
-
-/// Reasons and steps that no run is drawn for.
-const NOT_DRAWN: [&str; 6] = [
-    "reason not-ours",
-    "reason unreadable-records",
-    "reason unwritable",
-    "reason second-word",
-    "reason nothing-released",
-    "step merge",
-];
-
-/// So many seeds show all that is drawn.
-const ALL_SHOWN: usize = 1000;
-
-/// What fewer seeds may not show.
-const RARE: [&str; 6] = [
-    "reason behind",
-    "reason refused",
-    "reason prune-limit",
-    "reason confirm",
-    "reason removed",
-    "step disarm",
-];
 
 /// Which seeds, on how many threads: beside other tests on one, that they get on, too.
 fn seeds() -> (Range<u64>, usize) {
@@ -56,7 +32,6 @@ fn seeds() -> (Range<u64>, usize) {
 #[test]
 fn every_seed_keeps_every_invariant() {
     let (seeds, threads) = seeds();
-    let shows_all = seeds.clone().count() >= ALL_SHOWN;
     let done = sim::many(&Run::new(0), seeds, threads, |_| {});
     if let Some(seed) = done.broken.first() {
         let (ended, script) = sim::shrunk(&Run::new(*seed));
@@ -69,26 +44,7 @@ fn every_seed_keeps_every_invariant() {
             ended.history.join("\n")
         );
     }
-    let reasons = Reason::NAMES.iter().map(|it| format!("reason {it}"));
-    let steps = Step::KINDS.iter().map(|it| format!("step {it}"));
-    let acts = sim::acts().into_iter().map(|it| format!("act {it}"));
-    let strikes = ["Before", "After", "DieBefore", "DieAfter"];
-    let servers = [
-        "read of git",
-        "write of git",
-        "read of cluster",
-        "write of cluster",
-    ];
-    let trouble = strikes
-        .iter()
-        .flat_map(|strike| servers.iter().map(move |it| format!("{strike} at a {it}")));
-    let probes = ["apart", "overtake", "overtake by hand"].map(|it| format!("probe {it}"));
-    let all = reasons.chain(steps).chain(acts).chain(trouble);
-    let all = all.chain(probes);
-    let is_drawn = |it: &str| !NOT_DRAWN.contains(&it) && (shows_all || !RARE.contains(&it));
-    let missing: Vec<String> = all
-        .filter(|it| !done.seen.contains(it) && is_drawn(it))
-        .collect();
+    let missing = done.never_happened();
     assert!(missing.is_empty(), "this never happened: {missing:?}");
 }
 

@@ -14,7 +14,7 @@ use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use gix::ObjectId;
 use gix::objs::Find as _;
@@ -43,8 +43,13 @@ pub(super) struct Mirror {
     directory: PathBuf,
     /// Reading goes on while a pack is taken in.
     reader: Mutex<HandleArc>,
-    writer: Mutex<Boundary>,
+    /// Held while packs are put together: what is taken in meanwhile waits for nothing. Locked in this order.
+    joining: Mutex<()>,
+    /// Held by whoever takes a pack in, or away.
+    writer: Mutex<()>,
+    boundary: Mutex<Boundary>,
     distrusted: AtomicBool,
+    crowded: AtomicBool,
     _slot: slot::Slot,
 }
 
@@ -66,8 +71,11 @@ impl Mirror {
         Ok(Self {
             directory,
             reader: Mutex::new(reader),
-            writer: Mutex::new(boundary),
+            joining: Mutex::default(),
+            writer: Mutex::default(),
+            boundary: Mutex::new(boundary),
             distrusted: AtomicBool::new(false),
+            crowded: AtomicBool::new(false),
             _slot: slot,
         })
     }
@@ -100,7 +108,7 @@ impl Mirror {
         gix::objs::Exists::exists(&*locked(&self.reader), id)
     }
 
-    /// Lets the next [`Self::tidy`] make the mirror anew.
+    /// Lets the mirror be made anew, see [`Self::is_spent`].
     pub(super) fn distrust(&self) {
         self.distrusted.store(true, Ordering::Relaxed);
     }
@@ -108,7 +116,7 @@ impl Mirror {
     /// Takes a pack in; bases that a thin pack lacks are added from what is here.
     pub(super) fn ingest(&self, pack: SpooledTempFile) -> Result<(), GitError> {
         let bases = locked(&self.reader).clone();
-        let _writing = locked(&self.writer);
+        let _writing = self.writing();
         let take = || {
             index(pack, &self.directory.join("objects/pack"), bases)?;
             open_store(&self.directory)
@@ -128,7 +136,7 @@ impl Mirror {
 
     /// Commits that are here without their parents.
     pub(super) fn shallow(&self) -> Vec<ObjectId> {
-        locked(&self.writer).shallow.iter().copied().collect()
+        locked(&self.boundary).shallow.iter().copied().collect()
     }
 
     /// Moves the shallow boundary as a server told.
@@ -137,7 +145,7 @@ impl Mirror {
         added: &[ObjectId],
         removed: &[ObjectId],
     ) -> Result<(), GitError> {
-        let mut boundary = locked(&self.writer);
+        let mut boundary = locked(&self.boundary);
         let before = boundary.shallow.clone();
         boundary.shallow.extend(added);
         for id in removed {
@@ -156,13 +164,13 @@ impl Mirror {
 
     /// The refs whose objects were here last.
     pub(super) fn tips(&self) -> BTreeMap<String, ObjectId> {
-        locked(&self.writer).tips.clone()
+        locked(&self.boundary).tips.clone()
     }
 
     /// Writes these refs, so that the next process need not fetch what is here, and people can read
     /// the mirror with git.
     pub(super) fn remember_tips(&self, tips: &BTreeMap<String, ObjectId>) -> Result<(), GitError> {
-        let mut boundary = locked(&self.writer);
+        let mut boundary = locked(&self.boundary);
         if boundary.tips == *tips {
             return Ok(());
         }
@@ -177,35 +185,49 @@ impl Mirror {
         )
     }
 
-    /// Makes the mirror anew where it is damaged or too large, puts packs together where they are
-    /// many. Returns whether it was made anew.
-    pub(super) fn tidy(&self) -> Result<bool, GitError> {
-        let sizes = self.packs().map(|packs| {
-            packs
-                .iter()
-                .map(|path| fs::metadata(path).map_or(0, |metadata| metadata.len()))
-                .collect::<Vec<_>>()
-        });
-        let Ok(sizes) = sizes else {
-            return self.begin_anew().map(|()| true);
+    /// Whether the mirror is damaged or too large, and is to be made anew.
+    pub(super) fn is_spent(&self) -> bool {
+        let Ok(packs) = self.packs() else {
+            return true;
         };
-        let largest = sizes.iter().copied().max().unwrap_or_default();
-        let too_large = sizes.iter().sum::<u64>() > SLACK_BYTES + 3 * largest;
-        if self.distrusted.load(Ordering::Relaxed) || too_large {
-            return self.begin_anew().map(|()| true);
-        }
-        if sizes.len() > PACKS_MAX
-            && let Err(error) = self.join_packs()
-        {
+        self.crowded
+            .store(packs.len() > PACKS_MAX, Ordering::Relaxed);
+        let sizes = packs.iter().map(|(bytes, _)| *bytes);
+        let largest = sizes.clone().max().unwrap_or_default();
+        let too_large = sizes.sum::<u64>() > SLACK_BYTES + 3 * largest;
+        self.is_distrusted() || too_large
+    }
+
+    /// Whether something was found to be missing or unreadable.
+    pub(super) fn is_distrusted(&self) -> bool {
+        self.distrusted.load(Ordering::Relaxed)
+    }
+
+    /// Whether packs were many when they were last looked at.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.crowded.load(Ordering::Relaxed)
+    }
+
+    /// Whoever has this is alone in changing which packs there are.
+    pub(super) fn writing(&self) -> MutexGuard<'_, ()> {
+        locked(&self.writer)
+    }
+
+    /// Puts packs together into one; reading goes on. Where that fails, the mirror is to be made anew.
+    pub(super) fn join(&self) {
+        let _joining = locked(&self.joining);
+        self.crowded.store(false, Ordering::Relaxed);
+        if let Err(error) = self.join_packs() {
             tracing::warn!(mirror = %self.directory.display(), error = %error, "packs cannot be put together; the mirror is made anew");
-            return self.begin_anew().map(|()| true);
+            self.distrust();
         }
-        Ok(false)
     }
 
     /// Drops all that is here.
     pub(super) fn begin_anew(&self) -> Result<(), GitError> {
-        let mut boundary = locked(&self.writer);
+        let _joining = locked(&self.joining);
+        let _writing = self.writing();
+        let mut boundary = locked(&self.boundary);
         let mut reader = locked(&self.reader);
         *reader = initialise(&self.directory).map_err(disk(&self.directory))?;
         *boundary = Boundary::default();
@@ -213,15 +235,15 @@ impl Mirror {
         Ok(())
     }
 
-    /// Writes all packs behind one another into one. Deltas stay as they are: they point backwards
+    /// Writes packs behind one another into one. Deltas stay as they are: they point backwards
     /// within their own pack, and keep their distance.
     fn join_packs(&self) -> io::Result<()> {
-        let _writing = locked(&self.writer);
         let pack_directory = self.directory.join("objects/pack");
-        let old = self.packs()?;
+        let old = small(self.packs()?);
         let mut spool = tempfile::spooled_tempfile_in(1 << 20, &self.directory);
         pack::join(&old, &mut spool)?;
         index(spool, &pack_directory, locked(&self.reader).clone())?;
+        let _writing = self.writing();
         for path in old {
             // The index first: a pack without one is never read.
             fs::remove_file(path.with_extension("idx"))?;
@@ -231,7 +253,8 @@ impl Mirror {
         Ok(())
     }
 
-    fn packs(&self) -> io::Result<Vec<PathBuf>> {
+    /// All packs, with their bytes.
+    fn packs(&self) -> io::Result<Vec<(u64, PathBuf)>> {
         let mut packs = Vec::new();
         for entry in fs::read_dir(self.directory.join("objects/pack"))? {
             let path = entry?.path();
@@ -239,10 +262,9 @@ impl Mirror {
                 .extension()
                 .is_some_and(|extension| extension == "pack")
             {
-                packs.push(path);
+                packs.push((fs::metadata(&path).map_or(0, |it| it.len()), path));
             }
         }
-        packs.sort();
         Ok(packs)
     }
 
@@ -271,6 +293,22 @@ impl Boundary {
                 .collect(),
         }
     }
+}
+
+/// Those that are worth joining: half of what there may be at least, and none that is more than twice as large as all
+/// smaller ones together. So each object is written anew a few times only, however many packs come
+/// ([geometric repacking](https://git-scm.com/docs/git-repack#Documentation/git-repack.txt---geometricfactor)).
+fn small(mut packs: Vec<(u64, PathBuf)>) -> Vec<PathBuf> {
+    packs.sort();
+    let (mut bytes, mut small) = (0, Vec::new());
+    for (size, path) in packs {
+        if small.len() >= PACKS_MAX / 2 && size > 2 * bytes {
+            break;
+        }
+        bytes += size;
+        small.push(path);
+    }
+    small
 }
 
 pub(super) fn disk(directory: &Path) -> impl FnOnce(io::Error) -> GitError {

@@ -12,7 +12,7 @@ pub(super) fn read(event: &str, body: &[u8]) -> serde_json::Result<Said> {
         "pull_request" => github::pull_request(body),
         "package" => package(body),
         event if event.starts_with("pull_request_") => requests("pull_request_review", body),
-        "status" => requests("status", body),
+        "status" => github::check("status", body),
         // `create` and `delete` come beside a push.
         _ => {
             serde_json::from_slice::<Anything>(body)?;

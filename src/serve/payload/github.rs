@@ -11,9 +11,9 @@ pub(super) fn read(event: &str, body: &[u8]) -> serde_json::Result<Said> {
         "push" => push(body)?,
         "pull_request" => pull_request(body)?,
         "pull_request_review" => repository("pull_request_review", body, Change::Requests)?,
-        "check_run" => repository("check_run", body, Change::Requests)?,
+        "check_run" => check("check_run", body)?,
         "check_suite" => repository("check_suite", body, Change::Requests)?,
-        "status" => repository("status", body, Change::Requests)?,
+        "status" => check("status", body)?,
         "merge_group" => merge_group(body)?,
         "package" => package("package", body)?,
         "registry_package" => package("registry_package", body)?,
@@ -48,6 +48,31 @@ fn repository(
         event,
         changes: changes.into_iter().collect(),
     })
+}
+
+#[derive(Deserialize)]
+struct OfCheck {
+    check_run: Option<CheckRun>,
+    /// Statuses have their name here.
+    context: Option<String>,
+    repository: Repository,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct CheckRun {
+    name: Option<String>,
+}
+
+/// Requests wait for checks, and so do those who ask for them as evidence.
+pub(super) fn check(event: &'static str, body: &[u8]) -> serde_json::Result<Said> {
+    let of: OfCheck = serde_json::from_slice(body)?;
+    let name = of.check_run.and_then(|it| it.name).or(of.context);
+    let addresses = of.repository.addresses();
+    let reported = name.map(|name| Change::Check(addresses.clone(), name));
+    let mut changes = vec![Change::Requests(addresses)];
+    changes.extend(reported);
+    Ok(Said { event, changes })
 }
 
 #[derive(Deserialize)]

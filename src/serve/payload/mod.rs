@@ -32,6 +32,8 @@ pub(super) enum Change {
     Git(Vec<String>, Option<Moved>),
     /// Requests of a git repository, their reviews and checks.
     Requests(Vec<String>),
+    /// What was reported of a commit of a git repository, under this name.
+    Check(Vec<String>, String),
     /// Tags of an image repository; which, where that is told.
     Image(ImageRepository, Option<(String, Option<Digest>)>),
 }

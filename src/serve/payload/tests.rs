@@ -14,6 +14,9 @@ fn text(said: &Said) -> String {
         text.push_str(&match change {
             Change::Nothing(addresses) => format!("\n  nothing: {}", addresses.join(" ")),
             Change::Requests(addresses) => format!("\n  requests: {}", addresses.join(" ")),
+            Change::Check(addresses, name) => {
+                format!("\n  check `{name}`: {}", addresses.join(" "))
+            }
             Change::Git(addresses, moved) => {
                 let moved = moved.as_ref().map(|moved| {
                     let after = moved.after.map(|after| after.short());
@@ -96,6 +99,7 @@ fn what_nobody_sends_is_refused_or_says_little() {
                     let named = said.changes.iter().any(|change| match change {
                         Change::Nothing(names) | Change::Requests(names) => !names.is_empty(),
                         Change::Git(names, _) => !names.is_empty(),
+                        Change::Check(names, _) => !names.is_empty(),
                         Change::Image(..) => true,
                     });
                     assert!(!named, "{sender} {event} {said:?}");

@@ -187,6 +187,20 @@ impl Teller {
                 race(site, environment, path, old, new);
             }
             ["race-merge", environment] => race_merge(site, environment),
+            // What a webhook says: that a check of the first application's source was reported, or an image pushed.
+            ["webhook", "check", name] => {
+                let url = &site.pipelines[0].application.source.as_ref().unwrap().url;
+                for towpath in &site.towpaths {
+                    towpath.reconciler.hear_of_check(url, name);
+                }
+            }
+            ["webhook", "image", image] => {
+                for repository in images(site, image) {
+                    for towpath in &site.towpaths {
+                        towpath.reconciler.hear_of_images(&repository, None);
+                    }
+                }
+            }
             ["restart"] => {
                 site.restart();
                 self.shown.clear();
