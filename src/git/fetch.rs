@@ -47,8 +47,8 @@ impl Repository {
 
     async fn fetch_alone(&self, wants: &[ObjectId], reach: Reach) -> Result<(), GitError> {
         // Nobody waits for what is here.
-        let is_sound = !self.inner.objects.is_distrusted();
-        if is_sound && wants.iter().all(|id| self.is_here(id, reach)) {
+        let is_spent = self.inner.objects.is_spent();
+        if !is_spent && wants.iter().all(|id| self.is_here(id, reach)) {
             return Ok(());
         }
         let _fetching = self.inner.fetching.lock().await;

@@ -415,16 +415,20 @@ impl Objects {
 
     /// Keeps the mirror within its bounds. Says whether it began anew: then all it held is gone.
     pub(super) fn tidy(&self) -> Result<bool, GitError> {
-        let is_spent = self.mirror.as_ref().is_some_and(Mirror::is_spent);
+        let Some(mirror) = &self.mirror else {
+            return Ok(false);
+        };
+        mirror.measure();
+        let is_spent = mirror.is_spent();
         if is_spent {
             self.begin_anew()?;
         }
         Ok(is_spent)
     }
 
-    /// Whether something was lost that should be here.
-    pub(super) fn is_distrusted(&self) -> bool {
-        self.mirror.as_ref().is_some_and(Mirror::is_distrusted)
+    /// Whether the next [`Self::tidy`] makes the mirror anew, as far as is known.
+    pub(super) fn is_spent(&self) -> bool {
+        self.mirror.as_ref().is_some_and(Mirror::is_spent)
     }
 
     /// Whether [`Self::put_in_order`] has something to do.

@@ -35,6 +35,10 @@ const PACKS_MAX: usize = 50;
 /// takes) before it begins anew, in bytes.
 const SLACK_BYTES: u64 = 64 << 20;
 
+/// What packs are put together to at most, in bytes: what is written again and again comes to its bound that way, and
+/// not with it to a larger one.
+const JOINED_BYTES: u64 = SLACK_BYTES / 2;
+
 /// One object may not take more memory than this, in bytes.
 const OBJECT_BYTES_MAX: usize = 1 << 30;
 
@@ -49,6 +53,7 @@ pub(super) struct Mirror {
     writer: Mutex<()>,
     boundary: Mutex<Boundary>,
     distrusted: AtomicBool,
+    oversized: AtomicBool,
     crowded: AtomicBool,
     _slot: slot::Slot,
 }
@@ -75,6 +80,7 @@ impl Mirror {
             writer: Mutex::default(),
             boundary: Mutex::new(boundary),
             distrusted: AtomicBool::new(false),
+            oversized: AtomicBool::new(false),
             crowded: AtomicBool::new(false),
             _slot: slot,
         })
@@ -122,6 +128,7 @@ impl Mirror {
             open_store(&self.directory)
         };
         *locked(&self.reader) = take().map_err(disk(&self.directory))?;
+        self.measure();
         Ok(())
     }
 
@@ -185,22 +192,22 @@ impl Mirror {
         )
     }
 
-    /// Whether the mirror is damaged or too large, and is to be made anew.
+    /// Whether the mirror was found to be damaged or too large, and is to be made anew.
     pub(super) fn is_spent(&self) -> bool {
-        let Ok(packs) = self.packs() else {
-            return true;
-        };
-        self.crowded
-            .store(packs.len() > PACKS_MAX, Ordering::Relaxed);
-        let sizes = packs.iter().map(|(bytes, _)| *bytes);
-        let largest = sizes.clone().max().unwrap_or_default();
-        let too_large = sizes.sum::<u64>() > SLACK_BYTES + 3 * largest;
-        self.is_distrusted() || too_large
+        self.distrusted.load(Ordering::Relaxed) || self.oversized.load(Ordering::Relaxed)
     }
 
-    /// Whether something was found to be missing or unreadable.
-    pub(super) fn is_distrusted(&self) -> bool {
-        self.distrusted.load(Ordering::Relaxed)
+    /// Looks how many packs there are, and how large they are. One that cannot be looked at is damaged.
+    pub(super) fn measure(&self) {
+        let Ok(packs) = self.packs() else {
+            return self.distrust();
+        };
+        let sizes = packs.iter().map(|(bytes, _)| *bytes);
+        let largest = sizes.clone().max().unwrap_or_default();
+        let oversized = sizes.sum::<u64>() > SLACK_BYTES + 3 * largest;
+        self.oversized.store(oversized, Ordering::Relaxed);
+        self.crowded
+            .store(packs.len() > PACKS_MAX, Ordering::Relaxed);
     }
 
     /// Whether packs were many when they were last looked at.
@@ -232,6 +239,8 @@ impl Mirror {
         *reader = initialise(&self.directory).map_err(disk(&self.directory))?;
         *boundary = Boundary::default();
         self.distrusted.store(false, Ordering::Relaxed);
+        self.oversized.store(false, Ordering::Relaxed);
+        self.crowded.store(false, Ordering::Relaxed);
         Ok(())
     }
 
@@ -240,6 +249,9 @@ impl Mirror {
     fn join_packs(&self) -> io::Result<()> {
         let pack_directory = self.directory.join("objects/pack");
         let old = small(self.packs()?);
+        if old.len() < 2 {
+            return Ok(());
+        }
         let mut spool = tempfile::spooled_tempfile_in(1 << 20, &self.directory);
         pack::join(&old, &mut spool)?;
         index(spool, &pack_directory, locked(&self.reader).clone())?;
@@ -295,14 +307,15 @@ impl Boundary {
     }
 }
 
-/// Those that are worth joining: half of what there may be at least, and none that is more than twice as large as all
-/// smaller ones together. So each object is written anew a few times only, however many packs come
+/// Those that are worth joining: half of what there may be at least, then none that is more than twice as large as all
+/// smaller ones together, and no more than [`JOINED_BYTES`]. So each object is written anew a few times only, however many packs come
 /// ([geometric repacking](https://git-scm.com/docs/git-repack#Documentation/git-repack.txt---geometricfactor)).
 fn small(mut packs: Vec<(u64, PathBuf)>) -> Vec<PathBuf> {
     packs.sort();
     let (mut bytes, mut small) = (0, Vec::new());
     for (size, path) in packs {
-        if small.len() >= PACKS_MAX / 2 && size > 2 * bytes {
+        let costs_more = small.len() >= PACKS_MAX / 2 && size > 2 * bytes;
+        if costs_more || bytes + size > JOINED_BYTES {
             break;
         }
         bytes += size;
