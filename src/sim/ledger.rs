@@ -349,6 +349,11 @@ impl Ledger {
         by_version.then(build.built.cmp(&than.built)).is_lt()
     }
 
+    /// Whether nobody knows which release it is.
+    pub(super) fn is_unknown(&self, images: &Images) -> bool {
+        images.values().any(|it| self.untagged.contains(it))
+    }
+
     /// How people call it.
     pub(super) fn name(&self, images: &Images) -> String {
         let first = images.values().next();

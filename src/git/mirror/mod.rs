@@ -254,7 +254,9 @@ impl Mirror {
         }
         let mut spool = tempfile::spooled_tempfile_in(1 << 20, &self.directory);
         pack::join(&old, &mut spool)?;
-        index(spool, &pack_directory, locked(&self.reader).clone())?;
+        // A lock of its own statement: whoever reads does not wait for the index.
+        let bases = locked(&self.reader).clone();
+        index(spool, &pack_directory, bases)?;
         let _writing = self.writing();
         for path in old {
             // The index first: a pack without one is never read.

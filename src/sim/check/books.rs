@@ -16,6 +16,8 @@ pub(super) struct Run {
     pub(super) since: Timestamp,
     /// When something else was deployed, and the entry that says so.
     pub(super) until: Option<(Timestamp, usize)>,
+    /// When the same was deployed again: it soaks anew.
+    again: Option<Timestamp>,
     /// The entry at which something was said against it.
     pub(super) tainted: Option<usize>,
 }
@@ -134,6 +136,7 @@ impl Book {
                     if Some(&run.images) != images.as_ref() {
                         run.until = Some((record.at, index));
                     }
+                    run.again.get_or_insert(record.at);
                 }
                 self.numbers.insert(
                     *number,
@@ -169,6 +172,7 @@ impl Book {
                                 images,
                                 since: record.at,
                                 until: None,
+                                again: None,
                                 tainted: None,
                             });
                         }
@@ -264,6 +268,15 @@ impl Book {
             let soaked = until.duration_since(run.since).as_secs() >= soak;
             let tainted = run.tainted.is_some_and(|at| at < known);
             run.images == *images && soaked && !tainted
+        })
+    }
+
+    /// Whether one of its runs alone soaked: only then it must count as proven.
+    pub(super) fn is_surely_proven(&self, images: &Images, soak: i64, at: Timestamp) -> bool {
+        self.runs.iter().any(|run| {
+            let until = run.again.unwrap_or(at);
+            let soaked = until.duration_since(run.since).as_secs() >= soak;
+            run.images == *images && soaked && run.tainted.is_none()
         })
     }
 

@@ -144,9 +144,8 @@ impl Truth<'_> {
     }
 
     fn is_proven(&mut self, unit: Unit, soak: i64, images: &Images) -> bool {
-        let known = self.ledger.entries.len();
         let book = self.books.of(unit);
-        book.is_proven(images, soak, self.now, known)
+        book.is_surely_proven(images, soak, self.now)
     }
 
     /// A newer release that could come.
@@ -164,6 +163,11 @@ impl Truth<'_> {
                     let mut all = upstreams.iter();
                     all.all(|upstream| self.is_proven((*upstream, unit.1), place.soak, it))
                 });
+                // The newest comes. Of what lost its tag nobody knows when it was built: it may be that one, by the
+                // version that stands in the manifest, and older than what runs by its time.
+                if images.iter().any(|it| self.ledger.is_unknown(it)) {
+                    return None;
+                }
                 images
             }
         };

@@ -243,8 +243,14 @@ impl UnitRecords {
                 let Some(release) = release else { return };
                 self.failures
                     .retain(|failure| failure.release.is_newer_than(release));
-                self.declined
-                    .retain(|declined| declined.release.is_newer_than(release));
+                // What a person chose to go back to, and declined then, is not asked for again by itself.
+                let chosen = self.pin.as_ref().and_then(|pin| pin.release.as_ref());
+                let chosen = chosen.filter(|it| !it.is(&release.digests()));
+                self.declined.retain(|declined| {
+                    let stopped = &declined.release;
+                    let is_chosen = chosen.is_some_and(|it| it.is(&stopped.digests()));
+                    is_chosen || stopped.is_newer_than(release)
+                });
                 // From here on this run speaks for the release, not one that was spoiled.
                 let digests = release.digests();
                 self.runs
