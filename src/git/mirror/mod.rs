@@ -121,8 +121,8 @@ impl Mirror {
 
     /// Takes a pack in; bases that a thin pack lacks are added from what is here.
     pub(super) fn ingest(&self, pack: SpooledTempFile) -> Result<(), GitError> {
-        let bases = locked(&self.reader).clone();
         let _writing = self.writing();
+        let bases = locked(&self.reader).clone();
         let take = || {
             index(pack, &self.directory.join("objects/pack"), bases)?;
             open_store(&self.directory)
@@ -257,13 +257,15 @@ impl Mirror {
         // A lock of its own statement: whoever reads does not wait for the index.
         let bases = locked(&self.reader).clone();
         index(spool, &pack_directory, bases)?;
+        // Nobody reads meanwhile: what is known of a pack that is gone would be taken for damage.
         let _writing = self.writing();
+        let mut reader = locked(&self.reader);
         for path in old {
             // The index first: a pack without one is never read.
             fs::remove_file(path.with_extension("idx"))?;
             fs::remove_file(path)?;
         }
-        *locked(&self.reader) = open_store(&self.directory)?;
+        *reader = open_store(&self.directory)?;
         Ok(())
     }
 
