@@ -16,7 +16,7 @@ const NOT_DRAWN: [&str; 6] = [
 ];
 
 /// So many runs show all that is drawn.
-const ALL_SHOWN: u64 = 1000;
+pub const ALL_SHOWN: u64 = 1000;
 
 /// What fewer may not show.
 const RARE: [&str; 6] = [

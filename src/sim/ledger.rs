@@ -160,10 +160,10 @@ impl Ledger {
     /// A tag no longer leads to what it led to. Of what was deployed by then the records go on saying which release
     /// it is.
     pub(super) fn loses_tag(&mut self, repository: &str, tag: &str) {
-        let deployed: BTreeSet<String> = self.entries.iter().flat_map(deployed).collect();
         let builds = self.builds.iter();
         let led_to = builds.filter(|(_, it)| it.repository == repository && it.tag == tag);
-        let unknown = led_to.filter(|(digest, _)| !deployed.contains(*digest));
+        let unknown =
+            led_to.filter(|(digest, _)| !self.entries.iter().any(|it| deploys(it, digest)));
         let unknown: Vec<String> = unknown.map(|(digest, _)| digest.clone()).collect();
         self.untagged.extend(unknown);
     }
@@ -362,20 +362,20 @@ impl Ledger {
     }
 }
 
-/// The digests of which it says that they were deployed.
-fn deployed(entry: &Entry) -> Vec<String> {
-    match &entry.fact {
-        Fact::Recorded { record, .. } => match &record.statement {
-            Statement::Deployment {
-                release: Some(release),
-                ..
-            } => {
-                let images = release.images.values();
-                images.map(|it| it.digest.to_string()).collect()
-            }
-            _ => Vec::new(),
-        },
-        _ => Vec::new(),
+/// Whether it says that the image was deployed.
+fn deploys(entry: &Entry, digest: &str) -> bool {
+    let Fact::Recorded { record, .. } = &entry.fact else {
+        return false;
+    };
+    match &record.statement {
+        Statement::Deployment {
+            release: Some(release),
+            ..
+        } => {
+            let mut images = release.images.values();
+            images.any(|it| it.digest.to_string() == digest)
+        }
+        _ => false,
     }
 }
 

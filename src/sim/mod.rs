@@ -26,6 +26,7 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::broadcast::Receiver;
 
 pub use check::Violation;
+pub use coverage::ALL_SHOWN;
 pub use many::{Many, many};
 pub use mutant::{Careless, Mutant, mutants};
 pub use shrink::shrunk;
