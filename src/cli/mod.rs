@@ -43,6 +43,7 @@ pub mod setup;
 pub mod show;
 pub mod simulate;
 pub mod status;
+pub mod teams;
 mod view;
 pub mod wait;
 
@@ -129,6 +130,7 @@ enum Command {
     Rbac(rbac::Args),
     Check(check::Args),
     Notify(notify::Args),
+    Teams(teams::Args),
     SetImage(set_image::SetImage),
     Schema(schema::Args),
     Demo(demo::Args),
@@ -187,7 +189,7 @@ pub mod exit {
     pub const STOPPED: u8 = 3;
     /// Time alone will go on with it.
     pub const PENDING: u8 = 4;
-    /// The cluster differs from what is asked for.
+    /// The cluster, an environment or a team differs from what is asked for.
     pub const DIFFERS: u8 = 5;
 }
 
@@ -309,6 +311,9 @@ async fn dispatch(cli: Cli) -> anyhow::Result<u8> {
         }
         Command::Notify(args) => {
             notify::run(&args, &Setup::load(location).await?, &mut out).await?
+        }
+        Command::Teams(args) => {
+            teams::run(&args, &Setup::load(location).await?, &mut out, &mut err).await?
         }
         Command::SetImage(args) => set_image::run(&args, &mut out, &mut err)?,
         Command::Schema(args) => schema::run(&args, &mut out)?,

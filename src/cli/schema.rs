@@ -25,6 +25,7 @@ impl ValueEnum for Kind {
             Self::Environment => "<environment>/environment.yaml",
             Self::Applications => "applications/*.yaml",
             Self::Towpath => "towpath.yaml",
+            Self::Teams => "teams.yaml",
         };
         Some(PossibleValue::new(self.name()).help(help))
     }

@@ -8,12 +8,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::application::{self, Tag};
+use super::authority;
 use super::environment::Follow;
 use super::form::At;
 use super::problem::{Place, Problems, listed, nearest, quote};
+use super::teams::{named_teams_are_listed, people_are_themselves};
 use super::via::nobody_signs_twice;
 use super::{Declarations, files};
-use crate::model::{ApplicationName, Authorised, EnvironmentName, Right, SigningKey};
+use crate::model::{ApplicationName, Authorised, Authority, EnvironmentName, Right, SigningKey};
 
 /// Runs every check; what is found joins the declarations' problems.
 pub(super) fn all(root: &Path, declarations: &mut Declarations) {
@@ -34,6 +36,8 @@ pub(super) fn all(root: &Path, declarations: &mut Declarations) {
         notified_environments_exist,
         marked_sources_are_named,
         nobody_signs_twice,
+        named_teams_are_listed,
+        people_are_themselves,
     ] {
         check(root, declarations, &mut problems);
     }
@@ -405,21 +409,21 @@ fn environments_are_reached(_: &Path, declarations: &Declarations, problems: &mu
 }
 
 /// What takes the word of two people needs two.
-fn only_one_may_promote(keys: &[&At<Authorised>], problems: &mut Problems) {
-    let Some(first) = keys.iter().find(|it| it.value.overrides()) else {
+fn only_one_may_promote(place: &Place, authority: &Authority, problems: &mut Problems) {
+    let Some(first) = authority.keys.iter().find(|it| it.overrides()) else {
         return;
     };
     // Towpath's own key may promote as well, and is nobody's word.
-    let promotes = |it: &Authorised| it.overrides() || it.may.contains(&Right::Promote);
-    let promoters = keys.iter().filter(|it| promotes(&it.value));
-    let people: BTreeSet<&str> = promoters.map(|it| it.value.who.as_str()).collect();
+    let promotes = |it: &&Authorised| it.overrides() || it.may.contains(&Right::Promote);
+    let promoters = authority.keys.iter().filter(promotes);
+    let people: BTreeSet<&str> = promoters.map(|it| it.who.as_str()).collect();
     if people.len() < 2 {
-        let who = &first.value.who;
+        let who = &first.who;
         let what = format!(
             "nobody but {who} may promote: what is not proven could never come by the word of two people"
         );
         let instead = "list another person's key that may `promote`, or leave `override` out";
-        problems.error(&first.place, what, instead);
+        problems.error(place, what, instead);
     }
 }
 
@@ -430,17 +434,34 @@ fn authority_lets_towpath_record(_: &Path, declarations: &Declarations, problems
     };
     let signs = matches!(settings.commit.sign, Some(SigningKey::Ssh(_)));
     for file in declarations.environments.values() {
-        let keys = file.declared.iter().flat_map(|it| &it.authority);
-        let keys: Vec<&At<Authorised>> = keys.collect();
-        let Some(first) = keys.first() else { continue };
-        let records = |it: &&&At<Authorised>| it.value.may.contains(&Right::Record);
-        if keys.iter().find(records).is_none() {
+        let entries = file.declared.as_ref().map(|it| it.authority.as_slice());
+        let entries = entries.unwrap_or_default();
+        let Some(first) = entries.first() else {
+            continue;
+        };
+        let authority = authority::resolved(entries, &declarations.teams);
+        // A team that is not listed yet was told of.
+        let complete = authority
+            .teams
+            .iter()
+            .all(|it| declarations.teams.lists(it));
+        let records = |it: &Authorised| it.may.contains(&Right::Record);
+        let is_meant = !complete
+            && entries
+                .iter()
+                .any(|it| it.value.may.contains(&Right::Record));
+        if !is_meant && !authority.keys.iter().any(records) {
             let what =
                 "no key of `authority` may `record`: nothing that Towpath states would count";
             let instead = "add Towpath's own: `{ who: towpath, key: …, may: [record] }`";
             problems.error(&first.place, what, instead);
         }
-        only_one_may_promote(&keys, problems);
+        let overrides = entries
+            .iter()
+            .find(|it| it.value.may.contains(&Right::Override));
+        if let Some(entry) = overrides.filter(|_| complete) {
+            only_one_may_promote(&entry.place, &authority, problems);
+        }
         if !signs {
             let what = "`authority` lists keys, and Towpath signs with none";
             let instead = "write `commit: { sign: { ssh: { file: … } } }` in towpath.yaml";

@@ -16,8 +16,8 @@ use super::stops::HoldForm;
 use super::terms;
 use super::tunables::{Defaults, OVERRIDABLE, Tunables, tunables};
 use crate::model::{
-    Authorised, BranchFilter, ClusterSpec, Credential, EnvironmentName, ForgeKind, InvalidFilter,
-    KeepTags, Sops, StatedHold, VersionRange,
+    BranchFilter, ClusterSpec, Credential, EnvironmentName, ForgeKind, InvalidFilter, KeepTags,
+    Sops, StatedHold, VersionRange,
 };
 
 /// The branch of an infra repository where none is stated.
@@ -37,7 +37,7 @@ pub(super) struct Declared {
     pub(super) mark_source: Option<At<bool>>,
     pub(super) hold: Option<StatedHold>,
     /// Whose records let something move; empty: everybody's.
-    pub(super) authority: Vec<At<Authorised>>,
+    pub(super) authority: Vec<At<authority::Granted>>,
     pub(super) tunables: Tunables,
     /// The keys an application may set for itself here.
     pub(super) overridable: Vec<&'static str>,
@@ -153,7 +153,7 @@ fn environment(section: &mut Section<'_>) -> Option<Declared> {
     );
     let authority = section.optional(
         "authority",
-        "The keys whose signature lets a record count that lets something move (docs/records.md). Left out: everybody who can push to the repository is trusted.",
+        "The keys, and the teams with their people's keys, whose signature lets a record count that lets something move (docs/records.md). Left out: everybody who can push to the repository is trusted.",
         authority::authority(),
     );
     let overridable = section.or(

@@ -12,6 +12,8 @@ use super::problem::{Place, Problems};
 pub const SETTINGS: &str = "towpath.yaml";
 /// The file in an environment's folder.
 pub const ENVIRONMENT: &str = "environment.yaml";
+/// The file of who is in the teams that environments name.
+pub const TEAMS: &str = "teams.yaml";
 /// The folder of applications.
 pub const APPLICATIONS: &str = "applications";
 

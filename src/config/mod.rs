@@ -34,6 +34,7 @@ mod section;
 mod settings;
 mod sops;
 mod stops;
+pub mod teams;
 mod terms;
 mod tunables;
 mod via;
@@ -54,7 +55,7 @@ pub use problem::{Place, Problem, Problems, Severity};
 pub use settings::{Poll, RegistrySettings, Settings, default_cache};
 pub use via::CommitVia;
 
-use crate::model::{ApplicationName, EnvironmentName, Pipeline};
+use crate::model::{ApplicationName, EnvironmentName, Member, Pipeline, TeamName};
 use form::Reading;
 
 /// A configuration without mistakes.
@@ -66,6 +67,8 @@ pub struct Config {
     pub pipelines: Vec<Arc<Pipeline>>,
     /// Every environment, upstream first, also those that no application runs in.
     pub environments: Vec<EnvironmentName>,
+    /// Who is in the teams that are listed.
+    pub teams: BTreeMap<TeamName, Vec<Member>>,
     /// What probably says something else than was meant.
     pub warnings: Vec<Problem>,
     stated: Stated,
@@ -162,6 +165,7 @@ impl Config {
             settings,
             mut problems,
             stated,
+            teams,
             ..
         } = declarations;
         problems.append(found);
@@ -171,6 +175,7 @@ impl Config {
                 settings: settings.rooted(root),
                 pipelines,
                 environments,
+                teams: teams.by_name(),
                 warnings,
                 stated,
             }),
@@ -189,6 +194,7 @@ struct Declarations {
     /// Every environment that has a folder, also one whose file is not readable (`None`).
     environments: BTreeMap<EnvironmentName, EnvironmentFile>,
     applications: Vec<application::Declared>,
+    teams: teams::Teams,
     /// Whether there may be applications that are not known, because a file is not readable.
     incomplete: bool,
     problems: Problems,
@@ -208,6 +214,7 @@ impl Declarations {
             committing: via::Committing::new(),
             environments: BTreeMap::new(),
             applications: Vec::new(),
+            teams: teams::Teams::default(),
             // What could not be read may hold anything.
             incomplete: problems.errors() > 0,
             problems,
@@ -219,6 +226,10 @@ impl Declarations {
                 Role::Settings => this.settings(&shown, bytes),
                 Role::Environment(folder) => this.environment(&folder, &shown, bytes),
                 Role::Applications => this.applications(&shown, bytes),
+                Role::Teams => {
+                    let (teams, _) = this.file(&shown, bytes, &teams::file());
+                    this.teams = teams.unwrap_or_default();
+                }
                 Role::Misnamed(name) => {
                     let what = "this file is not read under this name";
                     let instead = format!("rename it to `{name}`");
@@ -226,7 +237,7 @@ impl Declarations {
                 }
                 Role::None => {
                     let what = "this file is not read";
-                    let instead = "configuration is `towpath.yaml`, `<environment>/environment.yaml` and `applications/*.yaml`; move it elsewhere";
+                    let instead = "configuration is `towpath.yaml`, `teams.yaml`, `<environment>/environment.yaml` and `applications/*.yaml`; move it elsewhere";
                     this.problems.warning(&Place::whole(shown), what, instead);
                 }
             }
@@ -308,6 +319,7 @@ enum Role {
     Settings,
     Environment(String),
     Applications,
+    Teams,
     /// It would have a role under this name.
     Misnamed(&'static str),
     None,
@@ -325,6 +337,8 @@ impl Role {
         match parts.as_deref() {
             Some([files::SETTINGS]) => Self::Settings,
             Some(["towpath.yml"]) => Self::Misnamed(files::SETTINGS),
+            Some([files::TEAMS]) => Self::Teams,
+            Some(["teams.yml"]) => Self::Misnamed(files::TEAMS),
             Some([files::APPLICATIONS, name]) if files::is_yaml(name) => Self::Applications,
             Some([folder, files::ENVIRONMENT]) => Self::Environment((*folder).to_owned()),
             Some([_, "environment.yml"]) => Self::Misnamed(files::ENVIRONMENT),

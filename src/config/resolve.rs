@@ -13,13 +13,14 @@ use super::collide::same_repository;
 use super::environment;
 use super::form::{At, Effective};
 use super::settings::root_credential;
+use super::teams::Teams;
 use super::terms::APPLICATION;
 use super::tunables::Tunables;
 use super::{Declarations, EnvironmentFile};
 use crate::model::{
-    Application, ApplicationName, ClusterAddress, ClusterSpec, DeploymentTags, Environment,
-    EnvironmentName, EvidenceRule, Follow, ForgeKind, Pipeline, Prune, RepositoryUrl, SmokeTest,
-    Sops, Source,
+    Application, ApplicationName, Authority, ClusterAddress, ClusterSpec, DeploymentTags,
+    Environment, EnvironmentName, EvidenceRule, Follow, ForgeKind, Pipeline, Prune, RepositoryUrl,
+    SmokeTest, Sops, Source,
 };
 
 /// One application in one environment, as far as it is stated.
@@ -181,7 +182,7 @@ impl Unit<'_> {
             },
             image_fields: tunables.image_fields.clone()?,
             mark_source: self.declared.mark_source.as_ref()?.value,
-            authority: authority::resolved(&self.declared.authority).into(),
+            authority: shared.authorities.get(self.environment)?.clone(),
         })
     }
 
@@ -266,23 +267,34 @@ fn rooted(mut cluster: ClusterSpec, root: &Path) -> ClusterSpec {
     cluster
 }
 
-/// Which environments each repository serves.
-struct Shared(BTreeMap<String, BTreeSet<EnvironmentName>>);
+/// What units have together: which environments each repository serves, and whom each of these lets do what.
+struct Shared {
+    repositories: BTreeMap<String, BTreeSet<EnvironmentName>>,
+    /// Whose records count in each environment.
+    authorities: BTreeMap<EnvironmentName, Arc<Authority>>,
+}
 
 impl Shared {
-    fn of(units: &[Unit<'_>]) -> Self {
-        let mut shared = BTreeMap::<_, BTreeSet<_>>::new();
+    fn of(units: &[Unit<'_>], teams: &Teams) -> Self {
+        let mut repositories = BTreeMap::<_, BTreeSet<_>>::new();
+        let mut authorities = BTreeMap::new();
         for unit in units {
-            shared
+            repositories
                 .entry(same_repository(&unit.repository.value))
                 .or_default()
                 .insert(unit.environment.clone());
+            authorities
+                .entry(unit.environment.clone())
+                .or_insert_with(|| authority::resolved(&unit.declared.authority, teams).into());
         }
-        Self(shared)
+        Self {
+            repositories,
+            authorities,
+        }
     }
 
     fn serves_several(&self, unit: &Unit<'_>) -> bool {
-        self.0
+        self.repositories
             .get(&same_repository(&unit.repository.value))
             .is_some_and(|environments| environments.len() > 1)
     }
@@ -293,7 +305,7 @@ pub(super) fn pipelines(
     units: &[Unit<'_>],
     declarations: &Declarations,
 ) -> Option<Vec<Arc<Pipeline>>> {
-    let shared = Shared::of(units);
+    let shared = Shared::of(units, &declarations.teams);
     let mut by_application = BTreeMap::<&ApplicationName, Vec<&Unit<'_>>>::new();
     for unit in units {
         by_application

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value as Json};
 
 use super::form::Form;
-use super::{application, environment, settings};
+use super::{application, environment, settings, teams};
 
 /// The dialect of the schemas.
 const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";
@@ -17,11 +17,18 @@ pub enum Kind {
     Applications,
     /// `towpath.yaml`.
     Towpath,
+    /// `teams.yaml`.
+    Teams,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Environment, Self::Applications, Self::Towpath];
+    pub const ALL: [Self; 4] = [
+        Self::Environment,
+        Self::Applications,
+        Self::Towpath,
+        Self::Teams,
+    ];
 
     /// Its name: that of its schema, too.
     pub fn name(self) -> &'static str {
@@ -29,6 +36,7 @@ impl Kind {
             Self::Environment => "environment",
             Self::Applications => "applications",
             Self::Towpath => "towpath",
+            Self::Teams => "teams",
         }
     }
 }
@@ -39,6 +47,10 @@ pub fn of(kind: Kind) -> Json {
         Kind::Environment => ("A Towpath environment", environment::file().schema()),
         Kind::Applications => ("Towpath applications", application::file().schema()),
         Kind::Towpath => ("Towpath's settings", settings::file().schema()),
+        Kind::Teams => (
+            "Who is in teams that Towpath trusts",
+            teams::file().schema(),
+        ),
     };
     let mut root = Map::new();
     root.insert("$schema".to_owned(), DIALECT.into());

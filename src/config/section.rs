@@ -210,6 +210,13 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// Requires a key where another one stands.
+    pub(super) fn needs(&mut self, key: &'static str, sample: &str) {
+        if !self.has(key) {
+            self.missing.push((key, sample.to_owned()));
+        }
+    }
+
     /// What to say of a key that does not belong here but is often looked for here.
     pub(super) fn hint(&mut self, key: &'static str, instead: &'static str) {
         self.hints.push((key, instead));

@@ -17,6 +17,7 @@ mod requests;
 mod rest;
 pub mod simulated;
 mod standing;
+pub mod teams;
 pub mod text;
 
 use std::collections::BTreeMap;
@@ -30,8 +31,9 @@ pub use requests::{Found, Other, Requests};
 pub use standing::{
     Binds, Check, Hook, May, PROVEN, Protection, Reported, Rights, Rule, RuleKind, Work,
 };
+pub use teams::Account;
 
-use crate::model::{CommitCheck, CommitId, Digest, RequestPolicy};
+use crate::model::{CommitCheck, CommitId, Digest, RequestPolicy, TeamName};
 use crate::plan::Request;
 
 /// A forge that is written to.
@@ -217,6 +219,17 @@ pub trait ReadForge: Send + Sync {
     /// # Errors
     /// [`ForgeError`].
     async fn reported(&self, base: &str) -> Result<Reported, ForgeError>;
+
+    /// Who is in a team, and what they sign with; in the order of nothing. People ask it, no round does.
+    ///
+    /// # Errors
+    /// [`ForgeError::Denied`] also where there is no such team, which forges do not tell apart.
+    async fn members(&self, _team: &TeamName) -> Result<Vec<Account>, ForgeError> {
+        Err(ForgeError::Unsupported {
+            forge: self.name().to_owned(),
+            what: "tell who is in a team".to_owned(),
+        })
+    }
 
     /// Where it tells of news of the repository.
     ///

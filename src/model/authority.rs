@@ -9,13 +9,16 @@ use std::str::FromStr;
 use ssh_key::HashAlg;
 use ssh_key::public::KeyData;
 
+use crate::model::TeamName;
 use crate::shown::given;
 
 /// The keys of an environment. Without any, everybody who can push its records is trusted.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Authority {
-    /// Whose they are, and what each may.
+    /// Whose they are, and what each may. No key stands here twice.
     pub keys: Vec<Authorised>,
+    /// The teams whose people are among them.
+    pub teams: BTreeSet<TeamName>,
 }
 
 /// A key, and what may be said with it.
@@ -23,6 +26,8 @@ pub struct Authority {
 pub struct Authorised {
     /// As whom: a person's git identity, or any name for Towpath's own key.
     pub who: String,
+    /// What else the same person is called.
+    pub also: BTreeSet<String>,
     /// The key.
     pub key: PublicKey,
     /// What.
@@ -83,7 +88,8 @@ impl fmt::Display for Right {
 impl Authority {
     /// Whether everybody who can push is trusted.
     pub fn is_open(&self) -> bool {
-        self.keys.is_empty()
+        // Of a team that nobody is in nobody may anything, which is not everybody.
+        self.keys.is_empty() && self.teams.is_empty()
     }
 
     /// Whose key it is.
@@ -99,9 +105,17 @@ impl Authority {
     /// Whether what is not proven comes because this person, and before them these others, asked for it: where any
     /// key may `override` it takes two people, one of them with such a key.
     pub fn lets_unproven(&self, by: &str, also: &[String]) -> bool {
-        let is_such = |it: &Authorised| it.overrides() && (it.who == by || also.contains(&it.who));
-        let are_two = also.iter().any(|it| it != by);
-        !self.asks_for_two() || are_two && self.keys.iter().any(is_such)
+        let by = self.person(by);
+        let also: BTreeSet<&str> = also.iter().map(|it| self.person(it)).collect();
+        let said = |it: &Authorised| it.who == by || also.contains(it.who.as_str());
+        let are_two = also.iter().any(|it| *it != by);
+        !self.asks_for_two() || are_two && self.keys.iter().any(|it| it.overrides() && said(it))
+    }
+
+    /// The one name of whoever is called so: a person with several is one.
+    fn person<'a>(&'a self, name: &'a str) -> &'a str {
+        let known = self.keys.iter().find(|it| it.is(name));
+        known.map_or(name, |it| &it.who)
     }
 
     /// Why what takes this right does not count, said by that person and signed with that key.
@@ -118,7 +132,7 @@ impl Authority {
             Some(known) if !known.may(right) => {
                 Some(format!("the key of {} may not `{right}`", known.who))
             }
-            Some(known) if known.who != by => {
+            Some(known) if !known.is(by) => {
                 Some(format!("it is signed with the key of {}", known.who))
             }
             Some(_) => None,
@@ -127,6 +141,11 @@ impl Authority {
 }
 
 impl Authorised {
+    /// Whether this person is called so.
+    pub fn is(&self, name: &str) -> bool {
+        self.who == name || self.also.contains(name)
+    }
+
     /// Whether this may be said with the key.
     pub fn may(&self, right: Right) -> bool {
         self.may.contains(&right)
@@ -163,6 +182,13 @@ impl PublicKey {
     /// What the key consists of.
     pub fn data(&self) -> &KeyData {
         &self.0
+    }
+
+    /// As its `.pub` file has it, without the comment.
+    pub fn to_line(&self) -> String {
+        let key = ssh_key::PublicKey::new(self.0.clone(), "");
+        // Every kind that is taken has such a form.
+        key.to_openssh().unwrap_or_default()
     }
 }
 
@@ -210,11 +236,13 @@ mod tests {
     fn authority(keys: &[(&str, Right)]) -> Authority {
         let key = |(who, right): &(&str, Right)| Authorised {
             who: (*who).to_owned(),
+            also: [format!("{who}@example.com")].into(),
             key: KEY.parse().unwrap(),
             may: [*right].into(),
         };
         Authority {
             keys: keys.iter().map(key).collect(),
+            teams: BTreeSet::new(),
         }
     }
 
@@ -234,6 +262,9 @@ mod tests {
             ("bob", &["ann"], true),
             ("eve", &["bob", "ann"], true),
             ("bob", &["bob"], false),
+            ("bob", &["bob@example.com"], false),
+            ("bob@example.com", &["bob"], false),
+            ("ann@example.com", &["bob@example.com"], true),
             ("towpath", &["ann"], false),
         ] {
             let also: Vec<String> = also.iter().map(|it| (*it).to_owned()).collect();
@@ -244,11 +275,24 @@ mod tests {
     }
 
     #[test]
+    fn a_team_of_nobody_lets_nobody() {
+        let team = Authority {
+            teams: ["acme/releasers".parse().unwrap()].into(),
+            ..Authority::default()
+        };
+        assert!(!team.is_open() && Authority::default().is_open());
+        let key: PublicKey = KEY.parse().unwrap();
+        assert!(team.objection(Right::Resume, Some(&key), "ann").is_some());
+    }
+
+    #[test]
     fn whoever_may_override_may_promote() {
         let bob = authority(&[("bob", Right::Override)]);
         let key: PublicKey = KEY.parse().unwrap();
         assert_eq!(bob.objection(Right::Promote, Some(&key), "bob"), None);
         assert!(bob.objection(Right::Resume, Some(&key), "bob").is_some());
         assert!(bob.objection(Right::Promote, Some(&key), "ann").is_some());
+        let also = bob.objection(Right::Promote, Some(&key), "bob@example.com");
+        assert_eq!(also, None);
     }
 }

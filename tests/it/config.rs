@@ -431,7 +431,7 @@ fn folders_are_read_with_care() {
         "C/applications/large.yaml: this file is larger than 1 MiB — spread it over several files; `applications/` takes one per team",
         "C/applications/socket.yaml: this is not a regular file — put a file here, or remove it",
         "C/applications/zero.yaml: this link leads out of the folder — put the file itself here",
-        "C/here.yml: warning: this file is not read — configuration is `towpath.yaml`, `<environment>/environment.yaml` and `applications/*.yaml`; move it elsewhere",
+        "C/here.yml: warning: this file is not read — configuration is `towpath.yaml`, `teams.yaml`, `<environment>/environment.yaml` and `applications/*.yaml`; move it elsewhere",
         "C/towpath.yaml: this link leads out of the folder — put the file itself here",
     ];
     assert_eq!(shown.lines().collect::<Vec<_>>(), expected);

@@ -4,6 +4,8 @@
 use std::process::Output;
 
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
 use towpath::clock;
 use towpath::demo::git_server::{GitServer, commit_first};
 use towpath::demo::image::ImageSpec;
@@ -123,6 +125,119 @@ async fn nothing_that_others_wrote_acts_on_a_terminal() {
         }
     }
     assert!(told.contains("evil"), "nothing of it was told: {told}");
+}
+
+/// What a server says that wants to harm whoever reads it: to a git client, of an image's tags, to whoever asks a forge
+/// or anything else. The rest of a status line may hold bytes that steer terminals, too.
+fn hostile(path: &str) -> Vec<u8> {
+    let (status, kind, body) = if path.contains("info/refs") {
+        let line = format!("ERR {EVIL}\n");
+        let advertised = format!("{:04x}{line}", line.len() + 4);
+        let kind = "application/x-git-upload-pack-advertisement";
+        (
+            "200 OK",
+            kind,
+            format!("001e# service=git-upload-pack\n0000{advertised}"),
+        )
+    } else if path.contains("tags/list") {
+        let tags =
+            serde_json::json!({ "name": EVIL, "tags": [EVIL, "v1.0.0", format!("v1.0.1{EVIL}")] });
+        ("200 OK", "application/json", tags.to_string())
+    } else {
+        let said = serde_json::json!({ "message": EVIL, "errors": [{ "code": EVIL, "message": EVIL, "detail": EVIL }] });
+        ("403 no\u{9b}2J", "application/json", said.to_string())
+    };
+    let mut answer = b"HTTP/1.1 ".to_vec();
+    answer.extend(status.chars().map(|it| it as u8));
+    let rest = format!(
+        "\r\ncontent-type: {kind}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    answer.extend(rest.bytes());
+    answer
+}
+
+/// Answers everybody so, until the test ends.
+async fn hostile_server() -> std::net::SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut head = vec![0; 16 << 10];
+                let mut length = 0;
+                while length < head.len() && !head[..length].windows(4).any(|it| it == b"\r\n\r\n")
+                {
+                    match stream.read(&mut head[length..]).await {
+                        Ok(0) | Err(_) => return,
+                        Ok(more) => length += more,
+                    }
+                }
+                let text = String::from_utf8_lossy(&head[..length]).into_owned();
+                let path = text.split_whitespace().nth(1).unwrap_or_default();
+                drop(stream.write_all(&hostile(path)).await);
+            });
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn nothing_that_servers_say_acts_on_a_terminal() {
+    let place = Place {
+        folder: TempDir::new().unwrap(),
+    };
+    let root = place.folder.path();
+    let server = hostile_server().await;
+    let signed = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIASefP9uCCoNNczQ7fJSVP9+k1kwsD6y7pBGje10X3Vw";
+    for (file, text) in [
+        (
+            "config/qa/environment.yaml",
+            format!(
+                "repository: {{ url: 'http://{server}/acme/infra.git', branch: main, forge: gitea, credential: {{ file: token }} }}\nmanifests: [shop]\ncluster: {{ simulated: {{}} }}\nfollow: {{ tags: '>=1.0.0' }}\ngate: pull-request\nauthority: [{{ who: towpath, key: {signed}, may: [record] }}, {{ team: acme/releasers }}]\n"
+            ),
+        ),
+        (
+            "config/applications/shop.yaml",
+            format!(
+                "applications:\n  - name: shop\n    images: [{{ repository: {server}/acme/shop, release-tag: '{{tag}}' }}]\n    environments: [qa]\n"
+            ),
+        ),
+        (
+            "config/towpath.yaml",
+            format!(
+                "cache: ../cache\nforges: {{ '{server}': {{ api: 'http://{server}/api/v1' }} }}\ncommit: {{ sign: {{ ssh: {{ file: key }} }} }}\n"
+            ),
+        ),
+        ("config/token", "a token".to_owned()),
+    ] {
+        let path = root.join(file);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+    let mut told = String::new();
+    for arguments in [
+        &["status"][..],
+        &["status", "-vv", "-o", "json"],
+        &["explain", "shop", "qa"],
+        &["releases", "shop"],
+        &["plan"],
+        &["teams"],
+        &["hold", "shop", "qa", "--reason", "a look"],
+        &["check", "--online"],
+        &["run", "--once", "-vv"],
+    ] {
+        let output = place.towpath(arguments).await;
+        for said in [&output.stdout, &output.stderr] {
+            let said = String::from_utf8(said.clone()).unwrap();
+            assert_eq!(acting(&said), None, "{arguments:?}: {said:?}");
+            told += &said;
+        }
+    }
+    assert!(
+        told.matches("evil").count() > 8,
+        "little of it was told: {told}"
+    );
 }
 
 /// The first thing in a text that acts on a terminal, but for a colour.

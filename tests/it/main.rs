@@ -31,6 +31,7 @@ mod secrets;
 mod serve;
 mod simulation;
 mod smoke;
+mod teams;
 mod testbed;
 mod tidy;
 mod wires;

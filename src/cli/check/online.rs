@@ -6,6 +6,7 @@ mod cluster;
 mod forge;
 mod gate;
 mod repository;
+mod team;
 mod webhook;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,6 +23,7 @@ use tokio::sync::Semaphore;
 use super::{Args, counted};
 use crate::cli::Output;
 use crate::cli::setup::Setup;
+use crate::cli::teams;
 use crate::http::Outward;
 use crate::model::{
     ApplicationName, CommitId, Digest, Environment, EvidenceCheck, EvidenceEndpoint,
@@ -60,7 +62,7 @@ pub(super) enum Level {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct Finding {
     pub(super) level: Level,
-    /// `repository`, `forge`, `registry`, `cluster`, `webhook`, `notify` or `signature`.
+    /// `repository`, `forge`, `registry`, `cluster`, `webhook`, `notify`, `signature`, `team` or `evidence`.
     pub(super) kind: &'static str,
     pub(super) about: String,
     pub(super) what: String,
@@ -167,6 +169,7 @@ pub async fn run(
 ) -> Result<u8> {
     let outside = setup.outside(&[])?;
     let forges = setup.known_forges()?;
+    let teams = teams::named(setup)?;
     let findings = {
         let infra = infra(setup);
         let mut questions = Vec::new();
@@ -188,6 +191,7 @@ pub async fn run(
         let outward = setup.outward()?;
         questions.extend(notifications(setup, &outward));
         questions.extend(signing(setup));
+        questions.extend(team::all(setup, &teams));
         ask(questions, err).await?
     };
     let failed = findings.iter().any(|it| it.level == Level::Error);

@@ -64,6 +64,8 @@ pub enum Permission {
     Administration,
     /// Webhooks.
     RepositoryHooks,
+    /// Who is in an organisation and its teams.
+    Members,
 }
 
 impl Permission {
@@ -78,10 +80,11 @@ impl Permission {
             Self::Deployments => "deployments",
             Self::Administration => "administration",
             Self::RepositoryHooks => "repository_hooks",
+            Self::Members => "members",
         }
     }
 
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Metadata,
         Self::Contents,
         Self::PullRequests,
@@ -91,6 +94,7 @@ impl Permission {
         Self::Deployments,
         Self::Administration,
         Self::RepositoryHooks,
+        Self::Members,
     ];
 }
 
@@ -217,6 +221,15 @@ impl Grant {
             )),
             false => Ok(()),
         }
+    }
+
+    /// Whether it may do what takes this of an organisation that it belongs to.
+    ///
+    /// # Errors
+    /// GitHub's refusal, with the permissions that would do.
+    pub(super) fn check_organization(&self, need: Need) -> Result<(), Refusal> {
+        let given = need.any.iter().any(|need| self.gives(*need));
+        given.then_some(()).ok_or_else(|| self.inaccessible(need))
     }
 
     fn gives(&self, (permission, level): (Permission, Level)) -> bool {

@@ -4,7 +4,7 @@
 //! What git can say is asked of git: heads are refs, mergeability is `git merge-tree`, merges are commits,
 //! and a push moves pull requests. What is remembered beside it is in memory and gone with the server. The
 //! API stands at the root as on api.github.com, and below `/api/v3` as on Enterprise Server. Not simulated:
-//! forks, teams, code owners, review comments, signatures other than the site's own. Never part of `run`.
+//! forks, teams that review, code owners, review comments, signatures other than the site's own. Never part of `run`.
 
 mod access;
 mod answer;
@@ -23,6 +23,7 @@ mod merge;
 mod moved;
 mod operations;
 mod owner;
+mod people;
 mod protection;
 mod pulls;
 mod push;

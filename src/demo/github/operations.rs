@@ -40,12 +40,15 @@ const fn needs(
 }
 
 /// All that are simulated.
-pub(super) const OPERATIONS: [Operation; 68] = [
+pub(super) const OPERATIONS: [Operation; 71] = [
     open("GET", "/app"),
     open("POST", "/app/installations/{installation_id}/access_tokens"),
     open("GET", "/installation/repositories"),
     open("GET", "/rate_limit"),
     open("GET", "/user"),
+    open("GET", "/users/{username}"),
+    open("GET", "/users/{username}/ssh_signing_keys"),
+    open("GET", "/orgs/{org}/teams/{team_slug}/members"),
     open("POST", "/graphql"),
     open("GET", "/repos/{owner}/{repo}/installation"),
     needs(

@@ -72,6 +72,23 @@ impl GitHub {
         add(&mut state, login, kind, now);
     }
 
+    /// Says what everybody sees of a person: their address, and the keys that they sign with.
+    pub async fn set_profile(&self, login: &str, email: Option<&str>, keys: &[&str]) {
+        let mut state = self.shared.state.lock().await;
+        let keys = keys.iter().map(|&key| (state.new_id(), key.to_owned()));
+        let keys = keys.collect();
+        if let Some(user) = state.users.get_mut(login) {
+            user.email = email.map(str::to_owned);
+            user.signing_keys = keys;
+        }
+    }
+
+    /// Says who is in a team (`ORGANISATION/SLUG`).
+    pub async fn set_team(&self, team: &str, logins: &[&str]) {
+        let mut state = self.shared.state.lock().await;
+        state.teams.insert(team.to_owned(), owned(logins));
+    }
+
     /// Adds an app; its id.
     pub async fn add_app(&self, app: NewApp<'_>) -> u64 {
         let created_at = self.shared.now();
@@ -355,6 +372,8 @@ fn add(state: &mut State, login: &str, kind: &'static str, created_at: Timestamp
         id: state.new_id(),
         login: login.to_owned(),
         kind,
+        email: None,
+        signing_keys: Vec::new(),
         created_at,
     };
     state.users.insert(login.to_owned(), user);

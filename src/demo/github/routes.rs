@@ -4,8 +4,8 @@ use super::answer::{Answer, Refusal};
 use super::call::Call;
 use super::operations::{OPERATIONS, Operation};
 use super::{
-    apps, deployments, graphql, hooks, issues, merge, protection, pulls, refs, reviews, rulesets,
-    statuses,
+    apps, deployments, graphql, hooks, issues, merge, people, protection, pulls, refs, reviews,
+    rulesets, statuses,
 };
 
 /// Placeholders that may hold slashes.
@@ -73,6 +73,9 @@ pub(super) async fn run(operation: &Operation, call: &mut Call<'_>) -> Answer {
         ("GET", "/installation/repositories") => apps::repositories(call),
         ("GET", "/rate_limit") => apps::rate_limit(call),
         ("GET", "/user") => apps::user(call),
+        ("GET", "/users/{username}") => people::profile(call),
+        ("GET", "/users/{username}/ssh_signing_keys") => people::signing_keys(call),
+        ("GET", "/orgs/{org}/teams/{team_slug}/members") => people::members(call),
         ("POST", "/graphql") => graphql::answer(call).await,
         ("GET", "/installation") => apps::installation(call),
         ("GET", "") => refs::repository(call),

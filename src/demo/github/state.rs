@@ -19,6 +19,8 @@ pub(super) struct State {
     pub(super) apps: BTreeMap<u64, App>,
     pub(super) installations: BTreeMap<u64, Installation>,
     pub(super) tokens: BTreeMap<String, Grant>,
+    /// Who is in each team, by `organisation/slug`.
+    pub(super) teams: BTreeMap<String, Vec<String>>,
     /// How long tokens of installations last, where that is not as usual.
     pub(super) lifetime: Option<SignedDuration>,
     last_id: u64,
@@ -38,6 +40,10 @@ pub(super) struct User {
     pub(super) login: String,
     /// `User`, `Organization` or `Bot`.
     pub(super) kind: &'static str,
+    /// What everybody may see of it.
+    pub(super) email: Option<String>,
+    /// What it signs with, each with an id.
+    pub(super) signing_keys: Vec<(u64, String)>,
     pub(super) created_at: Timestamp,
 }
 

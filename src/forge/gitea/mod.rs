@@ -8,6 +8,7 @@ mod answer;
 mod ask;
 pub(crate) mod doors;
 mod standing;
+mod teams;
 mod write;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,10 +20,10 @@ use url::Url;
 
 use super::github::Access;
 use super::{
-    ForgeError, Found, Hook, Progress, Protection, ReadForge, Reported, Requests, Rights, Status,
-    Visibility,
+    Account, ForgeError, Found, Hook, Progress, Protection, ReadForge, Reported, Requests, Rights,
+    Status, Visibility,
 };
-use crate::model::{CommitCheck, CommitId, RepositoryUrl};
+use crate::model::{CommitCheck, CommitId, RepositoryUrl, TeamName};
 use answer::{Combined, CommitStatus, Event, Pull, RepositoryPage, Review};
 
 /// Branches of proposals begin so.
@@ -282,6 +283,10 @@ impl ReadForge for Gitea {
 
     async fn reported(&self, base: &str) -> Result<Reported, ForgeError> {
         self.reported_on(base).await
+    }
+
+    async fn members(&self, team: &TeamName) -> Result<Vec<Account>, ForgeError> {
+        self.members_of(team).await
     }
 
     async fn hooks(&self) -> Result<Vec<Hook>, ForgeError> {

@@ -14,6 +14,7 @@ mod graph;
 mod protected;
 mod shown;
 mod standing;
+mod teams;
 mod write;
 
 use std::collections::BTreeSet;
@@ -32,9 +33,10 @@ pub use door::{Budget, Trouble};
 use self::shown::QueueSeen;
 use super::rest::{self, WORDS};
 use super::{
-    ForgeError, Found, Hook, Protection, ReadForge, Reported, Requests, Rights, Status, Visibility,
+    Account, ForgeError, Found, Hook, Protection, ReadForge, Reported, Requests, Rights, Status,
+    Visibility,
 };
-use crate::model::{CommitCheck, CommitId, RepositoryUrl};
+use crate::model::{CommitCheck, CommitId, RepositoryUrl, TeamName};
 use crate::secret::words;
 use answer::{Pull, RepositoryPage, Review};
 use door::Door;
@@ -376,6 +378,10 @@ impl ReadForge for GitHub {
 
     async fn reported(&self, base: &str) -> Result<Reported, ForgeError> {
         self.reported_on(base).await
+    }
+
+    async fn members(&self, team: &TeamName) -> Result<Vec<Account>, ForgeError> {
+        self.members_of(team).await
     }
 
     async fn hooks(&self) -> Result<Vec<Hook>, ForgeError> {

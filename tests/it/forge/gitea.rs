@@ -1,5 +1,6 @@
 //! The contract on a real Gitea. Where it differs from GitHub stands in `docs/gitea.md`.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -90,6 +91,25 @@ impl OnGitea {
     }
 }
 
+/// What asks about a repository, with the token that stands in a file.
+pub(super) fn adapter(server: &gitea::Bed, repository: &str, token: PathBuf) -> Gitea {
+    let client = client(&HttpSettings::default()).unwrap();
+    let url = format!("{}/{repository}.git", server.url);
+    let repository: RepositoryUrl = url.parse().unwrap();
+    let api: url::Url = format!("{}/api/v1", server.url).parse().unwrap();
+    let token = Identity::Token(Credential::File {
+        path: token,
+        user: None,
+    });
+    let access = Access::new(client.clone(), api.clone(), repository.clone(), token);
+    Gitea::new(Connection {
+        client,
+        api,
+        repository,
+        access: Arc::new(access),
+    })
+}
+
 fn number(request: &Request) -> u64 {
     request.number.unwrap()
 }
@@ -97,21 +117,8 @@ fn number(request: &Request) -> u64 {
 #[async_trait]
 impl Bed for OnGitea {
     fn forge(&self) -> Arc<dyn Forge> {
-        let client = client(&HttpSettings::default()).unwrap();
-        let url = format!("{}/{}.git", self.server.url, self.repository);
-        let repository: RepositoryUrl = url.parse().unwrap();
-        let api: url::Url = format!("{}/api/v1", self.server.url).parse().unwrap();
-        let token = Identity::Token(Credential::File {
-            path: self.directory.path().join("token"),
-            user: None,
-        });
-        let access = Access::new(client.clone(), api.clone(), repository.clone(), token);
-        Arc::new(Gitea::new(Connection {
-            client,
-            api,
-            repository,
-            access: Arc::new(access),
-        }))
+        let token = self.directory.path().join("token");
+        Arc::new(adapter(self.server, &self.repository, token))
     }
 
     /// Its own clock is the machine's.

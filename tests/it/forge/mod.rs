@@ -11,6 +11,7 @@ mod making;
 mod rights;
 mod simulated;
 mod standing;
+mod teams;
 
 use contract::Page;
 use serde_json::Value;

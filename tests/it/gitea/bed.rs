@@ -149,6 +149,11 @@ impl Bed {
 
     /// A new person whose name begins so, with a token for Towpath's work.
     pub(crate) async fn person(&self, prefix: &str) -> Person {
+        self.person_with(prefix, &SCOPES).await
+    }
+
+    /// A new person with a token of these scopes.
+    pub(crate) async fn person_with(&self, prefix: &str, scopes: &[&str]) -> Person {
         let login = format!("{prefix}-{}", self.number());
         let password = "a person's password";
         let account = json!({
@@ -160,7 +165,7 @@ impl Bed {
         self.ask(Method::POST, "admin/users", &account)
             .await
             .unwrap();
-        let token = json!({ "name": "test", "scopes": SCOPES });
+        let token = json!({ "name": "test", "scopes": scopes });
         let made = http()
             .post(format!("{}/api/v1/users/{login}/tokens", self.url))
             .basic_auth(&login, Some(password))

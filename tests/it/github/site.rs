@@ -160,6 +160,7 @@ impl Site {
             ("deployments", Permission::Deployments),
             ("administration", Permission::Administration),
             ("repository_hooks", Permission::RepositoryHooks),
+            ("members", Permission::Members),
         ];
         let mut permissions = Permissions::new();
         for right in rights.split(',').filter(|it| !it.is_empty()) {
