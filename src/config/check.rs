@@ -12,7 +12,7 @@ use super::authority;
 use super::environment::Follow;
 use super::form::At;
 use super::problem::{Place, Problems, listed, nearest, quote};
-use super::teams::{named_teams_are_listed, people_are_themselves};
+use super::teams::{named_teams_are_listed, names_are_their_owners, people_are_themselves};
 use super::via::nobody_signs_twice;
 use super::{Declarations, files};
 use crate::model::{ApplicationName, Authorised, Authority, EnvironmentName, Right, SigningKey};
@@ -38,6 +38,7 @@ pub(super) fn all(root: &Path, declarations: &mut Declarations) {
         nobody_signs_twice,
         named_teams_are_listed,
         people_are_themselves,
+        names_are_their_owners,
     ] {
         check(root, declarations, &mut problems);
     }

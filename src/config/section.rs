@@ -20,6 +20,8 @@ pub(super) struct Section<'a> {
     asked: Vec<&'static str>,
     /// Keys that must be there and are not, each with what may stand there.
     missing: Vec<(&'static str, String)>,
+    /// Keys of which one must be there and none is, with what may stand there.
+    missing_one: Vec<(Vec<&'static str>, String)>,
     hints: Vec<(&'static str, &'static str)>,
     description: Option<Description>,
 }
@@ -58,6 +60,7 @@ impl<T> Form for Fields<T> {
             entries: &[],
             asked: Vec::new(),
             missing: Vec::new(),
+            missing_one: Vec::new(),
             hints: Vec::new(),
             description: Some(Description::default()),
         };
@@ -94,6 +97,7 @@ impl<T> Fields<T> {
             entries,
             asked: Vec::new(),
             missing: Vec::new(),
+            missing_one: Vec::new(),
             hints: Vec::new(),
             description: None,
         };
@@ -185,9 +189,7 @@ impl<'a> Section<'a> {
         match stated.as_slice() {
             [_] => true,
             [] => {
-                let what = format!("none of {} stands here", listed(keys.iter().copied()));
-                let instead = format!("write one of them, as {}", quote(sample));
-                self.reading.problems.error(&self.place, what, instead);
+                self.missing_one.push((keys.to_vec(), sample.to_owned()));
                 false
             }
             [first, second, ..] => {
@@ -274,6 +276,13 @@ impl<'a> Section<'a> {
         }
         // What is there under a name that is nearly its own is told of once.
         self.missing.retain(|(key, _)| !meant.contains(key));
+        self.missing_one
+            .retain(|(keys, _)| !keys.iter().any(|key| meant.contains(key)));
+        for (keys, sample) in &self.missing_one {
+            let what = format!("none of {} stands here", listed(keys.iter().copied()));
+            let instead = format!("write one of them, as {}", quote(sample));
+            self.reading.problems.error(&self.place, what, instead);
+        }
         for (key, sample) in &self.missing {
             let what = format!("`{key}` is missing");
             let instead = format!("write `{key}: {sample}`");

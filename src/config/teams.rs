@@ -16,7 +16,7 @@ use super::problem::Problems;
 use super::section::{Fields, Section};
 use super::{Declarations, environment, files, yaml};
 use crate::config::authority::Grantee;
-use crate::model::{Member, TeamName};
+use crate::model::{Member, PublicKey, TeamName};
 
 /// What the file begins with, as it is written.
 const ABOUT: &str = "\
@@ -174,6 +174,43 @@ fn contradictions(teams: &Teams, problems: &mut Problems) {
             if other != person {
                 let what = format!("the key {key} is both {other}'s and {person}'s");
                 problems.error(&at.place, what, "a key is one person's: keep one of them");
+            }
+        }
+    }
+}
+
+/// A name that `authority` gives a key is that key's owner's: somebody of a team who shows it has that key, too.
+/// Addresses on profiles are what people write there.
+pub(super) fn names_are_their_owners(
+    _: &Path,
+    declarations: &Declarations,
+    problems: &mut Problems,
+) {
+    for file in declarations.environments.values() {
+        let entries = file.declared.iter().flat_map(|it| &it.authority);
+        let mut owners = BTreeMap::<&str, Vec<&PublicKey>>::new();
+        for entry in entries.clone() {
+            if let Grantee::Key { who, key } = &entry.value.to {
+                owners.entry(who).or_default().push(key);
+            }
+        }
+        for entry in entries {
+            let Grantee::Team(team) = &entry.value.to else {
+                continue;
+            };
+            for member in declarations.teams.members(team) {
+                let own = |name: &&str| {
+                    let keys = owners.get(name);
+                    keys.is_some_and(|keys| !keys.iter().any(|key| member.keys.contains(key)))
+                };
+                if let Some(name) = member.identities().find(own) {
+                    let person = member.login.as_ref().unwrap_or(&member.who);
+                    let what = format!(
+                        "{person} of {team} is called {name}, whose key here is one that {person} does not have"
+                    );
+                    let instead = "an identity is one person's: add that key to the account, or remove one of the two";
+                    problems.error(&entry.place, what, instead);
+                }
             }
         }
     }

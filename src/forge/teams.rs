@@ -140,7 +140,7 @@ mod tests {
     const ONE: &str =
         "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPKHVJ32HronXuXLt7wZOfG/9Q1Q7S8Fncd/h+pdoWMH";
     const TWO: &str =
-        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIB1o1eJU1HUDGV4U0bDuUpfNjFRMDCbfeu5iTJPUq6Tj two";
+        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIFlD4W2+JiVQNwmaRkkq/hb0oFgRaNPmcXXHghFJpITM";
 
     fn account(login: &str, identities: &[&str], keys: &[&str]) -> Account {
         let owned = |all: &[&str]| all.iter().map(|it| (*it).to_owned()).collect();
@@ -172,7 +172,7 @@ mod tests {
             (
                 vec![ann.clone()],
                 vec![with("ann@example.com", &[TWO])],
-                "the key SHA256:WH1q2O07dB/gx0wu0AnSHe0TZoHhpQ9LnDUnoMwFdvA of ann is not listed; the key SHA256:UfbZu4DgtNWBwbA+hzhzlRj0oq84XxDUsQEfTs4KCxo is not ann's any more, and what is signed with it counts still!",
+                "the key SHA256:jsJl8/gSyoMkJ3tE7cjU0OiKbKd1GOWXDXpQZUoFxnY of ann is not listed; the key SHA256:VX5kWPZ0m5TY6SaSVdV1TWzsadueBeFV77HanPCg0RI is not ann's any more, and what is signed with it counts still!",
             ),
             (
                 vec![ann],

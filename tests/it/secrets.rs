@@ -10,6 +10,8 @@
     reason = "the program is run as people run it"
 )]
 
+mod kept;
+
 use std::fs;
 use std::path::Path;
 use std::process::{Output, Stdio};

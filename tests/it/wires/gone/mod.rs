@@ -46,7 +46,14 @@ const KILLS: [(Server, &[Moment]); 5] = [
     ),
     (
         Server::Gitea,
-        &[Moment::Any, Moment::Received, Moment::Moved, Moment::Any],
+        &[
+            Moment::Any,
+            Moment::Received,
+            Moment::Merging,
+            Moment::Moved,
+            Moment::Merged,
+            Moment::Any,
+        ],
     ),
     (
         Server::Api,

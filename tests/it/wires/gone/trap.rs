@@ -19,6 +19,9 @@ pub(super) enum At {
     Moved,
 }
 
+/// A push with which a Gitea merges: it tells its hooks the number of the request.
+pub(super) const MERGE: &str = "^request [1-9]";
+
 impl At {
     fn hook(self) -> &'static str {
         match self {
@@ -46,7 +49,8 @@ impl Trap {
             let script = format!(
                 "#!/bin/sh\n[ -e '{armed}' ] || exit 0\n\
                  [ {name} != reference-transaction ] || [ \"$1\" = prepared ] || exit 0\n\
-                 {{ read -r of && read -r process; }} < '{armed}' && grep -q \"$of\" || exit 0\n\
+                 {{ read -r of && read -r process; }} < '{armed}' || exit 0\n\
+                 {{ cat; echo \"request $GITEA_PR_ID\"; }} | grep -q \"$of\" || exit 0\n\
                  mv '{armed}' '{sprung}' 2>/dev/null || exit 0\n\
                  kill -s KILL -- \"$process\"\n",
                 armed = armed.display(),
@@ -63,7 +67,8 @@ impl Trap {
         trap
     }
 
-    /// Lets the next push that moves such a ref kill this process, and waits for it. A process group has a `-`.
+    /// Lets the next push that moves such a ref, or that a Gitea makes to merge a request ([`MERGE`]), kill this process,
+    /// and waits for it. A process group has a `-`.
     pub(super) async fn spring(&self, at: At, of: &str, process: &str) {
         let (armed, sprung) = (self.file(at, "armed"), self.file(at, "sprung"));
         let beside = self.file(at, "new");

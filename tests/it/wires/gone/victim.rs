@@ -12,7 +12,7 @@ use tokio::process::{Child, Command};
 use towpath::demo::git_server::{GitServer, init_bare};
 
 use super::super::site::{self, Gitea, Given, NEAR, Near, authority, cluster};
-use super::trap::{At, Trap, locks};
+use super::trap::{At, MERGE, Trap, locks};
 use crate::registry::DockerRegistry;
 use crate::testbed::lasting_port;
 use crate::{gitea, kube};
@@ -63,6 +63,10 @@ pub(super) enum Moment {
     Torn,
     /// In a push, with all refs moved.
     Moved,
+    /// In a merge, before any ref is touched.
+    Merging,
+    /// In a merge, with the branch moved, and nothing written down of it.
+    Merged,
     /// In a look, once one of its requests was answered.
     Reading,
     /// In an apply, once it has come.
@@ -77,6 +81,8 @@ impl fmt::Display for Moment {
             Self::Locked => "in a push, all locked",
             Self::Torn => "in a push, the branch alone moved",
             Self::Moved => "in a push, all moved",
+            Self::Merging => "in a merge, nothing moved",
+            Self::Merged => "in a merge, the branch moved",
             Self::Reading => "in a look",
             Self::Applying => "in an apply",
         })
@@ -172,6 +178,8 @@ impl Victim {
                 match moment {
                     Moment::Received => trap.spring(At::Received, "refs/heads/towpath/", pid).await,
                     Moment::Moved => trap.spring(At::Moved, "refs/heads/towpath/", pid).await,
+                    Moment::Merging => trap.spring(At::Received, MERGE, pid).await,
+                    Moment::Merged => trap.spring(At::Moved, MERGE, pid).await,
                     _ => kill(pid).await,
                 }
             }
