@@ -178,5 +178,14 @@ mod tests {
         ] {
             assert!(BranchFilter::new(patterns).is_err(), "{patterns:?}");
         }
+        let longest = "a".repeat(PATTERN_MAX);
+        assert!(BranchFilter::new([&longest]).is_ok());
+        assert!(BranchFilter::new([&format!("{longest}a")]).is_err());
+    }
+
+    #[test]
+    fn filters_are_the_same_as_their_patterns_are() {
+        let filter = |text: &str| text.parse::<BranchFilter>().unwrap();
+        assert_ne!(filter("* !master"), filter("!master *"));
     }
 }

@@ -255,11 +255,42 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_is_one_document_or_a_list() {
+        let image = Digest::of(b"image");
+        let document = |scores: usize| {
+            let scores: Vec<String> = (0..scores).map(|it| format!("\"s{it}\":1")).collect();
+            let scores = scores.join(",");
+            format!(
+                r#"{{"name":"scan","digest":"{image}","result":"pass","scores":{{{scores}}},"at":"2026-11-21T05:00:00Z"}}"#
+            )
+        };
+        let list = |many: usize| format!("[{}]", vec![document(0); many].join(","));
+        for (answer, read) in [
+            (document(0), Some(1)),
+            (document(SCORES_MAX), Some(1)),
+            (document(SCORES_MAX + 1), None),
+            (list(0), Some(0)),
+            (list(2), Some(2)),
+            (list(DOCUMENTS_MAX), Some(DOCUMENTS_MAX)),
+            (list(DOCUMENTS_MAX + 1), None),
+        ] {
+            let found = Attachment::answered(answer.as_bytes(), &image);
+            assert_eq!(found.ok().map(|it| it.len()), read, "{answer:.200}");
+        }
+    }
+
+    #[test]
     fn links_are_for_people() {
-        for good in ["https://ci.example.com/1?a=b", "http://127.0.0.1/"] {
+        let of_bytes = |bytes: usize| format!("{:a<bytes$}", "https://example.com/");
+        let longest = of_bytes(LINK_MAX);
+        for good in [
+            "https://ci.example.com/1?a=b",
+            "http://127.0.0.1/",
+            &longest,
+        ] {
             assert!(link(good).is_ok(), "{good}");
         }
-        let long = format!("https://example.com/{}", "a".repeat(LINK_MAX));
+        let long = of_bytes(LINK_MAX + 1);
         for bad in ["", "javascript:1", "https://a:b@example.com", "/1", &long] {
             assert!(link(bad).is_err(), "{bad}");
         }

@@ -61,3 +61,22 @@ pub enum OnNewer {
     /// Approvals are dismissed and auto-merge is turned off; then the newer release takes its place.
     Replace,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_tells_what_serves_it() {
+        for (host, kind) in [
+            ("github.com", Some(ForgeKind::GitHub)),
+            ("acme.ghe.com", Some(ForgeKind::GitHub)),
+            ("codeberg.org", Some(ForgeKind::Gitea)),
+            ("gitea.com", Some(ForgeKind::Gitea)),
+            ("git.example.com", None),
+            ("github.com.example.com", None),
+        ] {
+            assert_eq!(ForgeKind::of_host(host), kind, "{host}");
+        }
+    }
+}

@@ -219,6 +219,7 @@ mod tests {
     #[test]
     fn references_are_normalised() {
         let digest = Digest::of(b"");
+        let (longest, tag) = ("a".repeat(255), "a".repeat(128));
         for (text, expected) in [
             ("web", "docker.io/library/web".to_owned()),
             ("acme/web:1", "docker.io/acme/web:1".to_owned()),
@@ -231,6 +232,10 @@ mod tests {
             (
                 &format!("r.io/x:v1@{digest}"),
                 format!("r.io/x:v1@{digest}"),
+            ),
+            (
+                &format!("r.io/{longest}:{tag}"),
+                format!("r.io/{longest}:{tag}"),
             ),
         ] {
             let reference: ImageReference = text.parse().unwrap();
@@ -249,6 +254,12 @@ mod tests {
             "r.io/a:é",
             "r.io/a@sha256:1",
             "a b",
+            "r.ä/a",
+            "/a",
+            "r.io/-a",
+            "r.io/a-",
+            &format!("r.io/{}", "a".repeat(256)),
+            &format!("r.io/a:{}", "a".repeat(129)),
         ] {
             assert!(text.parse::<ImageReference>().is_err(), "{text}");
         }

@@ -86,7 +86,8 @@ mod tests {
 
     #[test]
     fn names_are_checked() {
-        for good in ["qa", "qa-eu.1", "1"] {
+        let longest = "a".repeat(63);
+        for good in ["qa", "qa-eu.1", "1", &longest] {
             assert_eq!(good.parse::<EnvironmentName>().unwrap().as_str(), good);
         }
         let long = "a".repeat(64);

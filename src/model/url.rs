@@ -216,6 +216,9 @@ mod tests {
             "-oProxyCommand=x:y",
             "ssh://-oProxyCommand=x/y",
             "https:///x",
+            "file://srv/git",
+            "srv/git:infra",
+            "example.com:",
         ] {
             assert!(text.parse::<RepositoryUrl>().is_err(), "{text}");
         }

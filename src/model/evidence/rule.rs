@@ -332,6 +332,8 @@ mod tests {
             ("scan.high == 2", Some((Pass, Some(2.0))), Weighed::Holds),
             ("scan.high != 2", Some((Pass, Some(2.0))), Weighed::Failing),
             ("scan.high >= 0", Some((Pass, None)), Weighed::Failing),
+            ("scan.high >= 2", Some((Pass, Some(2.0))), Weighed::Holds),
+            ("scan.high >= 2", Some((Pass, Some(1.9))), Weighed::Failing),
         ] {
             let rule = EvidenceRule {
                 asks: rule.parse().unwrap(),

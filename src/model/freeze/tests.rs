@@ -140,6 +140,78 @@ fn windows_without_a_gap_are_one() {
 }
 
 #[test]
+fn a_rule_means_its_days() {
+    for (text, start, days) in [
+        (
+            "FREQ=WEEKLY",
+            "2026-11-25",
+            ["2026-11-25", "2026-12-02", "2026-12-09", "2026-12-16"],
+        ),
+        (
+            "FREQ=WEEKLY;BYDAY=TU,WE,SA,SU",
+            "2026-11-25",
+            ["2026-11-25", "2026-11-28", "2026-11-29", "2026-12-01"],
+        ),
+        (
+            "FREQ=MONTHLY;INTERVAL=5",
+            "2026-03-15",
+            ["2026-03-15", "2026-08-15", "2027-01-15", "2027-06-15"],
+        ),
+        (
+            "FREQ=MONTHLY;BYDAY=-1FR,-2SA",
+            "2026-11-01",
+            ["2026-11-21", "2026-11-27", "2026-12-19", "2026-12-25"],
+        ),
+        (
+            "FREQ=YEARLY;INTERVAL=3",
+            "2026-11-27",
+            ["2026-11-27", "2029-11-27", "2032-11-27", "2035-11-27"],
+        ),
+        // Without a month these days of each.
+        (
+            "FREQ=YEARLY;BYMONTHDAY=1",
+            "2026-03-10",
+            ["2026-04-01", "2026-05-01", "2026-06-01", "2026-07-01"],
+        ),
+        // The first comes as late as it may.
+        (
+            "FREQ=YEARLY;INTERVAL=48;BYMONTH=1;BYMONTHDAY=1,2",
+            "2026-02-01",
+            ["2074-01-01", "2074-01-02", "2122-01-01", "2122-01-02"],
+        ),
+    ] {
+        let start: Date = start.parse().unwrap();
+        let rule = Rule::new(text, start).unwrap();
+        let all = std::iter::successors(Some(start), |date| date.tomorrow().ok());
+        let found = all.filter(|date| rule.matches(*date)).take(days.len());
+        let found: Vec<String> = found.map(|date| date.to_string()).collect();
+        assert_eq!(found, days, "{text}");
+    }
+}
+
+#[test]
+fn a_window_ends_at_the_next_such_moment() {
+    let friday = Some(Weekday::Friday);
+    for (to, ends) in [
+        ((friday, "18:00"), "2026-11-20T18:00:00Z"),
+        ((friday, "16:00"), "2026-11-27T16:00:00Z"),
+        ((friday, "08:00"), "2026-11-27T08:00:00Z"),
+        ((None, "18:00"), "2026-11-20T18:00:00Z"),
+        ((None, "16:00"), "2026-11-21T16:00:00Z"),
+        ((None, "08:00"), "2026-11-21T08:00:00Z"),
+    ] {
+        let times = Times::Weekly {
+            days: vec![Weekday::Friday],
+            from: time("16:00"),
+            to: (to.0, time(to.1)),
+        };
+        let found = window(times, "UTC").at("2026-11-20T17:00:00Z".parse().unwrap());
+        let found = found.map(|it| it.to.to_string());
+        assert_eq!(found.as_deref(), Some(ends), "{to:?}");
+    }
+}
+
+#[test]
 fn what_is_no_rule_is_refused() {
     let start = "2026-01-01".parse().unwrap();
     for (text, expected) in [
@@ -171,6 +243,14 @@ fn what_is_no_rule_is_refused() {
             "no day is ever meant by it",
         ),
         ("FREQ=DAILY;UNTIL=20251231", "no day is ever meant by it"),
+        (
+            "FREQ=DAILY;UNTIL=2026021",
+            "`UNTIL=2026021` is not understood",
+        ),
+        (
+            "FREQ=YEARLY;BYDAY=1MO",
+            "with `FREQ=YEARLY`, `BYDAY` takes `BYMONTH`",
+        ),
         ("freq=daily", "`freq=daily` is not understood"),
     ] {
         let refused = Rule::new(text, start).unwrap_err();

@@ -398,3 +398,49 @@ fn a_step_that_breaks_an_invariant_is_found() {
     let unread = Err("line 1".to_owned());
     assert_eq!(check_step(open, proven(), unread, apply(0)), ["I6"]);
 }
+
+/// What ran here before, was chosen or failed excuses a step in its own case alone.
+#[test]
+fn what_is_excused_is_excused_in_its_case_alone() {
+    let proven = || ran(1, 1, HEALTHY);
+    let then = |first: Vec<Statement>, second: Vec<Statement>| Ok([first, second].concat());
+    let pinned_on = |minor| {
+        vec![Statement::Pinned {
+            release: Some(release(minor)),
+            over: None,
+            serves: None,
+            reason: "a person".to_owned(),
+        }]
+    };
+    let automation = |minor| write(minor, Cause::Automation);
+    let back = |minor| write(minor, Cause::Rollback);
+    let ruled = "evidence: [{ rule: scan.high == 0 }]";
+    let returns = "on-failure: rollback";
+    let gated = "gate: branch\non-failure: rollback";
+
+    // Once healthy here is no proof for what does not go back, and no evidence.
+    let here = || then(ran(1, 1, HEALTHY), ran(2, 0, HEALTHY));
+    assert_eq!(check_step("", vec![], here(), automation(1)), ["I1"]);
+    assert_eq!(check_step(ruled, proven(), here(), automation(1)), ["I1"]);
+    // Chosen alone is no evidence; chosen and once healthy here needs none.
+    let here = || then(ran(1, 0, HEALTHY), pinned_on(1));
+    assert_eq!(check_step(ruled, proven(), here(), automation(1)), ["I1"]);
+    let here = [ran(1, 1, HEALTHY), ran(2, 0, HEALTHY), pinned_on(1)].concat();
+    assert!(check_step(ruled, proven(), Ok(here), automation(1)).is_empty());
+
+    // Only a rollback goes back after a failure, and only where failures are answered so.
+    let here = || then(ran(1, 1, HEALTHY), ran(2, 2, HEALTHY));
+    assert_eq!(check_step(returns, proven(), here(), automation(1)), ["I3"]);
+    assert_eq!(check_step("", proven(), here(), back(1)), ["I3"]);
+    assert!(check_step(returns, proven(), here(), back(1)).is_empty());
+
+    // A proposal goes back after a failure or to what was chosen, to what was healthy here.
+    let neither = check_step(gated, vec![], here(), propose(1));
+    assert_eq!(neither, ["I1", "I3"]);
+    let failed_here = || then(ran(1, 0, HEALTHY), ran(2, 1, failed()));
+    assert!(check_step(gated, vec![], failed_here(), propose(0)).is_empty());
+    let here = [ran(1, 1, HEALTHY), ran(2, 2, HEALTHY), pinned_on(1)].concat();
+    assert!(check_step("gate: branch", vec![], Ok(here), propose(1)).is_empty());
+    let never_healthy = then(ran(1, 2, failed()), pinned_on(1));
+    assert_eq!(check_step(gated, vec![], never_healthy, propose(1)), ["I1"]);
+}
