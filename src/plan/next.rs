@@ -183,9 +183,10 @@ fn released(ready: &Ready<'_>) -> Result<(Release, Option<Waiting>), Waiting> {
             name: it.name.clone(),
             missing: it.missing.clone(),
         })),
-        (None, None) => Err(match ready.head.release() {
-            Some(_) => idle(ready),
-            None => Waiting::on(Reason::NothingReleased),
+        // What is pinned takes nothing that may still be released.
+        (None, None) => Err(match (ready.head.release(), &ready.records.pin) {
+            (None, None) => Waiting::on(Reason::NothingReleased),
+            _ => idle(ready),
         }),
     }
 }
