@@ -16,7 +16,7 @@ use crate::event::EventKind;
 use crate::git::notes::{NotesDraft, NotesError, records_ref};
 use crate::git::{CommitDraft, Draft, GitError, Merging, Push, Refs, Repository, Signature};
 use crate::model::record::{BRAKE, Cause, LABEL, REOPENED, Record, Standing, Statement, TOWPATH};
-use crate::model::{Author, CommitId, EnvironmentName};
+use crate::model::{Author, CommitId, EnvironmentName, Right};
 use crate::plan::{
     Merge, PlannedOn, Propose, Scope, Statements, Step, Withdraw, Write, full_until,
 };
@@ -180,7 +180,7 @@ impl<'a> Batch<'a> {
             }
             Step::Record(statements) => {
                 self.expect(order, &statements.planned_on)?;
-                self.record(order, statements)
+                self.record(order, statements).await
             }
             Step::Open(_) | Step::Close(_) | Step::Disarm(_) | Step::Apply(_) | Step::Smoke(_) => {
                 Err(Unfit::Failed(
@@ -354,10 +354,17 @@ impl<'a> Batch<'a> {
         Ok(Vec::new())
     }
 
-    fn record(&mut self, order: &Order, statements: &Statements) -> Result<Vec<Happened>, Unfit> {
+    async fn record(
+        &mut self,
+        order: &Order,
+        statements: &Statements,
+    ) -> Result<Vec<Happened>, Unfit> {
+        let by = statements.by.as_str();
+        let is_of_towpath = [TOWPATH, BRAKE, LABEL, REOPENED].contains(&by);
         let said = Said {
-            by: &statements.by,
+            by,
             scope: statements.scope,
+            accepts: is_of_towpath || self.may_record(order).await?,
         };
         let written = self.note(
             order,
@@ -398,7 +405,7 @@ impl<'a> Batch<'a> {
             }
         };
         // What is true of a whole environment is seen by all its units: the first one states it.
-        if said.scope == Scope::Environment {
+        if said.scope == Scope::Environment && said.accepts {
             statements.retain(|it| !is_true(it, notes.standing(), said.by));
         }
         if statements.is_empty() {
@@ -435,8 +442,19 @@ impl<'a> Batch<'a> {
         Ok(written)
     }
 
-    /// Towpath goes on from the records that count. A person adds a line of their own to what is there, whoever
-    /// wrote that: Towpath judges it all.
+    /// Whether what is written here is accepted as a whole, and with it whatever it was put on.
+    async fn may_record(&self, order: &Order) -> Result<bool, GitError> {
+        let authority = &order.environment().authority;
+        if authority.is_open() {
+            return Ok(true);
+        }
+        let key = self.repository.own_key().await?;
+        let known = key.and_then(|key| authority.of(&key));
+        Ok(known.is_some_and(|it| it.may(Right::Record)))
+    }
+
+    /// Towpath goes on from the records that count, and so does a person whose key may `record`. Anybody else adds
+    /// a line of their own to what is there: Towpath judges it all.
     fn begin_on(
         &self,
         order: &Order,
@@ -444,7 +462,7 @@ impl<'a> Batch<'a> {
         head: CommitId,
     ) -> Result<NotesDraft, NotesError> {
         let authority = &order.environment().authority;
-        match said.is_of_towpath() {
+        match said.accepts {
             true => {
                 NotesDraft::accepted(self.repository, &self.draft, order.name(), head, authority)
             }
@@ -469,16 +487,14 @@ impl<'a> Batch<'a> {
 struct Said<'a> {
     by: &'a str,
     scope: Scope,
+    /// Whether it goes on from the records that count, rather than from what is there.
+    accepts: bool,
 }
 
 impl Said<'_> {
     const BY_US: Said<'static> = Said {
         by: TOWPATH,
         scope: Scope::Unit,
+        accepts: true,
     };
-
-    /// Whether Towpath states it, also for somebody whom it heard elsewhere.
-    fn is_of_towpath(&self) -> bool {
-        [TOWPATH, BRAKE, LABEL, REOPENED].contains(&self.by)
-    }
 }

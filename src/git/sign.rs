@@ -67,13 +67,21 @@ impl Signer {
     /// # Errors
     /// [`GitError::Signing`] as [`Self::sign`], also where it is no SSH key that can be checked here.
     pub async fn public_key(&self) -> Result<PublicKey, GitError> {
-        let signature = self.sign(PROBE).await?;
-        let signature = SshSig::from_pem(signature.as_bytes()).ok();
-        let key = signature.and_then(|it| signed::signed_by(&it, signed::NAMESPACE, PROBE));
+        let key = self.listed_key().await?;
         key.ok_or_else(|| GitError::Signing {
             key: self.name(),
             detail: "it is no SSH key of a kind that `authority` can list".to_owned(),
         })
+    }
+
+    /// The same; `None` where it is of no kind that `authority` can list.
+    async fn listed_key(&self) -> Result<Option<PublicKey>, GitError> {
+        if let SigningKey::Gpg { .. } = self.key {
+            return Ok(None);
+        }
+        let signature = self.sign(PROBE).await?;
+        let signature = SshSig::from_pem(signature.as_bytes()).ok();
+        Ok(signature.and_then(|it| signed::signed_by(&it, signed::NAMESPACE, PROBE)))
     }
 
     async fn signed(&self, payload: &[u8]) -> Result<String, String> {
@@ -210,6 +218,17 @@ impl Repository {
     /// The same repository, whose new commits are signed.
     pub fn signing(self, signer: Option<Arc<Signer>>) -> Self {
         Self { signer, ..self }
+    }
+
+    /// The key that new commits are signed with, where `authority` can list it.
+    ///
+    /// # Errors
+    /// [`GitError::Signing`].
+    pub async fn own_key(&self) -> Result<Option<PublicKey>, GitError> {
+        match &self.signer {
+            Some(signer) => signer.listed_key().await,
+            None => Ok(None),
+        }
     }
 
     /// Signs a commit of the draft, where this repository's are signed: it has another id then.

@@ -224,7 +224,8 @@ impl Statement {
             | Self::Unpinned { .. }
             | Self::Retried { .. } => Some(Right::Resume),
             Self::Promoted(_) => Some(Right::Promote),
-            Self::Pinned { .. } => Some(Right::RollBack),
+            // To go back says both: what is chosen, and that what it was chosen over no longer counts.
+            Self::Pinned { .. } | Self::Withdrawn { proposal: None, .. } => Some(Right::RollBack),
             Self::Evidence { .. } => Some(Right::Evidence),
             Self::ApprovedPrune { .. } | Self::ApprovedAdoption { .. } => Some(Right::Approve),
             Self::Adopted { .. }
