@@ -19,6 +19,7 @@ use super::story::Command;
 use super::{cluster, committer, ending, forge};
 use towpath::registry::simulated::Mood;
 
+pub(super) use record::signer;
 pub(super) use time::manifest;
 
 /// See the module.

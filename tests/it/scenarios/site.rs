@@ -228,9 +228,11 @@ impl Site {
         self.towpaths.push(Towpath { reconciler, events });
     }
 
-    /// A process that knows nothing and tows nothing: somebody's commands.
-    pub(super) fn visitor(&mut self) -> Towpath {
+    /// A process that knows nothing and tows nothing: somebody's commands, signed as they do.
+    pub(super) fn visitor(&mut self, signer: Option<Arc<Signer>>) -> Towpath {
+        let own = std::mem::replace(&mut self.signer, signer);
         self.start();
+        self.signer = own;
         self.towpaths.pop().unwrap()
     }
 

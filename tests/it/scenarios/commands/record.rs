@@ -64,7 +64,7 @@ fn ann(now: Timestamp) -> Signature {
 }
 
 /// The key of that name among the fixtures.
-fn signer(name: &str) -> Arc<Signer> {
+pub(in super::super) fn signer(name: &str) -> Arc<Signer> {
     let path = format!("{}/fixtures/keys/{name}", env!("CARGO_MANIFEST_DIR"));
     let path = path.into();
     let key = Credential::File { path, user: None };
