@@ -192,11 +192,14 @@ pub fn read_note(
 /// [`NotesError::Invalid`] names the line that cannot be read.
 pub fn read_all(repository: &Repository, tree: ObjectId) -> Result<Vec<Record>, NotesError> {
     let mut records = Vec::new();
-    for file in repository.changed(None, Some(tree))? {
-        if let Some((_, id)) = file.new.filter(|_| !file.path.starts_with(PRESENT)) {
-            records.extend(lines(&repository.blob(id)?, &file.path)?);
+    repository.reading_much(|| {
+        for file in repository.changed(None, Some(tree))? {
+            if let Some((_, id)) = file.new.filter(|_| !file.path.starts_with(PRESENT)) {
+                records.extend(lines(&repository.blob(id)?, &file.path)?);
+            }
         }
-    }
+        Ok::<_, NotesError>(())
+    })?;
     // Stable: of one note the lines stay in their order.
     records.sort_by_key(|record| record.at);
     Ok(records)

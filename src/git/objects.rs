@@ -112,6 +112,19 @@ impl Objects {
         self.mirror.as_ref()?.find(id)
     }
 
+    /// Reads much of what is here at once.
+    pub(super) fn reading_much<T>(&self, read: impl FnOnce() -> T) -> T {
+        let keep_bases = |keeps| {
+            if let Some(mirror) = &self.mirror {
+                mirror.keep_bases(keeps);
+            }
+        };
+        keep_bases(true);
+        let read = read();
+        keep_bases(false);
+        read
+    }
+
     /// Whether an object is here.
     pub(super) fn contains(&self, id: &ObjectId) -> bool {
         if read(&self.own).objects.contains_key(id) {

@@ -288,6 +288,11 @@ impl Repository {
         self.inner.objects.keep(draft.into_objects());
     }
 
+    /// Reads much of it at once, which keeps what many objects are made from until then.
+    pub(super) fn reading_much<T>(&self, read: impl FnOnce() -> T) -> T {
+        self.inner.objects.reading_much(read)
+    }
+
     /// A place for new objects.
     pub fn draft(&self) -> Draft {
         Draft::over(Arc::clone(&self.inner.objects))

@@ -5,6 +5,7 @@
 //! directory never share a repository. All in it may be deleted at any time: what is missing or
 //! unreadable is made anew from the server. Never talks to a server.
 
+mod bases;
 mod ingest;
 mod slot;
 mod unpack;
@@ -21,6 +22,7 @@ use gix::objs::Find as _;
 use gix::odb::{HandleArc, Store};
 use tempfile::{NamedTempFile, SpooledTempFile};
 
+use bases::Bases;
 use ingest::index;
 pub(super) use ingest::size;
 pub(super) use unpack::unpack;
@@ -107,6 +109,15 @@ impl Mirror {
                 self.distrust();
                 None
             }
+        }
+    }
+
+    /// Begins to keep, or lets go of, what many objects have in common.
+    pub(super) fn keep_bases(&self, keeps: bool) {
+        let mut reader = locked(&self.reader);
+        match keeps {
+            true => reader.set_pack_cache(|| Box::new(Bases::default())),
+            false => reader.unset_pack_cache(),
         }
     }
 
