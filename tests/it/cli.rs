@@ -79,6 +79,36 @@ fn transcripts_are_as_recorded() {
     );
 }
 
+/// In `fixtures/cli` without a server, in `fixtures/day` and `fixtures/looks` against git servers, a registry and
+/// clusters.
+#[test]
+fn every_command_has_a_transcript() {
+    let mut lines = Vec::new();
+    for folder in ["cli", "day", "looks"] {
+        for entry in fs::read_dir(root().join("fixtures").join(folder)).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|it| it == "txt") {
+                let text = fs::read_to_string(&path).unwrap();
+                lines.extend(
+                    text.lines()
+                        .filter(|it| it.starts_with("$ "))
+                        .map(str::to_owned),
+                );
+            }
+        }
+    }
+    let mut cli = Cli::command();
+    cli.build();
+    let leaves = described(&cli)
+        .into_iter()
+        .filter(|it| !it.has_subcommands());
+    for command in leaves {
+        let name = format!("{} ", command.get_bin_name().unwrap_or_default());
+        let is_told = lines.iter().any(|line| format!("{line} ").contains(&name));
+        assert!(is_told, "`{name}` has no transcript");
+    }
+}
+
 /// What a command line says and how it ends, run by this program.
 pub(crate) fn transcript_of(mut program: Command, command: &str) -> String {
     let mut words = command.split(' ').peekable();

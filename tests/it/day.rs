@@ -3,7 +3,8 @@
 //!
 //! `fixtures/day/*.txt` are transcripts like those of `fixtures/cli`, run in the order of their names on one and the
 //! same story. Ids and moments are written as `x`, which keeps columns where they are; `TOWPATH_UPDATE=1`
-//! records anew.
+//! records anew. A line `$ attach v1.6.0 NAME RESULT by KEY` is not the program's: it attaches evidence to that image of
+//! the shop, signed with a key of `fixtures/keys` or, `by nobody`, not at all.
 
 #![allow(
     clippy::disallowed_methods,
@@ -14,6 +15,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -32,6 +34,9 @@ use towpath::plan::Decision;
 use towpath::reconcile::Reconciler;
 
 use crate::cli;
+use crate::registry::referrers::{EVIDENCE, SIGNATURE, attach_to};
+
+mod signed;
 
 /// The loop settles in fewer rounds than this at one moment.
 const ROUNDS: usize = 20;
@@ -44,6 +49,8 @@ pub(crate) struct Day {
     git: GitServer,
     registry: DemoRegistry,
     begun: Timestamp,
+    /// How many pieces of evidence were attached.
+    attached: AtomicI64,
 }
 
 impl Day {
@@ -57,6 +64,7 @@ impl Day {
             // Half a minute into a minute: what is told as minutes is the same however long the test takes.
             begun: clock::now().round(jiff::Unit::Second).unwrap()
                 - SignedDuration::from_secs(3 * 3600 + 3),
+            attached: AtomicI64::new(0),
         };
         let old = day.at(-24 * 60);
         for name in ["shop", "cart"] {
@@ -83,8 +91,10 @@ impl Day {
             application("shop"),
             application("cart")
         );
+        let keyed = day.keys().await;
         for (folder, more) in [
             ("config", ""),
+            ("keyed", keyed.as_str()),
             // The same, as somebody would have it who asks for evidence.
             (
                 "strict",
@@ -92,8 +102,11 @@ impl Day {
             ),
         ] {
             day.write(&format!("{folder}/applications/all.yaml"), &applications);
-            let settings = "cache: cache\npoll: { git: 1s }\n";
-            day.write(&format!("{folder}/towpath.yaml"), settings);
+            let mut settings = "cache: cache\npoll: { git: 1s }\n".to_owned();
+            if folder == "keyed" {
+                settings.push_str(signed::SETTINGS);
+            }
+            day.write(&format!("{folder}/towpath.yaml"), &settings);
             for name in ["qa", "production"] {
                 let path = format!("{folder}/{name}/environment.yaml");
                 let text = fs::read_to_string(day.path(&format!("{name}.yaml"))).unwrap();
@@ -337,8 +350,13 @@ async fn every_command_of_the_day_says_what_is_recorded() {
             if let Some((name, digest)) = named {
                 command = command.replace(name, digest);
             }
-            let said = tokio::task::spawn_blocking(move || cli::transcript_of(program, &command));
-            let mut said = said.await.unwrap();
+            let mut said = match command.strip_prefix("attach ") {
+                Some(words) => day.attach(words).await,
+                None => {
+                    let said = move || cli::transcript_of(program, &command);
+                    tokio::task::spawn_blocking(said).await.unwrap()
+                }
+            };
             if let Some((name, digest)) = named {
                 said = said.replacen(digest, name, 1);
             }

@@ -12,7 +12,8 @@ use super::{anonymous, http, image, push, reader, repository};
 
 /// What a document of evidence is called.
 pub(crate) const EVIDENCE: &str = "application/vnd.towpath.evidence.v1+json";
-const SIGNATURE: &str = "application/vnd.towpath.evidence.v1.sshsig";
+/// What its signature is called.
+pub(crate) const SIGNATURE: &str = "application/vnd.towpath.evidence.v1.sshsig";
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
