@@ -252,7 +252,8 @@ impl Site {
     /// Pushes the images of a release; whether all are there now.
     pub(super) async fn release(&self, number: u64) -> bool {
         let mut all = true;
-        let created = self.begun + SignedDuration::from_mins(number.cast_signed());
+        // In a long run as well none is of the future, which is not old enough yet.
+        let created = self.begun + SignedDuration::from_secs(number.cast_signed());
         for application in ["shop", "cart"] {
             let image = ImageSpec {
                 content: format!("{application} {number}"),
