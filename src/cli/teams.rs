@@ -9,12 +9,13 @@ use futures_util::future::join_all;
 use serde::Serialize;
 
 use super::files::replace;
+use super::forges::KnownForge;
 use super::setup::Setup;
 use super::{Output, exit};
 use crate::config::{Location, files, teams};
 use crate::forge::teams::{Difference, differences};
 use crate::forge::{ForgeError, SharedReadForge};
-use crate::model::{Member, TeamName};
+use crate::model::{Member, RepositoryUrl, TeamName};
 
 /// See who is in the teams that may let something move, or bring them into the configuration
 ///
@@ -92,7 +93,7 @@ pub async fn run(
     out: &mut dyn Write,
     err: &mut dyn Write,
 ) -> Result<u8> {
-    let named = named(setup)?;
+    let named = named(setup, &setup.known_forges()?)?;
     if named.is_empty() {
         bail!(
             "no environment names a team: write `authority: [{{ team: acme/releasers }}]` in environment.yaml (docs/records.md)"
@@ -109,7 +110,8 @@ pub async fn run(
     };
     let mut listed = BTreeMap::new();
     let (mut views, mut differs) = (Vec::new(), false);
-    for (one, found) in named.iter().zip(ask(setup, &named).await) {
+    let asked = join_all(named.iter().map(|it| found(setup, it))).await;
+    for (one, found) in named.iter().zip(asked) {
         let found = found.with_context(|| format!("who is in {} is not known", one.team))?;
         differs |= !found.differences.is_empty();
         listed.insert(one.team.clone(), found.members.clone());
@@ -138,9 +140,11 @@ pub async fn run(
 /// The teams that environments name, each with the forge of one that has one.
 ///
 /// # Errors
-/// As [`Setup::known_forges`]; two environments mean teams of different forges by one name.
-pub(super) fn named(setup: &Setup) -> Result<Vec<Named>> {
-    let forges = setup.known_forges()?;
+/// Two environments mean teams of different forges by one name.
+pub(super) fn named(
+    setup: &Setup,
+    forges: &BTreeMap<RepositoryUrl, KnownForge>,
+) -> Result<Vec<Named>> {
     let mut named = BTreeMap::<TeamName, Option<SharedReadForge>>::new();
     let mut hosts = BTreeMap::<TeamName, BTreeSet<String>>::new();
     let pipelines = setup.config.pipelines.iter();
@@ -163,10 +167,6 @@ pub(super) fn named(setup: &Setup) -> Result<Vec<Named>> {
     }
     let named = named.into_iter();
     Ok(named.map(|(team, forge)| Named { team, forge }).collect())
-}
-
-async fn ask(setup: &Setup, named: &[Named]) -> Vec<Result<Found, ForgeError>> {
-    join_all(named.iter().map(|it| found(setup, it))).await
 }
 
 /// What its forge says of a team. What no forge tells of is as it is listed.

@@ -18,10 +18,8 @@ pub(super) struct Section<'a> {
     pub(super) reading: &'a mut Reading,
     entries: &'a [Entry],
     asked: Vec<&'static str>,
-    /// Keys that must be there and are not, each with what may stand there.
-    missing: Vec<(&'static str, String)>,
-    /// Keys of which one must be there and none is, with what may stand there.
-    missing_one: Vec<(Vec<&'static str>, String)>,
+    /// Keys that must be there and are not, or of which one must be and none is, with what may stand there.
+    missing: Vec<(Vec<&'static str>, String)>,
     hints: Vec<(&'static str, &'static str)>,
     description: Option<Description>,
 }
@@ -60,7 +58,6 @@ impl<T> Form for Fields<T> {
             entries: &[],
             asked: Vec::new(),
             missing: Vec::new(),
-            missing_one: Vec::new(),
             hints: Vec::new(),
             description: Some(Description::default()),
         };
@@ -97,7 +94,6 @@ impl<T> Fields<T> {
             entries,
             asked: Vec::new(),
             missing: Vec::new(),
-            missing_one: Vec::new(),
             hints: Vec::new(),
             description: None,
         };
@@ -119,7 +115,7 @@ impl<'a> Section<'a> {
             description.required.push(key);
         }
         if !self.has(key) {
-            self.missing.push((key, form.sample()));
+            self.missing.push((vec![key], form.sample()));
         }
         self.optional(key, about, form)
     }
@@ -189,7 +185,7 @@ impl<'a> Section<'a> {
         match stated.as_slice() {
             [_] => true,
             [] => {
-                self.missing_one.push((keys.to_vec(), sample.to_owned()));
+                self.missing.push((keys.to_vec(), sample.to_owned()));
                 false
             }
             [first, second, ..] => {
@@ -215,7 +211,7 @@ impl<'a> Section<'a> {
     /// Requires a key where another one stands.
     pub(super) fn needs(&mut self, key: &'static str, sample: &str) {
         if !self.has(key) {
-            self.missing.push((key, sample.to_owned()));
+            self.missing.push((vec![key], sample.to_owned()));
         }
     }
 
@@ -275,17 +271,19 @@ impl<'a> Section<'a> {
             meant.extend(nearest(key, self.asked.iter().copied()));
         }
         // What is there under a name that is nearly its own is told of once.
-        self.missing.retain(|(key, _)| !meant.contains(key));
-        self.missing_one
+        self.missing
             .retain(|(keys, _)| !keys.iter().any(|key| meant.contains(key)));
-        for (keys, sample) in &self.missing_one {
-            let what = format!("none of {} stands here", listed(keys.iter().copied()));
-            let instead = format!("write one of them, as {}", quote(sample));
-            self.reading.problems.error(&self.place, what, instead);
-        }
-        for (key, sample) in &self.missing {
-            let what = format!("`{key}` is missing");
-            let instead = format!("write `{key}: {sample}`");
+        for (keys, sample) in &self.missing {
+            let (what, instead) = match keys.as_slice() {
+                [key] => (
+                    format!("`{key}` is missing"),
+                    format!("write `{key}: {sample}`"),
+                ),
+                keys => (
+                    format!("none of {} stands here", listed(keys.iter().copied())),
+                    format!("write one of them, as {}", quote(sample)),
+                ),
+            };
             self.reading.problems.error(&self.place, what, instead);
         }
     }

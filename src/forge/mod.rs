@@ -220,7 +220,7 @@ pub trait ReadForge: Send + Sync {
     /// [`ForgeError`].
     async fn reported(&self, base: &str) -> Result<Reported, ForgeError>;
 
-    /// Who is in a team, and what they sign with; in the order of nothing. People ask it, no round does.
+    /// Who is in a team, and what they sign with, in no order. People ask it, no round does.
     ///
     /// # Errors
     /// [`ForgeError::Denied`] also where there is no such team, which forges do not tell apart.

@@ -169,7 +169,7 @@ pub async fn run(
 ) -> Result<u8> {
     let outside = setup.outside(&[])?;
     let forges = setup.known_forges()?;
-    let teams = teams::named(setup)?;
+    let teams = teams::named(setup, &forges)?;
     let findings = {
         let infra = infra(setup);
         let mut questions = Vec::new();

@@ -16,6 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use reqwest::Method;
+use serde::de::DeserializeOwned;
 use url::Url;
 
 use super::github::Access;
@@ -149,37 +150,45 @@ impl Gitea {
     }
 
     async fn reviews(&self, number: u64) -> Result<Vec<Review>, ForgeError> {
-        self.pages(&format!("pulls/{number}/reviews")).await
+        self.of_repository(&format!("pulls/{number}/reviews")).await
     }
 
     /// Who had it merge by itself, if anybody: only what happened to it tells.
     async fn scheduled(&self, number: u64) -> Result<Option<String>, ForgeError> {
-        let events: Vec<Event> = self.pages(&format!("issues/{number}/timeline")).await?;
+        let events: Vec<Event> = self
+            .of_repository(&format!("issues/{number}/timeline"))
+            .await?;
         Ok(answer::scheduled(&events))
     }
 
-    /// All of a list that is beside a request.
-    async fn pages<T: for<'a> serde::Deserialize<'a>>(
+    /// All of a list of the repository, as far as it is read.
+    async fn of_repository<T: DeserializeOwned>(&self, rest: &str) -> Result<Vec<T>, ForgeError> {
+        let path = format!("repos/{}/{rest}", self.path);
+        let (all, _) = self.pages(&path, PAGES_BESIDE).await?;
+        Ok(all)
+    }
+
+    /// A list from its beginning, so many pages of it at most; and whether that is all.
+    async fn pages<T: DeserializeOwned>(
         &self,
-        rest: &str,
-    ) -> Result<Vec<T>, ForgeError> {
+        path: &str,
+        most: usize,
+    ) -> Result<(Vec<T>, bool), ForgeError> {
         let mut all = Vec::new();
-        for page in 1..=PAGES_BESIDE {
-            let query = format!("{rest}?limit={PAGE}&page={page}");
-            let answer = self.ask(Method::GET, &query, None).await?;
+        for page in 1..=most {
+            let query = format!("{path}?limit={PAGE}&page={page}");
+            let answer = self.ask_beside(&query).await?;
             let part: Option<Vec<T>> = answer.read()?;
             let part = part.unwrap_or_default();
             let total = answer.total;
-            if part.is_empty() {
-                break;
-            }
+            // A server may give smaller pages than were asked for. Without a total every list ends with an empty page.
+            let is_last = part.is_empty();
             all.extend(part);
-            // Without a total every list ends with an empty page.
-            if total.is_some_and(|total| all.len() >= total) {
-                break;
+            if is_last || total.is_some_and(|total| all.len() >= total) {
+                return Ok((all, true));
             }
         }
-        Ok(all)
+        Ok((all, false))
     }
 
     async fn statuses_of(&self, commit: &str) -> Result<Vec<Status>, ForgeError> {

@@ -250,7 +250,7 @@ impl Gitea {
     }
 
     pub(super) async fn all_hooks(&self) -> Result<Vec<Hook>, ForgeError> {
-        let hooks: Vec<Webhook> = self.pages("hooks").await?;
+        let hooks: Vec<Webhook> = self.of_repository("hooks").await?;
         let read = |hook: Webhook| {
             let url = hook.config.get("url").map_or("", String::as_str);
             Hook {

@@ -58,21 +58,14 @@ impl Gitea {
         Ok(accounts)
     }
 
-    /// Every page of a list that is beside all repositories.
+    /// All of a list that is beside all repositories.
     async fn all<T: DeserializeOwned>(&self, path: &str) -> Result<Vec<T>, ForgeError> {
-        let mut all = Vec::new();
-        for page in 1..=PAGES {
-            let page = format!("{path}?limit={PAGE}&page={page}");
-            let list: Vec<T> = self.ask_beside(&page).await?.read()?;
-            // A server may give smaller pages than were asked for: the last one is empty.
-            if list.is_empty() {
-                return Ok(all);
-            }
-            all.extend(list);
+        match self.pages(path, PAGES).await? {
+            (all, true) => Ok(all),
+            (_, false) => Err(ForgeError::Unsupported {
+                forge: self.name.clone(),
+                what: format!("tell more than {} of {path}", PAGES * PAGE),
+            }),
         }
-        Err(ForgeError::Unsupported {
-            forge: self.name.clone(),
-            what: format!("tell more than {} of {path}", PAGES * PAGE),
-        })
     }
 }

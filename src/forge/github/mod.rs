@@ -24,7 +24,7 @@ use std::sync::{Arc, OnceLock};
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use octocrab::{AuthState, FromResponse, Octocrab, OctocrabBuilder};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use url::Url;
 
 pub use access::{Access, Identity};
@@ -141,6 +141,29 @@ impl GitHub {
     ) -> Result<T, ForgeError> {
         let got = self.octocrab().get(self.route(rest), Some(query)).await;
         got.map_err(|error| self.told(&error))
+    }
+
+    /// A list from its beginning, so many pages of it at most; and whether that is all.
+    async fn pages<T: for<'a> Deserialize<'a> + 'static>(
+        &self,
+        route: &str,
+        more: &[(&str, &str)],
+        most: usize,
+    ) -> Result<(Vec<T>, bool), ForgeError> {
+        let mut all = Vec::new();
+        for page in 1..=most {
+            let (size, page) = (PAGE.to_string(), page.to_string());
+            let mut query = vec![("per_page", size.as_str()), ("page", page.as_str())];
+            query.extend(more);
+            let got = self.octocrab().get(route, Some(&query)).await;
+            let part: Vec<T> = got.map_err(|error| self.told(&error))?;
+            let is_last = part.len() < PAGE;
+            all.extend(part);
+            if is_last {
+                return Ok((all, true));
+            }
+        }
+        Ok((all, false))
     }
 
     /// A page of requests, those that changed last first.

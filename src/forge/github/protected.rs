@@ -16,7 +16,6 @@ use super::GitHub;
 use crate::forge::{Binds, ForgeError, Protection, Rights, Rule};
 
 /// A page, and so many of them.
-const PAGE: usize = 100;
 const PAGES: usize = 10;
 
 impl GitHub {
@@ -152,18 +151,7 @@ impl GitHub {
         route: &str,
         more: &[(&str, &str)],
     ) -> Result<Vec<T>, ForgeError> {
-        let mut all = Vec::new();
-        for page in 1..=PAGES {
-            let (size, page) = (PAGE.to_string(), page.to_string());
-            let mut query = vec![("per_page", size.as_str()), ("page", page.as_str())];
-            query.extend(more);
-            let part: Vec<T> = self.get(route, &query).await?;
-            let is_last = part.len() < PAGE;
-            all.extend(part);
-            if is_last {
-                break;
-            }
-        }
+        let (all, _) = self.pages(&self.route(route), more, PAGES).await?;
         Ok(all)
     }
 }

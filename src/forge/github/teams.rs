@@ -65,23 +65,18 @@ impl GitHub {
         })
     }
 
-    /// Every page of a list that is beside all repositories.
-    async fn every<T: for<'a> Deserialize<'a>>(&self, route: &str) -> Result<Vec<T>, ForgeError> {
-        let mut all = Vec::new();
-        for page in 1..=PAGES {
-            let query = [("per_page", PAGE), ("page", page)];
-            let got = self.octocrab().get(route, Some(&query)).await;
-            let list: Vec<T> = got.map_err(|error| self.told(&error))?;
-            let is_last = list.len() < PAGE;
-            all.extend(list);
-            if is_last {
-                return Ok(all);
-            }
+    /// All of a list that is beside all repositories.
+    async fn every<T: for<'a> Deserialize<'a> + 'static>(
+        &self,
+        route: &str,
+    ) -> Result<Vec<T>, ForgeError> {
+        match self.pages(route, &[], PAGES).await? {
+            (all, true) => Ok(all),
+            // Whoever is not read may nothing: that is told, not passed over.
+            (_, false) => Err(ForgeError::Unsupported {
+                forge: self.name.clone(),
+                what: format!("tell more than {} of {route}", PAGES * PAGE),
+            }),
         }
-        // Whoever is not read may nothing: that is told, not passed over.
-        Err(ForgeError::Unsupported {
-            forge: self.name.clone(),
-            what: format!("tell more than {} of {route}", PAGES * PAGE),
-        })
     }
 }
