@@ -20,7 +20,8 @@ use crate::model::{Authorised, Authority, CommitId, EnvironmentName, PublicKey, 
 /// The furthest that is gone back to what was accepted. Towpath accepts in its next round what is there.
 pub const OPEN_MAX: usize = 1_000;
 
-/// So many lines that do not count are told of; the others have no effect either.
+/// So many lines that do not count are told of one by one, the others together: whoever may push must not be able
+/// to fill the records with what has no effect.
 const REFUSED_MAX: usize = 20;
 
 /// With whose key the commit was accepted as a whole, if it was: who goes back in the records stops there.
@@ -113,13 +114,15 @@ fn judge(
         environment,
         authority,
         notes: NotesDraft::begin(draft, Some(head), Some(commit.tree))?,
-        refused: 0,
+        told: 0,
+        untold: None,
     };
     let mut before = commit.tree;
     for commit in open.iter().rev() {
         judge.take(before, commit)?;
         before = commit.tree;
     }
+    judge.tell_of_the_rest()?;
     Ok(Judged::Open(Box::new(judge.notes)))
 }
 
@@ -160,7 +163,10 @@ struct Judge<'a> {
     environment: &'a EnvironmentName,
     authority: &'a Authority,
     notes: NotesDraft,
-    refused: usize,
+    /// How many lines that do not count were told of.
+    told: usize,
+    /// How many more there were, and the last of them as it would have been told of.
+    untold: Option<(usize, Record)>,
 }
 
 impl Judge<'_> {
@@ -207,25 +213,36 @@ impl Judge<'_> {
             return Ok(());
         }
         self.notes.open(self.draft, &record)?;
-        let record = match self.objection(&record, signer) {
-            None => record,
-            Some(_) if self.refused == REFUSED_MAX => return Ok(()),
-            Some(why) => {
-                self.refused += 1;
-                let said = format!(
-                    "{} said: {} ({})",
-                    record.by,
-                    record.statement,
-                    commit.id.short()
-                );
-                Record {
-                    by: TOWPATH.to_owned(),
-                    statement: Statement::Refused { said, reason: why },
-                    ..record
-                }
-            }
+        let Some(reason) = self.objection(&record, signer) else {
+            self.notes.add(self.draft, vec![record])?;
+            return Ok(());
         };
-        self.notes.add(self.draft, vec![record])?;
+        let (by, statement) = (&record.by, &record.statement);
+        let said = format!("{by} said: {statement} ({})", commit.id.short());
+        let refused = Record {
+            by: TOWPATH.to_owned(),
+            statement: Statement::Refused { said, reason },
+            ..record
+        };
+        if self.told == REFUSED_MAX {
+            let more = self.untold.as_ref().map_or(0, |(more, _)| *more);
+            self.untold = Some((more + 1, refused));
+            return Ok(());
+        }
+        self.told += 1;
+        self.notes.add(self.draft, vec![refused])?;
+        Ok(())
+    }
+
+    /// Tells together of what was too much to be told of one by one.
+    fn tell_of_the_rest(&mut self) -> Result<(), NotesError> {
+        let Some((more, mut last)) = self.untold.take() else {
+            return Ok(());
+        };
+        if let Statement::Refused { said, .. } = &mut last.statement {
+            *said = format!("{more} more, the last of them: {said}");
+        }
+        self.notes.add(self.draft, vec![last])?;
         Ok(())
     }
 

@@ -33,6 +33,9 @@ config production
 begin
 ";
 
+/// So many words without effect are told of one by one at a time, the others together.
+const TOLD_MAX: usize = 20;
+
 /// Whose key may what beyond stopping; the stranger's is nowhere listed.
 const MAY: [(&str, &[&str]); 3] = [
     ("towpath", &["record"]),
@@ -170,14 +173,17 @@ impl<'a> History<'a> {
             assert!(now.starts_with(&old), "records of {about} are gone");
             added.insert(*about, now[old.len()..].to_vec());
         }
+        let (mut told, mut untold) = (0, Vec::new());
         for (said, counts) in std::mem::take(&mut self.waiting) {
+            told += usize::from(!counts);
+            if !counts && told > TOLD_MAX {
+                untold.push(said);
+                continue;
+            }
             let added = added.get_mut(&said.commit).unwrap();
-            let place = added.iter().position(|record| match &record.statement {
-                Statement::Refused { said: told, .. } => {
-                    let began = format!("{} said: {} (", said.by, said.statement);
-                    !counts && record.by == TOWPATH && told.starts_with(&began)
-                }
-                _ => counts && *record == said,
+            let place = added.iter().position(|record| match counts {
+                true => *record == said,
+                false => tells_of(record, "", &said),
             });
             let shown = show::record(&said);
             let place = place.unwrap_or_else(|| panic!("{shown}: is lost (it counts: {counts})"));
@@ -189,6 +195,17 @@ impl<'a> History<'a> {
                 record => self.count(record),
             }
         }
+        if let Some(last) = untold.last() {
+            let together = format!("{} more, the last of them: ", untold.len());
+            let added = added.get_mut(&last.commit).unwrap();
+            let place = added
+                .iter()
+                .position(|it| tells_of(it, &together, last));
+            let shown = show::record(last);
+            added.remove(place.unwrap_or_else(|| panic!("{together}{shown}: is not told")));
+        }
+        let untold = untold.iter().map(|it| format!("{} (", it.statement));
+        self.refused.extend(untold);
         for record in added.into_values().flatten() {
             // In the end somebody lifts everything, with Towpath's own key.
             let lifted = matches!(&record.statement,
@@ -268,6 +285,15 @@ fn counts(record: &Record, signer: Option<&str>) -> bool {
         .iter()
         .find(|(name, _)| Some(*name) == signer && own(name));
     may.is_some_and(|(_, may)| may.contains(&right))
+}
+
+/// Whether Towpath tells, in words that begin so, that what somebody said has no effect.
+fn tells_of(record: &Record, began: &str, said: &Record) -> bool {
+    let began = format!("{began}{} said: {} (", said.by, said.statement);
+    match &record.statement {
+        Statement::Refused { said, .. } => record.by == TOWPATH && said.starts_with(&began),
+        _ => false,
+    }
 }
 
 /// Why somebody said what they said.
