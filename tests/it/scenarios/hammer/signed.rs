@@ -198,9 +198,7 @@ impl<'a> History<'a> {
         if let Some(last) = untold.last() {
             let together = format!("{} more, the last of them: ", untold.len());
             let added = added.get_mut(&last.commit).unwrap();
-            let place = added
-                .iter()
-                .position(|it| tells_of(it, &together, last));
+            let place = added.iter().position(|it| tells_of(it, &together, last));
             let shown = show::record(last);
             added.remove(place.unwrap_or_else(|| panic!("{together}{shown}: is not told")));
         }
