@@ -162,14 +162,15 @@ for line in wrong:
 sys.exit(1 if wrong or not seen["in git"] or not seen["foreign and older"] else 0)
 PY
 
-hook=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+# A port of before may be another process's by now: each Towpath takes one of its own, and says which.
 start() {
-  "$towpath" --config config run --listen "127.0.0.1:$hook" >> run.log 2>> run.err &
+  "$towpath" --config config run --listen 127.0.0.1:0 >> run.log 2>> run.err &
   towpath_pid=$!
 }
 once() { local code=0; timeout 90 "$towpath" --config config run --once --wait 1m >> run.log 2>> run.err || code=$?; echo $code; }
 process() { sed -n "s/^staging $1 //p" "$planes/pids"; }
 changes() { python3 audit.py count "$audit"; }
+address() { sed -n 's/.* listens .*address=\(127\.0\.0\.1:[0-9]*\).*/\1/p' run.err 2>/dev/null | tail -n 1; }
 until_true() { # until_true SECONDS COMMAND...
   local end=$((SECONDS + $1)); shift
   until "$@"; do [ $SECONDS -lt $end ] || { echo "FAIL never: $*"; tail -5 run.err; return 1; }; sleep 0.05; done
@@ -256,7 +257,7 @@ commit() { # commit NUMBER: an edit on top of what is there, also where Towpath 
   until git -C person push -q origin HEAD:master 2>/dev/null; do
     git -C person fetch -q && git -C person reset -q --hard origin/master && edit "$1"
   done
-  curl -fs -o /dev/null "127.0.0.1:$hook/hooks/generic" -d "{\"repositories\": [\"file://$here/staging.git\"]}" || true
+  curl -fs -o /dev/null "$(address)/hooks/generic" -d "{\"repositories\": [\"file://$here/staging.git\"]}" || true
 }
 commit 0
 is "the first sync settles" 0 "$(once)"
