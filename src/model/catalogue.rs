@@ -4,6 +4,7 @@
 //! environment may take is a question of what that environment follows.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use semver::Version;
@@ -28,7 +29,10 @@ pub struct TagSeen {
 pub type Tags = FlatMap<String, TagSeen>;
 
 /// Every tag of interest, by repository and tag.
-pub type TagsSeen = BTreeMap<ImageRepository, Tags>;
+pub type TagsSeen = BTreeMap<ImageRepository, Arc<Tags>>;
+
+/// What was built together, by repository: the tag, and what it points to.
+type Group<'a> = FlatMap<&'a ImageRepository, (&'a str, &'a TagSeen)>;
 
 /// The releases of an application.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -91,10 +95,10 @@ impl Catalogue {
         bounds: &BTreeMap<String, Timestamp>,
     ) -> Self {
         let mut catalogue = Self::default();
-        let mut groups: BTreeMap<Key, BTreeMap<ImageRepository, (String, TagSeen)>> =
-            BTreeMap::new();
+        let mut groups: BTreeMap<Key, Group<'_>> = BTreeMap::new();
         for source in sources {
-            let of_source = seen.get(&source.repository).into_iter().flatten();
+            let of_source = seen.get(&source.repository).into_iter();
+            let of_source = of_source.flat_map(|tags| tags.iter());
             let digests = of_source
                 .clone()
                 .map(|(tag, image)| (tag.clone(), image.digest));
@@ -104,7 +108,7 @@ impl Catalogue {
             for (tag, image) in of_source {
                 for key in keys(source, tag) {
                     let group = groups.entry(key).or_default();
-                    group.insert(source.repository.clone(), (tag.clone(), image.clone()));
+                    group.insert(&source.repository, (tag, image));
                 }
             }
         }
@@ -118,7 +122,7 @@ impl Catalogue {
         &mut self,
         sources: &[ImageSource],
         key: Key,
-        images: BTreeMap<ImageRepository, (String, TagSeen)>,
+        images: Group<'_>,
         bounds: &BTreeMap<String, Timestamp>,
     ) {
         let Some((name, newest)) = images.values().max_by_key(|(_, image)| image.built) else {
@@ -126,7 +130,7 @@ impl Catalogue {
         };
         let name = match &key {
             Key::Tag(tag) => tag.clone(),
-            Key::Branch { .. } => name.clone(),
+            Key::Branch { .. } => (*name).to_owned(),
         };
         let (branch, version, named) = match &key {
             Key::Branch { branch, commit, .. } => (branch.clone(), None, commit.clone()),
@@ -159,9 +163,9 @@ impl Catalogue {
         let built = bound.map_or(newest.built, |bound| newest.built.min(*bound));
         let images = images.into_iter().map(|(repository, (tag, image))| {
             (
-                repository,
+                repository.clone(),
                 ImageVersion {
-                    tag: Some(tag),
+                    tag: Some(tag.to_owned()),
                     digest: image.digest,
                 },
             )

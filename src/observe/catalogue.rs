@@ -91,7 +91,7 @@ fn assemble(pipeline: &Pipeline, tags: &[Arc<Tags>], history: Option<&History>) 
     let mut seen: TagsSeen = sources
         .iter()
         .zip(tags)
-        .map(|(image, tags)| (image.repository.clone(), Tags::clone(tags)))
+        .map(|(image, tags)| (image.repository.clone(), tags.clone()))
         .collect();
     let mut bounds = BTreeMap::new();
     if let Some(history) = history {
@@ -105,7 +105,7 @@ fn assemble(pipeline: &Pipeline, tags: &[Arc<Tags>], history: Option<&History>) 
                 let built = dated(build.built, history, commit);
                 if let Some(build) = seen
                     .get_mut(&image.repository)
-                    .and_then(|it| it.get_mut(tag))
+                    .and_then(|it| Arc::make_mut(it).get_mut(tag))
                 {
                     build.built = built;
                     build.revision = Some(name.clone());

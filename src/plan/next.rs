@@ -7,7 +7,7 @@ use super::{
     unreadable_waiting,
 };
 use crate::clock::after;
-use crate::model::record::{Promotion, Run};
+use crate::model::record::{Pin, Promotion, Run};
 use crate::model::{EnvironmentName, Follow, Gate, OnFailure, Pace, Release, StopTheLine, Weighed};
 
 /// How many releases in a row may be superseded before somebody is told.
@@ -305,11 +305,7 @@ fn blocked(ready: &Ready<'_>, candidate: &Release, is_asked: bool) -> Option<Wai
     if let Some(pin) = &records.pin
         && !ready.unit.is_gated()
     {
-        let reason = Reason::Pinned {
-            release: pin.release.clone(),
-            reason: pin.reason.clone(),
-        };
-        return Some(Waiting::on(reason).since(pin.at));
+        return Some(pinned(ready, pin));
     }
     let stopped = &ready.infra.standing.failed;
     if environment.stop_the_line == StopTheLine::Environment
@@ -392,11 +388,7 @@ fn with_failure(ready: &Ready<'_>, waiting: Waiting) -> Waiting {
 pub(super) fn idle(ready: &Ready<'_>) -> Waiting {
     let records = ready.records;
     if let Some(pin) = &records.pin {
-        let reason = Reason::Pinned {
-            release: pin.release.clone(),
-            reason: pin.reason.clone(),
-        };
-        return Waiting::on(reason).since(pin.at);
+        return pinned(ready, pin);
     }
     if records.outpaced >= OUTPACED {
         return Waiting::on(Reason::Outpaced {
@@ -433,6 +425,28 @@ pub(super) fn idle(ready: &Ready<'_>) -> Waiting {
     Waiting::on(Reason::UpToDate {
         release: ready.head.release().cloned(),
     })
+}
+
+/// What a person chose. Where the way back to it was declined, that is told: something else runs.
+fn pinned(ready: &Ready<'_>, pin: &Pin) -> Waiting {
+    let is_chosen = |it: &Release| {
+        pin.release
+            .as_ref()
+            .is_some_and(|pin| pin.is(&it.digests()))
+    };
+    let is_declined = ready
+        .records
+        .declined
+        .iter()
+        .any(|it| is_chosen(&it.release));
+    let reason = match ready.head.release() {
+        Some(runs) if is_declined && !is_chosen(runs) => {
+            format!("{}; its proposal was declined, and {runs} runs", pin.reason)
+        }
+        _ => pin.reason.clone(),
+    };
+    let release = pin.release.clone();
+    Waiting::on(Reason::Pinned { release, reason }).since(pin.at)
 }
 
 fn newer_than_running(ready: &Ready<'_>, it: &crate::model::catalogue::Incomplete) -> bool {

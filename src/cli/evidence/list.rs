@@ -177,7 +177,8 @@ fn table(
         let found = it.found.as_ref();
         let told = |told: fn(&Found) -> String| found.map_or_else(|| "–".to_owned(), told);
         let style = view::weighed(it.weighed);
-        let more = found.and_then(|it| it.finding.link.as_ref());
+        let link = found.and_then(|it| it.finding.link.as_ref().map(ToString::to_string));
+        let more: Vec<String> = it.aside.clone().into_iter().chain(link).collect();
         table.add_row([
             environment.name.to_string(),
             release.to_string(),
@@ -187,7 +188,7 @@ fn table(
             told(|it| it.finding.to_string()),
             found.map_or_else(|| "–".to_owned(), |it| view::ago(it.at, now)),
             told(|it| it.by.clone()),
-            more.map_or_else(String::new, ToString::to_string),
+            more.join("; "),
         ]);
     }
     writeln!(out, "{}", table.trim_fmt())?;

@@ -31,9 +31,8 @@ fn seen(tags: &str) -> TagsSeen {
             revision: None,
         };
         let repository = format!("registry.example.com/acme/{name}").parse().unwrap();
-        seen.entry(repository)
-            .or_default()
-            .insert(tag.to_owned(), image);
+        let tags = seen.entry(repository).or_default();
+        Arc::make_mut(tags).insert(tag.to_owned(), image);
     }
     seen
 }
