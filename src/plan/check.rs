@@ -361,4 +361,4 @@ fn goes_back(records: &UnitRecords, digests: &Digests) -> bool {
 #[cfg(test)]
 mod careful;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -323,3 +323,37 @@ fn list<T: ToString>(findings: Vec<T>) -> String {
         .collect::<Vec<_>>()
         .join("; ")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::check::tests::{desired, release};
+
+    const SHOP: &str = "registry.example.com/acme/shop";
+
+    /// The one file of `desired`, with another image.
+    fn replaced(image: &str) -> [Replaced; 1] {
+        let text = format!(
+            "apiVersion: v1\nkind: Pod\nmetadata: {{ name: shop }}\nspec: {{ containers: [ {{ name: a, image: '{image}' }} ] }}\n"
+        );
+        let file = manifest::parse("k/pod.yaml", text.as_bytes(), &ImageFields::default());
+        [Replaced {
+            index: 0,
+            blob: ObjectId::null(gix::hash::Kind::Sha1),
+            file: Arc::new(file.unwrap()),
+        }]
+    }
+
+    /// Which files have an image is known anew once a file names another.
+    #[test]
+    fn a_release_is_set_in_what_a_file_names_now() {
+        let set = |layers: &Layers| layers.set(&layers.render().unwrap(), &release(1));
+        let shop = desired(0).layers;
+        assert_eq!(set(&shop).unwrap().files.len(), 1);
+        let cart = shop.replaced(&replaced("registry.example.com/acme/cart:v1.0.0"));
+        let why = format!("no manifest names an image of {SHOP}");
+        assert_eq!(set(&cart).unwrap_err(), why);
+        let again = cart.replaced(&replaced(&format!("{SHOP}:v1.0.0")));
+        assert_eq!(set(&again).unwrap().files.len(), 1);
+    }
+}

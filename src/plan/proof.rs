@@ -139,3 +139,100 @@ impl<'a> Unit<'a> {
         Some((infra, infra.records.as_ref().ok()?))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::record::{Statement, Verdict};
+    use crate::model::{Digest, EvidenceResult, Finding};
+    use crate::plan::check::tests::{HEALTHY, commit, failed, pipeline, ran, release, world};
+
+    /// How what is proposed in production stands, in a word.
+    fn stands(production: &str, upstream: Vec<Statement>, here: &[Vec<Statement>]) -> &'static str {
+        let world = world(upstream, Ok(here.concat()), None);
+        let production = pipeline(production);
+        let environment = "production".parse().unwrap();
+        match proof(&production, &world, &environment, Timestamp::UNIX_EPOCH) {
+            Some(Proof::Proven(why)) if why.contains("was healthy here") => "back",
+            Some(Proof::Proven(_)) => "proven",
+            Some(Proof::Open(_)) => "open",
+            Some(Proof::Spoiled(_)) => "spoiled",
+            None => "none",
+        }
+    }
+
+    fn proposed(minor: u8) -> Vec<Statement> {
+        vec![Statement::Proposed {
+            release: release(minor),
+            proposal: commit(),
+        }]
+    }
+
+    /// Only what is older than what runs and was healthy here goes back; anything else is proven upstream.
+    #[test]
+    fn only_what_was_healthy_here_is_gone_back_to() {
+        let healthy = |number, minor| ran(number, minor, HEALTHY);
+        let upstream = |minor| healthy(1, minor);
+        for (upstream, here, expected) in [
+            (vec![], vec![healthy(1, 0)], "none"),
+            (upstream(1), vec![healthy(1, 0), proposed(1)], "proven"),
+            (vec![], vec![healthy(1, 0), proposed(1)], "open"),
+            (
+                ran(1, 1, failed()),
+                vec![healthy(1, 0), proposed(1)],
+                "open",
+            ),
+            (
+                vec![],
+                vec![healthy(1, 0), healthy(2, 1), proposed(0)],
+                "back",
+            ),
+            // Older, and never healthy here.
+            (vec![], vec![healthy(1, 1), proposed(0)], "open"),
+            (
+                vec![],
+                vec![ran(1, 0, Verdict::Superseded), healthy(2, 1), proposed(0)],
+                "open",
+            ),
+            // Healthy here once, and newer than what was gone back to.
+            (
+                vec![],
+                vec![healthy(1, 1), healthy(2, 0), proposed(1)],
+                "open",
+            ),
+            (
+                upstream(1),
+                vec![healthy(1, 1), healthy(2, 0), proposed(1)],
+                "proven",
+            ),
+        ] {
+            let shown = format!("{upstream:?} {here:?}");
+            assert_eq!(stands("gate: branch", upstream, &here), expected, "{shown}");
+        }
+    }
+
+    /// Evidence that speaks against a release spoils it; what is missing may still come.
+    #[test]
+    fn evidence_spoils_what_it_speaks_against() {
+        let ruled = "gate: branch\nevidence: [{ rule: scan }]";
+        let found = |result| {
+            vec![Statement::Evidence {
+                digest: Digest::of(&[1]),
+                finding: Finding {
+                    name: "scan".parse().unwrap(),
+                    result,
+                    scores: [].into(),
+                    link: None,
+                },
+            }]
+        };
+        for (said, expected) in [
+            (vec![], "open"),
+            (found(EvidenceResult::Pass), "proven"),
+            (found(EvidenceResult::Fail), "spoiled"),
+        ] {
+            let here = [ran(1, 0, HEALTHY), said, proposed(1)];
+            assert_eq!(stands(ruled, ran(1, 1, HEALTHY), &here), expected);
+        }
+    }
+}

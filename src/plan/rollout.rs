@@ -317,3 +317,6 @@ fn read_live<'a>(ready: &Ready<'a>) -> Walk<&'a Live> {
         None => wait(Reason::NotOurs),
     }
 }
+
+#[cfg(test)]
+mod tests;

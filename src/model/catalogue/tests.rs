@@ -126,6 +126,10 @@ fn a_release_exists_once_all_its_images_do() {
     assert_eq!(incomplete.len(), 1);
     assert_eq!(incomplete[0].name, "v1.1.0");
     assert_eq!(incomplete[0].missing, [two[1].repository.clone()]);
+    // What the range does not take is not waited for.
+    let older = Follow::Tags("<1.1.0".parse().unwrap());
+    assert_eq!(names(&catalogue.releases(&older)), "v1.0.0");
+    assert!(catalogue.incomplete(&older).is_empty());
     // The digests of both make it what it is.
     let release = &catalogue.releases(&follow)[0];
     assert_eq!(release.images.len(), 2);
@@ -133,6 +137,10 @@ fn a_release_exists_once_all_its_images_do() {
     let mut half = release.digests();
     half.remove(&two[0].repository);
     assert_eq!(catalogue.find(&half), None);
+    // An image that has no such tags never comes.
+    let one = sources("web {branch}-{commit:7} {tag}, api {branch}-{commit:7} -");
+    let catalogue = Catalogue::assemble(&one, &tags, &BTreeMap::new());
+    assert!(catalogue.releases(&follow).is_empty());
 }
 
 #[test]

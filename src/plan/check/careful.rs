@@ -111,6 +111,7 @@ fn what_may_not_be_deleted_is_found() {
             vec!["I8"],
         ),
         ("prune: { limit: 0 }", running(), plain(), vec!["I8"]),
+        ("prune: { limit: 1 }", running(), plain(), vec![]),
         ("prune: { limit: 0 }", approved(), plain(), vec![]),
     ] {
         let Step::Apply(step) = apply(0) else {

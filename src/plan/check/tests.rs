@@ -18,7 +18,7 @@ use crate::plan::{
 
 const REPOSITORY: &str = "registry.example.com/acme/shop";
 
-fn pipeline(production: &str) -> Pipeline {
+pub(in crate::plan) fn pipeline(production: &str) -> Pipeline {
     let files = [
         (
             "applications/shop.yaml",
@@ -41,7 +41,7 @@ fn pipeline(production: &str) -> Pipeline {
     Pipeline::clone(&Config::parse(&files).unwrap().pipelines[0])
 }
 
-fn release(minor: u8) -> Release {
+pub(in crate::plan) fn release(minor: u8) -> Release {
     let image = ImageVersion {
         tag: Some(format!("v1.{minor}.0")),
         digest: Digest::of(&[minor]),
@@ -57,7 +57,7 @@ fn release(minor: u8) -> Release {
     })
 }
 
-pub(super) fn commit() -> CommitId {
+pub(in crate::plan) fn commit() -> CommitId {
     "11".repeat(20).parse().unwrap()
 }
 
@@ -77,7 +77,7 @@ fn fold(statements: Vec<Statement>) -> UnitRecords {
     UnitRecords::fold(statements.into_iter().map(record))
 }
 
-pub(super) fn ran(number: u64, minor: u8, verdict: Verdict) -> Vec<Statement> {
+pub(in crate::plan) fn ran(number: u64, minor: u8, verdict: Verdict) -> Vec<Statement> {
     let release = Some(release(minor));
     vec![
         Statement::Deployment {
@@ -95,16 +95,16 @@ pub(super) fn ran(number: u64, minor: u8, verdict: Verdict) -> Vec<Statement> {
     ]
 }
 
-pub(super) const HEALTHY: Verdict = Verdict::Healthy { exercised: true };
+pub(in crate::plan) const HEALTHY: Verdict = Verdict::Healthy { exercised: true };
 
-fn failed() -> Verdict {
+pub(in crate::plan) fn failed() -> Verdict {
     Verdict::Failed {
         reason: "it crashed".to_owned(),
         applied: true,
     }
 }
 
-fn desired(minor: u8) -> Desired {
+pub(in crate::plan) fn desired(minor: u8) -> Desired {
     let digest = Digest::of(&[minor]);
     let text = format!(
         "apiVersion: v1\nkind: Pod\nmetadata: {{ name: shop }}\nspec: {{ containers: [ {{ name: a, image: '{REPOSITORY}@{digest}' }} ] }}\n"
@@ -158,7 +158,7 @@ fn view(records: Result<UnitRecords, String>, live: Option<Live>) -> UnitView {
     }
 }
 
-pub(super) fn planned_on() -> PlannedOn {
+pub(in crate::plan) fn planned_on() -> PlannedOn {
     PlannedOn {
         head: commit(),
         records: None,
@@ -228,8 +228,16 @@ pub(super) fn check_live(
     live: Option<Live>,
     step: Step,
 ) -> Vec<&'static str> {
-    let pipeline = pipeline(production);
-    let world = World {
+    let world = world(upstream, here, live);
+    check_world(&pipeline(production), &world, step, Timestamp::UNIX_EPOCH)
+}
+
+pub(in crate::plan) fn world(
+    upstream: Vec<Statement>,
+    here: Result<Vec<Statement>, String>,
+    live: Option<Live>,
+) -> World {
+    World {
         catalogue: Observed::Seen {
             value: Arc::default(),
             at: Timestamp::UNIX_EPOCH,
@@ -241,7 +249,16 @@ pub(super) fn check_live(
             ("production".parse().unwrap(), view(here.map(fold), live)),
         ]
         .into(),
-    };
+    }
+}
+
+/// The invariants that the step would break in production of this pipeline at that moment.
+pub(super) fn check_world(
+    pipeline: &Pipeline,
+    world: &World,
+    step: Step,
+    now: Timestamp,
+) -> Vec<&'static str> {
     let plan = Plan {
         application: pipeline.application.name.clone(),
         units: vec![UnitPlan {
@@ -253,7 +270,7 @@ pub(super) fn check_live(
             notes: Vec::new(),
         }],
     };
-    let findings = check(&pipeline, &world, &plan, Timestamp::UNIX_EPOCH);
+    let findings = check(pipeline, world, &plan, now);
     assert!(findings.iter().all(|it| !it.detail.is_empty()));
     findings.into_iter().map(|it| it.invariant).collect()
 }

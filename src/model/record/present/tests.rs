@@ -6,7 +6,8 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::FileFailurePersistence;
 
 use super::*;
-use crate::model::record::{InvalidRecord, Promoted, Statement};
+use crate::model::evidence::SCORES_MAX;
+use crate::model::record::{InvalidRecord, NUMBER_MAX, Promoted, Statement};
 use crate::model::{Contents, EvidenceResult, ImageVersion, Rank};
 
 fn digest(seed: u8) -> Digest {
@@ -235,6 +236,53 @@ fn what_this_version_cannot_read_is_refused() {
         assert_eq!(Record::from_line(&line), Err(refused), "{line}");
     }
     for line in ["", "{", "[]", "null", "{\"v\":\"1\"}", "{\"v\":1}"] {
-        assert!(Record::from_line(line).is_err(), "{line}");
+        let read = Record::from_line(line);
+        assert!(matches!(read, Err(InvalidRecord::Malformed(_))), "{line}");
     }
+    // Of a later version nothing but its number needs to be known.
+    assert_eq!(
+        Record::from_line("{\"v\":2}"),
+        Err(InvalidRecord::Version(2))
+    );
+}
+
+/// What is as high or as many as may be reads back; one more is refused.
+#[test]
+fn what_is_too_much_is_refused() {
+    let read = |statement| {
+        let record = records(vec![statement]).remove(0);
+        Record::from_line(&record.to_line()).map(|it| assert_eq!(it, record))
+    };
+    let told = format!(
+        "no deployment has the number {}: {NUMBER_MAX} is the highest",
+        NUMBER_MAX + 1
+    );
+    let beyond = Err(InvalidRecord::Malformed(told));
+    let approved = |number| read(Statement::ApprovedPrune { number });
+    assert_eq!(approved(NUMBER_MAX), Ok(()));
+    assert_eq!(approved(NUMBER_MAX + 1), beyond);
+    let standing = |number| {
+        let standing = Standing {
+            number,
+            ..Standing::default()
+        };
+        Standing::from_json(&standing.to_json()).map(|it| assert_eq!(it, standing))
+    };
+    assert_eq!(standing(NUMBER_MAX), Ok(()));
+    assert_eq!(standing(NUMBER_MAX + 1), beyond);
+    let scored = |count| {
+        read(Statement::Evidence {
+            digest: digest(0),
+            finding: Finding {
+                name: "scan".parse().unwrap(),
+                result: EvidenceResult::Pass,
+                scores: (0..count)
+                    .map(|it| (format!("score-{it}").parse().unwrap(), 1.0))
+                    .collect(),
+                link: None,
+            },
+        })
+    };
+    assert_eq!(scored(SCORES_MAX), Ok(()));
+    assert!(scored(SCORES_MAX + 1).is_err());
 }
