@@ -359,6 +359,8 @@ fn goes_back(records: &UnitRecords, digests: &Digests) -> bool {
 }
 
 #[cfg(test)]
+mod attached;
+#[cfg(test)]
 mod careful;
 #[cfg(test)]
 pub(super) mod tests;

@@ -86,3 +86,53 @@ fn nearness(name: &str, named: &str) -> usize {
 fn shown(release: &Release) -> String {
     format!("{release} ({})", release.short_digest())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Contents;
+    use crate::plan::check::tests::release;
+
+    /// The release `minor` under another name.
+    fn named(minor: u8, name: &str) -> Release {
+        let release = release(minor);
+        Release::from(Contents {
+            name: name.to_owned(),
+            images: release.images.clone(),
+            rank: release.rank.clone(),
+            commit: None,
+        })
+    }
+
+    fn found(releases: &[Release], named: &str) -> Result<String, String> {
+        let found = find(releases.iter(), named).map(|it| it.name.clone());
+        found.map_err(|unfound| unfound.say("nothing", "none"))
+    }
+
+    #[test]
+    fn one_is_found_by_its_name_or_digest_or_the_nearest_are_told() {
+        let all = [0, 1, 2, 20].map(release);
+        let told = |of: &[&Release]| of.iter().copied().map(shown).collect::<Vec<_>>().join(", ");
+        assert_eq!(found(&all, "v1.1.0"), Ok("v1.1.0".to_owned()));
+        assert_eq!(found(&all, &all[2].short_digest()), Ok("v1.2.0".to_owned()));
+        assert_eq!(found(&[], "v1.1.0"), Err("nothing".to_owned()));
+        // What begins the same comes first, then the newest.
+        let near = told(&[&all[2], &all[3], &all[1], &all[0]]);
+        assert_eq!(found(&all, "1.2.9"), Err(format!("none: {near}")));
+        let newest = told(&[&all[3], &all[2], &all[1], &all[0]]);
+        assert_eq!(found(&all, "latest"), Err(format!("none: {newest}")));
+    }
+
+    #[test]
+    fn the_same_digests_are_one_release_and_a_moved_tag_is_two() {
+        let (one, again, moved) = (release(1), named(1, "a-0000001"), named(2, "v1.1.0"));
+        let both = [one.clone(), again];
+        assert_eq!(found(&both, &one.short_digest()), Ok("v1.1.0".to_owned()));
+        let told = format!(
+            "more than one release is meant: {}, {}",
+            shown(&one),
+            shown(&moved)
+        );
+        assert_eq!(found(&[one, moved], "v1.1.0"), Err(told));
+    }
+}

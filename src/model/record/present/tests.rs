@@ -286,3 +286,87 @@ fn what_is_too_much_is_refused() {
     assert_eq!(scored(SCORES_MAX), Ok(()));
     assert!(scored(SCORES_MAX + 1).is_err());
 }
+
+/// What one more record leaves of what was said before.
+#[test]
+fn a_record_ends_what_it_is_about_and_nothing_else() {
+    let fold = |statements| UnitRecords::fold(records(statements));
+    let declined = |minor| Statement::Declined {
+        release: release(minor),
+    };
+    let names = |present: &UnitRecords| {
+        let declined = present.declined.iter().map(|it| it.release.name.clone());
+        declined.collect::<Vec<_>>()
+    };
+    let proposed = Statement::Proposed {
+        release: release(1),
+        proposal: commit(1),
+    };
+    let present = fold(vec![declined(1), declined(2), proposed]);
+    assert_eq!(names(&present), ["v1.2.0"]);
+
+    let deployment = |number, minor, state| Statement::Deployment {
+        number,
+        release: Some(release(minor)),
+        state: digest(state),
+        cause: Cause::Automation,
+    };
+    let verdict = |number, minor, verdict| Statement::Verdict {
+        number,
+        release: Some(release(minor)),
+        state: digest(0),
+        verdict,
+    };
+    let healthy = || Verdict::Healthy { exercised: true };
+    let pinned = Statement::Pinned {
+        release: Some(release(1)),
+        over: None,
+        serves: None,
+        reason: String::new(),
+    };
+    // Of what is older only what is pinned, and does not run, stays declined.
+    let ran = |minor| vec![deployment(1, minor, 0), verdict(1, minor, healthy())];
+    for (ran, left) in [(ran(2), vec!["v1.1.0", "v1.5.0"]), (ran(1), vec!["v1.5.0"])] {
+        let before = vec![declined(0), declined(1), declined(5), pinned.clone()];
+        assert_eq!(names(&fold([before, ran].concat())), left);
+    }
+
+    // A spoiled run goes once the same release is healthy again; another's stays.
+    let degraded = |number| Statement::Degraded {
+        number,
+        release: None,
+        reason: "it crashed".to_owned(),
+    };
+    let runs = fold(vec![
+        deployment(1, 1, 0),
+        verdict(1, 1, healthy()),
+        degraded(1),
+        deployment(2, 2, 0),
+        verdict(2, 2, healthy()),
+        degraded(2),
+        deployment(3, 1, 0),
+        verdict(3, 1, healthy()),
+    ]);
+    let runs = runs.runs.iter().map(|it| (it.number, it.spoiled.is_some()));
+    assert_eq!(runs.collect::<Vec<_>>(), [(2, true), (3, false)]);
+
+    // A yes to a desired state stands for its deployment alone.
+    for (state, stands) in [(1, true), (2, false)] {
+        let approved = Statement::ApprovedAdoption { state: digest(1) };
+        let present = fold(vec![approved, deployment(1, 1, state)]);
+        assert_eq!(present.approved_adoption.is_some(), stands);
+    }
+
+    // What was taken is remembered once each, and not without end.
+    let taken = |object: usize| Taken {
+        object: format!("ConfigMap default/{object}"),
+        manager: "kubectl".to_owned(),
+        fields: Vec::new(),
+    };
+    let took = |number, all| Statement::Took { number, taken: all };
+    let count = |statement| fold(vec![deployment(2, 1, 0), statement]).taken.len();
+    assert_eq!(count(took(2, vec![taken(0), taken(1), taken(0)])), 2);
+    assert_eq!(count(took(1, vec![taken(0)])), 0);
+    let many: Vec<Taken> = (0..=TAKEN).map(taken).collect();
+    assert_eq!(count(took(2, many)), TAKEN);
+}
