@@ -159,7 +159,7 @@ async fn a_long_run_grows_nowhere_and_keeps_its_bound() {
     }
     samples.push(Held::by(pid, &cache, Duration::ZERO));
     ends(child).await;
-    let fresh = held_afresh(&site, &far, &mut newest).await;
+    let fresh = held_afresh(&site, &far, newest).await;
     println!(
         "{newest} releases in {} s; the slowest came after {:.1} s, with a poll of {} s",
         lasts.as_secs(),
@@ -207,16 +207,15 @@ async fn lands(
 }
 
 /// What one holds of its own, at most, that begins with an empty disk and nothing known.
-async fn held_afresh(site: &Site, far: &Path, newest: &mut u64) -> u64 {
+async fn held_afresh(site: &Site, far: &Path, newest: u64) -> u64 {
     let cache = site.folder.path().join("cache");
     std::fs::remove_dir_all(&cache).unwrap();
     let child = run(site);
     let pid = child.id().unwrap();
     let mut most = 0;
-    for _ in 0..FRESH {
-        *newest += 1;
-        let landed = lands(site, far, *newest, Fault::Pass, WAIT).await;
-        let landed = landed.unwrap_or_else(|| panic!("{} is not in {FAR} in time", tag(*newest)));
+    for number in newest + 1..=newest + FRESH {
+        let landed = lands(site, far, number, Fault::Pass, WAIT).await;
+        let landed = landed.unwrap_or_else(|| panic!("{} is not in {FAR} in time", tag(number)));
         most = most.max(Held::by(pid, &cache, landed).own_kib);
     }
     ends(child).await;
