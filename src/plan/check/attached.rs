@@ -43,14 +43,16 @@ fn second_of(second: i64) -> Timestamp {
     Timestamp::from_second(second).unwrap()
 }
 
-/// Release 1 is proven in QA, and this was found out about its image: recorded in second 0, and attached with a name, a
-/// result, the second of its date, and whose of `KEYS` signed it. `None`: nobody asked yet what is attached. With `keyed`
-/// production lists them.
+/// Its name, its result, the second of its date, and whose of `KEYS` signed it.
+type Said<'a> = (&'a str, EvidenceResult, i64, Option<usize>);
+
+/// Release 1 is proven in QA, and this was found out about its image: recorded in second 0, and attached. `None`: nobody
+/// asked yet what is attached. With `keyed` production lists both keys.
 fn observed(
     production: &str,
     keyed: bool,
     recorded: Option<EvidenceResult>,
-    attached: Option<&[(&str, EvidenceResult, i64, Option<usize>)]>,
+    attached: Option<&[Said<'_>]>,
 ) -> (Pipeline, World) {
     let mut pipeline = pipeline(production);
     let key = |index: usize| -> PublicKey { KEYS[index].0.parse().unwrap() };
@@ -66,7 +68,7 @@ fn observed(
         Arc::make_mut(&mut production.unwrap().authority).keys = vec![of(0), of(1)];
     }
     let environment = pipeline.environment(&production_name()).unwrap();
-    let attachment = |(name, result, second, signer): &(&str, _, _, Option<usize>)| Attachment {
+    let attachment = |(name, result, second, signer): &Said<'_>| Attachment {
         finding: finding(name, *result),
         at: second_of(*second),
         signer: signer.map(key),
