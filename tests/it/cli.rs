@@ -14,6 +14,7 @@ use std::fs;
 use std::io::{BufRead as _, BufReader, pipe};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use clap::{Arg, CommandFactory as _};
 use towpath::cli::Cli;
@@ -249,6 +250,41 @@ fn a_run_ends_within_seconds_of_sigterm() {
             "{said:?}"
         );
     }
+}
+
+/// A log's reader may end before what it reads: nothing that runs ends with it, and it can still be stopped.
+#[test]
+fn a_run_goes_on_where_nobody_reads_its_log() {
+    let home = tempfile::tempdir().unwrap();
+    let mut child = towpath(home.path())
+        .args(["run", "-v", "-c", "good", "--listen", "127.0.0.1:0"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let at_work = lines.any(|line| line.unwrap().contains("cannot be read"));
+    assert!(at_work, "it ended by itself");
+    drop(lines);
+    // Time for it to tell of something to nobody.
+    std::thread::sleep(Duration::from_secs(3));
+    assert!(child.try_wait().unwrap().is_none(), "it ended");
+    let kill = Command::new("kill")
+        .args(["-TERM", &child.id().to_string()])
+        .status();
+    assert!(kill.unwrap().success());
+    let began = Instant::now();
+    let ended = loop {
+        match child.try_wait().unwrap() {
+            Some(ended) => break ended,
+            None if began.elapsed() > Duration::from_secs(30) => {
+                child.kill().unwrap();
+                panic!("it cannot be stopped");
+            }
+            None => std::thread::sleep(Duration::from_millis(50)),
+        }
+    };
+    assert_eq!(ended.code(), Some(0));
 }
 
 #[test]
