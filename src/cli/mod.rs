@@ -342,6 +342,8 @@ fn log_to_stderr(verbose: u8, command: &Command) {
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(|| Log)
+        // Where nobody reads it any more all goes on: told of there, that would end whoever tells something.
+        .log_internal_errors(false)
         .with_ansi(io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
         .with_target(false);
     // Only a second call could fail, and there is none.
@@ -349,18 +351,17 @@ fn log_to_stderr(verbose: u8, command: &Command) {
 }
 
 /// Standard error, without what libraries tell of a secret at their most talkative: each event comes as one text.
-/// Where nobody reads it any more nothing is told, and all goes on: whoever writes events panics over an error.
 struct Log;
 
 impl Write for Log {
     fn write(&mut self, event: &[u8]) -> io::Result<usize> {
         let text = String::from_utf8_lossy(event);
-        drop(io::stderr().write_all(secret::without(&text).as_bytes()));
+        io::stderr().write_all(secret::without(&text).as_bytes())?;
         Ok(event.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+        io::stderr().flush()
     }
 }
 

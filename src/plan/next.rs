@@ -114,8 +114,7 @@ fn chosen<'a>(ready: &Ready<'a>) -> Option<&'a Release> {
     let chosen = ready.records.pin.as_ref()?.release.as_ref()?;
     let digests = chosen.digests();
     let running = ready.head.release()?;
-    let mut declined = ready.records.declined.iter();
-    let stands = !running.is(&digests) && !declined.any(|it| it.release.is(&digests));
+    let stands = !running.is(&digests) && !ready.records.has_declined(&digests);
     stands.then_some(chosen)
 }
 
@@ -354,11 +353,7 @@ fn rollback_target<'a>(ready: &Ready<'a>) -> Option<&'a Run> {
     let again = deployment.cause == crate::model::record::Cause::Rollback;
     let release = deployment.release.as_ref()?;
     let target = ready.records.last_healthy_but(&release.digests())?;
-    let declined = ready
-        .records
-        .declined
-        .iter()
-        .any(|it| target.release.is(&it.release.digests()));
+    let declined = ready.records.has_declined(&target.release.digests());
     let stands = target.spoiled.is_none() && !again && !declined;
     (deployment.failed().is_some() && stands).then_some(target)
 }
@@ -429,23 +424,13 @@ pub(super) fn idle(ready: &Ready<'_>) -> Waiting {
 
 /// What a person chose. Where the way back to it was declined, that is told: something else runs.
 fn pinned(ready: &Ready<'_>, pin: &Pin) -> Waiting {
-    let is_chosen = |it: &Release| {
-        pin.release
-            .as_ref()
-            .is_some_and(|pin| pin.is(&it.digests()))
-    };
-    let is_declined = ready
-        .records
-        .declined
-        .iter()
-        .any(|it| is_chosen(&it.release));
-    let reason = match ready.head.release() {
-        Some(runs) if is_declined && !is_chosen(runs) => {
+    let release = pin.release.clone();
+    let reason = match (release.as_ref().map(Release::digests), ready.head.release()) {
+        (Some(chosen), Some(runs)) if !runs.is(&chosen) && ready.records.has_declined(&chosen) => {
             format!("{}; its proposal was declined, and {runs} runs", pin.reason)
         }
         _ => pin.reason.clone(),
     };
-    let release = pin.release.clone();
     Waiting::on(Reason::Pinned { release, reason }).since(pin.at)
 }
 

@@ -144,8 +144,10 @@ impl<'a> Unit<'a> {
 mod tests {
     use super::*;
     use crate::model::record::{Statement, Verdict};
-    use crate::model::{Digest, EvidenceResult, Finding};
-    use crate::plan::check::tests::{HEALTHY, commit, failed, pipeline, ran, release, world};
+    use crate::model::{Digest, EvidenceResult};
+    use crate::plan::check::tests::{
+        HEALTHY, commit, failed, finding, pipeline, ran, release, world,
+    };
 
     /// How what is proposed in production stands, in a word.
     fn stands(production: &str, upstream: Vec<Statement>, here: &[Vec<Statement>]) -> &'static str {
@@ -218,12 +220,7 @@ mod tests {
         let found = |result| {
             vec![Statement::Evidence {
                 digest: Digest::of(&[1]),
-                finding: Finding {
-                    name: "scan".parse().unwrap(),
-                    result,
-                    scores: [].into(),
-                    link: None,
-                },
+                finding: finding("scan", result),
             }]
         };
         for (said, expected) in [

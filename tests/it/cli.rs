@@ -11,9 +11,9 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::io::{BufRead as _, BufReader, pipe};
+use std::io::{BufRead as _, BufReader, Lines, pipe};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, ChildStderr, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use clap::{Arg, CommandFactory as _};
@@ -224,25 +224,34 @@ fn a_closed_stdout_is_quiet() {
     }
 }
 
+/// A run that is at work, and would go on trying: its sources cannot be read. With the rest of its log.
+fn at_work(home: &Path, more: &[&str]) -> (Child, Lines<BufReader<ChildStderr>>) {
+    let mut child = towpath(home)
+        .args(["run", "-c", "good", "--listen", "127.0.0.1:0"])
+        .args(more)
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let at_work = lines.any(|line| line.unwrap().contains("cannot be read"));
+    assert!(at_work, "it ended by itself");
+    (child, lines)
+}
+
+fn terminate(child: &Child) {
+    let kill = Command::new("kill")
+        .args(["-TERM", &child.id().to_string()])
+        .status();
+    assert!(kill.unwrap().success());
+}
+
 #[test]
 fn a_run_ends_within_seconds_of_sigterm() {
     let home = tempfile::tempdir().unwrap();
     for (more, code) in [(&[][..], 0), (&["--once", "--wait", "10m"][..], 4)] {
-        let mut child = towpath(home.path())
-            .args(["run", "-c", "good", "--listen", "127.0.0.1:0"])
-            .args(more)
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        // Its sources cannot be read: it is at work, and would go on trying.
-        let at_work = lines.any(|line| line.unwrap().contains("cannot be read"));
-        assert!(at_work, "it ended by itself");
-        let kill = Command::new("kill")
-            .args(["-TERM", &child.id().to_string()])
-            .status();
-        assert!(kill.unwrap().success());
+        let (mut child, lines) = at_work(home.path(), more);
+        terminate(&child);
         let said: Vec<String> = lines.map(Result::unwrap).collect();
         assert_eq!(child.wait().unwrap().code(), Some(code), "{said:?}");
         assert!(
@@ -256,23 +265,12 @@ fn a_run_ends_within_seconds_of_sigterm() {
 #[test]
 fn a_run_goes_on_where_nobody_reads_its_log() {
     let home = tempfile::tempdir().unwrap();
-    let mut child = towpath(home.path())
-        .args(["run", "-v", "-c", "good", "--listen", "127.0.0.1:0"])
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-    let at_work = lines.any(|line| line.unwrap().contains("cannot be read"));
-    assert!(at_work, "it ended by itself");
+    let (mut child, lines) = at_work(home.path(), &["-v"]);
     drop(lines);
     // Time for it to tell of something to nobody.
     std::thread::sleep(Duration::from_secs(3));
     assert!(child.try_wait().unwrap().is_none(), "it ended");
-    let kill = Command::new("kill")
-        .args(["-TERM", &child.id().to_string()])
-        .status();
-    assert!(kill.unwrap().success());
+    terminate(&child);
     let began = Instant::now();
     let ended = loop {
         match child.try_wait().unwrap() {

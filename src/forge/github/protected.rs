@@ -15,7 +15,7 @@ use self::told::{Answered, Branch, Classic, Held, Ruleset};
 use super::GitHub;
 use crate::forge::{Binds, ForgeError, Protection, Rights, Rule};
 
-/// A page, and so many of them.
+/// So many pages are read.
 const PAGES: usize = 10;
 
 impl GitHub {

@@ -17,7 +17,7 @@ use crate::git::{
 use crate::model::record::{Hold, Record, Statement, TOWPATH};
 use crate::model::{Authorised, Authority, CommitId, EnvironmentName, PublicKey, Right};
 
-/// The furthest that is gone back to what was accepted. Towpath accepts in its next round what is there.
+/// The furthest that is gone back to what was accepted. Towpath accepts what is there with its next record.
 pub const OPEN_MAX: usize = 1_000;
 
 /// So many lines that do not count are told of one by one, the others together: whoever may push must not be able

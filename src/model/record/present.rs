@@ -436,6 +436,11 @@ impl UnitRecords {
         self.runs.iter().any(|run| run.release.is(digests))
     }
 
+    /// Whether a proposal of this release was declined, and nobody asked for it again since.
+    pub fn has_declined(&self, digests: &Digests) -> bool {
+        self.declined.iter().any(|it| it.release.is(digests))
+    }
+
     /// What was last found out of that name about an image.
     pub fn found(&self, digest: &Digest, name: &EvidenceName) -> Option<&Found> {
         let mut newest = self.evidence.iter().rev();

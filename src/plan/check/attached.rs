@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::tests::{HEALTHY, check_world, commit, pipeline, ran, release, world, write};
+use super::tests::{
+    HEALTHY, check_world, commit, finding, pipeline, ran, release, second_of, world, write,
+};
 use crate::model::record::{Cause, Statement};
 use crate::model::{
-    Attachment, Authorised, Digest, EnvironmentName, EvidenceResult, Finding, Pipeline, PublicKey,
-    Right, Weighed,
+    Attachment, Authorised, Digest, EnvironmentName, EvidenceResult, Pipeline, PublicKey, Right,
+    Weighed,
 };
 use crate::plan::{Observed, World, evidence, is_known};
 
@@ -29,19 +31,6 @@ const RULE: &str = "evidence: [{ rule: scan }]";
 
 const ENDPOINT: &str =
     "evidence: [{ rule: scan, from: { get: \"https://scans.example.com/{digest}\" } }]";
-
-fn finding(name: &str, result: EvidenceResult) -> Finding {
-    Finding {
-        name: name.parse().unwrap(),
-        result,
-        scores: [].into(),
-        link: None,
-    }
-}
-
-fn second_of(second: i64) -> Timestamp {
-    Timestamp::from_second(second).unwrap()
-}
 
 /// Its name, its result, the second of its date, and whose of `KEYS` signed it.
 type Said<'a> = (&'a str, EvidenceResult, i64, Option<usize>);

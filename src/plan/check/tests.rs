@@ -57,6 +57,19 @@ pub(in crate::plan) fn release(minor: u8) -> Release {
     })
 }
 
+pub(in crate::plan) fn finding(name: &str, result: EvidenceResult) -> Finding {
+    Finding {
+        name: name.parse().unwrap(),
+        result,
+        scores: [].into(),
+        link: None,
+    }
+}
+
+pub(in crate::plan) fn second_of(second: i64) -> Timestamp {
+    Timestamp::from_second(second).unwrap()
+}
+
 pub(in crate::plan) fn commit() -> CommitId {
     "11".repeat(20).parse().unwrap()
 }
@@ -335,10 +348,8 @@ fn a_step_that_breaks_an_invariant_is_found() {
     let found = |minor: u8, high| Statement::Evidence {
         digest: Digest::of(&[minor]),
         finding: Finding {
-            name: "scan".parse().unwrap(),
-            result: EvidenceResult::Pass,
             scores: [("high".parse().unwrap(), high)].into(),
-            link: None,
+            ..finding("scan", EvidenceResult::Pass)
         },
     };
     for (said, broken) in [

@@ -77,9 +77,8 @@ fn goes_back(ready: &Ready<'_>, to: Option<&str>, reason: &str) -> Result<Vec<St
 /// Whether something keeps it from being brought again.
 pub(super) fn is_stopped(records: &UnitRecords, release: &Release) -> bool {
     let digests = release.digests();
-    let mut declined = records.declined.iter().map(|it| &it.release);
     let mut failed = records.failures.iter().map(|it| &it.release);
-    declined.any(|it| it.is(&digests)) || failed.any(|it| it.is(&digests))
+    records.has_declined(&digests) || failed.any(|it| it.is(&digests))
 }
 
 impl Person<'_> {

@@ -5,12 +5,8 @@ use std::sync::Arc;
 use super::*;
 use crate::model::CommitId;
 use crate::model::record::Cause;
-use crate::plan::check::tests::{commit, desired, pipeline, planned_on, release, world};
+use crate::plan::check::tests::{commit, desired, pipeline, planned_on, release, second_of, world};
 use crate::plan::{Infra, LiveObject, Mark, Refusal, Scope, Statements, ahead, plan};
-
-fn second_of(second: i64) -> Timestamp {
-    Timestamp::from_second(second).unwrap()
-}
 
 /// A deployment of release 0 in production, with its verdict.
 fn deployed(verdict: Option<Verdict>) -> Vec<Statement> {
