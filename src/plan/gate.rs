@@ -233,3 +233,123 @@ fn request<'a>(unit: &Unit<'a>) -> Option<Result<Option<&'a Request>, &'a super:
     let gated = unit.environment.gate == Gate::PullRequest;
     gated.then(|| unit.view.request.read().map(Option::as_ref))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::ops::ControlFlow;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::model::CommitId;
+    use crate::plan::check::tests::{desired, pipeline, release, second_of, world};
+    use crate::plan::{Decision, Live, Observed};
+
+    const EARLIER: u8 = 1;
+    const RECORDED: u8 = 2;
+    const BRANCH: u8 = 3;
+    const ELSEWHERE: u8 = 4;
+    const MERGE: u8 = 5;
+
+    fn commit(of: u8) -> CommitId {
+        format!("{of:02x}").repeat(20).parse().unwrap()
+    }
+
+    /// What a request about that commit, which ended in second 10, says of what is proposed, in second `now`;
+    /// `branch`: the proposal's is still there; `seen`: the merge is behind the base's head.
+    fn said(state: RequestState, about: u8, branch: bool, seen: bool, now: i64) -> &'static str {
+        let proposed = |of| Statement::Proposed {
+            release: release(1),
+            proposal: commit(of),
+        };
+        let here = vec![proposed(EARLIER), proposed(RECORDED)];
+        let mut world = world(vec![], Ok(here), Some(Live::default()));
+        let environment = "production".parse().unwrap();
+        let view = world.units.get_mut(&environment).unwrap();
+        let proposal = Proposal {
+            head: commit(BRANCH),
+            desired: Ok(desired(1)),
+            unopened: None,
+            conflicts: false,
+            by_people: true,
+            beside: Vec::new(),
+        };
+        let request = Request {
+            state,
+            head: commit(about),
+            ..proposal.as_request("towpath/shop", second_of(10))
+        };
+        let infra = Infra {
+            proposal: branch.then_some(proposal),
+            behind: Arc::new(seen.then(|| commit(MERGE)).into_iter().collect()),
+            ..Infra::clone(view.infra.read().unwrap())
+        };
+        let at = second_of(now);
+        let value = Arc::new(infra);
+        view.infra = Observed::Seen { value, at };
+        let value = Some(request);
+        view.request = Observed::Seen { value, at };
+
+        let mut pipeline = pipeline("gate: branch");
+        pipeline.environments.last_mut().unwrap().gate = Gate::PullRequest;
+        let unit = Unit::of(&pipeline, &world, &environment, at).unwrap();
+        let ControlFlow::Continue(ready) = unit.ready() else {
+            panic!("nothing can be decided");
+        };
+        match ended(&ready, ready.records.proposal.as_ref().unwrap()) {
+            ControlFlow::Continue(()) => "nothing",
+            ControlFlow::Break(Decision::Waiting(waiting)) => {
+                assert!(
+                    matches!(waiting.reason, Reason::Behind { commit: it, .. } if it == commit(MERGE))
+                );
+                assert_eq!(waiting.next, Some(second_of(40)));
+                "merged"
+            }
+            ControlFlow::Break(Decision::Step(step)) => match *step {
+                Step::Record(said) => {
+                    let declined = Statement::Declined {
+                        release: release(1),
+                    };
+                    assert_eq!(said.statements, [declined]);
+                    match said.closes_proposal {
+                        true => "declined with its branch",
+                        false => "declined",
+                    }
+                }
+                other => panic!("{other:?}"),
+            },
+        }
+    }
+
+    #[test]
+    fn the_end_of_a_request_speaks_of_the_proposal_that_it_is_about() {
+        let merged = RequestState::Merged {
+            commit: Some(commit(MERGE)),
+        };
+        let unnamed = RequestState::Merged { commit: None };
+        let closed = RequestState::Closed;
+        for (state, about, branch, seen, now, expected) in [
+            (RequestState::Open, RECORDED, false, false, 11, "nothing"),
+            // The forge deleted the branch with the merge, and the git server lags.
+            (merged, RECORDED, false, false, 11, "merged"),
+            (merged, EARLIER, false, false, 11, "merged"),
+            (merged, RECORDED, false, false, 39, "merged"),
+            // It was undone since.
+            (merged, RECORDED, false, false, 40, "declined"),
+            (merged, RECORDED, false, true, 11, "declined"),
+            (merged, RECORDED, true, true, 11, "declined with its branch"),
+            (unnamed, RECORDED, false, false, 11, "declined"),
+            // People's commits stand on the branch.
+            (merged, BRANCH, true, false, 11, "merged"),
+            (merged, BRANCH, false, false, 11, "nothing"),
+            (merged, ELSEWHERE, true, false, 11, "nothing"),
+            // Whoever opens it again asks again: its branch is left.
+            (closed, RECORDED, true, false, 11, "declined"),
+            (closed, EARLIER, false, false, 11, "declined"),
+            (closed, BRANCH, true, false, 11, "declined"),
+            (closed, ELSEWHERE, true, false, 11, "nothing"),
+        ] {
+            let shown = format!("{state:?} {about} {branch} {seen} {now}");
+            assert_eq!(said(state, about, branch, seen, now), expected, "{shown}");
+        }
+    }
+}

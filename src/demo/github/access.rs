@@ -236,6 +236,10 @@ impl Grant {
         if self.kind == Kind::Nobody || matches!(self.kind, Kind::App(_)) {
             return false;
         }
+        // Nobody can give it to one (https://github.com/orgs/community/discussions/129512, cli/cli#8842).
+        if self.kind == Kind::FineGrained && permission == Permission::Checks {
+            return false;
+        }
         let Some(permissions) = &self.permissions else {
             return true;
         };

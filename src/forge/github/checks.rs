@@ -11,6 +11,10 @@ use crate::model::{CheckEnd, CommitCheck, CommitId};
 /// So many pages of a commit's statuses are looked through: there is one of each context.
 const PAGES: usize = 10;
 
+/// Why check runs may not be read: that permission is not among those that a fine-grained token can be given
+/// (<https://github.com/orgs/community/discussions/129512>).
+pub(super) const UNREADABLE: &str = "check runs are read by a GitHub App with `checks: read` or a classic token, not by a fine-grained one";
+
 /// The check runs of one name.
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct CheckRuns {
@@ -75,7 +79,14 @@ impl GitHub {
             ("per_page", &PAGE.to_string()),
         ];
         let route = format!("commits/{commit}/check-runs");
-        self.get(&route, &query).await
+        let runs = self.get(&route, &query).await;
+        runs.map_err(|error| match error {
+            ForgeError::Denied { forge, reason } => ForgeError::Denied {
+                forge,
+                reason: format!("{reason}; {UNREADABLE}"),
+            },
+            other => other,
+        })
     }
 
     async fn status(

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use super::GitHub;
 use super::access::Granted;
 use super::answer::{Combined, User};
+use super::checks::UNREADABLE;
 use crate::forge::{ForgeError, Hook, May, Reported, Rights, Work};
 
 /// So many requests are looked at for the checks that are reported.
@@ -160,8 +161,7 @@ impl GitHub {
                     reported.contexts.extend(names);
                 }
                 Err(ForgeError::Denied { .. }) => {
-                    let why = "check runs may not be read: it takes the permission `checks: read`";
-                    reported.untold = Some(why.to_owned());
+                    reported.untold = Some(UNREADABLE.to_owned());
                 }
                 Err(error) => return Err(error),
             }

@@ -79,9 +79,9 @@ async fn check_runs_are_read_as_they_ended() {
     let commit = site.commit("ann", "checked", Some("master"), "web.txt", "2\n");
     let commit = commit.await;
     let id: CommitId = commit.parse().unwrap();
-    let app = site.installation_token().await;
-    let reads = site.fine_grained("towpath", "checks=read,statuses=read");
-    let reads = reads.await;
+    let app = site.installation_token(None).await;
+    let reads = json!({ "checks": "read", "statuses": "read" });
+    let reads = Secret::new(site.installation_token(Some(reads)).await);
     let run = |name: &str, more: Value| {
         let mut body =
             json!({ "name": name, "head_sha": commit, "details_url": "https://ci.example.com/8" });
@@ -132,13 +132,21 @@ async fn check_runs_are_read_as_they_ended() {
 
     let nowhere = NOWHERE.parse().unwrap();
     assert_eq!(checked(&site, &reads, nowhere).await.unwrap(), None);
-    // What may not be read may have failed.
-    for rights in ["checks=read", "statuses=read"] {
-        let token = site.fine_grained("towpath", rights).await;
+    // What may not be read may have failed. A fine-grained token is given no right to read check runs.
+    let half = |name: &str| site.installation_token(Some(json!({ name: "read" })));
+    for (token, why) in [
+        (Secret::new(half("checks").await), "(403)"),
+        (Secret::new(half("statuses").await), "a GitHub App"),
+        (
+            site.fine_grained("towpath", "checks=read,statuses=read")
+                .await,
+            "not by a fine-grained one",
+        ),
+    ] {
         let denied = checked(&site, &token, id).await;
         assert!(
-            matches!(denied, Err(ForgeError::Denied { .. })),
-            "{rights}: {denied:?}"
+            matches!(&denied, Err(ForgeError::Denied { reason, .. }) if reason.contains(why)),
+            "{why}: {denied:?}"
         );
     }
     let findings = check_exchanges(&site.github.take_exchanges());

@@ -198,7 +198,7 @@ impl Run {
         let (name, rights) = who.split_once(' ').unwrap_or((who, ""));
         self.token = match name {
             "nobody" => None,
-            "app" => Some(self.site.installation_token().await),
+            "app" => Some(self.site.installation_token(None).await),
             "jwt" => Some(self.site.jwt()),
             _ if !rights.is_empty() => {
                 let token = self.site.fine_grained(name, rights).await;

@@ -139,11 +139,12 @@ impl Site {
         encode(&Header::new(Algorithm::RS256), &claims, &key).unwrap()
     }
 
-    /// A token of the installation.
-    pub(crate) async fn installation_token(&self) -> String {
+    /// A token of the installation, for all that it may do or for less.
+    pub(crate) async fn installation_token(&self, permissions: Option<Value>) -> String {
         let path = format!("/app/installations/{}/access_tokens", self.installation);
+        let body = permissions.map(|it| json!({ "permissions": it }));
         let answer = self
-            .ask(Method::POST, &path, Some(&self.jwt()), &[], None)
+            .ask(Method::POST, &path, Some(&self.jwt()), &[], body.as_ref())
             .await;
         let body: Value = answer.json().await.unwrap();
         body["token"].as_str().unwrap().to_owned()
