@@ -19,14 +19,18 @@ const NOT_DRAWN: [&str; 6] = [
 pub const ALL_SHOWN: u64 = 1000;
 
 /// What fewer may not show.
-const RARE: [&str; 6] = [
+const RARE: [&str; 7] = [
     "reason behind",
     "reason refused",
     "reason prune-limit",
     "reason confirm",
     "reason removed",
     "step disarm",
+    ANOTHER_GATE,
 ];
+
+/// Somebody gave an environment another gate.
+pub(super) const ANOTHER_GATE: &str = "another gate";
 
 /// So few runs need not show anything.
 const FEW: u64 = 60;
@@ -61,5 +65,5 @@ fn all() -> impl Iterator<Item = String> {
         .flat_map(move |strike| servers.map(|it| format!("{strike} at a {it}")));
     let probes = ["apart", "overtake", "overtake by hand"].map(|it| format!("probe {it}"));
     let all = reasons.chain(steps).chain(acts).chain(trouble);
-    all.chain(probes)
+    all.chain(probes).chain([ANOTHER_GATE.to_owned()])
 }

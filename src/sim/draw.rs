@@ -209,6 +209,13 @@ impl Shape {
                 }
             }
         }
+        if at > 0
+            && dice.one_in(3)
+            && let Some(place) = shape.places.get_mut(at)
+        {
+            let gates = [Gated::No, Gated::Branch, Gated::Request];
+            place.gate = *dice.pick(&gates).unwrap_or(&place.gate);
+        }
         shape
     }
 

@@ -37,7 +37,8 @@ use crate::plan::{Decision, Reason, UnitPlan};
 use crate::reconcile::{BUG, Planner, Reconciler};
 use act::People;
 use check::Checks;
-use draw::Dice;
+use coverage::ANOTHER_GATE;
+use draw::{Dice, Shape};
 use ledger::{Fact, Ledger, Who};
 use script::{Act, Drawn, Event};
 use site::Site;
@@ -224,6 +225,10 @@ impl Stage {
     /// Everybody has another configuration from now on.
     fn reconfigure(&mut self, event: &Event) -> Result<(), String> {
         let shape = self.site.shape.reconfigured(&mut Dice::new(event.dice));
+        let gates = |shape: &Shape| Vec::from_iter(shape.places.iter().map(|it| it.gate));
+        if gates(&shape) != gates(&self.site.shape) {
+            self.site.ledger().seen.insert(ANOTHER_GATE.to_owned());
+        }
         self.site.reconfigure(shape)?;
         self.people.learn(&self.site);
         for index in 0..self.processes.len() {

@@ -92,11 +92,6 @@ impl Site {
                 remote
             });
             site.wires.stands(place.name, remote);
-            if place.gate == Gated::Request {
-                let name = url.as_str().trim_start_matches("https://");
-                let forge = || SimulatedForge::new(name, remote.clone());
-                site.forges.entry(url.clone()).or_insert_with(forge);
-            }
             let ClusterSpec::Simulated(simulated) = &environment.cluster else {
                 continue;
             };
@@ -107,7 +102,22 @@ impl Site {
                     .insert(environment.name.clone(), Arc::new(cluster));
             }
         }
+        site.found_forges();
         Ok(site)
+    }
+
+    /// Forges, where a gate needs one that is not there yet.
+    fn found_forges(&mut self) {
+        for place in &self.shape.places {
+            let url = self.shape.repository(place);
+            let found = self.remotes.iter().find(|(it, _)| it.as_str() == url);
+            let Some((url, remote)) = found.filter(|_| place.gate == Gated::Request) else {
+                continue;
+            };
+            let name = url.as_str().trim_start_matches("https://");
+            let forge = || SimulatedForge::new(name, remote.clone());
+            self.forges.entry(url.clone()).or_insert_with(forge);
+        }
     }
 
     /// Gives everybody who starts from now on another configuration.
@@ -119,6 +129,7 @@ impl Site {
         self.pipelines = config.pipelines;
         self.shape = Arc::new(shape);
         self.ledger().shape = self.shape.clone();
+        self.found_forges();
         Ok(())
     }
 
