@@ -56,7 +56,13 @@ pub async fn run(
         let pipeline = known::one(setup, args.application.as_ref())?;
         return journey::run(release, setup, &pipeline, args.output, out, err).await;
     }
-    let looked = status::look(setup, args.application.as_ref(), &[], clock::now()).await?;
+    let looked = status::look(
+        setup,
+        status::Which::named(args.application.as_ref()),
+        &[],
+        clock::now(),
+    )
+    .await?;
     let mut views = Vec::new();
     for (pipeline, plan) in &looked.planned {
         let environments = chain(pipeline, args.environment.as_ref())?;

@@ -366,11 +366,8 @@ pub(super) fn one(setup: &Setup, application: Option<&ApplicationName>) -> Resul
         [one] => Ok(one.clone()),
         [] => bail!("no application is configured"),
         all => {
-            let all = all.iter().map(|it| it.application.name.to_string());
-            bail!(
-                "name the application: there are {}",
-                all.collect::<Vec<_>>().join(", ")
-            )
+            let all = all.iter().map(|it| it.application.name.as_str());
+            bail!("name the application: there are {}", names::list(all))
         }
     }
 }

@@ -1,12 +1,11 @@
-//! Names that people give on the command line, found in the configuration. The nearest names are not
-//! guessed at: there are few, and all are listed.
+//! Names that people give on the command line, found in the configuration; or what there is instead.
 
-use std::fmt::Display;
 use std::sync::Arc;
 
 use anyhow::{Result, bail};
 
 use super::setup::Setup;
+use crate::config::nearest;
 use crate::model::{ApplicationName, Environment, EnvironmentName, Pipeline};
 
 /// The pipeline of an application; all of them where none is named.
@@ -33,8 +32,9 @@ pub(super) fn pipeline(setup: &Setup, name: &ApplicationName) -> Result<Arc<Pipe
     if let Some(pipeline) = pipelines.iter().find(of_name) {
         return Ok(pipeline.clone());
     }
-    let known = list(pipelines.iter().map(|it| &it.application.name));
-    bail!("there is no application `{name}`: there are {known}");
+    let known = pipelines.iter().map(|it| it.application.name.as_str());
+    let instead = instead(name.as_str(), "there are", known);
+    bail!("there is no application `{name}`: {instead}");
 }
 
 /// An application's environment.
@@ -46,10 +46,11 @@ pub(super) fn environment<'a>(
     name: &EnvironmentName,
 ) -> Result<&'a Environment> {
     let Some(environment) = pipeline.environment(name) else {
+        let known = pipeline.environments.iter().map(|it| it.name.as_str());
         bail!(
-            "{} does not go to `{name}`: it goes to {}",
+            "{} does not go to `{name}`: {}",
             pipeline.application.name,
-            list(pipeline.environments.iter().map(|it| &it.name))
+            instead(name.as_str(), "it goes to", known)
         );
     };
     Ok(environment)
@@ -65,9 +66,10 @@ pub(super) fn environments(
 ) -> Result<Vec<EnvironmentName>> {
     let known = &setup.config.environments;
     if let Some(name) = only.iter().find(|name| !known.contains(*name)) {
+        let known = known.iter().map(EnvironmentName::as_str);
         bail!(
-            "there is no environment `{name}`: there are {}",
-            list(known.iter())
+            "there is no environment `{name}`: {}",
+            instead(name.as_str(), "there are", known)
         );
     }
     Ok(match only.is_empty() {
@@ -76,9 +78,62 @@ pub(super) fn environments(
     })
 }
 
-fn list(names: impl Iterator<Item = impl Display>) -> String {
-    names
-        .map(|name| name.to_string())
-        .collect::<Vec<_>>()
-        .join(", ")
+/// So many names are told, the others counted.
+const TOLD: usize = 12;
+
+/// What may have been meant by a name that is not there, and what there is: ``did you mean `shop`? there are cart, shop``.
+pub(super) fn instead<'a>(
+    named: &str,
+    there_are: &str,
+    known: impl Iterator<Item = &'a str> + Clone,
+) -> String {
+    let meant = nearest(named, known.clone());
+    let question = meant.map(|it| format!("did you mean `{it}`? "));
+    format!(
+        "{}{there_are} {}",
+        question.unwrap_or_default(),
+        list(known)
+    )
+}
+
+/// The names, as far as people read on: `a, b and 988 more`.
+pub(super) fn list<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    let names: Vec<&str> = names.collect();
+    match names.split_at_checked(TOLD) {
+        Some((told, more @ [_, ..])) => format!("{} and {} more", told.join(", "), more.len()),
+        _ => names.join(", "),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_there_is_is_told_as_far_as_people_read() {
+        let names: Vec<String> = (0..1000).map(|it| format!("application-{it}")).collect();
+        for (count, named, told) in [
+            (1, "shop", "there are application-0"),
+            (
+                1,
+                "aplication-0",
+                "did you mean `application-0`? there are application-0",
+            ),
+            (
+                12,
+                "shop",
+                "there are application-0, application-1, application-2, application-3, application-4, application-5, application-6, application-7, application-8, application-9, application-10, application-11",
+            ),
+            (
+                13,
+                "shop",
+                "there are application-0, application-1, application-2, application-3, application-4, application-5, application-6, application-7, application-8, application-9, application-10, application-11 and 1 more",
+            ),
+        ] {
+            let known = names[..count].iter().map(String::as_str);
+            assert_eq!(instead(named, "there are", known), told);
+        }
+        let known = names.iter().map(String::as_str);
+        assert!(list(known).ends_with(", application-11 and 988 more"));
+    }
 }

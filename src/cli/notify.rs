@@ -5,6 +5,7 @@ use std::io::Write;
 use anyhow::{Result, bail};
 
 use super::exit;
+use super::names;
 use super::setup::Setup;
 use crate::clock;
 use crate::model::NotificationName;
@@ -34,11 +35,9 @@ pub async fn run(args: &Args, setup: &Setup, out: &mut dyn Write) -> Result<u8> 
         if all.is_empty() {
             bail!("there is no notification: write some in towpath.yaml (docs/notifications.md)");
         }
-        let known: Vec<&str> = all.iter().map(|it| it.name.as_str()).collect();
-        bail!(
-            "there is no notification `{name}`: there are {}",
-            known.join(", ")
-        );
+        let known = all.iter().map(|it| it.name.as_str());
+        let instead = names::instead(name.as_str(), "there are", known);
+        bail!("there is no notification `{name}`: {instead}");
     };
     match notifications::test(&setup.outward()?, notification, clock::now()).await {
         Ok(()) => writeln!(out, "{name} took it")?,

@@ -43,7 +43,13 @@ struct StepView {
 /// Where the outside cannot be set up, or the writer's.
 pub async fn run(args: &Args, setup: &Setup, out: &mut dyn Write) -> Result<u8> {
     let now = clock::now();
-    let looked = status::look(setup, args.application.as_ref(), &args.only, now).await?;
+    let looked = status::look(
+        setup,
+        status::Which::named(args.application.as_ref()),
+        &args.only,
+        now,
+    )
+    .await?;
     let units = looked
         .planned
         .iter()

@@ -14,7 +14,7 @@ use super::setup::Setup;
 use super::view::{self, UnitView};
 use super::{Output, exit, names};
 use crate::clock;
-use crate::model::{ApplicationName, EnvironmentName, Pipeline};
+use crate::model::{ApplicationName, EnvironmentName, LabelSelector, Pipeline};
 use crate::observe::{LeftBehind, Observatory};
 use crate::plan::{self, Plan, Reason, UnitPlan};
 
@@ -34,6 +34,10 @@ pub struct Args {
     /// Only these environments (`A,B`)
     #[arg(long, value_name = "ENVIRONMENT", value_delimiter = ',')]
     environment: Vec<EnvironmentName>,
+
+    /// Only applications whose `labels` match, as for `kubectl --selector`: `team=payments,tier!=back`
+    #[arg(short, long, value_name = "SELECTOR")]
+    label: Option<LabelSelector>,
 
     /// Only what is in these states (`A,B`), such as `failed` or `gate`; the runbook lists them
     #[arg(
@@ -75,6 +79,27 @@ enum Form {
     Yaml,
 }
 
+/// Which applications are looked at: all that have this name, where one is given, and these labels.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Which<'a> {
+    pub(super) name: Option<&'a ApplicationName>,
+    pub(super) labels: Option<&'a LabelSelector>,
+}
+
+impl<'a> Which<'a> {
+    /// The one of this name, or all.
+    pub(super) fn named(name: Option<&'a ApplicationName>) -> Self {
+        Self { name, labels: None }
+    }
+
+    fn has(&self, pipeline: &Pipeline) -> bool {
+        let application = &pipeline.application;
+        let label = |key: &str| application.labels.get(key).map(String::as_str);
+        self.name.is_none_or(|name| application.name == *name)
+            && self.labels.is_none_or(|it| it.matches(label))
+    }
+}
+
 /// What was looked at.
 pub(super) struct Looked {
     /// What comes next, by pipeline.
@@ -96,13 +121,13 @@ impl Looked {
 /// Looks at everything once and plans, without anything to write with.
 pub(super) async fn look(
     setup: &Setup,
-    application: Option<&ApplicationName>,
+    which: Which<'_>,
     only: &[EnvironmentName],
     now: Timestamp,
 ) -> Result<Looked> {
-    let lookout = Lookout::new(setup, application, only, now)?;
+    let lookout = Lookout::new(setup, which, only, now)?;
     lookout.observatory.read_all(&lookout.pipelines, now).await;
-    lookout.looked(setup, application).await
+    lookout.looked(setup, which).await
 }
 
 /// What is looked at, and what is kept of it.
@@ -115,13 +140,13 @@ struct Lookout {
 impl Lookout {
     fn new(
         setup: &Setup,
-        application: Option<&ApplicationName>,
+        which: Which<'_>,
         only: &[EnvironmentName],
         now: Timestamp,
     ) -> Result<Self> {
         let all = setup.pipelines();
         let mut pipelines = all.clone();
-        pipelines.retain(|it| application.is_none_or(|name| it.application.name == *name));
+        pipelines.retain(|it| which.has(it));
         let outside = setup.outside(only)?;
         let observatory = Observatory::new(&pipelines, &all, &outside, now);
         Ok(Self {
@@ -131,15 +156,14 @@ impl Lookout {
     }
 
     /// What comes next by what is kept.
-    async fn looked(&self, setup: &Setup, application: Option<&ApplicationName>) -> Result<Looked> {
+    async fn looked(&self, setup: &Setup, which: Which<'_>) -> Result<Looked> {
         let mut pipelines = self.pipelines.clone();
         let removed = self.observatory.removed();
-        let removed = removed
-            .iter()
-            .filter(|it| application.is_none_or(|name| it.application.name == *name));
-        pipelines.extend(removed.cloned());
+        pipelines.extend(removed.iter().filter(|it| which.has(it)).cloned());
         if pipelines.is_empty() {
-            pipelines = names::pipelines(setup, application)?;
+            // A name that nobody has is a mistake; labels that nobody has are an answer.
+            pipelines = names::pipelines(setup, which.name)?;
+            pipelines.retain(|it| which.has(it));
         }
         let planned = pipelines.into_iter().map(|pipeline| {
             let now = clock::now();
@@ -160,7 +184,7 @@ impl Lookout {
 /// Where the outside cannot be set up, or the writer's.
 pub async fn run(args: &Args, setup: &Setup, out: &mut dyn Write) -> Result<u8> {
     names::environments(setup, &args.environment)?;
-    let looked = look(setup, args.application.as_ref(), &[], clock::now()).await?;
+    let looked = look(setup, args.which(), &[], clock::now()).await?;
     let units = args.shown(&looked);
     write(args, &looked, &units, clock::now(), out)?;
     if !args.exit_code {
@@ -190,6 +214,22 @@ impl Args {
     /// Whether it is written again and again.
     pub(super) fn is_watched(&self) -> bool {
         self.watch
+    }
+
+    /// What is said where no unit is asked for.
+    fn nothing(&self) -> &'static str {
+        match &self.label {
+            Some(_) if self.state.is_empty() => "no application with such labels is there",
+            Some(_) => "nothing with such labels is in such a state",
+            None => "nothing is in such a state",
+        }
+    }
+
+    fn which(&self) -> Which<'_> {
+        Which {
+            name: self.application.as_ref(),
+            labels: self.label.as_ref(),
+        }
     }
 
     /// The units that are asked for, what needs a person first.
@@ -233,7 +273,7 @@ fn write(
         Form::Table | Form::Wide => {
             let wide = args.output == Form::Wide;
             if units.is_empty() {
-                writeln!(out, "nothing is in such a state")?;
+                writeln!(out, "{}", args.nothing())?;
             } else {
                 write!(out, "{}", table::of(units, wide, table::columns(), now))?;
             }

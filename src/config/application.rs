@@ -2,6 +2,7 @@
 //!
 //! Judges one file alone; see `check` for what files mean to each other.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::credential::credential;
@@ -22,6 +23,7 @@ pub(super) struct Declared {
     /// The keys that lead to it in its file, such as `applications[0]`.
     pub(super) key: String,
     pub(super) name: At<ApplicationName>,
+    pub(super) labels: BTreeMap<String, String>,
     pub(super) source: Option<Source>,
     pub(super) images: Option<At<Vec<At<Image>>>>,
     pub(super) environments: Option<At<Vec<At<EnvironmentName>>>>,
@@ -83,6 +85,14 @@ fn application(section: &mut Section<'_>) -> Option<Declared> {
         "Its name; stands in branch names, records and labels.",
         terms::application_name(),
     );
+    let labels = section.optional(
+        "labels",
+        "What people tell applications apart by, such as whose they are: `towpath status --label` shows some of them. As in Kubernetes; nothing is written anywhere.",
+        Table {
+            key: terms::label_key(),
+            value: terms::label_value(),
+        },
+    );
     let source = section.optional(
         "source",
         "The source repository, where commits are looked up: its address, or `{ url, credential, forge }`.",
@@ -112,6 +122,10 @@ fn application(section: &mut Section<'_>) -> Option<Declared> {
     Some(Declared {
         key: section.reading.path.join("."),
         name: name?,
+        labels: labels.map_or_else(BTreeMap::new, |labels| {
+            let labels = labels.value.into_iter();
+            labels.map(|(key, value)| (key.value, value)).collect()
+        }),
         source: source.map(|source| source.value),
         images,
         environments,

@@ -51,6 +51,7 @@ pub use duration::in_words;
 pub use forge::{AppSettings, ForgeSettings};
 pub use form::Effective;
 pub use location::{InvalidLocation, Location};
+pub(crate) use problem::nearest;
 pub use problem::{Place, Problem, Problems, Severity};
 pub use settings::{Poll, RegistrySettings, Settings, default_cache};
 pub use via::CommitVia;

@@ -179,7 +179,7 @@ pub(super) fn quote(text: &str) -> String {
 }
 
 /// The known name that `text` was probably meant to be.
-pub(super) fn nearest<'a>(text: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(text: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     // Below this, suggestions are more often puzzling than helpful.
     const ALIKE: f64 = 0.8;
     // Comparing costs the product of the lengths.

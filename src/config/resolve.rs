@@ -349,6 +349,7 @@ fn pipeline(
     Some(Pipeline {
         application: Application {
             name: declared.name.value.clone(),
+            labels: declared.labels.clone(),
             source,
             images: images.iter().map(|image| image.value.resolved()).collect(),
         },

@@ -31,7 +31,6 @@ mod resolve;
 mod restart;
 mod scope;
 mod sealed;
-mod selector;
 mod site;
 mod verify;
 mod versions;

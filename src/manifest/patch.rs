@@ -22,9 +22,8 @@ use serde_json::{Map, Value};
 
 use super::canonical::Canonical;
 use super::error::{ManifestError, Place, Problem};
-use super::selector::Selector;
 use super::{by_key, limits, yaml};
-use crate::model::{Digest, ObjectRef};
+use crate::model::{Digest, InvalidSelector, LabelSelector, ObjectRef};
 
 /// One patch file.
 #[derive(Debug)]
@@ -48,7 +47,7 @@ pub(super) struct Target {
     kind: Option<String>,
     name: Option<String>,
     namespace: Option<String>,
-    labels: Option<(String, Selector)>,
+    labels: Option<(String, LabelSelector)>,
 }
 
 #[derive(Debug)]
@@ -146,9 +145,8 @@ fn target_of(value: Value) -> Result<Target, String> {
             "name" => target.name = Some(text),
             "namespace" => target.namespace = Some(text),
             _ => {
-                let selector = Selector::parse(&text).ok_or_else(|| {
-                    format!("`{text}` is not a label selector — write it as for `kubectl --selector`: `app=web,tier!=back`")
-                })?;
+                let selector = text.parse();
+                let selector = selector.map_err(|error: InvalidSelector| error.to_string())?;
                 target.labels = Some((text, selector));
             }
         }
@@ -192,10 +190,11 @@ impl Target {
             });
         kind && same(&self.name, Some(&reference.name))
             && same(&self.namespace, reference.namespace.as_deref())
-            && self
-                .labels
-                .as_ref()
-                .is_none_or(|(_, selector)| selector.matches(&object()))
+            && self.labels.as_ref().is_none_or(|(_, selector)| {
+                let object = object();
+                let labels = object.get("metadata").and_then(|it| it.get("labels"));
+                selector.matches(|key| labels?.get(key)?.as_str())
+            })
     }
 
     pub(super) fn describe(&self) -> String {

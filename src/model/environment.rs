@@ -1,5 +1,6 @@
 //! Environments and applications as the configuration describes them, resolved and checked.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +21,8 @@ use super::{
 pub struct Application {
     /// Its name; stands in branch names, records and labels.
     pub name: ApplicationName,
+    /// What people tell applications apart by: whose they are, how much hangs on them.
+    pub labels: BTreeMap<String, String>,
     /// The source repository, where commits are looked up.
     pub source: Option<Source>,
     /// The images that one release consists of. Never empty.

@@ -20,6 +20,7 @@ pub mod freeze;
 mod health;
 mod health_rule;
 mod image;
+mod label;
 mod name;
 mod notification;
 mod object;
@@ -58,6 +59,7 @@ pub use health::{Health, Part};
 pub use health_rule::{HealthField, HealthRule, HealthTest};
 pub(crate) use image::is_tag;
 pub use image::{ImageReference, ImageRepository, ImageVersion, InvalidImage};
+pub use label::{InvalidSelector, LabelSelector, is_label_key, is_label_value};
 pub use name::{ApplicationName, EnvironmentName, InvalidName, NotificationName};
 pub use notification::{
     Field, InvalidMessage, MessageTemplate, Notification, Occasion, Receiver, WebAddress,

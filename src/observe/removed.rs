@@ -109,6 +109,7 @@ impl Observatory {
             Arc::new(Pipeline {
                 application: Application {
                     name,
+                    labels: BTreeMap::new(),
                     source: None,
                     images,
                 },

@@ -80,16 +80,16 @@ impl Day {
         ] {
             day.environment(environment, replicas, more).await;
         }
-        let application = |name: &str| {
+        let application = |name: &str, labels: &str| {
             format!(
-                "  - name: {name}\n    images: [{{ repository: {}/acme/{name}, release-tag: '{{tag}}' }}]\n    environments: [qa, production]\n",
+                "  - name: {name}\n    labels: {labels}\n    images: [{{ repository: {}/acme/{name}, release-tag: '{{tag}}' }}]\n    environments: [qa, production]\n",
                 day.registry.address()
             )
         };
         let applications = format!(
             "applications:\n{}{}",
-            application("shop"),
-            application("cart")
+            application("shop", "{ team: payments, tier: front }"),
+            application("cart", "{ team: payments }")
         );
         let keyed = day.keys().await;
         for (folder, more) in [

@@ -36,16 +36,16 @@ const BELOW: &str = "\x1b[J";
 
 /// Shows it until Ctrl-C.
 pub(super) async fn run(args: &Args, setup: &Setup, out: &mut dyn Write) -> Result<u8> {
-    let application = args.application.as_ref();
+    let which = args.which();
     let now = clock::now();
-    let lookout = Lookout::new(setup, application, &[], now)?;
+    let lookout = Lookout::new(setup, which, &[], now)?;
     lookout.observatory.read_all(&lookout.pipelines, now).await;
     let mut turns = Turns::new(setup, now);
     let mut screen = Screen::new();
     let interrupted = tokio::signal::ctrl_c();
     tokio::pin!(interrupted);
     loop {
-        let looked = lookout.looked(setup, application).await?;
+        let looked = lookout.looked(setup, which).await?;
         let units = args.shown(&looked);
         let mut text = Vec::new();
         // What only grows older is no news.
