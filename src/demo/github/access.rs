@@ -236,8 +236,10 @@ impl Grant {
         if self.kind == Kind::Nobody || matches!(self.kind, Kind::App(_)) {
             return false;
         }
-        // Nobody can give it to one (https://github.com/orgs/community/discussions/129512, cli/cli#8842).
-        if self.kind == Kind::FineGrained && permission == Permission::Checks {
+        // Nobody can give it to one (https://github.com/orgs/community/discussions/129512, cli/cli#8842). Writing
+        // takes an App in any case, which the operation itself says.
+        let reads_checks = (permission, level) == (Permission::Checks, Level::Read);
+        if self.kind == Kind::FineGrained && reads_checks {
             return false;
         }
         let Some(permissions) = &self.permissions else {
