@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::credential::credential;
 use super::environment::FORGES;
 use super::form::{At, Form, Reading, duration, misformed};
+use super::label;
 use super::list::{Table, list};
 use super::section::{Fields, Section};
 use super::terms;
@@ -89,8 +90,8 @@ fn application(section: &mut Section<'_>) -> Option<Declared> {
         "labels",
         "What people tell applications apart by, such as whose they are: `towpath status --label` shows some of them. As in Kubernetes; nothing is written anywhere.",
         Table {
-            key: terms::label_key(),
-            value: terms::label_value(),
+            key: label::key(),
+            value: label::value(),
         },
     );
     let source = section.optional(

@@ -23,6 +23,7 @@ mod forge;
 mod form;
 mod health_rule;
 mod judging;
+mod label;
 mod list;
 mod location;
 mod notifications;
