@@ -93,10 +93,11 @@ fn closed(
     let Some(waiting) = frozen().or_else(scheduled).or_else(limited) else {
         return Walk::Continue(None);
     };
-    let open = ready.infra.proposal.is_some();
+    // Without a gate, also where there was one, nobody merges it: it would come by itself.
+    let open = ready.infra.proposal.is_some() && ready.unit.is_gated();
     match ready.records.proposal.as_ref().filter(|_| open) {
         Some(proposed) if proposed.release.is(&candidate.digests()) => Walk::Continue(None),
-        Some(proposed) if ready.unit.is_gated() => {
+        Some(proposed) => {
             release::withdraw_unproven(ready)?;
             let gate = gate::waits(ready, proposed, candidate);
             Walk::Continue(Some(Waiting {
@@ -104,7 +105,7 @@ fn closed(
                 ..gate
             }))
         }
-        _ => Walk::Continue(Some(waiting)),
+        None => Walk::Continue(Some(waiting)),
     }
 }
 

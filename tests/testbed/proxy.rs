@@ -143,6 +143,10 @@ impl Proxy {
         let mut told = self.listens.clone();
         let waited = told.wait_for(|it| *it == listens).await;
         drop(waited.expect("it runs as long as this is kept"));
+        // What another test is starting right now holds what listened until it is on its way.
+        while !listens && TcpStream::connect(self.address).await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
     }
 
     /// What was seen so far.
