@@ -12,7 +12,7 @@ use jiff::Timestamp;
 
 use super::names;
 use super::setup::Setup;
-use crate::model::record::{self, Happening, PastDeployment, Record, Statement};
+use crate::model::record::{self, PastDeployment, Record, Statement};
 use crate::model::{ApplicationName, Digests, EnvironmentName, ImageRepository, Pipeline, Release};
 use crate::observe::Observatory;
 use crate::plan::{Last, Reason, Stand, World, asked, awaited, stand};
@@ -211,12 +211,7 @@ impl Known {
                 Ok(mut records) => {
                     let of = |it: &ApplicationName| it == application;
                     records.retain(|it| it.application.as_ref().is_none_or(of));
-                    let happened = record::history(records.iter().cloned());
-                    let past = happened.into_iter().filter_map(|it| match it {
-                        Happening::Deployment(past) => Some(past),
-                        Happening::Said(_) => None,
-                    });
-                    let past: Vec<_> = past.collect();
+                    let past = record::deployments(records.iter().cloned());
                     let released = past.iter().enumerate();
                     let last = released
                         .filter_map(|(index, it)| Some((it.release.as_ref()?.digests(), index)));

@@ -14,7 +14,9 @@ use crate::clock;
 use crate::cluster::ReadCluster;
 use crate::cluster::rbac::{self, Asked, Resource, Role, Subject, Wanted};
 use crate::manifest::{Object, Rendered};
-use crate::model::{Environment, EnvironmentName, ObjectRef, ServiceAccount};
+use crate::model::{
+    Environment, EnvironmentName, ObjectRef, ServiceAccount, is_dns_label, is_dns_name,
+};
 use crate::observe::{Observatory, Outside};
 
 /// Print the least that a cluster must allow, as roles for `kubectl apply`
@@ -44,15 +46,13 @@ pub struct Args {
 }
 
 fn account(text: &str) -> Result<ServiceAccount, String> {
-    let is_name = |part: &str| {
-        let known = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'.';
-        !part.is_empty() && part.bytes().all(known)
-    };
     match text.split_once('/') {
-        Some((namespace, name)) if is_name(namespace) && is_name(name) => Ok(ServiceAccount {
-            namespace: namespace.to_owned(),
-            name: name.to_owned(),
-        }),
+        Some((namespace, name)) if is_dns_label(namespace) && is_dns_name(name) => {
+            Ok(ServiceAccount {
+                namespace: namespace.to_owned(),
+                name: name.to_owned(),
+            })
+        }
         _ => Err(format!(
             "`{text}` is no service account: write NAMESPACE/NAME"
         )),

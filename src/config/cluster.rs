@@ -13,7 +13,7 @@ use super::terms;
 use super::terms::APPLICATION;
 use crate::model::{
     Access, ApplicationName, ClusterAddress, ClusterSpec, KindName, Kubernetes, ServiceAccount,
-    Simulated,
+    Simulated, is_dns_label, is_dns_name,
 };
 
 /// The form of `cluster`. Paths in it are as written.
@@ -215,7 +215,7 @@ fn namespace() -> Text<String> {
     Text {
         wanted: "a namespace",
         sample: "default",
-        parse: |text| match is_label(text) {
+        parse: |text| match is_dns_label(text) {
             true => Ok(text.to_owned()),
             false => Err(no_namespace(text)),
         },
@@ -228,7 +228,7 @@ fn namespaces() -> Text<String> {
     Text {
         wanted: "a namespace",
         sample: "\"{application}\"",
-        parse: |text| match is_label(&text.replace(APPLICATION, "a")) {
+        parse: |text| match is_dns_label(&text.replace(APPLICATION, "a")) {
             true => Ok(text.to_owned()),
             false => Err(no_namespace(text)),
         },
@@ -237,13 +237,6 @@ fn namespaces() -> Text<String> {
 }
 
 const LABEL_PATTERN: &str = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$";
-
-/// As RFC 1123 has labels, and Kubernetes the names of namespaces.
-fn is_label(text: &str) -> bool {
-    let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    let edges = !text.starts_with('-') && !text.ends_with('-');
-    (1..=63).contains(&text.len()) && edges && text.bytes().all(inner)
-}
 
 fn no_namespace(text: &str) -> Wrong {
     Wrong::new(
@@ -260,9 +253,9 @@ fn service_account() -> Text<String> {
         sample: "\"{application}/deployer\"",
         parse: |text| {
             let plain = text.replace(APPLICATION, "a");
-            let valid = plain.split_once('/').is_some_and(|(namespace, name)| {
-                is_label(namespace) && name.len() <= 253 && name.split('.').all(is_label)
-            });
+            let valid = plain
+                .split_once('/')
+                .is_some_and(|(namespace, name)| is_dns_label(namespace) && is_dns_name(name));
             match valid {
                 true => Ok(text.to_owned()),
                 false => Err(Wrong::new(

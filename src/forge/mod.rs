@@ -88,6 +88,19 @@ pub enum ForgeError {
     },
 }
 
+impl ForgeError {
+    /// The same, where we are not let: with more about why.
+    fn denied_as(self, more: impl FnOnce(String) -> String) -> Self {
+        match self {
+            Self::Denied { forge, reason } => Self::Denied {
+                forge,
+                reason: more(reason),
+            },
+            other => other,
+        }
+    }
+}
+
 /// What a request says of ours: a person's words stand beside it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Content {

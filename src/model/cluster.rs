@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::ObjectRef;
+use super::{ObjectRef, is_dns_name};
 use crate::shown::given;
 
 /// The cluster of an environment.
@@ -195,13 +195,9 @@ impl FromStr for KindName {
             None => (text, None),
         };
         let begins = kind.bytes().next().is_some_and(|b| b.is_ascii_uppercase());
-        let label = |part: &str| {
-            let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-            !part.is_empty() && part.bytes().all(inner)
-        };
         let valid = begins
             && kind.bytes().all(|b| b.is_ascii_alphanumeric())
-            && group.is_none_or(|group| group.split('.').all(label));
+            && group.is_none_or(is_dns_name);
         match valid {
             true => Ok(Self {
                 kind: kind.to_owned(),

@@ -5,11 +5,11 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
-/// The longest name of a label, and the longest value.
+/// The longest name of a label, the longest value, and the longest part of a DNS name.
 const LONGEST: usize = 63;
 
-/// The longest prefix of a label's key: a DNS name.
-const LONGEST_PREFIX: usize = 253;
+/// The longest DNS name.
+const LONGEST_NAME: usize = 253;
 
 /// Whether a label may have this key: a name, with a DNS name and `/` before it or not.
 pub fn is_label_key(text: &str) -> bool {
@@ -17,19 +17,31 @@ pub fn is_label_key(text: &str) -> bool {
         Some((prefix, name)) => (Some(prefix), name),
         None => (None, text),
     };
-    let is_part = |part: &str| {
-        let known = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-        part.bytes().all(known) && is_bounded(part)
-    };
-    !name.is_empty()
-        && is_label_value(name)
-        && prefix.is_none_or(|it| it.len() <= LONGEST_PREFIX && it.split('.').all(is_part))
+    !name.is_empty() && is_label_value(name) && prefix.is_none_or(is_dns_name)
 }
 
 /// Whether a label may have this value, which may be empty.
 pub fn is_label_value(text: &str) -> bool {
     let known = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
     text.is_empty() || text.len() <= LONGEST && text.bytes().all(known) && is_bounded(text)
+}
+
+/// Whether this is a label as DNS has them, as
+/// [namespaces are named](https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#dns-label-names).
+pub fn is_dns_label(text: &str) -> bool {
+    text.len() <= LONGEST && is_dns_part(text)
+}
+
+/// Whether this is a name as DNS has them, as
+/// [most objects are named](https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#dns-subdomain-names).
+/// As there, a part of it may be as long as it may be itself.
+pub fn is_dns_name(text: &str) -> bool {
+    text.len() <= LONGEST_NAME && text.split('.').all(is_dns_part)
+}
+
+fn is_dns_part(text: &str) -> bool {
+    let known = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    text.bytes().all(known) && is_bounded(text)
 }
 
 /// Whether it begins and ends with a letter or digit.
@@ -70,10 +82,9 @@ impl FromStr for LabelSelector {
 
     /// Reads `a=b,c!=d,e in (f,g),h notin (i),j,!k`.
     fn from_str(text: &str) -> Result<Self, InvalidSelector> {
-        let parts = split(text).into_iter().flatten().map(requirement);
-        let requirements: Option<Vec<_>> = parts.collect();
-        let some = requirements.filter(|it| !it.is_empty());
-        some.map(Self)
+        let requirements: Option<_> = split(text).map(requirement).collect();
+        requirements
+            .map(Self)
             .ok_or_else(|| InvalidSelector(text.to_owned()))
     }
 }
@@ -97,23 +108,12 @@ impl LabelSelector {
 }
 
 /// Splits at the commas outside of parentheses.
-fn split(text: &str) -> Option<Vec<&str>> {
-    let mut parts = Vec::new();
-    let (mut start, mut open) = (0, false);
-    for (at, c) in text.char_indices() {
-        match c {
-            '(' if !open => open = true,
-            ')' if open => open = false,
-            '(' | ')' => return None,
-            ',' if !open => {
-                parts.push(&text[start..at]);
-                start = at + 1;
-            }
-            _ => {}
-        }
-    }
-    parts.push(&text[start..]);
-    (!open).then_some(parts)
+fn split(text: &str) -> impl Iterator<Item = &str> {
+    let mut open = false;
+    text.split(move |c| {
+        open = c == '(' || open && c != ')';
+        c == ',' && !open
+    })
 }
 
 fn requirement(text: &str) -> Option<Requirement> {
@@ -183,10 +183,48 @@ mod tests {
     #[test]
     fn malformed_selectors_are_refused() {
         for text in [
-            "", "a,", "a in b", "a in (b", "a)", "a is (b)", "a=b=c", "!", "in (a)", "a b",
+            "",
+            "a,",
+            "a in b",
+            "a in (b",
+            "a)",
+            "a is (b)",
+            "a=b=c",
+            "!",
+            "in (a)",
+            "a b",
+            "a in ((b))",
+            "a in (b(c)",
+            "a in (b)c",
+            "(a),b",
+            "a,,b",
         ] {
             let refused = text.parse::<LabelSelector>().unwrap_err().to_string();
             assert!(refused.contains(&format!("`{text}` is not a label selector")));
+        }
+    }
+
+    #[test]
+    fn names_are_those_of_dns() {
+        let of = |length| "a".repeat(length);
+        for (name, is_label, is_name) in [
+            ("a", true, true),
+            ("a-1", true, true),
+            ("a.b", false, true),
+            (&of(63), true, true),
+            // Only the whole of a name is bounded, as Kubernetes has it.
+            (&of(64), false, true),
+            (&of(253), false, true),
+            (&of(254), false, false),
+            ("", false, false),
+            ("-a", false, false),
+            ("a.", false, false),
+            ("a..b", false, false),
+            ("A", false, false),
+            ("a_b", false, false),
+        ] {
+            assert_eq!(is_dns_label(name), is_label, "{name}");
+            assert_eq!(is_dns_name(name), is_name, "{name}");
         }
     }
 

@@ -59,7 +59,9 @@ pub use health::{Health, Part};
 pub use health_rule::{HealthField, HealthRule, HealthTest};
 pub(crate) use image::is_tag;
 pub use image::{ImageReference, ImageRepository, ImageVersion, InvalidImage};
-pub use label::{InvalidSelector, LabelSelector, is_label_key, is_label_value};
+pub use label::{
+    InvalidSelector, LabelSelector, is_dns_label, is_dns_name, is_label_key, is_label_value,
+};
 pub use name::{ApplicationName, EnvironmentName, InvalidName, NotificationName};
 pub use notification::{
     Field, InvalidMessage, MessageTemplate, Notification, Occasion, Receiver, WebAddress,

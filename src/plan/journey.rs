@@ -4,7 +4,10 @@
 
 use jiff::Timestamp;
 
-use super::{Decision, Plan, Reason, Stand, Step, Unit, UnitPlan, Waiting, Word, World, evidence};
+use super::{
+    Decision, Plan, Reason, Stand, Step, Unit, UnitPlan, Waiting, Word, World, evidence, freeze,
+    pace, promotion, upstream,
+};
 use crate::model::{Environment, EnvironmentName, Follow, Pipeline, Release};
 
 /// A release on its way.
@@ -59,16 +62,14 @@ pub fn journey(
             _ => stop = stop.or(Some((environment, stand))),
         }
     }
-    let stopped = stop.map(|(environment, stand)| {
-        let stopped = stopped(plan, release, environment, stand);
-        // What is proposed may hide that this one lacks something.
-        let is_told = stopped.state != "not-there";
-        let unit = Unit::of(pipeline, world, &environment.name, now).filter(|_| !is_told);
-        match unit.and_then(|unit| evidence::waiting(&unit, release)) {
-            Some(waiting) => of_waiting(plan, &waiting, &environment.name),
-            None => stopped,
-        }
-    });
+    let asked = Asked {
+        pipeline,
+        world,
+        plan,
+        release,
+        now,
+    };
+    let stopped = stop.map(|(environment, stand)| asked.stopped(environment, stand));
     Journey { stands, stopped }
 }
 
@@ -90,67 +91,151 @@ fn takes(
     }
 }
 
-fn stopped(plan: &Plan, release: &Release, environment: &Environment, stand: &Stand) -> Stopped {
-    let application = &plan.application;
-    let unit = |name: &EnvironmentName| plan.units.iter().find(|it| it.environment == *name);
-    let here = unit(&environment.name);
-    // What follows says how long it soaks.
-    let about = here
-        .into_iter()
-        .chain(&plan.units)
-        .find(|it| is_about(it, release));
-    let general = here.filter(|it| stops_everything(it));
-    if let (Some(unit), Word::Nowhere | Word::Proposed | Word::RollingOut | Word::Soaking) =
-        (general.or(about), stand.word)
-    {
-        return of_unit(plan, unit, &environment.name);
+/// What is asked about.
+struct Asked<'a> {
+    pipeline: &'a Pipeline,
+    world: &'a World,
+    plan: &'a Plan,
+    release: &'a Release,
+    now: Timestamp,
+}
+
+impl Asked<'_> {
+    /// What stops it where it stands so.
+    fn stopped(&self, environment: &Environment, stand: &Stand) -> Stopped {
+        if let Some(unit) = self.speaks(environment, stand.word) {
+            return of_unit(self.plan, unit, &environment.name);
+        }
+        match self.waits(environment, stand.word) {
+            Some(waiting) => of_waiting(self.plan, &waiting, &environment.name),
+            None => self.stands(environment, stand),
+        }
     }
-    let (sentence, unblock) = match stand.word {
-        Word::Nowhere => match newest(here, release) {
-            Some(newer) => (format!("{newer} came before {release}"), None),
-            None => (format!("{release} did not come there yet"), None),
-        },
-        Word::Failed => {
-            let reason = stand.why.clone().unwrap_or_default();
-            let failed = Reason::Failed {
+
+    fn unit(&self, environment: &EnvironmentName) -> Option<&UnitPlan> {
+        let mut units = self.plan.units.iter();
+        units.find(|it| it.environment == *environment)
+    }
+
+    /// The unit of which what was decided tells it.
+    fn speaks(&self, environment: &Environment, word: Word) -> Option<&UnitPlan> {
+        let here = self.unit(&environment.name);
+        match word {
+            Word::Nowhere | Word::Proposed | Word::RollingOut | Word::Soaking => {
+                // What follows says how long it soaks.
+                let mut all = here.into_iter().chain(&self.plan.units);
+                here.filter(|it| stops(it, word))
+                    .or_else(|| all.find(|it| is_about(it, self.release)))
+            }
+            Word::Failed | Word::Declined => here.filter(|it| {
+                matches!(it.decision, Decision::Waiting(_)) && is_about(it, self.release)
+            }),
+            Word::Superseded | Word::Unknown | Word::Proven | Word::Running => None,
+        }
+    }
+
+    /// What it waits for, where nothing that was decided speaks of it, because something else stands before it.
+    fn waits(&self, environment: &Environment, word: Word) -> Option<Waiting> {
+        let unit = Unit::of(self.pipeline, self.world, &environment.name, self.now)?;
+        match word {
+            Word::Nowhere if self.newer_there(environment).is_none() => self.is_to_come(&unit),
+            Word::Soaking => {
+                let infra = unit.view.infra.read().ok()?;
+                let digests = self.release.digests();
+                let mut runs = infra.records.as_ref().ok()?.runs.iter().rev();
+                let run = runs.find(|it| it.release.is(&digests))?;
+                let soak = self.pipeline.soak_of(&environment.name);
+                Some(upstream::soaking(&environment.name, run, soak))
+            }
+            _ => None,
+        }
+    }
+
+    /// What keeps it from coming, whatever else is the matter there; in the order in which units tell reasons.
+    fn is_to_come(&self, unit: &Unit<'_>) -> Option<Waiting> {
+        let release = self.release;
+        let infra = unit.view.infra.read().ok()?;
+        let asked = infra.records.as_ref().ok()?.promotion.as_ref();
+        let asked = asked.filter(|it| it.promoted.release.is(&release.digests()));
+        let is_forced = asked.is_some_and(|it| it.is_forced(&unit.environment.authority));
+        let over_freeze = asked.is_some_and(|it| it.promoted.during_freeze);
+
+        let frozen = freeze::frozen(unit.environment, &infra.standing, unit.now);
+        let frozen = frozen.filter(|_| !over_freeze);
+        let frozen = frozen.map(|it| freeze::waiting(it, Some(release.clone())));
+        let lacking = || evidence::waiting(unit, release).filter(|_| !is_forced);
+        let by_itself = || match asked {
+            None => {
+                pace::young_still(unit, release).or_else(|| pace::limited(unit, infra, release))
+            }
+            Some(asked) => promotion::scheduled(asked, unit.now),
+        };
+        frozen.or_else(lacking).or_else(by_itself)
+    }
+
+    /// What can be said of where it stands alone.
+    fn stands(&self, environment: &Environment, stand: &Stand) -> Stopped {
+        let release = self.release;
+        let told = |reason: Reason| {
+            let unblock = reason.unblock(&self.plan.application, &environment.name);
+            (reason.to_string(), unblock)
+        };
+        let (sentence, unblock) = match stand.word {
+            Word::Nowhere => (self.not_there(environment), None),
+            Word::Failed => told(Reason::Failed {
                 release: Some(release.clone()),
-                reason,
-            };
-            (
-                failed.to_string(),
-                failed.unblock(application, &environment.name),
-            )
-        }
-        Word::Declined => {
-            let declined = Reason::Declined {
+                reason: stand.why.clone().unwrap_or_default(),
+            }),
+            Word::Declined => told(Reason::Declined {
                 release: release.clone(),
-            };
-            (
-                declined.to_string(),
-                declined.unblock(application, &environment.name),
-            )
+            }),
+            Word::Superseded => (
+                format!("a newer one came before {release} was proven there"),
+                None,
+            ),
+            Word::RollingOut => (format!("{release} rolls out"), None),
+            Word::Soaking => (format!("{release} is healthy, and soaks"), None),
+            Word::Proposed => (format!("{release} is proposed"), None),
+            Word::Unknown => (stand.why.clone().unwrap_or_default(), None),
+            Word::Proven | Word::Running => (format!("{release} is {}", stand.word), None),
+        };
+        Stopped {
+            environment: environment.name.clone(),
+            state: match stand.word {
+                Word::Nowhere => "not-there",
+                Word::RollingOut => "converging",
+                word => word.as_str(),
+            },
+            sentence,
+            since: None,
+            next: None,
+            unblock,
         }
-        Word::Superseded => (
-            format!("a newer one came before {release} was proven there"),
-            None,
-        ),
-        Word::RollingOut => (format!("{release} rolls out"), None),
-        Word::Soaking => (format!("{release} is healthy, and soaks"), None),
-        Word::Proposed => (format!("{release} is proposed"), None),
-        Word::Unknown => (stand.why.clone().unwrap_or_default(), None),
-        Word::Proven | Word::Running => (format!("{release} is {}", stand.word), None),
-    };
-    Stopped {
-        environment: environment.name.clone(),
-        state: match stand.word {
-            Word::Nowhere => "not-there",
-            Word::RollingOut => "converging",
-            word => word.as_str(),
-        },
-        sentence,
-        since: None,
-        next: None,
-        unblock,
+    }
+
+    /// What is asked for there already, if it is newer.
+    fn newer_there(&self, environment: &Environment) -> Option<&Release> {
+        let running = self.unit(&environment.name)?.release.as_ref()?;
+        running.is_newer_than(self.release).then_some(running)
+    }
+
+    /// Why it did not come to an environment where nobody speaks of it.
+    fn not_there(&self, environment: &Environment) -> String {
+        let release = self.release;
+        if let Some(newer) = self.newer_there(environment) {
+            return format!("{newer} came before {release}");
+        }
+        let Some(unit) = self.unit(&environment.name) else {
+            return format!("{release} did not come there yet");
+        };
+        let mut spoken_of = spoken_of(unit).into_iter().flatten();
+        match spoken_of.find(|it| it.is_newer_than(release)) {
+            Some(newer) => format!(
+                "{newer} is newer and stands before {release}: {}",
+                unit.decision
+            ),
+            None => format!("{release} did not come there yet: {}", unit.decision),
+        }
     }
 }
 
@@ -190,11 +275,19 @@ fn of_waiting(plan: &Plan, waiting: &Waiting, environment: &EnvironmentName) -> 
 /// Whether what was decided of a unit concerns this very release.
 fn is_about(unit: &UnitPlan, release: &Release) -> bool {
     let digests = release.digests();
-    let named = match &unit.decision {
-        Decision::Step(step) => brought(step),
-        Decision::Waiting(waiting) => waited_for(&waiting.reason),
-    };
-    named.is_some_and(|it| it.is(&digests))
+    let mut named = spoken_of(unit).into_iter().flatten();
+    named.any(|it| it.is(&digests))
+}
+
+/// The releases that what was decided of a unit names as on their way.
+fn spoken_of(unit: &UnitPlan) -> [Option<&Release>; 2] {
+    match &unit.decision {
+        Decision::Step(step) => [brought(step), None],
+        Decision::Waiting(waiting) => match concern(&waiting.reason) {
+            Concern::These(releases) => releases,
+            _ => [None, None],
+        },
+    }
 }
 
 fn brought(step: &Step) -> Option<&Release> {
@@ -207,45 +300,72 @@ fn brought(step: &Step) -> Option<&Release> {
     }
 }
 
-fn waited_for(reason: &Reason) -> Option<&Release> {
+/// Whom a reason concerns.
+enum Concern<'a> {
+    /// Every release, wherever it stands.
+    All,
+    /// Every release that has not come yet.
+    Coming,
+    /// What rolls out: what has not come yet may be what mends it.
+    RollingOut,
+    /// These, which are on their way.
+    These([Option<&'a Release>; 2]),
+    /// None of those on their way.
+    None,
+}
+
+/// Every reason is listed, so that none is forgotten.
+fn concern(reason: &Reason) -> Concern<'_> {
     match reason {
-        Reason::Unwritable { release, .. }
-        | Reason::Declined { release }
+        Reason::NotOurs
+        | Reason::Unreadable(_)
+        | Reason::Retrying { .. }
+        | Reason::UnreadableRecords(_)
+        | Reason::BrokenManifests(_)
+        | Reason::WentBack
+        | Reason::Behind { .. }
+        | Reason::Held { .. }
+        | Reason::Adopting { .. }
+        | Reason::Pinned { .. }
+        | Reason::LineStopped { .. }
+        | Reason::Unwritable { .. } => Concern::All,
+        Reason::Frozen { .. } => Concern::Coming,
+        Reason::Refused { .. } => Concern::RollingOut,
+        Reason::Declined { release }
         | Reason::SecondWord { release, .. }
         | Reason::Evidence { release, .. }
         | Reason::Soaking { release, .. }
+        | Reason::Young { release, .. }
         | Reason::Paced { release }
-        | Reason::Gate { release, .. } => Some(release),
+        | Reason::Rate { release, .. }
+        | Reason::Scheduled { release, .. } => Concern::These([Some(release), None]),
+        Reason::Gate {
+            release, follows, ..
+        } => Concern::These([Some(release), follows.as_ref()]),
         Reason::Failed { release, .. }
         | Reason::Upstream { release, .. }
-        | Reason::Converging { release, .. } => release.as_ref(),
-        _ => None,
+        | Reason::Converging { release, .. } => Concern::These([release.as_ref(), None]),
+        Reason::Incomplete { .. }
+        | Reason::Outpaced { .. }
+        | Reason::PruneLimit { .. }
+        | Reason::Confirm { .. }
+        | Reason::Contested { .. }
+        | Reason::Drifted { .. }
+        | Reason::Removed { .. }
+        | Reason::NothingReleased
+        | Reason::UpToDate { .. } => Concern::None,
     }
 }
 
-/// Whether nothing at all goes on there.
-fn stops_everything(unit: &UnitPlan) -> bool {
+/// Whether what a unit waits for stops any release that stands there so.
+fn stops(unit: &UnitPlan, word: Word) -> bool {
     let Decision::Waiting(waiting) = &unit.decision else {
         return false;
     };
-    matches!(
-        waiting.reason,
-        Reason::Unreadable(_)
-            | Reason::Retrying { .. }
-            | Reason::UnreadableRecords(_)
-            | Reason::BrokenManifests(_)
-            | Reason::WentBack
-            | Reason::Behind { .. }
-            | Reason::Held { .. }
-            | Reason::Adopting { .. }
-            | Reason::Pinned { .. }
-            | Reason::LineStopped { .. }
-            | Reason::Unwritable { .. }
-    )
-}
-
-/// What is there already, if it is newer.
-fn newest<'a>(unit: Option<&'a UnitPlan>, release: &Release) -> Option<&'a Release> {
-    let running = unit?.release.as_ref()?;
-    running.is_newer_than(release).then_some(running)
+    match concern(&waiting.reason) {
+        Concern::All => true,
+        Concern::Coming => word == Word::Nowhere,
+        Concern::RollingOut => word == Word::RollingOut,
+        Concern::These(_) | Concern::None => false,
+    }
 }

@@ -35,6 +35,7 @@ mod upstream;
 mod waiting;
 mod world;
 
+use std::fmt;
 use std::ops::ControlFlow;
 
 use jiff::Timestamp;
@@ -105,6 +106,16 @@ pub enum Decision {
     Step(Box<Step>),
     /// Do nothing, and why.
     Waiting(Waiting),
+}
+
+impl fmt::Display for Decision {
+    /// The step, or the reason, as a sentence.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Step(step) => step.fmt(f),
+            Self::Waiting(waiting) => waiting.reason.fmt(f),
+        }
+    }
 }
 
 /// A walk that goes on, or has come to its decision.

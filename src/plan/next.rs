@@ -88,7 +88,7 @@ fn closed(
     let scheduled = || promotion::scheduled(asked?, ready.unit.now);
     let limited = || match asked {
         Some(_) => None,
-        None => pace::limited(ready, candidate),
+        None => pace::limited(ready.unit, ready.infra, candidate),
     };
     let Some(waiting) = frozen().or_else(scheduled).or_else(limited) else {
         return Walk::Continue(None);
@@ -201,9 +201,11 @@ fn promoted(
     let mut waiting: Option<Waiting> = None;
     for environment in all {
         let mut upstream = Upstream::read(ready.unit, environment)?;
-        // What is proposed was proven when it was: health lost after the soak takes no proof away.
+        // What is proposed was proven when it was: health lost after the soak takes no proof away, where a person
+        // has still to say yes.
         let proposed = ready.records.proposal.as_ref();
         if let (Some(proposed), Some(running)) = (proposed, upstream.records.running())
+            && ready.unit.is_gated()
             && proposed.release.is(&running.digests())
         {
             upstream.failing = None;

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{Ready, Reason, Waiting};
+use super::{Infra, Ready, Reason, Unit, Waiting};
 use crate::clock::after;
 use crate::model::record::Standing;
 use crate::model::{Rate, Release};
@@ -13,29 +13,36 @@ pub(super) fn aged(
     releases: Vec<Release>,
     running: Option<&Release>,
 ) -> (Vec<Release>, Option<Waiting>) {
-    let least = ready.unit.environment.min_age;
-    let old_at = |release: &Release| after(release.rank.built, least);
     let (old, young): (Vec<_>, Vec<_>) = releases
         .into_iter()
-        .partition(|release| old_at(release) <= ready.unit.now);
+        .partition(|release| old_at(ready.unit, release) <= ready.unit.now);
     let newest = young.into_iter().max_by(Release::compare);
     let newest = newest.filter(|it| {
         let newer = |than: Option<&Release>| than.is_none_or(|than| it.is_newer_than(than));
         newer(running) && newer(old.iter().max_by(|a, b| a.compare(b)))
     });
-    let waiting = newest.map(|release| {
-        let (since, until) = (release.rank.built, old_at(&release));
-        Waiting::on(Reason::Young { release, until })
-            .since(since)
-            .until(until)
-    });
+    let waiting = newest.and_then(|release| young_still(ready.unit, &release));
     (old, waiting)
 }
 
+/// What a release waits for that is not old enough.
+pub(super) fn young_still(unit: &Unit<'_>, release: &Release) -> Option<Waiting> {
+    let until = old_at(unit, release);
+    let young = Reason::Young {
+        release: release.clone(),
+        until,
+    };
+    (until > unit.now).then(|| Waiting::on(young).since(release.rank.built).until(until))
+}
+
+fn old_at(unit: &Unit<'_>, release: &Release) -> Timestamp {
+    after(release.rank.built, unit.environment.min_age)
+}
+
 /// What a release waits for where enough came of late.
-pub(super) fn limited(ready: &Ready<'_>, release: &Release) -> Option<Waiting> {
-    let rate = ready.unit.environment.rate?;
-    let until = full_until(rate, &ready.infra.standing, ready.unit.now)?;
+pub(super) fn limited(unit: &Unit<'_>, infra: &Infra, release: &Release) -> Option<Waiting> {
+    let rate = unit.environment.rate?;
+    let until = full_until(rate, &infra.standing, unit.now)?;
     let reason = Reason::Rate {
         release: release.clone(),
         rate,

@@ -164,16 +164,23 @@ impl<'a> Upstream<'a> {
                 let why = self.failing.unwrap_or_default().to_owned();
                 Some(upstream(Unproven::Failing(why)).since(judged.at))
             }
-            (_, Some(run)) => {
-                let until = after(run.healthy_at, soak);
-                let reason = Reason::Soaking {
-                    release: run.release.clone(),
-                    environment: self.name.clone(),
-                    until,
-                };
-                Some(Waiting::on(reason).since(run.healthy_at).until(until))
-            }
+            (_, Some(run)) => Some(soaking(self.name, run, soak)),
             (_, None) => Some(upstream(Unproven::Unknown).since(judged.at)),
         }
     }
+}
+
+/// Waits until what runs healthy in an environment has soaked there.
+pub(super) fn soaking(
+    environment: &EnvironmentName,
+    run: &Run,
+    soak: std::time::Duration,
+) -> Waiting {
+    let until = after(run.healthy_at, soak);
+    let reason = Reason::Soaking {
+        release: run.release.clone(),
+        environment: environment.clone(),
+        until,
+    };
+    Waiting::on(reason).since(run.healthy_at).until(until)
 }

@@ -151,6 +151,11 @@ impl People {
                 if let Some(chosen) = chosen {
                     self.puts(site, place, unit.1, &chosen);
                 }
+                // Somebody who edits by hand may leave what is no YAML.
+                let broken = event.act == Act::HandUnknown && dice.one_in(3);
+                if let Some(text) = read(site, place, &manifest).filter(|_| broken) {
+                    self.writes(site, place, &manifest, Some(&format!("{text}  ]\n")));
+                }
             }
             Act::ForceBack => self.commits(site, place, |it| {
                 if let Some(parent) = it.head("main").and_then(|head| it.parent(head)) {

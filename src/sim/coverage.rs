@@ -6,8 +6,7 @@ use super::script::Act;
 use crate::plan::{Reason, Step};
 
 /// Reasons and steps that no run is drawn for.
-const NOT_DRAWN: [&str; 6] = [
-    "reason not-ours",
+const NOT_DRAWN: [&str; 5] = [
     "reason unreadable-records",
     "reason unwritable",
     "reason second-word",
@@ -19,7 +18,8 @@ const NOT_DRAWN: [&str; 6] = [
 pub const ALL_SHOWN: u64 = 1000;
 
 /// What fewer may not show.
-const RARE: [&str; 7] = [
+const RARE: [&str; 8] = [
+    "reason outpaced",
     "reason behind",
     "reason refused",
     "reason prune-limit",

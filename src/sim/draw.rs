@@ -86,6 +86,8 @@ pub(super) struct Shape {
     pub(super) together: bool,
     /// Each process's clock, in milliseconds beside the others'.
     pub(super) clocks: Vec<i64>,
+    /// Whether each environment has one process that acts for it, as with `run --only`.
+    pub(super) divided: bool,
     /// Whether the git servers take several refs as one.
     pub(super) atomic: bool,
     /// Whether each application has a Secret among its manifests.
@@ -124,6 +126,7 @@ impl Shape {
                 // Two processes never act at the very same moment, or their commits would be the same.
                 .map(|it| clock(dice) + 300 * it as i64)
                 .collect(),
+            divided: false,
             atomic: !dice.one_in(4),
             secret: false,
             gone: BTreeSet::new(),
@@ -141,6 +144,11 @@ impl Shape {
             }
         }
         of
+    }
+
+    /// Whether a process acts for an environment.
+    pub(super) fn acts(&self, process: usize, place: usize) -> bool {
+        !self.divided || place % self.clocks.len() == process
     }
 
     /// Every unit there is.
@@ -308,13 +316,14 @@ impl fmt::Display for Shape {
             images,
             together,
             clocks,
+            divided,
             atomic,
             secret,
             gone: _,
         } = self;
         write!(
             f,
-            "{applications:?} of {images} images, together: {together}, atomic: {atomic}, secret: {secret}, clocks: {clocks:?}"
+            "{applications:?} of {images} images, together: {together}, atomic: {atomic}, secret: {secret}, clocks: {clocks:?}, divided: {divided}"
         )?;
         for place in places {
             write!(f, "; {place:?}")?;

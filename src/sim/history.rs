@@ -34,9 +34,10 @@ impl Fact {
             Self::Recorded { place: at, record } => {
                 let of = record.application.as_ref().map_or("", |it| it.as_str());
                 format!(
-                    "{} {of}: {} (by {})",
+                    "{} {of}: {} (of {} by {})",
                     place(*at),
                     record.statement,
+                    record.commit.short(),
                     record.by
                 )
             }

@@ -358,7 +358,14 @@ impl Ledger {
     pub(super) fn name(&self, images: &Images) -> String {
         let first = images.values().next();
         let build = first.and_then(|digest| self.builds.get(digest));
-        build.map_or_else(|| format!("{images:?}"), |build| build.tag.clone())
+        let unknown = || {
+            let digest = first.and_then(|it| it.strip_prefix("sha256:"));
+            format!(
+                "unknown-{}",
+                digest.and_then(|it| it.get(..7)).unwrap_or("0")
+            )
+        };
+        build.map_or_else(unknown, |build| build.tag.clone())
     }
 }
 

@@ -299,10 +299,7 @@ impl Stage {
                 for note in &unit.notes {
                     ledger.look_for_secrets(who, "a note", note);
                 }
-                let said = match &unit.decision {
-                    Decision::Step(step) => step.to_string(),
-                    Decision::Waiting(waiting) => waiting.reason.to_string(),
-                };
+                let said = unit.decision.to_string();
                 ledger.look_for_secrets(who, "a reason", &said);
                 let name = match &unit.decision {
                     Decision::Step(step) => format!("step {}", step.kind()),
@@ -354,7 +351,7 @@ impl Stage {
         let mut quiet = 0;
         for _ in 0..ROUNDS {
             self.site.ledger().step += 1;
-            self.pass(60);
+            self.pass(if quiet > 0 { 240 } else { 60 });
             let before = self.site.writes();
             self.turns(None).await;
             if let Some(violation) = self.look() {
@@ -365,7 +362,7 @@ impl Stage {
                 false => 0,
             };
             // Longer than any deadline and any soak: no timer is due any more.
-            if quiet > 12 {
+            if quiet > 3 {
                 return None;
             }
         }
@@ -424,7 +421,16 @@ impl Stage {
             let posted = process.board().all();
             let ledger = self.site.ledger();
             let now = ledger.clock(Who::Towpath(index));
-            let wrong = self.checks.explained(&self.site, &ledger, &posted, now);
+            let wrong = self
+                .checks
+                .explained(&self.site, &ledger, index, &posted, now);
+            let untold = || {
+                posted.iter().find_map(|posted| {
+                    let world = process.world(&posted.plan.application, now)?;
+                    self.checks.untold(posted, &world, now)
+                })
+            };
+            let wrong = wrong.or_else(untold);
             if wrong.is_some() {
                 return wrong;
             }

@@ -8,6 +8,9 @@ use super::policy::Policy;
 /// Sets what is drawn besides apart from what a seed drew before.
 const MORE: u64 = 0x7077_a7e5_2026_1122;
 
+/// The same for whether processes share the environments out.
+const DIVIDED: u64 = 0x7077_a7e5_2026_1123;
+
 /// Something that happens at a step. What it happens to is told by `dice`, among what is there then.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Event {
@@ -163,6 +166,9 @@ impl Drawn {
         let mut drawn = Self::plain(seed, steps);
         if !plain {
             drawn.add(&mut Dice::new(seed ^ MORE));
+            let divided = Dice::new(seed ^ DIVIDED).one_in(3);
+            let shape = Arc::make_mut(&mut drawn.shape);
+            shape.divided = divided && shape.clocks.len() > 1;
         }
         drawn
     }

@@ -175,6 +175,7 @@ impl Site {
         let clusters: BTreeMap<EnvironmentName, SharedCluster> = self
             .clusters
             .iter()
+            .filter(|(name, _)| self.acts(who, name))
             .map(|(name, cluster)| {
                 let wire = self.wire(who, format!("cluster {name}"), cluster.clone());
                 (name.clone(), Arc::new(wire) as SharedCluster)
@@ -216,6 +217,15 @@ impl Site {
             now,
         );
         Arc::new(reconciler.planned_by(self.planner))
+    }
+
+    fn acts(&self, who: Who, environment: &EnvironmentName) -> bool {
+        let Who::Towpath(process) = who else {
+            return true;
+        };
+        let mut places = self.shape.places.iter();
+        let place = places.position(|it| it.name == environment.as_str());
+        place.is_none_or(|place| self.shape.acts(process, place))
     }
 
     fn wire<T>(&self, who: Who, server: String, inner: T) -> Wire<T> {

@@ -422,13 +422,21 @@ impl Cluster for Wire<Arc<SimulatedCluster>> {
             let applied = self.inner.apply(unit, &sent, now).await?;
             let left = self.inner.everything(now);
             let environment = unit.environment.as_str();
+            // What is the same in both commits is not set back.
+            let is_as = |reference: &ObjectRef, hash| {
+                let mut objects = apply.rendered.objects.iter();
+                objects.any(|it| it.reference == *reference && it.hash() == hash)
+            };
             let marked = apply.change.iter().filter_map(|change| {
                 let mark = there.get(&change.reference)?.mark.as_ref()?;
-                Some((change.reference.to_string(), mark.commit))
+                let differs = !is_as(&change.reference, mark.hash);
+                differs.then(|| (change.reference.to_string(), mark.commit))
             });
             let set_back: Vec<String> = marked
                 .filter(|(_, later)| self.wires.is_set_back(environment, apply.commit, *later))
-                .map(|(object, _)| object)
+                .map(|(object, later)| {
+                    format!("{object}: {} over {}", apply.commit.short(), later.short())
+                })
                 .collect();
             let mut ledger = self.wires.ledger();
             let units = ledger.shape.units();

@@ -13,7 +13,7 @@ use super::{AttemptView, SaidView, attempt_line};
 use crate::cli::setup::Setup;
 use crate::cli::view::{self, ReleaseView};
 use crate::cli::{Output, exit, names};
-use crate::model::record::{self, Happening, PastDeployment, Record, Statement};
+use crate::model::record::{self, PastDeployment, Record, Statement};
 use crate::model::{ApplicationName, CommitId, Environment, EnvironmentName};
 use crate::observe::{InfraSource, Observatory};
 
@@ -175,12 +175,7 @@ fn look(args: &Wanted<'_>, source: &InfraSource, meant: &Meant) -> Result<Found,
             environment.name
         )
     })?;
-    let happened = record::history(records.iter().cloned());
-    let all = happened.into_iter().filter_map(|it| match it {
-        Happening::Deployment(past) => Some(past),
-        Happening::Said(_) => None,
-    });
-    let all: Vec<PastDeployment> = all.collect();
+    let all = record::deployments(records.iter().cloned());
     let newest = all.iter().map(|it| it.number).max();
     let asked = args.application;
     let is_it = |it: &PastDeployment| {

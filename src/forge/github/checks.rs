@@ -80,13 +80,7 @@ impl GitHub {
         ];
         let route = format!("commits/{commit}/check-runs");
         let runs = self.get(&route, &query).await;
-        runs.map_err(|error| match error {
-            ForgeError::Denied { forge, reason } => ForgeError::Denied {
-                forge,
-                reason: format!("{reason}; {UNREADABLE}"),
-            },
-            other => other,
-        })
+        runs.map_err(|error: ForgeError| error.denied_as(|why| format!("{why}; {UNREADABLE}")))
     }
 
     async fn status(

@@ -37,13 +37,10 @@ impl GitHub {
     pub(super) async fn members_of(&self, team: &TeamName) -> Result<Vec<Account>, ForgeError> {
         let (organization, name) = (team.organization(), team.name());
         let route = format!("/orgs/{organization}/teams/{name}/members");
-        let members: Vec<Login> = self.every(&route).await.map_err(|error| match error {
-            ForgeError::Denied { forge, reason } => ForgeError::Denied {
-                forge,
-                reason: format!("the team {team}: {reason}"),
-            },
-            other => other,
-        })?;
+        let members: Vec<Login> = self
+            .every(&route)
+            .await
+            .map_err(|error| error.denied_as(|why| format!("the team {team}: {why}")))?;
         let asked = members.into_iter().map(|it| self.account(it.login));
         stream::iter(asked).buffered(IN_FLIGHT).try_collect().await
     }

@@ -91,6 +91,15 @@ impl Happening {
     }
 }
 
+/// The deployments among what happened by these records of one environment, oldest first.
+pub fn deployments(records: impl IntoIterator<Item = Record>) -> Vec<PastDeployment> {
+    let deployments = history(records).into_iter().filter_map(|it| match it {
+        Happening::Deployment(past) => Some(past),
+        Happening::Said(_) => None,
+    });
+    deployments.collect()
+}
+
 /// What happened by these records of one environment, oldest first. Proposals, and what applies took from others,
 /// are left out.
 pub fn history(records: impl IntoIterator<Item = Record>) -> Vec<Happening> {

@@ -13,7 +13,7 @@ use std::fmt;
 
 use jiff::Timestamp;
 
-pub use history::{Happening, Noted, PastDeployment, Summary, history, summary};
+pub use history::{Happening, Noted, PastDeployment, Summary, deployments, history, summary};
 pub use line::{InvalidRecord, NUMBER_MAX};
 pub use present::{
     Declined, Deployment, Failure, Found, Hold, Judged, OpenDeployment, Pin, Promotion, Proposed,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::{Checks, Violation, books};
-use crate::plan::{Decision, Reason, Unproven};
+use crate::plan::{Decision, Reason, Unproven, World, journey, stand};
 use crate::reconcile::Posted;
 use crate::sim::draw::{Gated, Place, Shape, Source};
 use crate::sim::ledger::{self, Images, Ledger, Unit};
@@ -27,6 +27,7 @@ impl Checks {
         &mut self,
         site: &Site,
         ledger: &Ledger,
+        process: usize,
         posted: &[Arc<Posted>],
         now: Timestamp,
     ) -> Option<Violation> {
@@ -58,6 +59,11 @@ impl Checks {
             let said = said.get(&(place.name.to_owned(), unit.1.to_owned()));
             let why = match said.map(Vec::as_slice) {
                 Some([Decision::Step(_)]) => None,
+                Some([Decision::Waiting(waiting)]) if !ledger.shape.acts(process, unit.0) => {
+                    let is_told = matches!(waiting.reason, Reason::NotOurs);
+                    (!is_told)
+                        .then(|| format!("another acts there, and said is: {}", waiting.reason))
+                }
                 Some([Decision::Waiting(waiting)]) => {
                     let why = truth.not_so(unit, place, &waiting.reason);
                     why.map(|why| format!("it is said that {}: {why}", waiting.reason))
@@ -67,9 +73,52 @@ impl Checks {
             };
             why.map(|why| format!("{}: {why}", ledger.unit(unit)))
         });
-        wrong.map(|detail| Violation {
+        let all = || {
+            let all = said.iter().flat_map(|((place, application), said)| {
+                let told = said.iter();
+                told.map(move |it| format!("{application} in {place}: {it}"))
+            });
+            Vec::from_iter(all).join("; ")
+        };
+        wrong.map(|wrong| Violation {
             name: "I11",
-            detail,
+            detail: format!("{wrong}; all that is said: {}", all()),
+        })
+    }
+
+    /// Of the newest release of an application it must be told why it does not get through, where it does not.
+    pub(in crate::sim) fn untold(
+        &self,
+        posted: &Posted,
+        world: &World,
+        now: Timestamp,
+    ) -> Option<Violation> {
+        if !self.looks_at("I11") {
+            return None;
+        }
+        let pipeline = &posted.pipeline;
+        let catalogue = world.catalogue.read().ok()?;
+        let newest = catalogue.all().max_by(|a, b| a.compare(b))?;
+        let stands = pipeline.environments.iter().map(|it| {
+            let stand = stand(pipeline, world, &it.name, &newest, None, now);
+            (it.name.clone(), stand)
+        });
+        let journey = journey(
+            pipeline,
+            world,
+            &posted.plan,
+            &newest,
+            stands.collect(),
+            now,
+        );
+        let stopped = journey.stopped?;
+        let nothing = stopped.state == "not-there" && stopped.sentence.contains("did not come");
+        nothing.then(|| Violation {
+            name: "I11",
+            detail: format!(
+                "{} in {}: {}",
+                posted.plan.application, stopped.environment, stopped.sentence
+            ),
         })
     }
 }
@@ -114,6 +163,7 @@ impl Truth<'_> {
                 again || !self.is_proven((upstream, unit.1), place.soak, &images)
             }
             Reason::UpToDate { .. } => return self.newer(unit, place),
+            Reason::NotOurs => false,
             _ => true,
         };
         (!holds).then(|| "it is not so".to_owned())

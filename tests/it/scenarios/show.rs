@@ -7,7 +7,7 @@ use towpath::git::notes::{read_all, records_ref};
 use towpath::git::{Reach, Repository};
 use towpath::model::record::{Happening, Record, Statement};
 use towpath::model::{ApplicationName, CommitId, EnvironmentName, ObjectRef};
-use towpath::plan::{Decision, LiveObject, UnitPlan, Waiting};
+use towpath::plan::{Decision, Journey, LiveObject, UnitPlan, Waiting};
 
 /// Shortens digests, so that lines can be read, and leaves out in which commit of the records something was said:
 /// how many statements share one depends on how fast pushes are.
@@ -156,6 +156,38 @@ pub(super) async fn records(remote: &MemoryRemote, environment: &EnvironmentName
     let mirror = mirror(remote).await;
     let tree = mirror.commit(CommitId(head.id)).unwrap().tree;
     read_all(&mirror, tree).unwrap()
+}
+
+/// What stops a release, and where it stands in each environment.
+pub(super) fn journey(journey: &Journey) -> String {
+    let mut output = match &journey.stopped {
+        None => "  nothing stops it\n".to_owned(),
+        Some(stopped) => format!(
+            "  {} [{}] {}\n",
+            stopped.environment,
+            stopped.state,
+            short(&stopped.sentence)
+        ),
+    };
+    let stopped = journey.stopped.as_ref();
+    for (word, at) in [
+        ("since", stopped.and_then(|it| it.since)),
+        ("next at", stopped.and_then(|it| it.next)),
+    ] {
+        if let Some(at) = at {
+            output.push_str(&format!("    {word} {}\n", clock(at)));
+        }
+    }
+    if let Some(unblock) = stopped.and_then(|it| it.unblock.as_ref()) {
+        output.push_str(&format!("    unblocked by: {unblock}\n"));
+    }
+    for (environment, stand) in &journey.stands {
+        let number = stand.number.map(|it| format!(" #{it}"));
+        let why = stand.why.as_ref().map(|it| format!(": {}", short(it)));
+        let [number, why] = [number, why].map(Option::unwrap_or_default);
+        output.push_str(&format!("    {environment} {}{number}{why}\n", stand.word));
+    }
+    output
 }
 
 pub(super) fn happening(happening: &Happening) -> String {

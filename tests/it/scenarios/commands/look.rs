@@ -1,8 +1,9 @@
 //! What is looked at.
 
 use towpath::git::memory::{Call, MemoryRemote};
-use towpath::model::record::{history, summary};
-use towpath::plan::{Decision, Plan, UnitPlan, fate};
+use towpath::model::Pipeline;
+use towpath::model::record::{PastDeployment, deployments, history, summary};
+use towpath::plan::{Decision, Last, Plan, UnitPlan, World, fate, journey, stand};
 
 use super::super::{forge, show};
 use super::Teller;
@@ -56,6 +57,46 @@ impl Teller {
         output
     }
 
+    /// An application's pipeline, and what the first process knows of it.
+    fn seen_of(&self, application: &str) -> (&Pipeline, World) {
+        let application = application.parse().unwrap();
+        let mut pipelines = self.site.pipelines.iter();
+        let pipeline = pipelines.find(|it| it.application.name == application);
+        let reconciler = &self.site.towpaths[0].reconciler;
+        let world = reconciler.world(&application, self.site.now);
+        (pipeline.unwrap(), world.unwrap())
+    }
+
+    /// A release on its way, as `towpath explain --release` tells it.
+    async fn journey(&self, application: &str, release: &str) -> String {
+        let (pipeline, world) = self.seen_of(application);
+        let units = self.units().into_iter();
+        let mut plans = units.map(|(_, plan, _)| plan);
+        let plan = plans.find(|it| it.application == pipeline.application.name);
+        let plan = plan.unwrap();
+        let catalogue = world.catalogue.read().unwrap();
+        let release = catalogue.all().find(|it| it.is_named(release)).unwrap();
+        let mut stands = Vec::new();
+        for environment in &pipeline.environments {
+            let name = &environment.name;
+            let records = show::records(self.site.remote(name.as_str()), name).await;
+            let mut past = deployments(records);
+            past.retain(|it| it.application == plan.application);
+            let is_it = |it: &PastDeployment| {
+                let deployed = it.release.as_ref();
+                deployed.is_some_and(|it| it.is(&release.digests()))
+            };
+            let last = past.iter().rposition(is_it).map(|at| Last {
+                attempt: &past[at],
+                next: past.get(at + 1),
+            });
+            let stand = stand(pipeline, &world, name, &release, last, self.site.now);
+            stands.push((name.clone(), stand));
+        }
+        let journey = journey(pipeline, &world, &plan, &release, stands, self.site.now);
+        show::journey(&journey)
+    }
+
     pub(super) async fn look(&mut self, words: &[&str]) -> Option<String> {
         let output = match words {
             ["status"] => self.status(None),
@@ -70,16 +111,12 @@ impl Teller {
                 output
             }
             ["fate", environment, application, release] => {
-                let (environment, application) = (environment.parse(), application.parse());
-                let reconciler = &self.site.towpaths[0].reconciler;
-                let application = application.unwrap();
-                let world = reconciler.world(&application, self.site.now).unwrap();
-                let mut pipelines = self.site.pipelines.iter();
-                let pipeline = pipelines.find(|it| it.application.name == application);
-                let (pipeline, environment) = (pipeline.unwrap(), environment.unwrap());
+                let (pipeline, world) = self.seen_of(application);
+                let environment = environment.parse().unwrap();
                 let fate = fate(pipeline, &world, &environment, release, self.site.now);
                 format!("  {fate}\n")
             }
+            ["journey", application, release] => self.journey(application, release).await,
             ["history", environment] => {
                 let name = environment.parse().unwrap();
                 let records = show::records(self.site.remote(environment), &name).await;
