@@ -106,6 +106,9 @@ impl Asked<'_> {
         if let Some(unit) = self.speaks(environment, stand.word) {
             return of_unit(self.plan, unit, &environment.name);
         }
+        if stand.word == Word::Nowhere && self.newer_first(environment).is_some() {
+            return self.stands(environment, stand);
+        }
         match self.waits(environment, stand.word) {
             Some(waiting) => of_waiting(self.plan, &waiting, &environment.name),
             None => self.stands(environment, stand),
@@ -120,16 +123,18 @@ impl Asked<'_> {
     /// The unit of which what was decided tells it.
     fn speaks(&self, environment: &Environment, word: Word) -> Option<&UnitPlan> {
         let here = self.unit(&environment.name);
+        let about = |unit: &&UnitPlan| is_about(unit, self.release);
         match word {
+            // What never comes waits for nothing.
+            Word::Nowhere if self.newer_first(environment).is_some() => here.filter(about),
             Word::Nowhere | Word::Proposed | Word::RollingOut | Word::Soaking => {
                 // What follows says how long it soaks.
                 let mut all = here.into_iter().chain(&self.plan.units);
-                here.filter(|it| stops(it, word))
-                    .or_else(|| all.find(|it| is_about(it, self.release)))
+                here.filter(|it| stops(it, word)).or_else(|| all.find(about))
             }
-            Word::Failed | Word::Declined => here.filter(|it| {
-                matches!(it.decision, Decision::Waiting(_)) && is_about(it, self.release)
-            }),
+            Word::Failed | Word::Declined => {
+                here.filter(|it| matches!(it.decision, Decision::Waiting(_)) && about(it))
+            }
             Word::Superseded | Word::Unknown | Word::Proven | Word::Running => None,
         }
     }
@@ -138,7 +143,7 @@ impl Asked<'_> {
     fn waits(&self, environment: &Environment, word: Word) -> Option<Waiting> {
         let unit = Unit::of(self.pipeline, self.world, &environment.name, self.now)?;
         match word {
-            Word::Nowhere if self.newer_there(environment).is_none() => self.is_to_come(&unit),
+            Word::Nowhere => self.is_to_come(&unit),
             Word::Soaking => {
                 let infra = unit.view.infra.read().ok()?;
                 let digests = self.release.digests();
@@ -213,23 +218,26 @@ impl Asked<'_> {
         }
     }
 
-    /// What is asked for there already, if it is newer.
-    fn newer_there(&self, environment: &Environment) -> Option<&Release> {
-        let running = self.unit(&environment.name)?.release.as_ref()?;
-        running.is_newer_than(self.release).then_some(running)
+    /// What is newer, and there already or chosen to come there first.
+    fn newer_first(&self, environment: &Environment) -> Option<&Release> {
+        let unit = self.unit(&environment.name)?;
+        let chosen = chosen(&unit.decision).into_iter().flatten();
+        let mut first = unit.release.as_ref().into_iter().chain(chosen);
+        first.find(|it| it.is_newer_than(self.release))
     }
 
     /// Why it did not come to an environment where nobody speaks of it.
     fn not_there(&self, environment: &Environment) -> String {
         let release = self.release;
-        if let Some(newer) = self.newer_there(environment) {
-            return format!("{newer} came before {release}");
-        }
         let Some(unit) = self.unit(&environment.name) else {
             return format!("{release} did not come there yet");
         };
+        let is_newer = |it: &&Release| it.is_newer_than(release);
+        if let Some(newer) = unit.release.as_ref().filter(is_newer) {
+            return format!("{newer} came before {release}");
+        }
         let mut spoken_of = spoken_of(unit).into_iter().flatten();
-        match spoken_of.find(|it| it.is_newer_than(release)) {
+        match spoken_of.find(is_newer) {
             Some(newer) => format!(
                 "{newer} is newer and stands before {release}: {}",
                 unit.decision
@@ -281,11 +289,24 @@ fn is_about(unit: &UnitPlan, release: &Release) -> bool {
 
 /// The releases that what was decided of a unit names as on their way.
 fn spoken_of(unit: &UnitPlan) -> [Option<&Release>; 2] {
-    match &unit.decision {
+    if let Decision::Waiting(waiting) = &unit.decision
+        && let Concern::Proving(release) = concern(&waiting.reason)
+    {
+        return [release, None];
+    }
+    chosen(&unit.decision)
+}
+
+/// Those of them that come before any older one, once nothing keeps them: not what has yet to be proven.
+fn chosen(decision: &Decision) -> [Option<&Release>; 2] {
+    match decision {
         Decision::Step(step) => [brought(step), None],
         Decision::Waiting(waiting) => match concern(&waiting.reason) {
             Concern::These(releases) => releases,
-            _ => [None, None],
+            Concern::Coming(release) => [release, None],
+            Concern::Proving(_) | Concern::All | Concern::RollingOut | Concern::None => {
+                [None, None]
+            }
         },
     }
 }
@@ -304,10 +325,12 @@ fn brought(step: &Step) -> Option<&Release> {
 enum Concern<'a> {
     /// Every release, wherever it stands.
     All,
-    /// Every release that has not come yet.
-    Coming,
+    /// Every release that has not come yet; the one that would come first, where that is known.
+    Coming(Option<&'a Release>),
     /// What rolls out: what has not come yet may be what mends it.
     RollingOut,
+    /// This one, which has yet to be proven before it is chosen.
+    Proving(Option<&'a Release>),
     /// These, which are on their way.
     These([Option<&'a Release>; 2]),
     /// None of those on their way.
@@ -328,30 +351,31 @@ fn concern(reason: &Reason) -> Concern<'_> {
         | Reason::Adopting { .. }
         | Reason::Pinned { .. }
         | Reason::LineStopped { .. }
-        | Reason::Unwritable { .. } => Concern::All,
-        Reason::Frozen { .. } => Concern::Coming,
+        | Reason::Removed { .. } => Concern::All,
+        Reason::Frozen { release, .. } => Concern::Coming(release.as_ref()),
         Reason::Refused { .. } => Concern::RollingOut,
         Reason::Declined { release }
-        | Reason::SecondWord { release, .. }
-        | Reason::Evidence { release, .. }
-        | Reason::Soaking { release, .. }
-        | Reason::Young { release, .. }
+        | Reason::Unwritable { release, .. }
         | Reason::Paced { release }
         | Reason::Rate { release, .. }
         | Reason::Scheduled { release, .. } => Concern::These([Some(release), None]),
         Reason::Gate {
             release, follows, ..
         } => Concern::These([Some(release), follows.as_ref()]),
-        Reason::Failed { release, .. }
-        | Reason::Upstream { release, .. }
-        | Reason::Converging { release, .. } => Concern::These([release.as_ref(), None]),
+        Reason::Failed { release, .. } | Reason::Converging { release, .. } => {
+            Concern::These([release.as_ref(), None])
+        }
+        Reason::SecondWord { release, .. }
+        | Reason::Evidence { release, .. }
+        | Reason::Soaking { release, .. }
+        | Reason::Young { release, .. } => Concern::Proving(Some(release)),
+        Reason::Upstream { release, .. } => Concern::Proving(release.as_ref()),
         Reason::Incomplete { .. }
         | Reason::Outpaced { .. }
         | Reason::PruneLimit { .. }
         | Reason::Confirm { .. }
         | Reason::Contested { .. }
         | Reason::Drifted { .. }
-        | Reason::Removed { .. }
         | Reason::NothingReleased
         | Reason::UpToDate { .. } => Concern::None,
     }
@@ -364,8 +388,8 @@ fn stops(unit: &UnitPlan, word: Word) -> bool {
     };
     match concern(&waiting.reason) {
         Concern::All => true,
-        Concern::Coming => word == Word::Nowhere,
+        Concern::Coming(_) => word == Word::Nowhere,
         Concern::RollingOut => word == Word::RollingOut,
-        Concern::These(_) | Concern::None => false,
+        Concern::Proving(_) | Concern::These(_) | Concern::None => false,
     }
 }
