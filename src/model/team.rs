@@ -96,5 +96,8 @@ mod tests {
         ] {
             assert!(text.parse::<TeamName>().is_err(), "{text}");
         }
+        let long = |length: usize| format!("acme/{}", "a".repeat(length - 5));
+        assert!(long(NAME_MAX).parse::<TeamName>().is_ok());
+        assert!(long(NAME_MAX + 1).parse::<TeamName>().is_err());
     }
 }

@@ -130,7 +130,8 @@ impl Asked<'_> {
             Word::Nowhere | Word::Proposed | Word::RollingOut | Word::Soaking => {
                 // What follows says how long it soaks.
                 let mut all = here.into_iter().chain(&self.plan.units);
-                here.filter(|it| stops(it, word)).or_else(|| all.find(about))
+                here.filter(|it| stops(it, word))
+                    .or_else(|| all.find(about))
             }
             Word::Failed | Word::Declined => {
                 here.filter(|it| matches!(it.decision, Decision::Waiting(_)) && about(it))
@@ -287,17 +288,21 @@ fn is_about(unit: &UnitPlan, release: &Release) -> bool {
     named.any(|it| it.is(&digests))
 }
 
-/// The releases that what was decided of a unit names as on their way.
+/// The releases that what was decided of a unit names.
 fn spoken_of(unit: &UnitPlan) -> [Option<&Release>; 2] {
-    if let Decision::Waiting(waiting) = &unit.decision
-        && let Concern::Proving(release) = concern(&waiting.reason)
-    {
-        return [release, None];
+    match &unit.decision {
+        Decision::Step(step) if let Step::Withdraw(withdraw) = &**step => {
+            [Some(&withdraw.release), None]
+        }
+        Decision::Waiting(waiting) if let Concern::Proving(release) = concern(&waiting.reason) => {
+            [release, None]
+        }
+        decision => chosen(decision),
     }
-    chosen(&unit.decision)
 }
 
-/// Those of them that come before any older one, once nothing keeps them: not what has yet to be proven.
+/// Those of them that come before any older one, once nothing keeps them: not what has yet to be proven, nor what is
+/// taken back.
 fn chosen(decision: &Decision) -> [Option<&Release>; 2] {
     match decision {
         Decision::Step(step) => [brought(step), None],
@@ -315,7 +320,6 @@ fn brought(step: &Step) -> Option<&Release> {
     match step {
         Step::Write(write) => Some(&write.release),
         Step::Propose(propose) => Some(&propose.release),
-        Step::Withdraw(withdraw) => Some(&withdraw.release),
         Step::Open(open) => Some(&open.release),
         _ => None,
     }
@@ -393,3 +397,6 @@ fn stops(unit: &UnitPlan, word: Word) -> bool {
         Concern::Proving(_) | Concern::These(_) | Concern::None => false,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -184,3 +184,55 @@ fn once(pipeline: &Pipeline, environment: &EnvironmentName, last: Last<'_>) -> S
         Some((Verdict::Superseded, _)) | None => Stand::of(Word::Superseded, None),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::record::{Cause, Judged};
+    use crate::plan::check::tests::{HEALTHY, commit, failed, pipeline, release, second_of};
+
+    fn past(at: i64, judged: Option<(Verdict, i64)>) -> PastDeployment {
+        PastDeployment {
+            at: second_of(at),
+            environment: "qa".parse().unwrap(),
+            application: "shop".parse().unwrap(),
+            number: 1,
+            commit: commit(),
+            release: Some(release(1)),
+            cause: Cause::Automation,
+            by: "towpath".to_owned(),
+            judged: judged.map(|(verdict, at)| Judged {
+                verdict,
+                at: second_of(at),
+            }),
+            noted: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn what_nobody_remembers_is_told_from_its_deployment() {
+        let mut pipeline = pipeline("");
+        for environment in &mut pipeline.environments {
+            if let crate::model::Follow::Environments { soak, .. } = &mut environment.follow {
+                *soak = std::time::Duration::from_secs(60);
+            }
+        }
+        for (judged, next, word) in [
+            (Some((HEALTHY, 10)), None, Word::Proven),
+            (Some((HEALTHY, 10)), Some(69), Word::Superseded),
+            (Some((HEALTHY, 10)), Some(70), Word::Proven),
+            (Some((HEALTHY, 10)), Some(71), Word::Proven),
+            (Some((failed(), 10)), Some(70), Word::Failed),
+            (Some((Verdict::Superseded, 10)), Some(70), Word::Superseded),
+            (None, Some(70), Word::Superseded),
+        ] {
+            let (attempt, next) = (past(0, judged), next.map(|at| past(at, None)));
+            let last = Last {
+                attempt: &attempt,
+                next: next.as_ref(),
+            };
+            let stand = once(&pipeline, &"qa".parse().unwrap(), last);
+            assert_eq!(stand.word, word, "{attempt:?}, and then {next:?}");
+        }
+    }
+}

@@ -179,7 +179,7 @@ pub(in crate::plan) fn planned_on() -> PlannedOn {
     }
 }
 
-pub(super) fn write(minor: u8, cause: Cause) -> Step {
+pub(in crate::plan) fn write(minor: u8, cause: Cause) -> Step {
     Step::Write(Write {
         release: release(minor),
         files: Vec::new(),
@@ -192,7 +192,7 @@ pub(super) fn write(minor: u8, cause: Cause) -> Step {
     })
 }
 
-fn propose(minor: u8) -> Step {
+pub(in crate::plan) fn propose(minor: u8) -> Step {
     Step::Propose(Propose {
         release: release(minor),
         instead_of: None,
