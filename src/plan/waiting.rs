@@ -433,3 +433,49 @@ impl Reason {
         )
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::check::tests::release;
+
+    #[test]
+    fn who_lifts_a_reason_and_whether_it_is_one_to_tell_of() {
+        let held = Reason::Held {
+            reason: "an audit".to_owned(),
+            by: "ann".to_owned(),
+            scope: Scope::Unit,
+            place: None,
+        };
+        let stopped = Reason::LineStopped {
+            reason: "cart failed".to_owned(),
+        };
+        let declined = Reason::Declined {
+            release: release(1),
+        };
+        let asked = Reason::SecondWord {
+            release: release(1),
+            by: "ann".to_owned(),
+        };
+        let paced = Reason::Paced {
+            release: release(1),
+        };
+        // A person's, no matter of concern, stopped.
+        for (reason, expected) in [
+            (held, (true, true, true)),
+            (stopped, (true, false, true)),
+            (declined, (true, true, false)),
+            (asked, (true, false, false)),
+            (paced, (false, true, false)),
+            (Reason::Outpaced { count: 3 }, (false, false, false)),
+            (Reason::NothingReleased, (false, true, false)),
+        ] {
+            let is = (
+                reason.needs_person(),
+                reason.is_patient(),
+                reason.is_stopped(),
+            );
+            assert_eq!(is, expected, "{reason}");
+        }
+    }
+}

@@ -272,3 +272,6 @@ fn median(mut durations: Vec<SignedDuration>) -> Option<SignedDuration> {
     durations.sort_unstable();
     durations.get(durations.len() / 2).copied()
 }
+
+#[cfg(test)]
+mod tests;
