@@ -472,3 +472,13 @@ fn what_is_excused_is_excused_in_its_case_alone() {
     let never_healthy = then(ran(1, 2, failed()), pinned_on(1));
     assert_eq!(check_step(gated, vec![], never_healthy, propose(1)), ["I1"]);
 }
+
+#[test]
+fn an_apply_that_only_deletes_is_a_prune() {
+    let Step::Apply(mut apply) = apply(1) else {
+        unreachable!("it applies");
+    };
+    assert_eq!(Step::Apply(apply.clone()).kind(), "apply");
+    apply.change.clear();
+    assert_eq!(Step::Apply(apply).kind(), "prune");
+}
