@@ -59,7 +59,12 @@ pub fn journey(
         match stand.word {
             // Further on it is through already, whatever was before.
             Word::Proven | Word::Running => stop = None,
-            _ => stop = stop.or(Some((environment, stand))),
+            word => {
+                // What goes on further on waits no longer where a newer one took its place.
+                let goes_on = matches!(word, Word::Proposed | Word::RollingOut | Word::Soaking);
+                let passed = |it: &(_, &Stand)| goes_on && it.1.word == Word::Superseded;
+                stop = stop.filter(|it| !passed(it)).or(Some((environment, stand)));
+            }
         }
     }
     let asked = Asked {
