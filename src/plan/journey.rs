@@ -4,6 +4,7 @@
 
 use jiff::Timestamp;
 
+use super::fate::{Fate, fate_of};
 use super::{
     Decision, Plan, Reason, Stand, Step, Unit, UnitPlan, Waiting, Word, World, evidence, freeze,
     pace, promotion, upstream,
@@ -248,8 +249,48 @@ impl Asked<'_> {
                 "{newer} is newer and stands before {release}: {}",
                 unit.decision
             ),
-            None => format!("{release} did not come there yet: {}", unit.decision),
+            None => self
+                .unproven(environment)
+                .or_else(|| self.other_first(unit))
+                .unwrap_or_else(|| format!("{release} did not come there yet: {}", unit.decision)),
         }
+    }
+
+    /// What is older and comes first, because a person chose it.
+    fn other_first(&self, unit: &UnitPlan) -> Option<String> {
+        let (release, digests) = (self.release, self.release.digests());
+        let mut chosen = chosen(&unit.decision).into_iter().flatten();
+        let other = chosen.find(|it| !it.is(&digests))?;
+        Some(format!(
+            "{other} stands before {release}: {}",
+            unit.decision
+        ))
+    }
+
+    /// Where it would have to be proven first, and is not.
+    fn unproven(&self, environment: &Environment) -> Option<String> {
+        let Follow::Environments { all, .. } = &environment.follow else {
+            return None;
+        };
+        let (release, digests) = (self.release, self.release.digests());
+        let is_it = |other: &Release| other.is(&digests);
+        let version = release.rank.version.as_ref();
+        let mut fates = all.iter().map(|name| {
+            let fate = fate_of(self.pipeline, self.world, name, &is_it, version, self.now);
+            (name, fate)
+        });
+        let (name, fate) = fates.find(|(_, fate)| *fate != Fate::Proven)?;
+        let upstream = self.pipeline.environment(name);
+        let comes = upstream.is_none_or(|it| {
+            let follows = matches!(it.follow, Follow::Environments { .. });
+            follows || takes(it, self.world, release, &[])
+        });
+        Some(match fate {
+            Fate::Awaited if !comes => {
+                format!("{release} is not proven in {name}, which does not take it")
+            }
+            fate => format!("{release} is not proven in {name}: {fate}"),
+        })
     }
 }
 
@@ -360,11 +401,11 @@ fn concern(reason: &Reason) -> Concern<'_> {
         | Reason::Adopting { .. }
         | Reason::Pinned { .. }
         | Reason::LineStopped { .. }
+        | Reason::Unwritable { .. }
         | Reason::Removed { .. } => Concern::All,
         Reason::Frozen { release, .. } => Concern::Coming(release.as_ref()),
         Reason::Refused { .. } => Concern::RollingOut,
         Reason::Declined { release }
-        | Reason::Unwritable { release, .. }
         | Reason::Paced { release }
         | Reason::Rate { release, .. }
         | Reason::Scheduled { release, .. } => Concern::These([Some(release), None]),

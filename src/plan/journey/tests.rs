@@ -82,6 +82,13 @@ fn what_is_about_to_be_done_is_told_of_the_release_it_is_done_with() {
             "failed: v1.2.0 failed: it crashed"
         );
     }
+    // What a person chose comes first, also where it is older.
+    let chosen = Reason::Declined {
+        release: release(1),
+    };
+    let text = told(2, Word::Nowhere, Decision::Waiting(Waiting::on(chosen)));
+    let before = "not-there: v1.1.0 stands before v1.2.0: ";
+    assert!(text.starts_with(before), "{text}");
     // An older one than what is there never comes, whatever is done.
     let step = Decision::Step(Box::new(write(3, Cause::Automation)));
     assert_eq!(

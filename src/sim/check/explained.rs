@@ -112,7 +112,8 @@ impl Checks {
             now,
         );
         let stopped = journey.stopped?;
-        let nothing = stopped.state == "not-there" && stopped.sentence.contains("did not come");
+        let nothing =
+            stopped.state == "not-there" && stopped.sentence.contains(" did not come there yet: ");
         nothing.then(|| Violation {
             name: "I11",
             detail: format!(
